@@ -1,0 +1,182 @@
+"""Seconds and peak memory of detecting in one 3328 x 4096 mammogram, stage by stage.
+
+``python -m benchmarks.detect [--model FOLDER] [--cnn2-dense FILE] [--image FILE] [--threads N] [--repeats N]``
+
+The stages run one after the other in a process of their own; of each, the best of the
+repeats counts. Peak memory is the process's largest resident size during the stage, all
+that was there before included. Beside the pair stands what it replaces: CNN2 alone, applied densely.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from microcalc.detect.model import Model
+    from microcalc.detect.report import Detections
+    from microcalc.detect.scorer import CnnPair
+    from microcalc.domain import Intent, Mammogram, NormalisedMammogram
+
+T = TypeVar("T")
+
+ROWS, COLUMNS = 4096, 3328
+DENSE = "cnn2_dense.onnx"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Simulate the mammogram unless one is given, and measure in a process of its own."""
+    options = _parser().parse_args(arguments)
+    if options.measure:
+        _measure(options)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        image = options.image or _simulated(Path(folder))
+        command = [sys.executable, "-m", "benchmarks.detect", "--measure", "--image", str(image)]
+        command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
+        for flag, value in (("--model", options.model), ("--cnn2-dense", options.cnn2_dense)):
+            command += [flag, str(value)] if value else []
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, check=False, env=environment).returncode
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="a model's folder; by default the shipped one")
+    parser.add_argument("--cnn2-dense", type=Path, help=f"CNN2's dense form; by default {DENSE} beside the model")
+    parser.add_argument("--image", type=Path, help="a DICOM mammogram; by default a simulated one")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _simulated(folder: Path) -> Path:
+    from microcalc.runs.simulated import simulate_exam
+    from microcalc.simulate.systems import system
+
+    large = replace(system("hologic"), fields=((ROWS, COLUMNS),))
+    intents: list[Intent] = ["raw"]
+    table = simulate_exam(folder, large, 0, seed=0, intents=intents, views=["CC"])
+    return table.images[0].file
+
+
+def _measure(options: argparse.Namespace) -> None:
+    """Run the stages and print one line for each."""
+    from microcalc.detect.mammogram import detect_one
+    from microcalc.detect.model import load_model, shipped_model
+    from microcalc.detect.scorer import CnnPair
+    from microcalc.dicom.read import read_dicom
+    from microcalc.normalise.mammogram import normalise
+
+    best = _BestOf(options.repeats)
+    mammogram = best.of("read", lambda: read_dicom(options.image))
+    folder = options.model or shipped_model(mammogram.intent)
+    model = load_model(folder, threads=options.threads)
+    scorer = model.scorer
+    assert isinstance(scorer, CnnPair)
+    normalised = best.of("normalise", lambda: normalise(mammogram, spacing_mm=scorer.spacing_mm))
+    print(
+        f"{mammogram.pixels.shape[1]} x {mammogram.pixels.shape[0]} px, breast {normalised.breast_area_cm2:.0f} cm², "
+        f"model {model.name} {model.version}, {options.threads} threads, best of {options.repeats}"
+    )
+    _measure_scoring(best, normalised, scorer)
+    with tempfile.TemporaryDirectory() as out:
+        document = best.of(
+            "all but read",
+            lambda: detect_one(
+                mammogram,
+                file=options.image.name,
+                stem="image",
+                out=Path(out),
+                model=model,
+                normalise=lambda image: normalise(image, spacing_mm=scorer.spacing_mm),
+                read_seconds=0.0,
+            ),
+        )
+        _measure_rest(best, mammogram, normalised, model, document, Path(out))
+    _measure_dense(best, normalised, options.cnn2_dense or folder / DENSE, scorer, threads=options.threads)
+
+
+def _measure_scoring(best: _BestOf, normalised: NormalisedMammogram, scorer: CnnPair) -> None:
+    logit1 = best.of("CNN1, dense", lambda: scorer.rate_all(normalised))
+    survivors = scorer.survivors(logit1)
+    best.of(f"CNN2, {survivors[0].size} survivors", lambda: scorer.rate_survivors(normalised, survivors))
+    best.of("scoring by the pair", lambda: scorer.score(normalised))
+
+
+def _measure_rest(
+    best: _BestOf,
+    mammogram: Mammogram,
+    normalised: NormalisedMammogram,
+    model: Model,
+    document: Detections,
+    out: Path,
+) -> None:
+    from microcalc.detect.candidates import find_candidates
+    from microcalc.detect.clusters import group
+    from microcalc.detect.overlay import draw_overlay, write_overlay
+
+    likelihood = model.scorer.score(normalised)
+    rules = model.candidates.model_dump()
+    candidates = best.of("candidates", lambda: find_candidates(normalised, likelihood, **rules))
+    rules_of_clusters = model.clusters.model_dump()
+    best.of(f"group {candidates.likelihood.size}", lambda: group(candidates, **rules_of_clusters))
+    page = best.of("overlay, draw", lambda: draw_overlay(mammogram, normalised, document))
+    best.of("overlay, write", lambda: write_overlay(page, out / "overlay.png"))
+
+
+def _measure_dense(
+    best: _BestOf, normalised: NormalisedMammogram, file: Path, scorer: CnnPair, *, threads: int
+) -> None:
+    """What the pair replaces: the second network at every breast pixel."""
+    from microcalc.detect.scorer import apply_densely, open_network
+
+    if not file.is_file():
+        print(f"CNN2 alone               left out: no {file.name} (made by training, not shipped; --cnn2-dense FILE)")
+        return
+    session = open_network(file, threads=threads)
+    margin_px = scorer.margins_px[1]
+    for tile_px in (128, 256):  # small tiles keep to the cache, large ones waste less on their margins
+        dense = partial(apply_densely, session, normalised, margin_px=margin_px, tile_px=tile_px)
+        best.of(f"CNN2 alone, tiles of {tile_px}", dense)
+
+
+class _BestOf:
+    """Runs a stage some times and prints its least time and largest resident size."""
+
+    def __init__(self, repeats: int) -> None:
+        self._repeats = repeats
+
+    def of(self, name: str, stage: Callable[[], T]) -> T:
+        _reset_peak()
+        seconds = []
+        for _ in range(self._repeats):
+            start = perf_counter()
+            result = stage()
+            seconds.append(perf_counter() - start)
+        print(f"{name:24} {min(seconds):7.3f} s {_peak_mb():8.0f} MB", flush=True)
+        return result
+
+
+def _reset_peak() -> None:
+    """Start the kernel's record of the largest resident size anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

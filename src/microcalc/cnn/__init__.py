@@ -1,0 +1,1 @@
+"""The two networks: their shape, their training, mining between them, their export."""

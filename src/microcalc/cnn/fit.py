@@ -1,0 +1,144 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from microcalc.cnn.network import Network
+from microcalc.sample.store import Samples, StoredImage, gather
+
+_SAVE_EVERY_S = 30.0
+_LOG_EVERY = 50
+
+
+def fit(
+    network: Network,
+    images: Sequence[StoredImage],
+    positives: Samples,
+    negatives: Sequence[tuple[Samples, float]],
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    weight_decay: float,
+    positive_share: float,
+    gain_range: tuple[float, float],
+    noise: float,
+    flips: bool,
+    seed: int,
+    device: str,
+    folder: Path,
+    progress: Callable[[int, float], None],
+) -> Network:
+    """Train a network on patches; go on from ``folder``'s checkpoint where there is one.
+
+    Parameters
+    ----------
+    positives
+        (n, 3) samples.
+    negatives
+        Pools of samples, each with its share of a batch's negatives (the shares sum to 1).
+    folder
+        Takes ``checkpoint.pt`` (about every half minute) and ``metrics.jsonl``.
+    progress
+        Called with (step, loss).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    network.to(device).train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    rng = np.random.default_rng(seed)
+    start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng), []
+    n_positive = max(1, round(batch * positive_share))
+    counts = _shares(batch - n_positive, [share for _, share in negatives])
+    labels = torch.zeros(batch, device=device)  # (n,)
+    labels[:n_positive] = 1.0
+    saved = time.monotonic()
+    for step in range(start, steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * _schedule(step / steps)
+        pools = [(positives, n_positive), *((pool, n) for (pool, _), n in zip(negatives, counts, strict=True))]
+        samples = np.concatenate([pool[rng.integers(len(pool), size=n)] for pool, n in pools if n])  # (n, 3)
+        patches = gather(images, samples, margin_px=network.margin_px)  # (n, side, side)
+        patches = augmented(patches, rng, flips=flips, gain_range=gain_range, noise=noise)
+        logits = network.rate_patches(torch.from_numpy(patches).unsqueeze(1).to(device))  # (n,)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
+            _log(folder / "metrics.jsonl", step + 1, losses)
+            progress(step + 1, float(np.mean(losses)))
+            losses.clear()
+        if time.monotonic() - saved > _SAVE_EVERY_S or step + 1 == steps:
+            _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1)
+            saved = time.monotonic()
+    return network.cpu().eval()
+
+
+def augmented(
+    patches: np.ndarray, rng: np.random.Generator, *, flips: bool, gain_range: tuple[float, float], noise: float  # type: ignore[type-arg]
+) -> np.ndarray:  # type: ignore[type-arg]
+    """Vary patches (n, side, side): flips and quarter turns, gain, added noise."""
+    if flips:
+        turn = rng.integers(8, size=len(patches))
+        out = np.empty_like(patches)
+        for kind in range(8):
+            chosen = patches[turn == kind]
+            turned = np.rot90(chosen, kind % 4, axes=(1, 2))
+            out[turn == kind] = turned[:, :, ::-1] if kind >= 4 else turned
+        patches = out
+    gain = np.exp(rng.uniform(*np.log(gain_range), size=(len(patches), 1, 1))).astype(np.float32)
+    patches = patches * gain
+    if noise > 0:
+        patches = patches + np.float32(noise) * rng.standard_normal(patches.shape, dtype=np.float32)
+    return patches
+
+
+def _schedule(done: float) -> float:
+    """Warm-up over the first 3 %, then half a cosine down to 1 %."""
+    warm = min(1.0, (done + 1e-3) / 0.03)
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _shares(total: int, shares: Sequence[float]) -> list[int]:
+    counts = [int(total * share / sum(shares)) for share in shares]
+    counts[0] += total - sum(counts)
+    return counts
+
+
+def _log(file: Path, step: int, losses: Sequence[float]) -> None:
+    with file.open("a") as handle:
+        handle.write(json.dumps({"step": step, "loss": round(float(np.mean(losses)), 6)}) + "\n")
+
+
+def _save(
+    file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator, step: int
+) -> None:
+    state = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "rng": json.dumps(rng.bit_generator.state),
+        "step": step,
+    }
+    temporary = file.with_suffix(".part")
+    torch.save(state, temporary)
+    temporary.replace(file)
+
+
+def _resume(file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator) -> int:
+    if not file.is_file():
+        return 0
+    state = torch.load(file, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    rng.bit_generator.state = json.loads(state["rng"])
+    return int(state["step"])

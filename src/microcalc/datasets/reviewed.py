@@ -1,0 +1,81 @@
+"""Places that a person has judged, one line each, for images known by their content.
+
+``reviewed.csv`` (UTF-8, comma, header line): ``file`` (name, for people), ``sha256``
+(of the whole file: what identifies the image, so that a renamed file keeps its
+verdicts and a changed one does not), ``row``, ``column`` (pixel centres of the
+original image, 0-based), ``verdict`` (a ``Kind``), ``judge`` (who says so), and,
+where they are known, ``round`` and ``superseded`` (earlier verdicts of this place,
+oldest first, ``verdict by judge`` joined by ``; ``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, get_args
+
+from microcalc.datasets.table import _lines, _number, _one_of, _write
+from microcalc.domain import Kind
+from microcalc.errors import TableError
+
+CALCIUM: Final[frozenset[Kind]] = frozenset(
+    ("microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium")
+)
+"""Verdicts that say that there is calcium; ``unsure`` says neither."""
+
+_REQUIRED = ("file", "sha256", "row", "column", "verdict", "judge")
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """One judged place; ``round`` is 0 where the place was not shown in a round."""
+
+    file: str
+    sha256: str
+    row: float
+    column: float
+    verdict: Kind
+    judge: str
+    round: int = 0
+    superseded: str = ""
+
+
+def read_reviewed(path: Path) -> tuple[Reviewed, ...]:
+    """Read ``reviewed.csv``.
+
+    Raises
+    ------
+    TableError
+        The file or a column is missing, or a line has a value that is not allowed.
+    """
+    return tuple(_row(line, f"{path.name} line {n}") for n, line in _lines(path, required=_REQUIRED))
+
+
+def write_reviewed(path: Path, rows: Iterable[Reviewed]) -> None:
+    """Write ``reviewed.csv``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, [f.name for f in fields(Reviewed)], [_texts(row) for row in rows])
+
+
+def _texts(row: Reviewed) -> Sequence[str]:
+    return (
+        row.file, row.sha256, f"{row.row:.3f}", f"{row.column:.3f}",
+        row.verdict, row.judge, str(row.round), row.superseded,
+    )  # fmt: skip
+
+
+def _row(line: dict[str, str], where: str) -> Reviewed:
+    for column in ("sha256", "judge"):
+        if not line[column]:
+            raise TableError(f"{where}: {column} is empty, expected a value")
+    return Reviewed(
+        file=line["file"],
+        sha256=line["sha256"].lower(),
+        row=_number(line, "row", where),
+        column=_number(line, "column", where),
+        verdict=_one_of(line, "verdict", get_args(Kind), where),
+        judge=line["judge"],
+        round=int(_number(line, "round", where)) if line.get("round") else 0,
+        superseded=line.get("superseded", ""),
+    )

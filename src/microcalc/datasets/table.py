@@ -1,0 +1,277 @@
+"""The one table format for images and annotations.
+
+A data set is a folder with two CSV files (UTF-8, comma, header line):
+
+``images.csv``, one line per image:
+    ``image`` (unique name), ``file`` (path, relative to the folder, or absolute),
+    ``patient``, ``system``, ``intent`` (``raw`` or ``processed``), ``view``,
+    ``laterality`` (``L`` or ``R``), ``row_spacing_mm``, ``column_spacing_mm``,
+    ``split`` (``train``, ``tune``, ``test``, or empty: not decided), ``sha256`` (may
+    be empty), ``tags`` (free words, may be empty).
+``annotations.csv``, one line per place:
+    ``image``, ``row``, ``column`` (pixel centres of the original image, 0-based,
+    fractions allowed), ``diameter_mm`` (0: not measured), ``kind``, ``cluster``
+    (empty: none), ``outline`` (``row column; row column; ...``, may be empty),
+    ``d_prime`` (visibility to the ideal observer, may be empty), ``judge`` (who says so).
+
+``patient``, ``system``, ``view`` and ``laterality`` may be empty for pictures; an
+image without a patient counts as a patient of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from microcalc.domain import Annotations, Intent, Kind, Laterality
+from microcalc.errors import TableError
+from microcalc.geometry import Grid
+
+Split = Literal["train", "tune", "test", ""]
+IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One line of ``images.csv``; ``file`` is resolved against the table's folder."""
+
+    image: str
+    file: Path
+    intent: Intent
+    spacing_mm: tuple[float, float]
+    patient: str = ""
+    system: str = ""
+    view: str = ""
+    laterality: Laterality | Literal[""] = ""
+    split: Split = ""
+    sha256: str = ""
+    tags: str = ""
+
+    @property
+    def patient_or_image(self) -> str:
+        """The patient; an image without one counts as a patient of its own."""
+        return self.patient or f"image:{self.image}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """One line of ``annotations.csv``, in pixels of the original image."""
+
+    image: str
+    row: float
+    column: float
+    diameter_mm: float = 0.0
+    kind: Kind = "microcalcification"
+    cluster: str = ""
+    outline: tuple[tuple[float, float], ...] = ()
+    d_prime: float | None = None
+    judge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A data set: its images, and what is known to be in them."""
+
+    images: tuple[ImageRow, ...]
+    annotations: tuple[AnnotationRow, ...] = field(default=())
+
+    def annotations_of(self, image: ImageRow) -> Annotations:
+        """The annotations of one image, positions in mm."""
+        rows = [a for a in self.annotations if a.image == image.image]
+        pixels = np.array([(a.row, a.column) for a in rows], dtype=np.float64).reshape(-1, 2)
+        return Annotations(
+            centres=Grid(image.spacing_mm).to_mm(pixels),
+            diameter_mm=np.array([a.diameter_mm for a in rows], dtype=np.float64),
+            kind=np.array([a.kind for a in rows], dtype=np.str_),
+            cluster=np.array([a.cluster for a in rows], dtype=np.str_),
+        )
+
+    def of_split(self, split: Split) -> Table:
+        """The images of one split with their annotations."""
+        images = tuple(i for i in self.images if i.split == split)
+        names = {i.image for i in images}
+        return Table(images, tuple(a for a in self.annotations if a.image in names))
+
+
+def read_table(path: Path) -> Table:
+    """Read a data set.
+
+    Parameters
+    ----------
+    path
+        The folder, or its ``images.csv``.
+
+    Raises
+    ------
+    TableError
+        A file or column is missing, or a line has a value that is not allowed.
+    """
+    folder = path.parent if path.name == IMAGES else path
+    images_file = folder / IMAGES
+    if not images_file.is_file():
+        raise TableError(f"{folder}: no {IMAGES}, expected a folder with {IMAGES} and {ANNOTATIONS}")
+    images = tuple(
+        _image_row(line, folder, f"{images_file.name} line {n}")
+        for n, line in _lines(images_file, required=_IMAGE_REQUIRED)
+    )
+    names = [i.image for i in images]
+    for name in names:
+        if names.count(name) > 1:
+            raise TableError(f"{images_file.name}: image {name!r} is listed {names.count(name)} times, expected once")
+    _refuse_split_patients(images, images_file)
+    annotations: tuple[AnnotationRow, ...] = ()
+    if (folder / ANNOTATIONS).is_file():
+        annotations = tuple(
+            _annotation_row(line, f"{ANNOTATIONS} line {n}")
+            for n, line in _lines(folder / ANNOTATIONS, required=("image", "row", "column", "kind"))
+        )
+    known = set(names)
+    for row in annotations:
+        if row.image not in known:
+            raise TableError(f"{ANNOTATIONS}: image {row.image!r} is not in {IMAGES}")
+    return Table(images, annotations)
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """Write ``images.csv`` and ``annotations.csv``, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(
+        folder / IMAGES,
+        _IMAGE_COLUMNS,
+        (
+            (
+                i.image, _relative(i.file, folder), i.patient, i.system, i.intent, i.view, i.laterality,
+                f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags,
+            )
+            for i in table.images
+        ),
+    )  # fmt: skip
+    _write(
+        folder / ANNOTATIONS,
+        _ANNOTATION_COLUMNS,
+        (
+            (
+                a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
+                "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
+                "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge,
+            )
+            for a in table.annotations
+        ),
+    )  # fmt: skip
+
+
+_IMAGE_COLUMNS = (
+    "image", "file", "patient", "system", "intent", "view", "laterality",
+    "row_spacing_mm", "column_spacing_mm", "split", "sha256", "tags",
+)  # fmt: skip
+_IMAGE_REQUIRED = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
+_ANNOTATION_COLUMNS = tuple(f.name for f in fields(AnnotationRow))
+
+
+def _lines(file: Path, *, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            missing = [c for c in required if c not in (reader.fieldnames or ())]
+            if missing:
+                raise TableError(f"{file.name}: column {missing[0]!r} is missing, expected {', '.join(required)}")
+            return [(n, {k: (v or "").strip() for k, v in line.items() if k}) for n, line in enumerate(reader, 2)]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise TableError(f"{file.name}: not readable as CSV in UTF-8 ({error})") from error
+
+
+def _image_row(line: dict[str, str], folder: Path, where: str) -> ImageRow:
+    spacing = (_number(line, "row_spacing_mm", where), _number(line, "column_spacing_mm", where))
+    if not all(0.02 <= s <= 0.2 for s in spacing):
+        raise TableError(f"{where}: spacing {spacing[0]} x {spacing[1]} mm, expected 0.02 to 0.2")
+    if not line["image"] or not line["file"]:
+        raise TableError(f"{where}: image or file is empty, expected both")
+    return ImageRow(
+        image=line["image"],
+        file=Path(os.path.normpath(folder / line["file"])),
+        intent=_one_of(line, "intent", get_args(Intent), where),
+        spacing_mm=spacing,
+        patient=line.get("patient", ""),
+        system=line.get("system", ""),
+        view=line.get("view", ""),
+        laterality=_one_of(line, "laterality", ("L", "R", ""), where),
+        split=_one_of(line, "split", get_args(Split), where),
+        sha256=line.get("sha256", ""),
+        tags=line.get("tags", ""),
+    )
+
+
+def _annotation_row(line: dict[str, str], where: str) -> AnnotationRow:
+    return AnnotationRow(
+        image=line["image"],
+        row=_number(line, "row", where),
+        column=_number(line, "column", where),
+        diameter_mm=_number(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0,
+        kind=_one_of(line, "kind", get_args(Kind), where),
+        cluster=line.get("cluster", ""),
+        outline=_outline(line.get("outline", ""), where),
+        d_prime=_number(line, "d_prime", where) if line.get("d_prime") else None,
+        judge=line.get("judge", ""),
+    )
+
+
+def _number(line: dict[str, str], column: str, where: str) -> float:
+    text = line.get(column, "")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise TableError(f"{where}: {column} is {text!r}, expected a number")
+    return value
+
+
+def _one_of(line: dict[str, str], column: str, allowed: Iterable[str], where: str):  # type: ignore[no-untyped-def]
+    text = line.get(column, "")
+    if text not in tuple(allowed):
+        expected = ", ".join(repr(a) for a in allowed)
+        raise TableError(f"{where}: {column} is {text!r}, expected one of {expected}")
+    return text
+
+
+def _outline(text: str, where: str) -> tuple[tuple[float, float], ...]:
+    try:
+        pairs = [tuple(float(v) for v in pair.split()) for pair in text.split(";") if pair.strip()]
+        return tuple((row, column) for row, column in pairs)
+    except ValueError:
+        raise TableError(f"{where}: outline is {text[:40]!r}, expected 'row column; row column; ...'") from None
+
+
+def _refuse_split_patients(images: Sequence[ImageRow], file: Path) -> None:
+    split_of: dict[str, str] = {}
+    for image in images:
+        first = split_of.setdefault(image.patient_or_image, image.split)
+        if first != image.split:
+            raise TableError(
+                f"{file.name}: image {image.image!r} and another of its patient are in splits "
+                f"{first!r} and {image.split!r}, expected one split per patient"
+            )
+
+
+def _relative(file: Path, folder: Path) -> str:
+    try:
+        return file.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return os.path.relpath(file.resolve(), folder.resolve())
+
+
+def _write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    temporary = file.with_suffix(".csv.part")
+    with temporary.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(file)

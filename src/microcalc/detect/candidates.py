@@ -1,0 +1,111 @@
+"""Candidates: local maxima of the likelihood, a stated distance apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microcalc.domain import Candidates, FloatImage, NormalisedMammogram
+from microcalc.geometry import Points
+
+
+def find_candidates(
+    mammogram: NormalisedMammogram,
+    likelihood: FloatImage,
+    *,
+    min_likelihood: float,
+    min_distance_mm: float,
+    max_count: int,
+) -> Candidates:
+    """The highest local maxima of the likelihood.
+
+    Parameters
+    ----------
+    mammogram
+        Says where the pixels lie.
+    likelihood
+        (rows, columns), a scorer's output for this mammogram; 0 outside the breast.
+    min_likelihood
+        Lower maxima are left out, and so are maxima of 0.
+    min_distance_mm
+        No two candidates lie closer; the more likely one stays.
+    max_count
+        The least likely beyond this number are left out.
+
+    Returns
+    -------
+    Candidates
+        In mm of the original image, to a fraction of a pixel (a parabola through the
+        maximum and its neighbours, in each direction), highest likelihood first.
+    """
+    rows, columns = _local_maxima(likelihood, min_likelihood)
+    centres = mammogram.grid.to_mm(_between_pixels(likelihood, rows, columns))
+    rating = likelihood[rows, columns].astype(np.float64)
+    order = np.lexsort((columns, rows, -rating))
+    kept = order[_far_apart(centres[order], min_distance_mm=min_distance_mm, max_count=max_count)]
+    return Candidates(centres=centres[kept], likelihood=rating[kept])
+
+
+def _local_maxima(likelihood: FloatImage, min_likelihood: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of pixels that no neighbour exceeds."""
+    enough = (likelihood >= min_likelihood) & (likelihood > 0)
+    filled_rows, filled_columns = np.flatnonzero(enough.any(axis=1)), np.flatnonzero(enough.any(axis=0))
+    if filled_rows.size == 0:
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
+    top, left = filled_rows[0], filled_columns[0]
+    box = (slice(top, filled_rows[-1] + 1), slice(left, filled_columns[-1] + 1))
+    highest = ndimage.maximum_filter(likelihood[box], size=3, mode="constant", cval=0.0)
+    rows, columns = np.nonzero((likelihood[box] == highest) & enough[box])
+    return rows + top, columns + left
+
+
+def _between_pixels(likelihood: FloatImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Fractional (row, column) of maxima, (n, 2): the vertex of a parabola through three pixels."""
+    padded = np.pad(likelihood, 1, mode="reflect")  # at the border: in the pixel's centre
+    row_offset = _vertex(padded, rows + 1, columns + 1, (1, 0))
+    column_offset = _vertex(padded, rows + 1, columns + 1, (0, 1))
+    return np.stack([rows + row_offset, columns + column_offset], axis=1)
+
+
+def _vertex(
+    padded: FloatImage, rows: NDArray[np.intp], columns: NDArray[np.intp], step: tuple[int, int]
+) -> NDArray[np.float64]:
+    before = padded[rows - step[0], columns - step[1]].astype(np.float64)
+    here = padded[rows, columns].astype(np.float64)
+    after = padded[rows + step[0], columns + step[1]].astype(np.float64)
+    curvature = 2 * here - before - after  # >= 0 at a maximum; 0 on a plateau
+    offset = np.divide(after - before, 2 * curvature, out=np.zeros_like(here), where=curvature > 0)
+    return np.clip(offset, -0.5, 0.5)
+
+
+def _far_apart(centres: Points, *, min_distance_mm: float, max_count: int) -> NDArray[np.intp]:
+    """Indices of positions kept, going down the list: each at least the distance from all kept before.
+
+    Positions are filed in square cells of the distance's size, so that only the nine cells
+    around a position have to be looked at.
+    """
+    filed: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    kept: list[int] = []
+    for index, (row, column) in enumerate(_one_by_one(centres)):
+        if len(kept) >= max_count:
+            break
+        cell_row, cell_column = int(row // min_distance_mm), int(column // min_distance_mm)
+        near = (
+            other
+            for i in (cell_row - 1, cell_row, cell_row + 1)
+            for j in (cell_column - 1, cell_column, cell_column + 1)
+            for other in filed.get((i, j), ())
+        )
+        if all((row - r) ** 2 + (column - c) ** 2 >= min_distance_mm**2 for r, c in near):
+            kept.append(index)
+            filed.setdefault((cell_row, cell_column), []).append((row, column))
+    return np.array(kept, dtype=np.intp)
+
+
+def _one_by_one(centres: Points, *, block: int = 4096) -> Iterator[tuple[float, float]]:
+    """Rows of an array as numbers; in blocks, since most of a long array is never asked for."""
+    for start in range(0, len(centres), block):
+        yield from centres[start : start + block].tolist()

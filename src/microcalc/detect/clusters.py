@@ -1,0 +1,193 @@
+"""Clusters: at least three microcalcifications close together, and how likely that is.
+
+Definition, for a threshold t on the likelihood of candidates: a cluster of k stands
+around a candidate if k candidates of likelihood >= t, it among them, are linked by steps
+of at most ``max_gap_mm`` and lie in the disc of ``max_area_cm2`` around it. The highest
+such t is t_k.
+
+A cluster's log-odds of likelihood is the mean of the log-odds of t_k for k =
+``min_members`` and the next two, where a t_k that does not exist counts as
+``min_likelihood``. So one bright speck beside two doubtful ones rates low, more members
+rate higher, and nothing that is added or rated higher can lower a cluster's rating. This
+rule is ours; the definition of a cluster (three in 1 cm²) is the field's.
+
+Clusters are taken from the highest rating down, and a candidate is a member of one at most.
+
+References
+----------
+Karssemeijer N. Adaptive noise equalization and recognition of microcalcification clusters in
+mammograms. Int J Pattern Recogn Artif Intell 7 (1993) 1357.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull, cKDTree
+
+from microcalc.domain import Candidates, Cluster
+from microcalc.geometry import Points
+
+RATED_SIZES = 3
+"""Number of sizes k that a rating averages."""
+MEMBER_DROP = 1.0
+"""Log-odds by which a companion may lie below the weakest member that made the cluster."""
+BORDER_MM = 1.0
+"""Distance of the outline from the outermost members."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Places:
+    """Candidates that may be members, most likely first, and who lies near whom."""
+
+    index: NDArray[np.int64]  # into Candidates
+    centres: Points
+    log_odds: NDArray[np.float64]
+    linked: list[list[int]]  # within max_gap_mm, without oneself
+    radius_mm: float  # of the disc of max_area_cm2
+
+
+@dataclass(frozen=True, slots=True)
+class _Seed:
+    """What stands around one place: the cluster's rating, and the t_k of the smallest cluster."""
+
+    rating: float
+    level: float
+    place: int
+
+
+def group(
+    candidates: Candidates,
+    *,
+    max_gap_mm: float,
+    min_members: int,
+    max_area_cm2: float,
+    min_likelihood: float,
+) -> list[Cluster]:
+    """Clusters of candidates, highest likelihood first.
+
+    Parameters
+    ----------
+    candidates
+        Of one mammogram.
+    max_gap_mm
+        Largest distance between neighbours.
+    min_members
+        Smallest cluster.
+    max_area_cm2
+        Area of the disc that the smallest cluster has to fit in, around one of its members.
+    min_likelihood
+        Candidates below this are no members; above 0.
+
+    Returns
+    -------
+    list of Cluster
+        Members: the candidates at least as likely as the weakest of those that made the
+        cluster, linked to its place, and the somewhat less likely ones (``MEMBER_DROP``)
+        within ``max_gap_mm`` of these; all within the disc's diameter of the cluster's place.
+        Candidates left over inside the outline belong to no other cluster.
+        Outline: convex hull of the members, ``BORDER_MM`` outside them, in mm.
+    """
+    places = _places(candidates, max_gap_mm=max_gap_mm, max_area_cm2=max_area_cm2, min_likelihood=min_likelihood)
+    floor = float(_log_odds(np.float64(min_likelihood)))
+    free = np.ones(places.index.size, dtype=bool)
+    seeds = [_seed(places, place, free, min_members=min_members, floor=floor) for place in range(free.size)]
+    queue = [(-seed.rating, seed.place) for seed in seeds if seed is not None]
+    heapq.heapify(queue)
+    clusters = []
+    while queue:
+        before, place = heapq.heappop(queue)
+        seed = _seed(places, place, free, min_members=min_members, floor=floor)
+        if seed is None:
+            continue
+        if seed.rating < -before:  # another cluster has taken some of its members: it has to queue again
+            heapq.heappush(queue, (-seed.rating, place))
+            continue
+        members = _members(places, seed, free)
+        outline, inside = _outline(places.centres[members], places.centres)
+        free &= ~inside
+        clusters.append(Cluster(np.sort(places.index[members]), outline, float(1 / (1 + np.exp(-seed.rating)))))
+    return clusters
+
+
+def _places(candidates: Candidates, *, max_gap_mm: float, max_area_cm2: float, min_likelihood: float) -> _Places:
+    """Sorted by likelihood, then by position, so that the candidates' order does not matter."""
+    row, column = candidates.centres.T if candidates.centres.size else np.zeros((2, 0))
+    order = np.lexsort((column, row, -candidates.likelihood))
+    order = order[candidates.likelihood[order] >= min_likelihood].astype(np.int64)
+    centres = candidates.centres[order].reshape(-1, 2)
+    linked: list[list[int]] = []
+    if order.size:
+        tree = cKDTree(centres)
+        linked = [sorted(set(near) - {i}) for i, near in enumerate(tree.query_ball_point(centres, max_gap_mm))]
+    radius_mm = float(np.sqrt(max_area_cm2 * 100 / np.pi))
+    return _Places(order, centres, _log_odds(candidates.likelihood[order]), linked, radius_mm)
+
+
+def _seed(places: _Places, place: int, free: NDArray[np.bool_], *, min_members: int, floor: float) -> _Seed | None:
+    """What stands around a free place, of free places; None if no cluster does.
+
+    Growing always by the most likely of the linked places (Prim) reaches k members at the
+    highest threshold possible: the weakest member then is t_k.
+    """
+    if not free[place]:
+        return None
+    allowed = free & _within(places, place)
+    queue, seen = [place], {place}  # places are sorted: the lowest number is the most likely
+    weakest, levels = place, list[float]()
+    while queue and len(levels) < min_members + RATED_SIZES - 1:
+        newest = heapq.heappop(queue)
+        weakest = max(weakest, newest)
+        levels.append(float(places.log_odds[weakest]))
+        for near in places.linked[newest]:
+            if near not in seen and allowed[near]:
+                seen.add(near)
+                heapq.heappush(queue, near)
+    if len(levels) < min_members:
+        return None
+    rated = levels[min_members - 1 :]
+    rating = (sum(rated) + floor * (RATED_SIZES - len(rated))) / RATED_SIZES
+    return _Seed(rating=rating, level=levels[min_members - 1], place=place)
+
+
+def _members(places: _Places, seed: _Seed, free: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The free places that belong to the cluster around a seed, in order."""
+    allowed = free & _within(places, seed.place, discs=2)
+    strong = allowed & (places.log_odds >= seed.level)
+    companion = allowed & (places.log_odds >= seed.level - MEMBER_DROP)
+    members, queue = {seed.place}, [seed.place]
+    while queue:
+        for near in places.linked[queue.pop()]:
+            if near not in members and companion[near]:
+                members.add(near)
+                if strong[near]:
+                    queue.append(near)
+    return np.array(sorted(members), dtype=np.intp)
+
+
+def _within(places: _Places, place: int, *, discs: int = 1) -> NDArray[np.bool_]:
+    """Which places lie within so many disc radii of one."""
+    square_mm2 = np.sum((places.centres - places.centres[place]) ** 2, axis=1)
+    return np.asarray(square_mm2 <= (discs * places.radius_mm) ** 2)
+
+
+def _outline(members: Points, others: Points) -> tuple[Points, NDArray[np.bool_]]:
+    """A closed polygon around the members, and which of the other positions it holds.
+
+    The convex hull of a circle around each member: defined for one member, and for any on one line.
+    """
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    circle = BORDER_MM * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    corners = (members[:, np.newaxis] + circle).reshape(-1, 2)
+    hull = ConvexHull(corners)
+    ring = np.append(hull.vertices, hull.vertices[0])
+    inside = np.all(others @ hull.equations[:, :2].T + hull.equations[:, 2] <= 0, axis=1)
+    return corners[ring], inside
+
+
+def _log_odds(likelihood: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    bounded = np.clip(likelihood, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(bounded / (1 - bounded)), dtype=np.float64)

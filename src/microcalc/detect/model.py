@@ -1,0 +1,231 @@
+"""A model: a folder with two networks, and the numbers that turn their ratings into findings.
+
+The folder holds ``model.json`` (``ModelDescription``), the two ONNX files that it names, and
+their ``recipe.toml`` and ``MODEL_CARD.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from microcalc.domain import Intent, OperatingPoint, PixelScorer
+from microcalc.errors import InputError, RecipeError
+
+DESCRIPTION = "model.json"
+SHIPPED: tuple[Intent, ...] = ("raw", "processed")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class _Entries(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class NetworkEntry(_Entries):
+    """One of the two networks: its file in the folder, and the surroundings it needs on each side."""
+
+    file: FileName
+    margin_px: Annotated[int, Field(ge=0, le=256)]
+    sha256: Sha256
+
+
+class CandidateRules(_Entries):
+    """Which local maxima are candidates; see ``candidates.find_candidates``."""
+
+    min_distance_mm: Positive
+    min_likelihood: Fraction
+    max_count: Annotated[int, Field(gt=0)]
+
+
+class ClusterRules(_Entries):
+    """Which candidates are a cluster; see ``clusters.group``."""
+
+    max_gap_mm: Positive
+    min_members: Annotated[int, Field(gt=0)]
+    max_area_cm2: Positive
+    min_likelihood: Annotated[float, Field(gt=0, lt=1)]
+
+
+class OperatingPointEntry(_Entries):
+    """A threshold on a cluster's likelihood, and what it gave on the data named in the card."""
+
+    threshold: Fraction
+    llf: Fraction
+    nlf: Annotated[float, Field(ge=0)]
+
+
+class ModelDescription(_Entries):
+    """What ``model.json`` says."""
+
+    format: Literal["microcalc/model/1"] = Field(alias="schema", serialization_alias="schema")
+    name: Annotated[str, Field(min_length=1)]
+    version: Annotated[str, Field(min_length=1)]
+    intent: Intent
+    spacing_mm: Annotated[float, Field(ge=0.02, le=0.5)]
+    cnn1: NetworkEntry
+    cnn2: NetworkEntry
+    survive_logit: float
+    candidates: CandidateRules
+    clusters: ClusterRules
+    operating_points: Annotated[tuple[OperatingPointEntry, ...], Field(min_length=1)]
+    default_operating_point: Annotated[int, Field(ge=0)]
+    recipe: str
+    trained_on: str
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> ModelDescription:
+        if self.default_operating_point >= len(self.operating_points):
+            raise ValueError(
+                f"default_operating_point {self.default_operating_point}, "
+                f"expected an index into {len(self.operating_points)} operating_points"
+            )
+        return self
+
+    def to_json(self) -> str:
+        """The text of ``model.json``."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Model:
+    """A scorer, and the numbers that turn its ratings into findings.
+
+    Attributes
+    ----------
+    sha256
+        Of ``model.json``, which holds those of the networks: it changes with any of them.
+    intent
+        Of the images that it is for; None for both.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    intent: Intent | None
+    scorer: PixelScorer
+    candidates: CandidateRules
+    clusters: ClusterRules
+    operating_point: OperatingPoint
+
+
+def choose_model(choice: str | None, intent: Intent, *, threads: int = 2) -> Model:
+    """The model for an image: the shipped one of its intent, a shipped one by name, "log", or a folder's.
+
+    Raises
+    ------
+    InputError
+        The folder holds no model, or one for the other intent.
+    RecipeError
+        The model's description is broken.
+    """
+    if choice == "log":
+        return log_model()
+    model = load_model(_folder(choice, intent), threads=threads)
+    if model.intent not in (None, intent):
+        raise InputError(f"{model.name}: a model for {model.intent} images, expected one for {intent} images")
+    return model
+
+
+def shipped_model(intent: Intent) -> Path:
+    """The folder of the model in the package for raw or for processed images."""
+    return Path(str(resources.files("microcalc") / "models" / intent))
+
+
+def load_model(folder: Path, *, threads: int = 2, stage: Literal["pair", "cnn1"] = "pair") -> Model:
+    """A model from its folder, its networks checked against their SHA-256.
+
+    Raises
+    ------
+    InputError
+        No such folder, a file missing, or a network that is not the one described.
+    RecipeError
+        ``model.json`` has an unknown, missing or impossible entry.
+    """
+    from microcalc.detect.scorer import CnnPair, Network  # brings the run-time engine
+
+    described = _bytes_of(folder, DESCRIPTION)
+    description = parse_description(described, where=f"{folder.name}/{DESCRIPTION}")
+    for entry in (description.cnn1, description.cnn2):
+        _check_hash(folder, entry)
+    scorer = CnnPair(
+        Network(folder / description.cnn1.file, description.cnn1.margin_px),
+        Network(folder / description.cnn2.file, description.cnn2.margin_px),
+        survive_logit=description.survive_logit,
+        spacing_mm=description.spacing_mm,
+        threads=threads,
+        stage=stage,
+    )
+    point = description.operating_points[description.default_operating_point]
+    return Model(
+        name=description.name,
+        version=description.version,
+        sha256=hashlib.sha256(described).hexdigest(),
+        intent=description.intent,
+        scorer=scorer,
+        candidates=description.candidates,
+        clusters=description.clusters,
+        operating_point=OperatingPoint(point.threshold, point.llf, point.nlf),
+    )
+
+
+def parse_description(text: str | bytes, *, where: str) -> ModelDescription:
+    """``model.json``'s text as a description.
+
+    Raises
+    ------
+    RecipeError
+        An unknown, missing or impossible entry; the message names the first.
+    """
+    try:
+        return ModelDescription.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        entry = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise RecipeError(f"{where}: {entry}: {first['msg']}") from None
+
+
+def log_model() -> Model:
+    """The Laplacian of Gaussian as a model, for comparison; its operating point was not measured (llf and nlf 0)."""
+    from microcalc.detect.log_filter import DIAMETERS_MM, LogFilter
+
+    return Model(
+        name="log",
+        version="1",
+        sha256=hashlib.sha256(repr(("log", "1", DIAMETERS_MM)).encode()).hexdigest(),
+        intent=None,
+        scorer=LogFilter(),
+        candidates=CandidateRules(min_distance_mm=0.5, min_likelihood=0.2, max_count=1000),
+        clusters=ClusterRules(max_gap_mm=5.0, min_members=3, max_area_cm2=1.0, min_likelihood=0.3),
+        operating_point=OperatingPoint(threshold=0.8, llf=0.0, nlf=0.0),
+    )
+
+
+def _folder(choice: str | None, intent: Intent) -> Path:
+    if choice is None:
+        return shipped_model(intent)
+    for shipped in SHIPPED:
+        if choice == shipped:
+            return shipped_model(shipped)
+    return Path(choice)
+
+
+def _bytes_of(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder.name}/{name}: {error.strerror}, expected a model's folder") from None
+
+
+def _check_hash(folder: Path, entry: NetworkEntry) -> None:
+    found = hashlib.sha256(_bytes_of(folder, entry.file)).hexdigest()
+    if found != entry.sha256:
+        raise InputError(f"{folder.name}/{entry.file}: SHA-256 {found}, expected {entry.sha256} of {DESCRIPTION}")

@@ -1,0 +1,1 @@
+"""Reading and writing of DICOM mammograms; the only folder that knows pydicom."""

@@ -1,0 +1,175 @@
+"""Which DICOM images are taken: plain full-field digital mammograms; the others are refused by name.
+
+References
+----------
+DICOM PS3.3 A.27 and C.8.11.7 (Mammography Image), C.8.11.4 (DX Detector); PS3.4 B.5
+(SOP classes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from microcalc.dicom.codes import MAGNIFICATION, SPECIMEN, SPOT_COMPRESSION
+from microcalc.dicom.tags import integer, is_code, items, number, numbers, word, words
+from microcalc.domain import Intent
+from microcalc.errors import MissingSpacingError, NotAMammogramError, UnreadableImageError, UnsupportedViewError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+INTENTS: dict[str, Intent] = {
+    f"{_STORAGE}1.2.1": "raw",
+    f"{_STORAGE}1.2": "processed",
+}
+"""SOP Class UID → intent. PresentationIntentType says the same and is not needed."""
+
+_TOMOSYNTHESIS = {
+    f"{_STORAGE}13.1.3": "Breast Tomosynthesis Image",
+    f"{_STORAGE}13.1.4": "Breast Projection X-Ray Image for presentation",
+    f"{_STORAGE}13.1.5": "Breast Projection X-Ray Image for processing",
+}
+_OTHERS = {
+    f"{_STORAGE}7": "Secondary Capture Image",
+    f"{_STORAGE}7.1": "Multi-frame Secondary Capture Image",
+    f"{_STORAGE}7.2": "Multi-frame Secondary Capture Image",
+    f"{_STORAGE}7.3": "Multi-frame Secondary Capture Image",
+    f"{_STORAGE}7.4": "Multi-frame Secondary Capture Image",
+    f"{_STORAGE}1": "Computed Radiography Image",
+    f"{_STORAGE}1.1": "Digital X-Ray Image",
+    f"{_STORAGE}1.1.1": "Digital X-Ray Image",
+    f"{_STORAGE}2": "CT Image",
+    f"{_STORAGE}4": "MR Image",
+    f"{_STORAGE}6.1": "Ultrasound Image",
+}
+
+# Words in ImageType (0008,0008) beyond the second value, and what they say.
+_TOMO_WORDS = ("TOMO", "TOMO_PROJ", "TOMO_2D", "TOMOSYNTHESIS", "GENERATED_2D", "SYNTHESIZED_2D", "VOLUME")
+_SUBTRACTED_WORDS = ("RECOMBINED", "SUBTRACTION", "SUBTRACT", "SUBTRACTED", "HIGH_ENERGY")
+
+_SIDE_LIMITS = (64, 16384)
+_MOST_PIXELS = 64 * 1024 * 1024
+_SPACING_LIMITS_MM = (0.02, 0.2)
+# A breast in contact with the receptor is magnified by 1.02 to 1.1; a magnification stand by 1.4 to 2.
+_CONTACT_MAGNIFICATION = 1.25
+
+
+def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
+    """The intent of a plain mammogram.
+
+    Parameters
+    ----------
+    dataset
+        The header.
+    name
+        The file's name, for messages.
+    any_view
+        Take magnified, spot, stereo, specimen and quality control images after all.
+
+    Raises
+    ------
+    NotAMammogramError
+        Another SOP class.
+    UnsupportedViewError
+        Tomosynthesis and contrast subtraction always; the rest unless ``any_view``.
+    """
+    sop_class = word(dataset, "SOPClassUID")
+    kind = _TOMOSYNTHESIS.get(sop_class)
+    if kind is not None:
+        raise UnsupportedViewError(f"{name}: tomosynthesis ({kind}), expected a plain mammogram")
+    if sop_class not in INTENTS:
+        found = _OTHERS.get(sop_class, f"SOP class {sop_class[:64]}" if sop_class else "no SOP class")
+        raise NotAMammogramError(f"{name}: {found}, expected Digital Mammography X-Ray Image")
+    _check_never(dataset, name)
+    if not any_view:
+        _check_view(dataset, name)
+    return INTENTS[sop_class]
+
+
+def _check_never(dataset: Dataset, name: str) -> None:
+    image_type = {value.upper() for value in words(dataset, "ImageType")}
+    if image_type.intersection(_TOMO_WORDS):
+        raise UnsupportedViewError(f"{name}: made from tomosynthesis (ImageType), expected a plain mammogram")
+    if image_type.intersection(_SUBTRACTED_WORDS):
+        raise UnsupportedViewError(f"{name}: contrast subtraction (ImageType), expected a plain mammogram")
+    frames = integer(dataset, "NumberOfFrames")
+    if frames not in (None, 1):
+        raise UnsupportedViewError(f"{name}: tomosynthesis or other {frames} frames, expected one")
+
+
+def _check_view(dataset: Dataset, name: str) -> None:
+    found = _unusual_view(dataset)
+    if found is not None:
+        raise UnsupportedViewError(f"{name}: {found}, expected a plain mammogram (--any-view takes it)")
+
+
+def _unusual_view(dataset: Dataset) -> str | None:
+    """What is not plain about the view, in words; None for a plain one."""
+    if any(value.upper().startswith("STEREO") for value in words(dataset, "ImageType")):
+        return "stereo or biopsy view (ImageType)"
+    if word(dataset, "PositionerType").upper() == "STEREOTACTIC":
+        return "stereo or biopsy view (PositionerType)"
+    if word(dataset, "QualityControlImage").upper() == "YES":
+        return "quality control image"
+    if items(dataset, "SpecimenDescriptionSequence"):
+        return "specimen (SpecimenDescriptionSequence)"
+    for view in items(dataset, "ViewCodeSequence"):
+        if is_code(view, SPECIMEN):
+            return "specimen (ViewCodeSequence)"
+        for modifier in items(view, "ViewModifierCodeSequence"):
+            for code in (MAGNIFICATION, SPOT_COMPRESSION):
+                if is_code(modifier, code):
+                    return f"{code.meaning.lower()} view (ViewModifierCodeSequence)"
+    magnification = number(dataset, "EstimatedRadiographicMagnificationFactor")
+    if magnification is not None and magnification > _CONTACT_MAGNIFICATION:
+        return f"magnification view ({magnification:g} times)"
+    return None
+
+
+def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
+    """(rows, columns) of a size that a mammogram can have.
+
+    Raises
+    ------
+    UnreadableImageError
+        No size, an absurd one, or pixels that are not grey values of 8 to 16 bits.
+    """
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    if rows is None or columns is None:
+        raise UnreadableImageError(f"{name}: no Rows or Columns in the header, expected both")
+    low, high = _SIDE_LIMITS
+    if not (low <= rows <= high and low <= columns <= high and rows * columns <= _MOST_PIXELS):
+        raise UnreadableImageError(
+            f"{name}: {rows} x {columns} pixels, expected sides of {low} to {high} and at most {_MOST_PIXELS} pixels"
+        )
+    samples = integer(dataset, "SamplesPerPixel")
+    if samples not in (None, 1):
+        raise NotAMammogramError(f"{name}: {samples} samples per pixel, expected 1")
+    allocated, stored = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
+    if allocated not in (8, 16) or stored is None or not 1 <= stored <= allocated:
+        raise UnreadableImageError(f"{name}: {stored} of {allocated} bits stored, expected 8 or 16 bits allocated")
+    return rows, columns
+
+
+def check_spacing(dataset: Dataset, name: str) -> tuple[float, float]:
+    """Pixel spacing (row, column) in mm.
+
+    ImagerPixelSpacing, at the receptor; PixelSpacing where the header says that it
+    is calibrated (PixelSpacingCalibrationType), or where it stands alone.
+
+    Raises
+    ------
+    MissingSpacingError
+    """
+    imager, plain = numbers(dataset, "ImagerPixelSpacing"), numbers(dataset, "PixelSpacing")
+    calibrated = word(dataset, "PixelSpacingCalibrationType") != ""
+    use_plain = bool(plain) and (calibrated or not imager)
+    spacing, keyword = (plain, "PixelSpacing") if use_plain else (imager, "ImagerPixelSpacing")
+    if len(spacing) != 2:
+        raise MissingSpacingError(f"{name}: no pixel spacing in the header, expected ImagerPixelSpacing (mm)")
+    low, high = _SPACING_LIMITS_MM
+    if not all(low <= value <= high for value in spacing):
+        raise MissingSpacingError(f"{name}: {keyword} {spacing[0]:g} x {spacing[1]:g} mm, expected {low} to {high}")
+    return spacing[0], spacing[1]

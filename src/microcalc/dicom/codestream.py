@@ -1,0 +1,55 @@
+"""The size that a compressed codestream itself claims, read before any codec sees it.
+
+Two codecs abort the whole process when the header asks for more rows than the
+codestream has, others return an image from a stream that stops half-way. Both are
+told here in a few lines.
+
+References
+----------
+ITU-T T.81 B.2.2 (JPEG frame header), T.87 C.2.2 (JPEG-LS), T.800 A.5.1 (JPEG 2000 SIZ).
+"""
+
+from __future__ import annotations
+
+# Start-of-frame markers: JPEG SOF0 to SOF15 but DHT (C4), JPG (C8), DAC (CC); JPEG-LS SOF55 (F7).
+_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_J2K_START, _JP2_START = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
+
+
+def codestream_size(data: bytes) -> tuple[int, int] | None:
+    """(rows, columns) of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it has no readable header."""
+    if data.startswith(_JP2_START):  # a JP2 box file in the pixel data: not allowed, yet seen
+        data = data[max(data.find(_J2K_START), 0) :]
+    if data.startswith(_J2K_START):
+        return _jpeg_2000_size(data)
+    return _jpeg_size(data)
+
+
+def _jpeg_2000_size(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 24:
+        return None
+    columns, rows, column_offset, row_offset = (int.from_bytes(data[at : at + 4], "big") for at in (8, 12, 16, 20))
+    return rows - row_offset, columns - column_offset
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        elif marker in _FRAME_MARKERS:
+            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def is_complete(data: bytes) -> bool:
+    """Whether the codestream closes with EOI or EOC (both FF D9); padding after it, 00 or FF, is ignored."""
+    return data.rstrip(b"\0\xff")[-2:] == b"\xff\xd9"

@@ -1,0 +1,183 @@
+"""Reading a mammogram from DICOM, by its tags and never by the vendor's name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.dicom.accept import check_kind, check_size, check_spacing
+from microcalc.dicom.codes import VIEWS
+from microcalc.dicom.decode import decode_compressed, transfer_syntax
+from microcalc.dicom.sniff import is_dicom
+from microcalc.dicom.systems import system_name
+from microcalc.dicom.tags import integer, is_code, items, quiet, word
+from microcalc.dicom.values import clear_unused_bits, first_window, padding_mask, to_pixels
+from microcalc.domain import Laterality, Mammogram
+from microcalc.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["is_dicom", "read_dicom"]
+
+_LARGEST_FILE = 1024**3
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
+_UID = re.compile(r"[0-9.]{1,64}")
+_VIEW = re.compile(r"[A-Z0-9 ]{1,16}")
+
+
+def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
+    """Read a full-field digital mammogram, FOR PROCESSING or FOR PRESENTATION.
+
+    Parameters
+    ----------
+    path
+        A DICOM file in any transfer syntax of `microcalc.dicom.decode.SYNTAXES`.
+    any_view
+        Take magnified, spot, stereo, specimen and quality control images as well.
+
+    Returns
+    -------
+    Mammogram
+        In the frame of the stored pixels, brighter = denser; see
+        `microcalc.dicom.values` for the meaning of the values.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, not DICOM, truncated, of an absurd size or unknown transfer syntax.
+    NotAMammogramError
+        Not a Digital Mammography X-Ray Image, or values that are not its grey levels.
+    UnsupportedViewError
+        Tomosynthesis, subtraction; without ``any_view`` also the unusual views.
+    MissingSpacingError
+        No pixel spacing, or none that a mammogram has.
+
+    References
+    ----------
+    DICOM PS3.3 A.27, C.8.11.
+    """
+    with quiet():
+        header = _read(path, stop_before_pixels=True)
+        intent = check_kind(header, path.name, any_view=any_view)
+        shape = check_size(header, path.name)
+        spacing_mm = check_spacing(header, path.name)
+        convert = to_pixels(header, intent, path.name)
+        stored = clear_unused_bits(_stored_values(path, header, shape), header)
+        return Mammogram(
+            pixels=convert.apply(stored),
+            spacing_mm=spacing_mm,
+            intent=intent,
+            uid=_uid(header, path),
+            laterality=_laterality(header),
+            view=_view(header),
+            system=system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName")),
+            padding=padding_mask(stored, header),
+            window=first_window(header, convert),
+        )
+
+
+def _read(path: Path, *, stop_before_pixels: bool) -> Dataset:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise UnreadableImageError(f"{path.name}: {size} bytes, expected at most {_LARGEST_FILE}")
+        _check_deflated(path)
+        return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path.name}: no such file, expected a DICOM image") from None
+    except IsADirectoryError:
+        raise UnreadableImageError(f"{path.name}: a folder, expected a DICOM image") from None
+    except InvalidDicomError:
+        raise UnreadableImageError(f"{path.name}: not a DICOM file, expected one with the DICM preamble") from None
+    except UnreadableImageError:
+        raise
+    except OSError as error:
+        raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
+    except Exception as error:  # a damaged data set; the library's words would quote its values
+        raise UnreadableImageError(
+            f"{path.name}: damaged DICOM data set ({type(error).__name__}), expected a whole one"
+        ) from None
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated data set that inflates beyond all bounds, before it does."""
+    from pydicom.filereader import read_file_meta_info
+
+    meta = read_file_meta_info(path)
+    if word(meta, "TransferSyntaxUID") != _DEFLATED:
+        return
+    length = integer(meta, "FileMetaInformationGroupLength")
+    if length is None:
+        raise UnreadableImageError(f"{path.name}: file meta information without its length, expected it")
+    data = path.read_bytes()[_META_START + length :]
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while data:
+        total += len(inflater.decompress(data, 1 << 24))
+        data = inflater.unconsumed_tail
+        if total > _LARGEST_FILE:
+            raise UnreadableImageError(f"{path.name}: inflates to over {_LARGEST_FILE} bytes, expected a mammogram")
+
+
+def _stored_values(path: Path, header: Dataset, shape: tuple[int, int]) -> NDArray[np.integer]:
+    uid = word(header.file_meta, "TransferSyntaxUID")
+    syntax = transfer_syntax(uid, path.name)
+    if syntax.plugin:
+        return decode_compressed(path, syntax, shape)
+    dataset = _read(path, stop_before_pixels=False)
+    if "PixelData" not in dataset:
+        raise UnreadableImageError(f"{path.name}: a header without pixel data, expected an image")
+    return _unpack(dataset, shape, big_endian=uid.endswith("1.2.2"), name=path.name)
+
+
+def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name: str) -> NDArray[np.integer]:
+    """Uncompressed stored values, (rows, columns)."""
+    allocated = integer(dataset, "BitsAllocated") or 16
+    kind = "i" if integer(dataset, "PixelRepresentation") == 1 else "u"
+    data, expected = dataset.PixelData, shape[0] * shape[1] * allocated // 8
+    if not isinstance(data, bytes) or len(data) < expected:
+        found = len(data) if isinstance(data, bytes) else 0
+        raise UnreadableImageError(f"{name}: truncated pixel data, {found} bytes, expected {expected}")
+    if allocated == 8 and big_endian and dataset["PixelData"].VR == "OW":
+        words = np.frombuffer(data[: (expected + 1) // 2 * 2], dtype=">u2").astype("<u2")
+        return words.view(f"{kind}1")[:expected].reshape(shape)
+    order = ">" if big_endian else "<"
+    stored = np.frombuffer(data, dtype=f"{order}{kind}{allocated // 8}", count=shape[0] * shape[1])
+    return stored.astype(f"{kind}{allocated // 8}", copy=False).reshape(shape)
+
+
+def _uid(header: Dataset, path: Path) -> str:
+    """SOP Instance UID; the file's SHA-256 where it is missing or no UID."""
+    uid = word(header, "SOPInstanceUID")
+    return uid if _UID.fullmatch(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _laterality(header: Dataset) -> Laterality | None:
+    """Of the image, or of the series in older files; None for both sides or neither."""
+    for keyword in ("ImageLaterality", "Laterality"):
+        side = word(header, keyword).upper()
+        if side in ("L", "R"):
+            return cast(Laterality, side)
+    return None
+
+
+def _view(header: Dataset) -> str | None:
+    """ViewPosition, or the name of ViewCodeSequence's code."""
+    position = word(header, "ViewPosition").upper()
+    if position in VIEWS:
+        return position
+    for item in items(header, "ViewCodeSequence"):
+        for view, code in VIEWS.items():
+            if is_code(item, code):
+                return view
+    return position if _VIEW.fullmatch(position) else None

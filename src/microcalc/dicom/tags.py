@@ -1,0 +1,93 @@
+"""Header values, read leniently: a value that cannot be understood counts as absent.
+
+Public sets are full of small faults (over-long strings, DS with blanks, a missing
+second value). What matters is checked by the caller; the rest must not stop a file.
+No value of the header is ever part of an exception here, since it could name a patient.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from microcalc.dicom.codes import Code
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no log of pydicom, which quote header values, patient names among them."""
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
+def _values(dataset: Dataset, keyword: str) -> tuple[object, ...]:
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # any fault of a hostile element makes it absent
+        return ()
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return (value,)
+    return tuple(value)
+
+
+def words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """The values of an element as stripped strings; empty where absent."""
+    return tuple(str(value).strip(" \0") for value in _values(dataset, keyword))
+
+
+def word(dataset: Dataset, keyword: str) -> str:
+    """The first value of an element as a stripped string; empty where absent."""
+    return next(iter(words(dataset, keyword)), "")
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """The values of an element as finite numbers; empty where absent or not numbers."""
+    found = []
+    for value in _values(dataset, keyword):
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            return ()
+        if not math.isfinite(number):
+            return ()
+        found.append(number)
+    return tuple(found)
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """The first value of an element as a finite number; None where absent."""
+    return next(iter(numbers(dataset, keyword)), None)
+
+
+def integer(dataset: Dataset, keyword: str) -> int | None:
+    """The first value of an element as a whole number; None where absent."""
+    found = number(dataset, keyword)
+    return None if found is None or found != int(found) else int(found)
+
+
+def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """The items of a sequence; empty where absent."""
+    from pydicom.dataset import Dataset
+
+    return tuple(item for item in _values(dataset, keyword) if isinstance(item, Dataset))
+
+
+def is_code(item: Dataset, code: Code) -> bool:
+    """Whether a code sequence's item says this concept, in SNOMED CT or RT."""
+    return word(item, "CodeValue") in (code.sct, code.srt)

@@ -1,0 +1,278 @@
+"""Writing a mammogram as Digital Mammography X-Ray Image, both intents.
+
+Everything is a function of the arguments: dates are fixed, UIDs are hashes, so the
+same input gives the same bytes.
+
+References
+----------
+DICOM PS3.3 A.27 (Digital Mammography X-Ray Image IOD), C.8.11 (its modules).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.dicom.codes import BREAST, VIEWS, Code
+from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+__all__ = [
+    "PROCESSED",
+    "RAW",
+    "AcquisitionHeader",
+    "ExposureHeader",
+    "ReceptorHeader",
+    "StoredValues",
+    "write_dicom",
+]
+
+_SOP_CLASS = {
+    "raw": "1.2.840.10008.5.1.4.1.1.1.2.1",
+    "processed": "1.2.840.10008.5.1.4.1.1.1.2",
+}
+_INTENT = {"raw": "FOR PROCESSING", "processed": "FOR PRESENTATION"}
+_DATE, _TIME = "20250101", "120000"
+
+# (row direction, column direction) of machines: chest wall right for R, left for L.
+_ORIENTATION = {
+    ("R", False): ("P", "L"),
+    ("L", False): ("A", "R"),
+    ("R", True): ("P", "FL"),
+    ("L", True): ("A", "FR"),
+}
+
+
+def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHeader) -> str:
+    """Write one mammogram, uncompressed, explicit VR little endian.
+
+    Parameters
+    ----------
+    path
+        Where to; written under a temporary name in the same folder and renamed.
+    stored
+        (rows, columns) stored values, below ``2 ** header.stored.bits_stored``.
+
+    Returns
+    -------
+    str
+        The SOP Instance UID, hashed from header and pixels.
+
+    Raises
+    ------
+    ValueError
+        If the stored values do not fit the header: a fault of the caller.
+    """
+    if stored.ndim != 2 or stored.dtype != np.uint16:
+        raise ValueError(f"stored values are {stored.dtype} of shape {stored.shape}, expected uint16 (rows, columns)")
+    if int(stored.max()) >= 1 << header.stored.bits_stored:
+        raise ValueError(f"stored value {int(stored.max())}, expected below 2**{header.stored.bits_stored}")
+    pixels = np.ascontiguousarray(stored, dtype="<u2").tobytes()
+    uid = _uid("image", repr(header), hashlib.sha256(pixels).hexdigest(), str(stored.shape))
+    dataset = _dataset(header, uid)
+    _add_pixels(dataset, header, stored.shape, pixels)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        dataset.save_as(file, enforce_file_format=True)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return uid
+
+
+def _uid(*words: str) -> str:
+    """A UID of the 2.25 root, hashed from words (PS3.5 B.2)."""
+    digest = hashlib.sha256("\x1f".join(("microcalc", *words)).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def _dataset(header: AcquisitionHeader, uid: str) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    dataset.file_meta = _file_meta(_SOP_CLASS[header.intent], uid)
+    _add_patient_and_study(dataset, header)
+    _add_image_identity(dataset, header, uid)
+    _add_equipment(dataset, header)
+    _add_exposure(dataset, header.exposure)
+    _add_receptor(dataset, header)
+    _add_view(dataset, header)
+    if header.intent == "processed":
+        _add_presentation(dataset, header)
+    return dataset
+
+
+def _file_meta(sop_class: str, uid: str) -> FileMetaDataset:
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = UID(sop_class)
+    meta.MediaStorageSOPInstanceUID = UID(uid)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    # Ours, not the library's: the bytes must not change with pydicom's version.
+    meta.ImplementationClassUID = UID(_uid("implementation"))
+    meta.ImplementationVersionName = "MICROCALC"
+    return meta
+
+
+def _add_patient_and_study(dataset: Dataset, header: AcquisitionHeader) -> None:
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = header.patient_name
+    dataset.PatientID = header.patient_id
+    dataset.PatientBirthDate = header.patient_birth_date
+    dataset.PatientSex = "F"
+    dataset.StudyInstanceUID = _uid("study", header.patient_id, header.exam_id)
+    dataset.StudyDate, dataset.StudyTime = _DATE, _TIME
+    dataset.ReferringPhysicianName = ""
+    dataset.StudyID = header.exam_id[:16]
+    dataset.AccessionNumber = ""
+
+
+def _add_image_identity(dataset: Dataset, header: AcquisitionHeader, uid: str) -> None:
+    dataset.SOPClassUID, dataset.SOPInstanceUID = _SOP_CLASS[header.intent], uid
+    dataset.SeriesInstanceUID = _uid("series", header.patient_id, header.exam_id, header.intent)
+    dataset.SeriesNumber = 1 if header.intent == "raw" else 2
+    dataset.InstanceNumber = header.instance_number
+    dataset.Modality = "MG"
+    dataset.PresentationIntentType = _INTENT[header.intent]
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
+    for name in ("Series", "Content", "Acquisition"):
+        setattr(dataset, f"{name}Date", _DATE)
+        setattr(dataset, f"{name}Time", _TIME)
+    dataset.ImageComments = header.derivation
+    dataset.BurnedInAnnotation = "NO"
+    dataset.LossyImageCompression = "00"
+    dataset.BreastImplantPresent = "NO"
+    dataset.AcquisitionContextSequence = []
+    if header.source_uid is not None:
+        dataset.SourceImageSequence = [_source_image(header.source_uid)]
+
+
+def _source_image(uid: str) -> Dataset:
+    """The raw image that a processed one was made of; positions are the same (PS3.3 C.7.6.1.1.4)."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = _SOP_CLASS["raw"], uid
+    item.SpatialLocationsPreserved = "YES"
+    item.PurposeOfReferenceCodeSequence = [_code_item("121322", "DCM", "Source image for image processing operation")]
+    return item
+
+
+def _add_equipment(dataset: Dataset, header: AcquisitionHeader) -> None:
+    dataset.Manufacturer = header.manufacturer
+    dataset.ManufacturerModelName = header.model
+    dataset.SoftwareVersions = header.software
+    if header.processing_description is not None:
+        dataset.AcquisitionDeviceProcessingDescription = header.processing_description
+    if header.processing_code is not None:
+        dataset.AcquisitionDeviceProcessingCode = header.processing_code
+
+
+def _add_exposure(dataset: Dataset, exposure: ExposureHeader) -> None:
+    dataset.KVP = _decimal(exposure.kvp)
+    dataset.Exposure = round(exposure.mas)
+    dataset.ExposureInuAs = round(exposure.mas * 1000)
+    dataset.AnodeTargetMaterial = exposure.anode
+    dataset.FilterType = "STRIP"
+    dataset.FilterMaterial = exposure.filter_material
+    if exposure.filter_thickness_mm is not None:
+        dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = _decimal(exposure.filter_thickness_mm)
+    dataset.BodyPartThickness = _decimal(exposure.thickness_mm)
+    dataset.CompressionForce = _decimal(exposure.force_n)
+    dataset.FocalSpots = "0.3"
+    dataset.OrganExposed = "BREAST"
+    if exposure.organ_dose_dgy is not None:
+        dataset.OrganDose = _decimal(exposure.organ_dose_dgy)
+
+
+def _add_receptor(dataset: Dataset, header: AcquisitionHeader) -> None:
+    receptor = header.receptor
+    dataset.ImagerPixelSpacing = [_decimal(spacing) for spacing in header.spacing_mm]
+    dataset.DetectorType = receptor.detector_type
+    dataset.DetectorConfiguration = "AREA"
+    dataset.DetectorElementSpacing = [_decimal(spacing) for spacing in receptor.element_spacing_mm]
+    if receptor.active_mm is not None:
+        dataset.DetectorActiveShape = "RECTANGLE"
+        dataset.DetectorActiveDimensions = [_decimal(side) for side in receptor.active_mm]
+    if receptor.field_of_view_mm is not None:
+        dataset.FieldOfViewShape = "RECTANGLE"
+        dataset.FieldOfViewDimensions = list(receptor.field_of_view_mm)
+    dataset.FieldOfViewOrigin = list(receptor.field_of_view_origin)
+    dataset.FieldOfViewRotation, dataset.FieldOfViewHorizontalFlip = "0", "NO"
+    dataset.DistanceSourceToDetector = _decimal(receptor.source_to_detector_mm)
+    dataset.DistanceSourceToPatient = _decimal(receptor.source_to_patient_mm)
+    dataset.EstimatedRadiographicMagnificationFactor = _decimal(receptor.magnification)
+    if receptor.grid:
+        dataset.Grid = list(receptor.grid)
+    if receptor.sensitivity is not None:
+        dataset.Sensitivity = _decimal(receptor.sensitivity)
+
+
+def _add_view(dataset: Dataset, header: AcquisitionHeader) -> None:
+    dataset.PositionerType = "MAMMOGRAPHIC"
+    dataset.BodyPartExamined = "BREAST"
+    dataset.ImageLaterality = header.laterality
+    dataset.ViewPosition = header.view
+    view = _coded(VIEWS[header.view])
+    view.ViewModifierCodeSequence = []
+    dataset.ViewCodeSequence = [view]
+    dataset.AnatomicRegionSequence = [_coded(BREAST)]
+    default = _ORIENTATION[header.laterality, header.view not in ("CC", "XCCL")]
+    dataset.PatientOrientation = list(header.patient_orientation or default)
+
+
+def _coded(code: Code) -> Dataset:
+    return _code_item(code.sct, "SCT", code.meaning)
+
+
+def _code_item(value: str, scheme: str, meaning: str) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def _add_presentation(dataset: Dataset, header: AcquisitionHeader) -> None:
+    functions = {window.function for window in header.windows}
+    if len(functions) != 1:
+        raise ValueError("a processed image wants windows of one VOI LUT function, at least one")
+    dataset.WindowCenter = [_decimal(window.centre) for window in header.windows]
+    dataset.WindowWidth = [_decimal(window.width) for window in header.windows]
+    if header.window_names:
+        dataset.WindowCenterWidthExplanation = list(header.window_names)
+    dataset.VOILUTFunction = functions.pop().upper()
+
+
+def _add_pixels(dataset: Dataset, header: AcquisitionHeader, shape: tuple[int, ...], pixels: bytes) -> None:
+    stored = header.stored
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = stored.photometric_interpretation
+    dataset.Rows, dataset.Columns = shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, stored.bits_stored, stored.bits_stored - 1
+    dataset.PixelRepresentation = 0
+    if stored.padding_value is not None:
+        dataset.PixelPaddingValue = stored.padding_value
+    if stored.padding_limit is not None:
+        dataset.PixelPaddingRangeLimit = stored.padding_limit
+    dataset.PixelIntensityRelationship = stored.relationship
+    dataset.PixelIntensityRelationshipSign = stored.sign
+    dataset.RescaleIntercept, dataset.RescaleSlope = _decimal(stored.rescale_intercept), _decimal(stored.rescale_slope)
+    dataset.RescaleType = "US"
+    dataset.PresentationLUTShape = stored.lut_shape
+    dataset.PixelData = pixels
+
+
+def _decimal(value: float) -> str:
+    """A DS value: at most 16 characters (PS3.5 6.2)."""
+    return f"{value:.10g}"

@@ -1,0 +1,205 @@
+"""The nouns of the method, one per stage.
+
+``Mammogram → NormalisedMammogram → Candidates → Cluster → Finding``: a step
+cannot be skipped, because the next function does not take the earlier type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.geometry import Grid, Points
+
+FloatImage = NDArray[np.float32]
+BoolImage = NDArray[np.bool_]
+
+Intent = Literal["raw", "processed"]
+"""DICOM's FOR PROCESSING and FOR PRESENTATION."""
+Laterality = Literal["L", "R"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How the header wants a processed image shown (DICOM PS3.3 C.11.2).
+
+    ``centre`` and ``width`` are in the units of ``Mammogram.pixels``.
+    """
+
+    centre: float
+    width: float
+    function: Literal["linear", "linear_exact", "sigmoid"] = "linear"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mammogram:
+    """One view of one breast, as acquired.
+
+    Attributes
+    ----------
+    pixels
+        (rows, columns) float32, brighter = denser. Of a raw image this is *minus*
+        the stored linear value, so that ``-pixels`` is proportional to exposure
+        but for the system's offset. Of a processed image it is the presentation
+        value before the VOI transformation.
+    spacing_mm
+        Pixel spacing (row, column) at the image receptor.
+    intent
+        ``"raw"`` (FOR PROCESSING) or ``"processed"`` (FOR PRESENTATION).
+    laterality, view, system
+        As the header says; None where it does not.
+    uid
+        SOP Instance UID; of a picture without one, the file's SHA-256.
+    padding
+        True where the header says that there is no image (pixel padding).
+    window
+        How the header wants the image shown; None where it does not say.
+    """
+
+    pixels: FloatImage
+    spacing_mm: tuple[float, float]
+    intent: Intent
+    uid: str
+    laterality: Laterality | None = None
+    view: str | None = None
+    system: str | None = None
+    padding: BoolImage | None = None
+    window: Window | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the original image."""
+        return Grid(self.spacing_mm)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NormalisedMammogram:
+    """A mammogram at the recipe's spacing, in units of one noise standard deviation.
+
+    Attributes
+    ----------
+    pixels
+        (rows, columns) float32: local contrast against its surroundings, brighter =
+        denser, one unit = one standard deviation of the local noise. 0 outside the
+        breast.
+    breast
+        (rows, columns) bool: the breast without pectoral muscle.
+    spacing_mm, origin_mm
+        The grid in millimetres of the original image.
+    uid
+        Of the mammogram it was made of.
+    """
+
+    pixels: FloatImage
+    breast: BoolImage
+    spacing_mm: float
+    origin_mm: tuple[float, float]
+    uid: str
+
+    @property
+    def grid(self) -> Grid:
+        """Where the pixels lie in millimetres of the original image."""
+        return Grid((self.spacing_mm, self.spacing_mm), self.origin_mm)
+
+    @property
+    def breast_area_cm2(self) -> float:
+        """Area of the breast mask."""
+        return float(np.count_nonzero(self.breast)) * self.spacing_mm**2 / 100.0
+
+
+class PixelScorer(Protocol):
+    """Rates every breast pixel; the CNN pair is one, the cascade another."""
+
+    @property
+    def spacing_mm(self) -> float:
+        """The pixel spacing that the scorer was trained at."""
+
+    def score(self, mammogram: NormalisedMammogram) -> FloatImage:
+        """Likelihood in [0, 1] per pixel, (rows, columns); 0 outside the breast."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidates:
+    """Places that the algorithm proposes, highest likelihood first.
+
+    Attributes
+    ----------
+    centres
+        (n, 2) positions in mm.
+    likelihood
+        (n,) scorer output in [0, 1], not a calibrated probability.
+    """
+
+    centres: Points
+    likelihood: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cluster:
+    """Candidates that lie together.
+
+    ``members`` indexes into ``Candidates``; ``outline`` is a closed polygon (k, 2) in mm.
+    """
+
+    members: NDArray[np.int64]
+    outline: Points
+    likelihood: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold on a cluster's likelihood, and what it gave where it was measured.
+
+    ``llf`` is the fraction of lesions (clusters) localised, ``nlf`` the false
+    clusters per image, on the data named in the model card.
+    """
+
+    threshold: float
+    llf: float
+    nlf: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Finding:
+    """A cluster that is shown to the reader."""
+
+    cluster: Cluster
+    uid: str
+    operating_point: OperatingPoint
+
+
+Kind = Literal[
+    "microcalcification",
+    "coarse",
+    "vascular",
+    "rim_or_skin",
+    "other_calcium",
+    "no_calcium",
+    "unsure",
+]
+"""What an annotated place is. ``no_calcium`` is a place judged to be free of it."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Annotations:
+    """The reference standard of one mammogram; arrays of one length n.
+
+    Attributes
+    ----------
+    centres
+        (n, 2) positions in mm.
+    diameter_mm
+        (n,), NaN-free; 0 where the annotator gave none.
+    kind
+        (n,) strings of ``Kind``.
+    cluster
+        (n,) strings; empty where the place belongs to no cluster.
+    """
+
+    centres: Points
+    diameter_mm: NDArray[np.float64]
+    kind: NDArray[np.str_]
+    cluster: NDArray[np.str_]

@@ -1,0 +1,1 @@
+"""Judging detections: matching to annotations, FROC, ROC, intervals by patient."""

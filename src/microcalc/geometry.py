@@ -1,0 +1,42 @@
+"""Positions in millimetres, and the one way from and to pixels.
+
+A position is (row, column) in mm from the centre of the original image's first
+pixel. A grid says where a raster's pixels lie in that frame, so that resampling
+moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+"""Positions (n, 2), (row, column) in mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixel centres of a raster lie.
+
+    Attributes
+    ----------
+    spacing_mm
+        Distance between neighbouring pixel centres, (row, column).
+    origin_mm
+        Position of the centre of the first pixel, (row, column).
+    """
+
+    spacing_mm: tuple[float, float]
+    origin_mm: tuple[float, float] = (0.0, 0.0)
+
+    def to_pixels(self, positions_mm: Points) -> Points:
+        """Fractional (row, column) pixel indices of positions, shape (n, 2)."""
+        positions = np.asarray(positions_mm, dtype=np.float64).reshape(-1, 2)
+        return (positions - np.asarray(self.origin_mm)) / np.asarray(self.spacing_mm)
+
+    def to_mm(self, pixels: NDArray[np.floating] | NDArray[np.integer]) -> Points:
+        """Positions in mm of fractional (row, column) pixel indices, shape (n, 2)."""
+        indices = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        return indices * np.asarray(self.spacing_mm) + np.asarray(self.origin_mm)

@@ -1,0 +1,1 @@
+"""Brings every mammogram to one spacing and one noise unit."""

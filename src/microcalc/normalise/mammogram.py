@@ -1,0 +1,80 @@
+"""Normalising: breast, resample, noise, in this order."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from microcalc.domain import BoolImage, FloatImage, Mammogram, NormalisedMammogram
+from microcalc.normalise.breast import breast_mask, without_pectoral
+from microcalc.normalise.noise import equalise_noise
+from microcalc.normalise.resample import resample, resample_mask
+
+_SKIN_MM = 1.0  # ours: the outermost millimetre is skin and is not rated
+_SURROUNDINGS_MM = 1.5  # ours: contrast is taken against a Gaussian mean of this sigma
+
+
+def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = False) -> NormalisedMammogram:
+    """Bring a mammogram to one spacing and one noise unit.
+
+    Parameters
+    ----------
+    spacing_mm
+        The spacing that the scorer was trained at.
+    whole_image
+        Treat every pixel as breast (crops, specimens).
+
+    Raises
+    ------
+    NoBreastError
+        No breast stands out from the background.
+    """
+    pixels, grid = resample(mammogram.pixels, mammogram.grid, spacing_mm)
+    padding = None
+    if mammogram.padding is not None:
+        padding = resample_mask(mammogram.padding, mammogram.grid, spacing_mm)
+    if whole_image:
+        tissue = rated = np.ones(pixels.shape, dtype=bool)
+    else:
+        tissue = breast_mask(pixels, spacing_mm=spacing_mm, intent=mammogram.intent, padding=padding)
+        rated = _without_skin(tissue, spacing_mm)
+        if mammogram.view is not None and mammogram.view.startswith("ML"):
+            rated = without_pectoral(pixels, rated, spacing_mm=spacing_mm)
+    box = _bounding_box(tissue)
+    contrast = np.zeros_like(pixels)
+    stable = equalise_noise(pixels[box], tissue[box], intent=mammogram.intent)
+    contrast[box] = _against_surroundings(stable, tissue[box], sigma_px=_SURROUNDINGS_MM / spacing_mm)
+    return NormalisedMammogram(contrast, rated, spacing_mm, grid.origin_mm, mammogram.uid)
+
+
+
+def _bounding_box(mask: BoolImage) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _without_skin(tissue: BoolImage, spacing_mm: float) -> BoolImage:
+    margin = round(_SKIN_MM / spacing_mm)
+    padded = np.pad(tissue, margin + 1, mode="edge")
+    depth = ndimage.uniform_filter(padded.astype(np.float32), 2 * margin + 1)[margin + 1 : -margin - 1, margin + 1 : -margin - 1]
+    return np.asarray(depth > 0.999, dtype=bool)
+
+
+def _against_surroundings(stable: FloatImage, tissue: BoolImage, *, sigma_px: float) -> FloatImage:
+    """Contrast against the Gaussian mean of the tissue around; 0 outside the tissue."""
+    step = max(1, int(sigma_px / 3.5))
+    weight = tissue.astype(np.float32)
+    mean = _coarse_blur(stable * weight, step, sigma_px) / np.maximum(_coarse_blur(weight, step, sigma_px), 1e-3)
+    contrast: FloatImage = (stable - mean) * weight
+    return contrast
+
+
+def _coarse_blur(pixels: FloatImage, step: int, sigma_px: float) -> FloatImage:
+    """Gaussian blur by way of a raster reduced by ``step``, which loses nothing at this sigma."""
+    rows, columns = (-(-n // step) * step for n in pixels.shape)
+    padded = np.pad(pixels, ((0, rows - pixels.shape[0]), (0, columns - pixels.shape[1])))
+    small = np.asarray(Image.fromarray(padded).reduce(step), dtype=np.float32)
+    small = ndimage.gaussian_filter(small, sigma_px / step, truncate=3.0, mode="constant")
+    large = Image.fromarray(small).resize((columns, rows), Image.Resampling.BILINEAR)
+    return np.asarray(large, dtype=np.float32)[: pixels.shape[0], : pixels.shape[1]]

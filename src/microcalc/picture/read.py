@@ -1,0 +1,172 @@
+"""Reading a mammogram from an 8- or 16-bit PNG, TIFF or JPEG picture.
+
+A picture says nothing of spacing, intent or polarity: the first two are arguments,
+and the polarity follows from the intent. A processed picture is shown dense = white
+and taken as it is; a raw one holds values that grow with exposure and is negated.
+Rotation tags (EXIF) are not followed: positions are those of the stored pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.domain import FloatImage, Intent, Laterality, Mammogram
+from microcalc.errors import MissingSpacingError, NotAMammogramError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FORMATS = ("PNG", "TIFF", "JPEG")
+_SIDE_LIMITS = (64, 16384)
+_MOST_PIXELS = 64 * 1024 * 1024
+_SPACING_LIMITS_MM = (0.02, 0.2)
+_LARGEST_FILE = 1024**3
+# What the JPEG's colour transformation rounds a grey picture to.
+_GREY_TOLERANCE = 2
+_WHITE_IS_ZERO_TAG = 262
+
+
+def read_picture(
+    path: Path,
+    *,
+    spacing_mm: float,
+    intent: Intent,
+    system: str | None = None,
+    view: str | None = None,
+    laterality: Laterality | None = None,
+) -> Mammogram:
+    """Read a mammogram from a picture.
+
+    Parameters
+    ----------
+    path
+        PNG, TIFF or JPEG, 8 or 16 bits, grey, or colour of which all channels are the
+        same; a transparency channel is ignored.
+    spacing_mm
+        Of the pixels, in both directions.
+    intent
+        ``"raw"``: values proportional to exposure. ``"processed"``: dense is white.
+    system, view, laterality
+        As known to the caller.
+
+    Returns
+    -------
+    Mammogram
+        Brighter = denser; ``uid`` is the file's SHA-256.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, none of the three formats, truncated, or of an absurd size.
+    NotAMammogramError
+        A colour picture, several pages, or pixels that are not 8- or 16-bit grey values.
+    MissingSpacingError
+        A spacing that no mammogram has.
+    """
+    low, high = _SPACING_LIMITS_MM
+    if not low <= spacing_mm <= high:
+        raise MissingSpacingError(f"{path.name}: pixel spacing {spacing_mm:g} mm, expected {low} to {high}")
+    data = _bytes(path)
+    grey = _grey_values(data, path.name).astype(np.float32)
+    pixels: FloatImage = -grey if intent == "raw" else grey
+    return Mammogram(
+        pixels=pixels,
+        spacing_mm=(spacing_mm, spacing_mm),
+        intent=intent,
+        uid=hashlib.sha256(data).hexdigest(),
+        laterality=laterality,
+        view=view,
+        system=system,
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise UnreadableImageError(f"{path.name}: {path.stat().st_size} bytes, expected at most {_LARGEST_FILE}")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path.name}: no such file, expected an image") from None
+    except IsADirectoryError:
+        raise UnreadableImageError(f"{path.name}: a folder, expected an image") from None
+    except OSError as error:
+        raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
+
+
+def _grey_values(data: bytes, name: str) -> NDArray[np.integer]:
+    """(rows, columns), uint8 or uint16."""
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        # Pillow's own size warning comes below our bound's error; its tag warnings tell nothing.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                _check(image, name)
+                image.load()
+                return _to_grey(image, name)
+        except (UnreadableImageError, NotAMammogramError):
+            raise
+        except UnidentifiedImageError:
+            raise UnreadableImageError(f"{name}: unknown format, expected DICOM, PNG, TIFF or JPEG") from None
+        except Image.DecompressionBombError:
+            raise UnreadableImageError(f"{name}: an absurd size, expected at most {_MOST_PIXELS} pixels") from None
+        except Exception as error:  # Pillow raises a dozen kinds on damaged files
+            raise UnreadableImageError(
+                f"{name}: truncated or damaged picture ({type(error).__name__}), expected a whole one"
+            ) from None
+
+
+def _check(image: Image, name: str) -> None:
+    """Size and pages, before anything is decoded."""
+    low, high = _SIDE_LIMITS
+    columns, rows = image.size
+    if not (low <= rows <= high and low <= columns <= high and rows * columns <= _MOST_PIXELS):
+        raise UnreadableImageError(
+            f"{name}: {rows} x {columns} pixels, expected sides of {low} to {high} and at most {_MOST_PIXELS} pixels"
+        )
+    pages = getattr(image, "n_frames", 1)
+    if pages != 1:
+        raise NotAMammogramError(f"{name}: {pages} pages, expected one image")
+
+
+def _to_grey(image: Image, name: str) -> NDArray[np.integer]:
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGB")
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "I", "I;16", "I;16B", "I;16L"):
+        raise NotAMammogramError(f"{name}: pixels of kind {image.mode}, expected 8- or 16-bit grey values")
+    values = np.asarray(image)
+    if image.mode == "LA":
+        return values[..., 0]
+    if values.ndim == 3:
+        return _one_channel(values[..., :3], name)
+    if image.mode == "L":
+        return values
+    return _sixteen_bits(values, name, white_is_zero=_is_white_zero(image))
+
+
+def _one_channel(colour: NDArray[np.integer], name: str) -> NDArray[np.integer]:
+    spread = int((colour.max(axis=-1).astype(np.int32) - colour.min(axis=-1)).max())
+    if spread > _GREY_TOLERANCE:
+        raise NotAMammogramError(f"{name}: a colour picture (channels differ by {spread}), expected grey")
+    return colour[..., 1]
+
+
+def _sixteen_bits(values: NDArray[np.integer], name: str, *, white_is_zero: bool) -> NDArray[np.integer]:
+    if int(values.min()) < 0 or int(values.max()) > 65535:
+        raise NotAMammogramError(f"{name}: values beyond 16 bits, expected 8- or 16-bit grey values")
+    sixteen = values.astype(np.uint16)
+    return np.invert(sixteen) if white_is_zero else sixteen
+
+
+def _is_white_zero(image: Image) -> bool:
+    """TIFF's PhotometricInterpretation 0, which Pillow follows for 8 bits only."""
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_WHITE_IS_ZERO_TAG) == 0

@@ -1,0 +1,89 @@
+"""The method on one page: read, normalise, score, group, report.
+
+Training is ``runs.training.train``; simulating and inserting are in ``runs`` too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from microcalc.datasets.table import ImageRow
+from microcalc.domain import Candidates, Intent, Laterality, Mammogram
+from microcalc.runs.images import open_mammogram, open_row
+
+if TYPE_CHECKING:
+    from microcalc.detect.report import Detections
+
+
+def detect_file(
+    file: Path,
+    *,
+    stem: str,
+    out: Path,
+    model: str | None = None,
+    pixel_spacing_mm: float | None = None,
+    intent: Intent | None = None,
+    system: str | None = None,
+    view: str | None = None,
+    laterality: Laterality | None = None,
+    any_view: bool = False,
+    whole_image: bool = False,
+    min_likelihood: float | None = None,
+    threads: int = 0,
+    overlay: bool = True,
+) -> Detections:
+    """Detect in one file and write ``STEM.json`` and ``STEM.png`` into ``out``.
+
+    Parameters
+    ----------
+    model
+        None: the shipped model for the image's intent.
+    threads
+        Of the scorer; 0: all cores.
+
+    Raises
+    ------
+    InputError
+        The file or the model cannot be used; nothing was written about the file.
+    """
+    from microcalc.detect.mammogram import detect_one
+    from microcalc.detect.model import choose_model
+    from microcalc.normalise.mammogram import normalise
+
+    start = perf_counter()
+    mammogram = open_mammogram(
+        file, any_view=any_view, pixel_spacing_mm=pixel_spacing_mm, intent=intent, system=system, view=view,
+        laterality=laterality,
+    )  # fmt: skip
+    read_seconds = perf_counter() - start
+    chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1)
+    return detect_one(
+        mammogram,
+        file=file.name,
+        stem=stem,
+        out=out,
+        model=chosen,
+        normalise=lambda m: normalise(m, spacing_mm=chosen.scorer.spacing_mm, whole_image=whole_image),
+        read_seconds=read_seconds,
+        min_likelihood=min_likelihood,
+        overlay=overlay,
+    )
+
+
+def rater(model: str | None, *, threads: int = 0) -> Callable[[ImageRow], tuple[Mammogram, Candidates]]:
+    """What ``review`` asks of an image: its pixels, and the places that the model proposes."""
+    from microcalc.detect.mammogram import detect_normalised
+    from microcalc.detect.model import choose_model
+    from microcalc.normalise.mammogram import normalise
+
+    def rate(row: ImageRow) -> tuple[Mammogram, Candidates]:
+        mammogram = open_row(row)
+        chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1)
+        normalised = normalise(mammogram, spacing_mm=chosen.scorer.spacing_mm)
+        return mammogram, detect_normalised(normalised, chosen).candidates
+
+    return rate

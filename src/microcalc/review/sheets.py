@@ -1,0 +1,216 @@
+"""Numbered contact sheets: each place close by and in its surroundings.
+
+A place is shown twice. Left, native pixels enlarged, slow changes of density halved
+and with a window of their own, so that a particle's edge and shape can be judged in
+dense tissue too. Right, its surroundings as they are, which tell a vessel's two lines
+from a cluster. Numbers stand above the panels and ticks at their margins, so that
+nothing covers the place. A sheet stays near a megapixel, which viewers show unreduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from microcalc.domain import FloatImage, Mammogram
+
+GreyImage = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a sheet is laid out; sizes on the sheet in its own pixels.
+
+    ``close_px`` native pixels are enlarged to ``close_size``; ``wide_mm`` millimetres
+    are shown in ``wide_size``.
+    """
+
+    columns: int = 4
+    rows: int = 5
+    close_px: int = 48
+    close_size: int = 160
+    wide_mm: float = 16.0
+    wide_size: int = 160
+    strip: int = 14
+    gap: int = 3
+    header: int = 20
+
+    @property
+    def per_sheet(self) -> int:
+        """Places on one sheet."""
+        return self.columns * self.rows
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Width and height of one place with its number and gaps."""
+        return self.close_size + self.wide_size + 3 * self.gap, max(self.close_size, self.wide_size) + self.strip
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """Left and top of the close panel of the sheet's ``index``-th place."""
+        width, height = self.cell
+        return (
+            self.gap + (index % self.columns) * width,
+            self.header + (index // self.columns) * height + self.strip,
+        )
+
+
+LAYOUT: Final = Layout()
+_TICK: Final = (0, 230, 230)
+_NUMBER: Final = (255, 220, 0)
+_TEXT: Final = (210, 210, 210)
+_OVERVIEW_PX: Final = 1.1e6  # area of the whole view
+_PERCENTILES: Final = (1.0, 99.8)  # the window; a few bad pixels do not set it
+_BACKGROUND_MM: Final = 1.0  # standard deviation of what counts as slow change
+_FLATTEN: Final = 0.6  # how much of the slow change is taken away; all of it would make every panel look alike
+_FLAT: Final = 1e-4  # no window is narrower than this part of its grey values: that would show rounding
+_REACH_PX: Final = 12  # beyond a panel's edge, for the filters
+
+
+def draw_sheet(
+    mammogram: Mammogram,
+    centres_px: Sequence[tuple[float, float]],
+    labels: Sequence[str],
+    *,
+    header: str,
+    layout: Layout = LAYOUT,
+) -> Image.Image:
+    """One sheet of at most ``layout.per_sheet`` places.
+
+    Parameters
+    ----------
+    mammogram
+        The image, with ``centres_px`` in its pixels, (row, column), 0-based.
+    labels
+        What to write above each place.
+    """
+    width, height = layout.cell
+    rows = -(-len(labels) // layout.columns)
+    sheet = Image.new("RGB", (layout.columns * width + layout.gap, layout.header + rows * height + layout.gap))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((layout.gap, 2), header, fill=_TEXT, font=_font(14))
+    for index, (centre, label) in enumerate(zip(centres_px, labels, strict=True)):
+        left, top = layout.corner(index)
+        _draw_place(sheet, draw, mammogram, centre, (left, top), layout)
+        draw.text((left, top - layout.strip), label, fill=_NUMBER, font=_font(12))
+    return sheet
+
+
+def close_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Layout = LAYOUT) -> GreyImage:
+    """Native pixels around a place, enlarged, (close_size, close_size)."""
+    extent = (float(layout.close_px), float(layout.close_px))
+    background_px = (_BACKGROUND_MM / mammogram.spacing_mm[0], _BACKGROUND_MM / mammogram.spacing_mm[1])
+    return _panel(mammogram.pixels, centre_px, extent, layout.close_size, background_px)
+
+
+def wide_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Layout = LAYOUT) -> GreyImage:
+    """``layout.wide_mm`` around a place, (wide_size, wide_size)."""
+    row_mm, column_mm = mammogram.spacing_mm
+    extent = (layout.wide_mm / row_mm, layout.wide_mm / column_mm)
+    return _panel(mammogram.pixels, centre_px, extent, layout.wide_size, None)
+
+
+def draw_overview(
+    mammogram: Mammogram, centres_px: Sequence[tuple[float, float]], numbers: Sequence[int], *, header: str
+) -> Image.Image:
+    """The whole view with a ring and a number at each place."""
+    rows, columns = mammogram.pixels.shape
+    scale = min((_OVERVIEW_PX / (rows * columns)) ** 0.5, 1.0)
+    size = (max(round(columns * scale), 1), max(round(rows * scale), 1))
+    small = np.asarray(Image.fromarray(_optical(mammogram)).resize(size, Image.Resampling.BOX))
+    view = Image.new("RGB", (max(size[0], 700), size[1] + 28))
+    view.paste(Image.fromarray(_window(small, _limits(small))), (0, 28))
+    draw = ImageDraw.Draw(view)
+    draw.text((6, 6), header, fill=_TEXT, font=_font(14))
+    for (row, column), number in zip(centres_px, numbers, strict=True):
+        x, y = (column + 0.5) * scale, (row + 0.5) * scale + 28
+        draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=_TICK)
+        draw.text((x + 9, y - 7), str(number), fill=_NUMBER, font=_font(12))
+    return view
+
+
+def _draw_place(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    mammogram: Mammogram,
+    centre_px: tuple[float, float],
+    corner: tuple[int, int],
+    layout: Layout,
+) -> None:
+    left, top = corner
+    wide_left = left + layout.close_size + layout.gap // 2
+    sheet.paste(Image.fromarray(close_panel(mammogram, centre_px, layout)), (left, top))
+    sheet.paste(Image.fromarray(wide_panel(mammogram, centre_px, layout)), (wide_left, top))
+    _ticks(draw, left, top, layout.close_size, length=7)
+    _ticks(draw, wide_left, top, layout.wide_size, length=7)
+
+
+def _ticks(draw: ImageDraw.ImageDraw, left: int, top: int, size: int, *, length: int) -> None:
+    x, y = left + size // 2, top + size // 2
+    right, bottom = left + size - 1, top + size - 1
+    for line in (
+        (x, top, x, top + length), (x, bottom - length, x, bottom),
+        (left, y, left + length, y), (right - length, y, right, y),
+    ):  # fmt: skip
+        draw.line(line, fill=_TICK)
+
+
+def _panel(
+    pixels: FloatImage,
+    centre_px: tuple[float, float],
+    extent_px: tuple[float, float],
+    size: int,
+    background_px: tuple[float, float] | None,
+) -> GreyImage:
+    """Resample ``extent_px`` (rows, columns) around a place to (size, size) grey values.
+
+    ``background_px`` is the standard deviation of the slow change to be reduced.
+    """
+    half = np.array(extent_px) / 2
+    low = np.floor(np.array(centre_px) - half).astype(int) - _REACH_PX
+    high = np.ceil(np.array(centre_px) + half).astype(int) + _REACH_PX + 1
+    part = _part(pixels, low, high)
+    filled = np.nan_to_num(part, nan=float(np.nanmin(part)))
+    if background_px is not None:
+        filled -= _FLATTEN * ndimage.gaussian_filter(filled, background_px)
+    top, left = np.array(centre_px) + 0.5 - half - low
+    box = (left, top, left + extent_px[1], top + extent_px[0])
+    panel = Image.fromarray(filled).resize((size, size), Image.Resampling.LANCZOS, box=box)
+    return _window(np.asarray(panel), _limits(np.where(np.isnan(part), np.nan, filled)))
+
+
+def _part(pixels: FloatImage, low: NDArray[np.int_], high: NDArray[np.int_]) -> FloatImage:
+    """Rows and columns from ``low`` to ``high``, NaN beyond the image."""
+    part = np.full(tuple(high - low), np.nan, dtype=np.float32)
+    inside_low = np.maximum(low, 0)
+    inside_high = np.minimum(high, pixels.shape)
+    (r0, c0), (r1, c1) = inside_low - low, inside_high - low
+    part[r0:r1, c0:c1] = pixels[inside_low[0] : inside_high[0], inside_low[1] : inside_high[1]]
+    return part
+
+
+def _limits(pixels: FloatImage) -> tuple[float, float]:
+    low, high = np.nanpercentile(pixels, _PERCENTILES)
+    return float(low), float(max(high, low + _FLAT * max(abs(low), 1.0)))
+
+
+def _window(pixels: FloatImage, limits: tuple[float, float]) -> GreyImage:
+    low, high = limits
+    grey: GreyImage = np.clip((pixels - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
+    return grey
+
+
+def _optical(mammogram: Mammogram) -> FloatImage:
+    """Pixels on a scale that shows the whole view: the logarithm of a raw image's exposure."""
+    if mammogram.intent == "raw":
+        return -np.log(np.maximum(-mammogram.pixels, 1.0))
+    return mammogram.pixels
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,72 @@
+"""Opens any image that we read, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from microcalc.datasets.table import ImageRow
+from microcalc.domain import Intent, Laterality, Mammogram
+from microcalc.errors import MissingSpacingError, UnreadableImageError
+
+_PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
+
+
+def open_mammogram(
+    path: Path,
+    *,
+    any_view: bool = False,
+    pixel_spacing_mm: float | None = None,
+    intent: Intent | None = None,
+    system: str | None = None,
+    view: str | None = None,
+    laterality: Laterality | None = None,
+) -> Mammogram:
+    """Read a mammogram from DICOM, PNG, TIFF or JPEG.
+
+    Parameters
+    ----------
+    any_view
+        Accept magnified, stereo and specimen views.
+    pixel_spacing_mm, intent, system, view, laterality
+        Of a picture, which cannot say so itself; a DICOM file's header is believed instead.
+
+    Raises
+    ------
+    InputError
+        The file cannot be used; the message says why.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UnreadableImageError(f"{path.name}: {found}, expected a DICOM, PNG, TIFF or JPEG file")
+    if not _is_picture(path):
+        from microcalc.dicom.read import read_dicom
+
+        return read_dicom(path, any_view=any_view)
+    from microcalc.picture.read import read_picture
+
+    if pixel_spacing_mm is None:
+        raise MissingSpacingError(f"{path.name}: a picture has no pixel spacing, expected --pixel-spacing MM")
+    if intent is None:
+        raise UnreadableImageError(f"{path.name}: a picture has no intent, expected --intent raw or processed")
+    return read_picture(
+        path, spacing_mm=pixel_spacing_mm, intent=intent, system=system, view=view, laterality=laterality
+    )
+
+
+def open_row(row: ImageRow) -> Mammogram:
+    """Read the image of a table's line; the table says what a picture cannot."""
+    return open_mammogram(
+        row.file,
+        any_view=True,
+        pixel_spacing_mm=row.spacing_mm[0],
+        intent=row.intent,
+        system=row.system or None,
+        view=row.view or None,
+        laterality=row.laterality or None,
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as handle:
+        head = handle.read(4)
+    return any(head.startswith(magic) for magic in _PICTURES)

@@ -1,0 +1,283 @@
+"""A recipe: every number that a training or a detection uses, with its unit.
+
+Frozen, plain values, TOML in and out. An entry that is unknown, missing or
+impossible is an error that names it (``cnn1.steps``); nothing has a default here,
+so a recipe file says all. Stage functions take its numbers as keyword arguments
+and never see the recipe.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from microcalc.domain import Intent
+from microcalc.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Range = tuple[float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(_Part):
+    """What the images are brought to.
+
+    Attributes
+    ----------
+    spacing_mm
+        Pixel spacing that every system is resampled to.
+    intent
+        ``raw`` or ``processed``: one model is trained for one of them.
+    """
+
+    spacing_mm: Annotated[float, Field(ge=0.03, le=0.2)]
+    intent: Intent
+
+
+class Sample(_Part):
+    """Which pixels are positive, which are negative, which are neither.
+
+    Attributes
+    ----------
+    positive_radius_mm
+        Pixels this near to a microcalcification's centre are positive; 0: the nearest pixel alone.
+    clearance_mm
+        Pixels nearer than this to any annotation are not negative.
+    max_positives_per_image, negatives_per_image
+        At most so many of each are drawn from one image.
+    """
+
+    positive_radius_mm: NonNegative
+    clearance_mm: Positive
+    max_positives_per_image: Count
+    negatives_per_image: Count
+
+    @model_validator(mode="after")
+    def _positives_are_clear(self) -> Self:
+        if self.clearance_mm <= self.positive_radius_mm:
+            raise ValueError(f"clearance_mm {self.clearance_mm} is not above positive_radius_mm")
+        return self
+
+
+class Network(_Part):
+    """One network and its training.
+
+    Attributes
+    ----------
+    channels, dilations
+        Of its 3 x 3 convolutions, first to last; the margin is the sum of the dilations in pixels.
+    steps, batch
+        Optimiser steps, and patches in each.
+    learning_rate, weight_decay
+        Of AdamW, the rate at its highest.
+    positive_share
+        Share of each batch that is positive.
+    """
+
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)]
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)]
+    steps: Count
+    batch: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+    @model_validator(mode="after")
+    def _one_dilation_per_convolution(self) -> Self:
+        if len(self.channels) != len(self.dilations):
+            raise ValueError(f"{len(self.channels)} channels, but {len(self.dilations)} dilations")
+        return self
+
+
+class Mining(_Part):
+    """Which negatives CNN2 learns from.
+
+    Attributes
+    ----------
+    hard_per_positive
+        Negatives rated highest by CNN1, for each positive.
+    random_share
+        Share of CNN2's negatives that are drawn at random.
+    min_distance_mm
+        At most one mined negative in this neighbourhood.
+    survive_share
+        Share of the breast's pixels that CNN1 passes on to CNN2, measured on the tune set.
+    """
+
+    hard_per_positive: Positive
+    random_share: Share
+    min_distance_mm: Positive
+    survive_share: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Augment(_Part):
+    """How training patches are varied.
+
+    Attributes
+    ----------
+    flips
+        Flips and quarter turns.
+    gain_range
+        Factor on the patch, lowest and highest.
+    noise
+        Standard deviation of added noise, in units of the image's own.
+    """
+
+    flips: bool
+    gain_range: Range
+    noise: NonNegative
+
+    @model_validator(mode="after")
+    def _gain_is_a_range(self) -> Self:
+        if not 0 < self.gain_range[0] <= self.gain_range[1]:
+            raise ValueError(f"gain_range {list(self.gain_range)} is not lowest, highest")
+        return self
+
+
+class Detect(_Part):
+    """How marks are made of likelihoods.
+
+    Attributes
+    ----------
+    min_distance_mm
+        Between two candidates.
+    min_likelihood
+        Candidates below are not listed.
+    max_count
+        At most so many candidates are listed per image.
+    """
+
+    min_distance_mm: Positive
+    min_likelihood: Share
+    max_count: Count
+
+
+class Clusters(_Part):
+    """What counts as a cluster.
+
+    Attributes
+    ----------
+    min_likelihood
+        Of the candidates that may be members.
+    max_gap_mm, min_members, max_area_cm2
+        Neighbours lie this near, at least so many of them, on this area at most.
+    """
+
+    min_likelihood: Share
+    max_gap_mm: Positive
+    min_members: Annotated[int, Field(ge=2)]
+    max_area_cm2: Positive
+
+
+class Recipe(_Part):
+    """All settings of one model, from images to findings."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    seed: CountOrNone
+    data: Data
+    sample: Sample
+    cnn1: Network
+    cnn2: Network
+    mining: Mining
+    augment: Augment
+    detect: Detect
+    clusters: Clusters
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes in the package."""
+    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe of the package by its name, or any by the path of its TOML file.
+
+    Raises
+    ------
+    RecipeError
+        No such recipe, not TOML, or an entry is unknown, missing or impossible.
+    """
+    file = _find(str(name_or_path))
+    try:
+        return parse_recipe(file.read_text(encoding="utf-8"), where=file.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
+
+
+def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
+    """Make a recipe of TOML; ``where`` names the file in errors."""
+    try:
+        return Recipe.model_validate(_tuples(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not TOML ({error})") from error
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_first(error)}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, such that ``parse_recipe`` gives it back."""
+    plain: list[str] = []
+    tables: list[str] = []
+    for name, value in recipe.model_dump().items():
+        if isinstance(value, dict):
+            tables += ["", f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in value.items())]
+        else:
+            plain.append(f"{name} = {_toml(value)}")
+    return "\n".join([*plain, *tables, ""])
+
+
+def _folder() -> Traversable:
+    return resources.files("microcalc") / "recipes"
+
+
+def _find(name_or_path: str) -> Traversable:
+    if name_or_path in shipped_recipes():
+        return _folder() / f"{name_or_path}.toml"
+    if Path(name_or_path).is_file():
+        return Path(name_or_path)
+    raise RecipeError(f"no recipe {name_or_path!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
+
+
+def _tuples(value: object) -> object:
+    """TOML's arrays as tuples, which a frozen model can hold."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(v) for v in value)
+    return value
+
+
+def _first(error: ValidationError) -> str:
+    """The first fault, in one line, with the entry's path; unknown and missing ones first."""
+    order = {"extra_forbidden": 0, "missing": 1}
+    fault = min(error.errors(), key=lambda e: order.get(e["type"], 2))
+    entry = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown entry {entry}"
+    if fault["type"] == "missing":
+        return f"missing entry {entry}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("\n", " ")
+    given = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
+    return f"{entry}{given}: {message}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return repr(value)

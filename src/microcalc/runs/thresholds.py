@@ -1,0 +1,141 @@
+"""Chooses a model's thresholds on the tune set, and writes the model's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from microcalc import __version__
+from microcalc.cnn.mine import as_normalised
+from microcalc.detect.mammogram import Detected, detect_normalised
+from microcalc.detect.model import (
+    CandidateRules,
+    ClusterRules,
+    ModelDescription,
+    NetworkEntry,
+    OperatingPointEntry,
+    load_model,
+)
+from microcalc.detect.scorer import apply_densely, open_network
+from microcalc.domain import Annotations
+from microcalc.evaluate.froc import froc_curve
+from microcalc.evaluate.judge import IGNORED_KINDS
+from microcalc.evaluate.match import match_clusters
+from microcalc.runs.recipe import Recipe, dump_recipe
+from microcalc.sample.store import StoredImage
+
+_NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
+_DEFAULT = 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TuneImage:
+    """A tune image: what is known of it, and its pixels."""
+
+    annotations: Annotations
+    stored: StoredImage
+
+
+def write_model(
+    out: Path, recipe: Recipe, tune: Sequence[TuneImage], *, counts: Mapping[str, int], n_train: int
+) -> Path:
+    """Choose what CNN1 passes on and the operating points; write ``out/model``."""
+    folder = out / "model"
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
+    shutil.copyfile(out / "cnn2.onnx", folder / "cnn2.onnx")
+    (folder / "recipe.toml").write_text(dump_recipe(recipe))
+    described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), counts=counts, n=n_train)
+    _write(folder, described)
+    points = _operating_points(folder, tune)
+    _write(folder, described.model_copy(update={"operating_points": points}))
+    return folder
+
+
+def _survive_logit(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> float:
+    """The CNN1 logit that the recipe's share of the tune set's breast pixels reaches."""
+    session = open_network(out / "cnn1_dense.onnx", threads=2)
+    logits = [
+        apply_densely(session, as_normalised(t.stored), margin_px=sum(recipe.cnn1.dilations))[t.stored.breast]
+        for t in tune
+    ]
+    return float(np.quantile(np.concatenate(logits), 1 - recipe.mining.survive_share))
+
+
+def _description(
+    folder: Path, recipe: Recipe, *, survive_logit: float, counts: Mapping[str, int], n: int
+) -> ModelDescription:
+    return ModelDescription(
+        schema="microcalc/model/1",
+        name=recipe.name,
+        version=__version__,
+        intent=recipe.data.intent,
+        spacing_mm=recipe.data.spacing_mm,
+        cnn1=_entry(folder, "cnn1.onnx", sum(recipe.cnn1.dilations)),
+        cnn2=_entry(folder, "cnn2.onnx", sum(recipe.cnn2.dilations)),
+        survive_logit=survive_logit,
+        candidates=CandidateRules(
+            min_distance_mm=recipe.detect.min_distance_mm,
+            min_likelihood=recipe.detect.min_likelihood,
+            max_count=recipe.detect.max_count,
+        ),
+        clusters=ClusterRules(
+            max_gap_mm=recipe.clusters.max_gap_mm,
+            min_members=recipe.clusters.min_members,
+            max_area_cm2=recipe.clusters.max_area_mm2 / 100,
+            min_likelihood=recipe.clusters.min_likelihood,
+        ),
+        operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
+        default_operating_point=0,
+        recipe=recipe.name,
+        trained_on=f"{n} images; samples: " + ", ".join(f"{v} {k}" for k, v in counts.items()),
+    )
+
+
+def _entry(folder: Path, file: str, margin_px: int) -> NetworkEntry:
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    return NetworkEntry(file=file, margin_px=margin_px, sha256=digest)
+
+
+def _operating_points(folder: Path, tune: Sequence[TuneImage]) -> tuple[OperatingPointEntry, ...]:
+    """For each number of false clusters per image the loosest threshold that keeps to it on the tune set."""
+    model = load_model(folder)
+    lesions, false = [], []
+    for image in tune:
+        matched = _matched(detect_normalised(as_normalised(image.stored), model), image.annotations)
+        lesions.append(matched[0])
+        false.append(matched[1])
+    curve = froc_curve(np.concatenate(lesions), np.concatenate(false), len(tune))
+    points = []
+    for nlf in _NLF:
+        last = int(np.flatnonzero(curve.nlf <= nlf)[-1])
+        threshold = float(min(1.0, curve.threshold[last]))
+        points.append(OperatingPointEntry(threshold=threshold, llf=float(curve.llf[last]), nlf=float(curve.nlf[last])))
+    return tuple(points)
+
+
+def _matched(found: Detected, annotations: Annotations) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    real = annotations.kind == "microcalcification"
+    ignored = np.isin(annotations.kind, IGNORED_KINDS)
+    matched = match_clusters(
+        [found.candidates.centres[c.members] for c in found.clusters],
+        [c.likelihood for c in found.clusters],
+        annotations.centres[real],
+        annotations.cluster[real],
+        ignore_mm=annotations.centres[ignored],
+        ignore_radius_mm=annotations.diameter_mm[ignored] / 2,
+    )
+    return matched.lesion_rating, matched.nl_rating
+
+
+def _write(folder: Path, description: ModelDescription) -> None:
+    points = description.operating_points
+    chosen = description.model_copy(update={"default_operating_point": min(_DEFAULT, len(points) - 1)})
+    temporary = folder / "model.json.part"
+    temporary.write_text(chosen.to_json())
+    temporary.replace(folder / "model.json")

@@ -1,0 +1,221 @@
+"""Trains a model: split, sample, CNN1, mine, CNN2, thresholds, export.
+
+Every stage writes its result into the run folder and is not run again when it is
+there; the networks resume from their checkpoints. So a run that was killed at any
+point goes on by the same command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from microcalc.datasets.table import ImageRow, Table, write_table
+from microcalc.domain import Annotations, BoolImage
+from microcalc.errors import InputError
+from microcalc.geometry import Grid
+from microcalc.normalise.mammogram import normalise
+from microcalc.runs.images import open_row
+from microcalc.runs.recipe import Network as NetworkRecipe
+from microcalc.runs.recipe import Recipe, dump_recipe
+from microcalc.runs.split import split_by_patient
+from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels
+from microcalc.sample.store import Samples, StoredImage, open_stored, store
+
+Say = Callable[[str], None]
+_BORDER_PX = 40
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Image:
+    """An image of the run: its line of the table, its annotations, its pixels."""
+
+    row: ImageRow
+    annotations: Annotations
+    stored: StoredImage
+
+    @property
+    def grid(self) -> Grid:
+        spacing = self.stored.spacing_mm
+        return Grid((spacing, spacing), self.stored.origin_mm)
+
+
+def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", workers: int = 1, say: Say = print) -> Path:
+    """Train both networks and write the model to ``out/model``.
+
+    Parameters
+    ----------
+    table
+        Images of the recipe's intent. Where no image has a split, patients are split
+        80 : 20 into train and tune by the recipe's seed.
+
+    Returns
+    -------
+    The model's folder.
+
+    Raises
+    ------
+    InputError
+        The table has no such images, no positives, or ``out`` holds another run.
+    """
+    from microcalc.runs.thresholds import TuneImage, write_model
+
+    table = split_by_patient(_of_intent(table, recipe), seed=recipe.seed)
+    _claim(out, recipe, table)
+    say(f"normalising {len(table.images)} images")
+    train_images = _prepared(table.of_split("train"), out, recipe, workers=workers)
+    tune_images = _prepared(table.of_split("tune"), out, recipe, workers=workers)
+    positives, random_negatives = _samples(train_images, recipe)
+    if len(positives) == 0:
+        raise InputError("the training images have no annotated microcalcification in the breast, expected some")
+    say(f"{len(positives)} positive samples, {len(random_negatives)} random negative samples in train")
+    _fit("cnn1", recipe.cnn1, train_images, positives, [(random_negatives, 1.0)], recipe, out, device, say)
+    mined = _mined(train_images, len(positives), recipe, out, say)
+    share = recipe.mining.random_share
+    pools = [(mined, 1.0 - share), (random_negatives, share)]
+    _fit("cnn2", recipe.cnn2, train_images, positives, pools, recipe, out, device, say)
+    counts = {"positive": len(positives), "mined": len(mined), "random": len(random_negatives)}
+    say("choosing thresholds on the tune set")
+    tune = [TuneImage(i.annotations, i.stored) for i in tune_images]
+    return write_model(out, recipe, tune, counts=counts, n_train=len(train_images))
+
+
+def _of_intent(table: Table, recipe: Recipe) -> Table:
+    images = tuple(i for i in table.images if i.intent == recipe.data.intent)
+    if not images:
+        raise InputError(f"the table has no {recipe.data.intent} image, recipe {recipe.name} needs them")
+    names = {i.image for i in images}
+    return Table(images, tuple(a for a in table.annotations if a.image in names))
+
+
+def _claim(out: Path, recipe: Recipe, table: Table) -> None:
+    """Make the folder this run's, or see that it is."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(table, out / "table")
+    digest = hashlib.sha256()
+    for part in ("table/images.csv", "table/annotations.csv"):
+        digest.update((out / part).read_bytes())
+    digest.update(dump_recipe(recipe).encode())
+    manifest = {"schema": "microcalc/run/1", "recipe": recipe.name, "sha256": digest.hexdigest()}
+    file = out / "manifest.json"
+    if file.is_file() and json.loads(file.read_text()) != manifest:
+        raise InputError(f"{out.name}: holds a run of another recipe or table, expected an empty or the same folder")
+    (out / "recipe.toml").write_text(dump_recipe(recipe))
+    file.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _prepared(table: Table, out: Path, recipe: Recipe, *, workers: int) -> list[_Image]:
+    from joblib import Parallel, delayed
+
+    files = [out / "normalised" / f"{hashlib.sha256(i.image.encode()).hexdigest()[:16]}.npy" for i in table.images]
+    todo = [(i, f) for i, f in zip(table.images, files, strict=True) if not f.is_file()]
+    Parallel(n_jobs=workers)(delayed(_prepare)(i, f, recipe.data.spacing_mm) for i, f in todo)
+    return [
+        _Image(i, table.annotations_of(i), open_stored(f)) for i, f in zip(table.images, files, strict=True)
+    ]
+
+
+def _prepare(image: ImageRow, file: Path, spacing_mm: float) -> None:
+    store(normalise(open_row(image), spacing_mm=spacing_mm), file, border_px=_BORDER_PX)
+
+
+def _samples(images: Sequence[_Image], recipe: Recipe) -> tuple[Samples, Samples]:
+    """All positive pixels, and random negatives, of the training images."""
+    rng = np.random.default_rng(recipe.seed)
+    positives, negatives = [], []
+    for index, image in enumerate(images):
+        radius = recipe.sample.positive_radius_mm
+        found = positive_pixels(image.annotations, image.stored.breast, image.grid, radius_mm=radius)
+        found[:, 0] = index
+        positives.append(rng.permutation(found)[: recipe.sample.max_positives_per_image])
+        drawn = draw_negatives(_negative(image, recipe), n=recipe.sample.negatives_per_image, rng=rng)
+        drawn[:, 0] = index
+        negatives.append(drawn)
+    return np.concatenate(positives), np.concatenate(negatives)
+
+
+def _negative(image: _Image, recipe: Recipe) -> BoolImage:
+    clearance = recipe.sample.clearance_mm
+    return negative_mask(image.annotations, image.stored.breast, image.grid, clearance_mm=clearance)
+
+
+def _fit(
+    name: Literal["cnn1", "cnn2"],
+    settings: NetworkRecipe,
+    images: Sequence[_Image],
+    positives: Samples,
+    negatives: Sequence[tuple[Samples, float]],
+    recipe: Recipe,
+    out: Path,
+    device: str,
+    say: Say,
+) -> None:
+    """Train one network and export it as ``name.onnx`` and ``name_dense.onnx``."""
+    if (out / f"{name}_dense.onnx").is_file():
+        return
+    import torch
+
+    from microcalc.cnn.export import export_dense, export_patches
+    from microcalc.cnn.fit import fit
+    from microcalc.cnn.network import Network
+
+    torch.manual_seed(recipe.seed + (1 if name == "cnn1" else 2))
+    network = Network(settings.channels, settings.dilations)
+    dense, patch = network.multiply_adds()
+    say(f"{name}: {network.patch_px} px receptive field, {dense} multiply-adds a pixel, {patch} a patch")
+    fit(
+        network,
+        [i.stored for i in images],
+        positives,
+        negatives,
+        steps=settings.steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        positive_share=settings.positive_share,
+        gain_range=recipe.augment.gain_range,
+        noise=recipe.augment.noise,
+        flips=recipe.augment.flips,
+        seed=recipe.seed,
+        device=device,
+        folder=out / name,
+        progress=lambda step, loss: say(f"{name} step {step} of {settings.steps}: loss {loss:.4f}"),
+    )
+    export_patches(network, out / f"{name}.onnx")
+    export_dense(network, out / f"{name}_dense.onnx")
+
+
+def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path, say: Say) -> Samples:
+    """CNN1 over every negative of every training image: those it rates highest, over all images."""
+    file = out / "mined.npy"
+    if file.is_file():
+        return np.asarray(np.load(file))
+    from microcalc.cnn.mine import mine_hard_negatives
+    from microcalc.detect.scorer import open_network
+
+    session = open_network(out / "cnn1_dense.onnx", threads=2)
+    wanted = int(recipe.mining.hard_per_positive * n_positive)
+    found, logits, total = [], [], 0
+    for index, image in enumerate(images):
+        negative = _negative(image, recipe)
+        samples, rating = mine_hard_negatives(
+            session, image.stored, negative, margin_px=sum(recipe.cnn1.dilations),
+            n=max(50, 4 * wanted // len(images)), min_distance_mm=recipe.mining.min_distance_mm,
+        )  # fmt: skip
+        samples[:, 0] = index
+        total += int(np.count_nonzero(negative))
+        found.append(samples)
+        logits.append(rating)
+        say(f"mining image {index + 1} of {len(images)}: {total} negatives rated")
+    order = np.argsort(-np.concatenate(logits), kind="stable")[:wanted]
+    mined = np.concatenate(found)[np.sort(order)]
+    with file.with_suffix(".part").open("wb") as handle:
+        np.save(handle, mined)
+    file.with_suffix(".part").replace(file)
+    return mined

@@ -1,0 +1,1 @@
+"""Which pixels are samples, and their patches."""

@@ -1,0 +1,74 @@
+"""Which pixels are positive, which negative, which neither."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from microcalc.domain import Annotations, BoolImage
+from microcalc.geometry import Grid
+from microcalc.sample.store import Samples
+
+_NOT_NEGATIVE = ("microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium", "unsure")
+
+
+def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, radius_mm: float) -> Samples:
+    """Pixels of microcalcifications: the nearest to each centre, and those within ``radius_mm`` of it.
+
+    Returns
+    -------
+    (n, 3): index of the annotation, row, column.
+    """
+    reach = int(np.ceil(radius_mm / grid.spacing_mm[0])) + 1
+    offsets = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], axis=-1).reshape(-1, 2)
+    found: list[tuple[int, int, int]] = []
+    for index in np.flatnonzero(annotations.kind == "microcalcification"):
+        exact = grid.to_pixels(annotations.centres[index])[0]
+        nearest = np.rint(exact).astype(int)
+        pixels = nearest + offsets
+        near = np.hypot(*((pixels - exact) * grid.spacing_mm).T) <= radius_mm
+        near |= (offsets == 0).all(axis=1)
+        for row, column in pixels[near]:
+            if 0 <= row < breast.shape[0] and 0 <= column < breast.shape[1] and breast[row, column]:
+                found.append((int(index), int(row), int(column)))
+    return np.array(found, dtype=np.int32).reshape(-1, 3)
+
+
+def negative_mask(annotations: Annotations, breast: BoolImage, grid: Grid, *, clearance_mm: float) -> BoolImage:
+    """Where breast pixels are negative: nothing annotated as calcium, or unsure, within the clearance.
+
+    The clearance is counted from the edge of what was measured (half its diameter).
+    """
+    mask = breast.copy()
+    spacing = np.asarray(grid.spacing_mm)
+    for index in np.flatnonzero(np.isin(annotations.kind, _NOT_NEGATIVE)):
+        reach_mm = clearance_mm + annotations.diameter_mm[index] / 2
+        exact = grid.to_pixels(annotations.centres[index])[0]
+        half = np.ceil(reach_mm / spacing).astype(int) + 1
+        low = np.maximum(np.floor(exact).astype(int) - half, 0)
+        high = np.minimum(np.ceil(exact).astype(int) + half + 1, mask.shape)
+        if (low >= high).any():
+            continue
+        rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
+        far = np.hypot((rows - exact[0]) * spacing[0], (columns - exact[1]) * spacing[1]) >= reach_mm
+        mask[low[0] : high[0], low[1] : high[1]] &= far
+    return mask
+
+
+def draw_negatives(mask: BoolImage, *, n: int, rng: np.random.Generator) -> Samples:
+    """Draw n negative pixels evenly (fewer where there are fewer): (n, 3) with image index 0."""
+    flat = np.flatnonzero(mask)
+    if flat.size > n:
+        flat = np.sort(rng.choice(flat, n, replace=False))
+    rows, columns = np.divmod(flat, mask.shape[1])
+    return np.stack([np.zeros_like(rows), rows, columns], axis=1).astype(np.int32)
+
+
+def peaks(rating: np.ndarray, mask: BoolImage, *, n: int, distance_px: int) -> Samples:  # type: ignore[type-arg]
+    """The n highest local maxima of a rating inside a mask, one per neighbourhood: (n, 3), highest first."""
+    masked = np.where(mask, rating, -np.inf)
+    top = ndimage.maximum_filter(masked, 2 * distance_px + 1, mode="constant", cval=-np.inf)
+    flat = np.flatnonzero((masked == top) & mask)
+    order = flat[np.argsort(-masked.ravel()[flat], kind="stable")][:n]
+    rows, columns = np.divmod(order, mask.shape[1])
+    return np.stack([np.zeros_like(rows), rows, columns], axis=1).astype(np.int32)

@@ -1,0 +1,79 @@
+"""Normalised images on disk, and patches gathered from them.
+
+Samples are coordinates (image, row, column), not patches: 45 million of them are a
+few hundred MB. One float16 file per image, read through the page cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
+
+Samples = NDArray[np.int32]
+"""(n, 3): image index, row, column in the normalised raster."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StoredImage:
+    """One normalised image, mapped from disk, with a border of zeros around."""
+
+    pixels: NDArray[np.float16]
+    breast: BoolImage
+    border_px: int
+    spacing_mm: float
+    origin_mm: tuple[float, float]
+
+
+def store(mammogram: NormalisedMammogram, file: Path, *, border_px: int) -> None:
+    """Write a normalised mammogram to ``file`` (.npz is not used: it cannot be mapped)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.pad(np.clip(mammogram.pixels, -1000, 1000).astype(np.float16), border_px)
+    _save(file.with_suffix(".breast.npy"), np.packbits(mammogram.breast))
+    header = np.array([*mammogram.breast.shape, border_px, mammogram.spacing_mm, *mammogram.origin_mm])
+    _save(file.with_suffix(".header.npy"), header)
+    _save(file.with_suffix(".npy"), pixels)  # last: its presence says that all is there
+
+
+def open_stored(file: Path) -> StoredImage:
+    """Map an image that ``store`` wrote."""
+    rows, columns, border, spacing, top, left = np.load(file.with_suffix(".header.npy"))
+    breast = np.unpackbits(np.load(file.with_suffix(".breast.npy")), count=int(rows * columns)).astype(bool)
+    return StoredImage(
+        pixels=np.load(file.with_suffix(".npy"), mmap_mode="r"),
+        breast=breast.reshape(int(rows), int(columns)),
+        border_px=int(border),
+        spacing_mm=float(spacing),
+        origin_mm=(float(top), float(left)),
+    )
+
+
+def gather(images: Sequence[StoredImage], samples: Samples, *, margin_px: int) -> FloatImage:
+    """Patches (n, 2 m + 1, 2 m + 1) float32 around samples.
+
+    Raises
+    ------
+    ValueError
+        The stored border is narrower than the margin.
+    """
+    side = 2 * margin_px + 1
+    patches = np.empty((len(samples), side, side), dtype=np.float16)
+    for out, (image, row, column) in zip(patches, samples.tolist(), strict=True):
+        stored = images[image]
+        shift = stored.border_px - margin_px
+        if shift < 0:
+            raise ValueError(f"border {stored.border_px} px, expected at least the margin {margin_px} px")
+        out[...] = stored.pixels[row + shift : row + shift + side, column + shift : column + shift + side]
+    return patches.astype(np.float32)
+
+
+def _save(file: Path, array: NDArray[np.generic]) -> None:
+    temporary = file.with_suffix(".part")
+    with temporary.open("wb") as handle:
+        np.save(handle, array)
+    temporary.replace(file)

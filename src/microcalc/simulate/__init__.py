@@ -1,0 +1,1 @@
+"""Simulated mammograms with exact truth, and simulated calcifications for real ones."""

@@ -1,0 +1,76 @@
+"""Two operations on rasters that the simulator's parts share: smooth enlarging and filtering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, sparse
+
+from microcalc.domain import FloatImage
+
+_PAD = 64
+"""Pixels between an image's last and first row, so that filtering does not wrap around."""
+
+
+def enlarge(coarse: FloatImage, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> FloatImage:
+    """Cubic (Catmull-Rom) interpolation of a raster on a grid of fractional rows and columns.
+
+    Parameters
+    ----------
+    coarse
+        (h, w).
+    rows, columns
+        (m,) and (n,): indices into ``coarse``; outside they are clamped.
+
+    Returns
+    -------
+    (m, n) float32.
+    """
+    along_rows = _weights(rows, coarse.shape[0]) @ coarse
+    return np.ascontiguousarray((_weights(columns, coarse.shape[1]) @ along_rows.T).T, dtype=np.float32)
+
+
+def _weights(positions: NDArray[np.floating], size: int) -> sparse.csr_matrix:
+    position = np.clip(positions, 0.0, size - 1.0)
+    first = np.minimum(np.floor(position).astype(np.int64), max(size - 2, 0))
+    t = position - first
+    taps = np.stack(
+        [
+            -0.5 * t + t**2 - 0.5 * t**3,
+            1.0 - 2.5 * t**2 + 1.5 * t**3,
+            0.5 * t + 2.0 * t**2 - 1.5 * t**3,
+            -0.5 * t**2 + 0.5 * t**3,
+        ],
+        axis=1,
+    ).astype(np.float32)
+    index = np.clip(first[:, None] + np.arange(-1, 3), 0, size - 1)
+    row = np.repeat(np.arange(len(position)), 4)
+    return sparse.csr_matrix((taps.ravel(), (row, index.ravel())), shape=(len(position), size))
+
+
+def frequencies(shape: tuple[int, int], pitch_mm: float) -> tuple[FloatImage, FloatImage]:
+    """(row, column) frequencies in 1/mm of ``rfft2`` of a raster, to be broadcast."""
+    row_f = fft.fftfreq(shape[0], pitch_mm).astype(np.float32)[:, None]
+    column_f = fft.rfftfreq(shape[1], pitch_mm).astype(np.float32)[None, :]
+    return row_f, column_f
+
+
+def filtered(
+    image: FloatImage, pitch_mm: float, transfer: Callable[[FloatImage, FloatImage], NDArray[np.floating]]
+) -> FloatImage:
+    """An image times a transfer function of (row, column) frequency in 1/mm."""
+    h, w = image.shape
+    shape = (fft.next_fast_len(h + _PAD, real=True), fft.next_fast_len(w + _PAD, real=True))
+    spectrum = fft.rfft2(_padded(image, shape), workers=1)
+    spectrum *= transfer(*frequencies(shape, pitch_mm)).astype(np.float32)
+    return np.ascontiguousarray(fft.irfft2(spectrum, s=shape, workers=1)[:h, :w], dtype=np.float32)
+
+
+def _padded(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
+    """The last row repeated halfway into the padding, the first one from there on; columns alike."""
+    h, w = image.shape
+    rows = np.r_[0:h, np.full((shape[0] - h) // 2, h - 1), np.zeros(shape[0] - h - (shape[0] - h) // 2, int)]
+    columns = np.r_[0:w, np.full((shape[1] - w) // 2, w - 1), np.zeros(shape[1] - w - (shape[1] - w) // 2, int)]
+    return image[rows][:, columns]

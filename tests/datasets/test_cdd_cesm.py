@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from microcalc.datasets.cdd_cesm import REVIEWED, SPLITS, read_cdd_cesm
+from microcalc.datasets.table import ImageRow, read_table, write_table
+from microcalc.errors import TableError
+
+_COLUMNS = "file,tcia_name,width,height,category,system,pixel_spacing_mm,density,calcification,sha256\n"
+
+
+def _folder(tmp_path: Path, *, name: str = "P35_L_DM_CC.jpg", size: str = "1627,2410", sha256: str = "") -> Path:
+    (tmp_path / "IM0101.jpg").write_bytes(b"pixels")
+    sha256 = sha256 or hashlib.sha256(b"pixels").hexdigest()
+    line = f"IM0101.jpg,{name},{size},benign,GE Senographe (inferred),0.094,B,macro,{sha256}\n"
+    (tmp_path / "images.csv").write_text(_COLUMNS + line)
+    return tmp_path
+
+
+def test_patient_side_and_system_come_from_the_published_names(tmp_path: Path) -> None:
+    (image,) = read_cdd_cesm(_folder(tmp_path)).images
+    assert (image.image, image.patient, image.laterality, image.view) == ("IM0101", "P35", "L", "CC")
+    assert (image.system, image.spacing_mm, image.intent) == ("GE Senographe", (0.094, 0.094), "processed")
+    assert image.split == "train"
+    assert image.tags == "benign density-B system-inferred calcification-macro"
+
+
+def test_an_unnamed_image_has_no_patient_and_no_side(tmp_path: Path) -> None:
+    (image,) = read_cdd_cesm(_folder(tmp_path, name="")).images
+    assert (image.patient, image.laterality) == ("", "")
+
+
+def test_an_image_larger_than_the_largest_ge_matrix_is_no_ge_image(tmp_path: Path) -> None:
+    (image,) = read_cdd_cesm(_folder(tmp_path, size="2084,3323")).images
+    assert (image.system, image.spacing_mm[0]) == ("Hologic Selenia Dimensions", 0.070)
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"IM0101.jpg: sha256 [0-9a-f]{12}…, expected 0{12}…"):
+        read_cdd_cesm(_folder(tmp_path, sha256="0" * 64))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    (folder / "IM0101.jpg").unlink()
+    with pytest.raises(TableError, match=r"IM0101.jpg: no such file"):
+        read_cdd_cesm(folder)
+
+
+def test_a_folder_without_the_list_of_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"no images\.csv"):
+        read_cdd_cesm(tmp_path)
+
+
+def test_a_name_that_tells_no_side_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"images\.csv line 2: tcia_name is 'P35_B_DM_CC.jpg'"):
+        read_cdd_cesm(_folder(tmp_path, name="P35_B_DM_CC.jpg"))
+
+
+def test_every_published_image_has_its_line_in_the_splits(shared_data: Path) -> None:
+    images = read_cdd_cesm(shared_data / "cdd-cesm").images
+    with SPLITS.open() as handle:
+        assert {line["file"] for line in csv.DictReader(handle)} == {i.file.name for i in images}
+    assert len(images) == 65
+
+
+def test_the_table_of_real_images_is_accepted_with_its_splits(shared_data: Path, tmp_path: Path) -> None:
+    write_table(read_cdd_cesm(shared_data / "cdd-cesm"), tmp_path)
+    table = read_table(tmp_path)
+    assert {i.split for i in table.images} == {"train", "tune", "test", ""}
+    assert all(i.file.is_file() for i in table.images)
+
+
+def test_no_unnamed_image_can_belong_to_a_patient_of_another_split(shared_data: Path) -> None:
+    images = read_cdd_cesm(shared_data / "cdd-cesm").images
+    possible = [(i, *bounds) for i, bounds in _possible_patients(images).items()]
+    for (a, a_low, a_high, a_side), (b, b_low, b_high, b_side) in itertools.combinations(possible, 2):
+        # One patient has one craniocaudal image of each breast.
+        if a.split and b.split and a.split != b.split and a_side != b_side:
+            assert a_high < b_low or b_high < a_low, f"{a.image} ({a.split}) and {b.image} ({b.split})"
+
+
+def test_every_reviewed_place_lies_in_an_image(shared_data: Path) -> None:
+    if not REVIEWED.is_file():
+        pytest.skip("no places have been reviewed yet")
+    table = read_cdd_cesm(shared_data / "cdd-cesm")
+    assert table.annotations
+    assert all(a.judge for a in table.annotations)
+
+
+def _possible_patients(images: tuple[ImageRow, ...]) -> dict[ImageRow, tuple[float, float, str]]:
+    """Lowest and highest patient number and side, from the named images of the same run of file numbers."""
+    bounds: dict[ImageRow, tuple[float, float, str]] = {}
+    for run in _runs(images):
+        (side,) = {i.laterality for i in run if i.laterality}
+        named = [(n, int(i.patient[1:])) for n, i in enumerate(run) if i.patient]
+        assert [p for _, p in named] == sorted(p for _, p in named)
+        for n, image in enumerate(run):
+            if image.patient:
+                low = high = float(image.patient[1:])
+            else:
+                low = max((p + 1.0 for m, p in named if m < n), default=1.0)
+                high = min((p - 1.0 for m, p in named if m > n), default=float("inf"))
+            bounds[image] = (low, high, side)
+    return bounds
+
+
+def _runs(images: tuple[ImageRow, ...]) -> list[list[ImageRow]]:
+    runs: list[list[ImageRow]] = []
+    for image in sorted(images, key=lambda i: i.image):
+        follows = runs and int(runs[-1][-1].image[2:]) + 1 == int(image.image[2:])
+        if follows and runs[-1][-1].tags.split()[0] == image.tags.split()[0] and _same_side(runs[-1], image):
+            runs[-1].append(image)
+        else:
+            runs.append([image])
+    return runs
+
+
+def _same_side(run: list[ImageRow], image: ImageRow) -> bool:
+    return len({i.laterality for i in (*run, image) if i.laterality}) < 2

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.detect.networks import write_model
+
+from microcalc.detect.mammogram import detect_normalised, detect_one, output_stems
+from microcalc.detect.model import load_model, log_model
+from microcalc.detect.overlay import FINDING, OTHER, draw_overlay
+from microcalc.detect.report import Detections, read_detections
+from microcalc.domain import Mammogram, NormalisedMammogram
+from microcalc.errors import InputError
+
+SPACING_MM = 0.1
+SPECKS_MM = np.array([(10.0, 10.0), (12.0, 11.0), (11.0, 13.0), (13.0, 13.0), (10.0, 15.0)])
+
+
+def _mammogram(*, contrast: float) -> Mammogram:
+    """Half a disc of breast, 40 x 30 mm, with five specks."""
+    rows, columns = np.indices((400, 300)) * SPACING_MM
+    pixels = np.where(np.hypot(rows - 20, columns) < 19, 1000.0, 0.0)
+    pixels += np.where(pixels > 0, np.random.default_rng(0).normal(scale=10, size=pixels.shape), 0)
+    for row, column in SPECKS_MM:
+        pixels += contrast * (np.hypot(rows - row, columns - column) <= 0.16)
+    return Mammogram(pixels.astype(np.float32), (SPACING_MM, SPACING_MM), "processed", "1.2.3", "L", "CC", "a system")
+
+
+def _normalise(mammogram: Mammogram) -> NormalisedMammogram:
+    breast = mammogram.pixels > 500
+    pixels = np.where(breast, (mammogram.pixels - 1000) / 10, 0).astype(np.float32)
+    return NormalisedMammogram(pixels, breast, SPACING_MM, (0.0, 0.0), mammogram.uid)
+
+
+def _detect(out: Path, *, contrast: float, overlay: bool = True) -> Detections:
+    return detect_one(
+        _mammogram(contrast=contrast),
+        file="breast.dcm",
+        stem="breast",
+        out=out,
+        model=log_model(),
+        normalise=_normalise,
+        read_seconds=0.5,
+        overlay=overlay,
+    )
+
+
+def test_five_specks_are_found_where_they_are_and_are_one_finding(tmp_path: Path) -> None:
+    document = _detect(tmp_path, contrast=400)
+    found = np.array([(c.row, c.column) for c in document.candidates[:5]]) * SPACING_MM
+    nearest = np.linalg.norm(found[:, np.newaxis] - SPECKS_MM, axis=2)
+    assert sorted(nearest.argmin(axis=1)) == [0, 1, 2, 3, 4]
+    assert nearest.min(axis=1).max() < 0.1
+    assert [cluster.finding for cluster in document.clusters].count(True) == 1
+    assert sorted(document.clusters[0].members) == [0, 1, 2, 3, 4]
+
+
+def test_the_document_and_the_picture_are_written(tmp_path: Path) -> None:
+    document = _detect(tmp_path, contrast=400)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["breast.json", "breast.png"]
+    assert read_detections(tmp_path / "breast.json") == document
+    seconds = document.seconds
+    assert seconds.total >= seconds.read + seconds.normalise + seconds.score + seconds.group - 0.002
+
+
+def test_without_overlay_only_the_document_is_written(tmp_path: Path) -> None:
+    _detect(tmp_path, contrast=400, overlay=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["breast.json"]
+
+
+def test_fewer_or_likelier_candidates_can_be_asked_for() -> None:
+    normalised = _normalise(_mammogram(contrast=400))
+    every = detect_normalised(normalised, log_model()).candidates.likelihood
+    few = detect_normalised(normalised, log_model(), max_candidates=3).candidates.likelihood
+    likely = detect_normalised(normalised, log_model(), min_likelihood=0.5).candidates.likelihood
+    np.testing.assert_array_equal(few, every[:3])
+    np.testing.assert_array_equal(likely, every[every >= 0.5])
+
+
+def test_a_pair_of_networks_goes_the_same_way(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "model"), threads=1)
+    detected = detect_normalised(_normalise(_mammogram(contrast=400)), model)
+    assert detected.candidates.likelihood.size == 200  # as many as the model lists
+    assert all(finding.cluster.likelihood >= 0.7 for finding in detected.findings)
+
+
+def test_the_overlay_outlines_a_finding_and_rings_its_members_without_covering_them(tmp_path: Path) -> None:
+    _detect(tmp_path, contrast=400)
+    page = np.asarray(Image.open(tmp_path / "breast.png").convert("RGB"))
+    coloured = np.all(page == FINDING, axis=2)
+    assert coloured.sum() > 500
+    assert not np.all(page == OTHER, axis=2)[:, :300].any()  # no other outline in the whole view
+    rows, columns = np.nonzero(coloured[40:440, 10:310])  # the whole view at its own size
+    centre = np.array([(rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2])
+    cluster_px = (SPECKS_MM.min(axis=0) + SPECKS_MM.max(axis=0)) / 2 / SPACING_MM
+    assert np.abs(centre - cluster_px).max() < 15  # its number stands beside it
+    for speck in SPECKS_MM / SPACING_MM:
+        assert page[40 + int(speck[0]), 10 + int(speck[1])].min() > 200  # still white
+
+
+def test_without_a_cluster_the_overlay_shows_the_likeliest_candidates(tmp_path: Path) -> None:
+    document = _detect(tmp_path, contrast=0)
+    document = document.model_copy(update={"clusters": ()})
+    mammogram = _mammogram(contrast=0)
+    page = np.asarray(draw_overlay(mammogram, _normalise(mammogram), document))
+    assert np.all(page == OTHER, axis=2).any()
+    assert not np.all(page == FINDING, axis=2).any()
+
+
+def test_with_nothing_at_all_there_still_is_a_picture(tmp_path: Path) -> None:
+    document = _detect(tmp_path, contrast=0).model_copy(update={"clusters": (), "candidates": ()})
+    mammogram = _mammogram(contrast=0)
+    assert draw_overlay(mammogram, _normalise(mammogram), document).height > 400
+
+
+def test_files_of_one_name_do_not_overwrite_each_other() -> None:
+    assert output_stems([Path("a.dcm"), Path("b.dcm")]) == ["a", "b"]
+    assert output_stems([Path("x/a.dcm"), Path("x/a.png"), Path("x/b.dcm")]) == ["a.dcm", "a.png", "b"]
+    assert output_stems([Path("x/1.dcm"), Path("y/1.dcm"), Path("y/2.dcm")]) == ["x-1.dcm", "y-1.dcm", "2"]
+    assert output_stems([Path("p/x/1.dcm"), Path("q/x/1.dcm")]) == ["p-x-1.dcm", "q-x-1.dcm"]
+    assert output_stems([]) == []
+
+
+def test_a_file_given_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"1\.dcm: given 2 times"):
+        output_stems([Path("1.dcm"), Path("1.dcm")])
+
+
+def test_names_that_differ_in_case_alone_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot be told"):
+        output_stems([Path("x/1.dcm"), Path("X/1.dcm")])

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.detect.networks import description, write_model
+
+from microcalc.detect.model import choose_model, load_model, log_model, parse_description, shipped_model
+from microcalc.errors import InputError, MicrocalcError, RecipeError
+
+
+def _rewrite(folder: Path, **changes: Any) -> None:
+    entries = {**description(folder), **changes}
+    (folder / "model.json").write_text(json.dumps({k: v for k, v in entries.items() if v is not None}))
+
+
+def test_a_models_numbers_come_from_its_folder(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "m"))
+    assert (model.name, model.intent, model.scorer.spacing_mm) == ("untrained", "processed", 0.1)
+    assert model.operating_point.threshold == 0.7  # the second, by default_operating_point
+
+
+def test_a_description_written_and_read_is_the_same(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    first = parse_description((folder / "model.json").read_bytes(), where="model.json")
+    assert parse_description(first.to_json(), where="model.json") == first
+    assert json.loads(first.to_json()) == description(folder)
+
+
+def test_a_changed_network_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    changed = bytearray((folder / "cnn2.onnx").read_bytes())
+    changed[-1] ^= 1
+    (folder / "cnn2.onnx").write_bytes(bytes(changed))
+    with pytest.raises(InputError, match=r"m/cnn2\.onnx: SHA-256 .* expected"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"survive_logit": None}, "survive_logit"),
+        ({"threshhold": 0.5}, "threshhold"),
+        ({"spacing_mm": "0.1"}, "spacing_mm"),
+        ({"spacing_mm": 10.0}, "spacing_mm"),
+        ({"schema": "microcalc/model/2"}, "schema"),
+        ({"default_operating_point": 2}, "default_operating_point"),
+        ({"operating_points": []}, "operating_points"),
+        ({"operating_points": [{"threshold": 0.5, "llf": 0.5, "nlf": 0.1, "fpr": 1}]}, "fpr"),
+        ({"cnn1": {"file": "../cnn1.onnx", "margin_px": 3, "sha256": "0" * 64}}, "cnn1.file"),
+    ],
+)
+def test_a_broken_entry_is_named_in_one_line(tmp_path: Path, changes: dict[str, Any], names: str) -> None:
+    folder = write_model(tmp_path / "m")
+    _rewrite(folder, **changes)
+    with pytest.raises(RecipeError, match=names) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_text_that_is_no_json_is_refused_in_one_line() -> None:
+    with pytest.raises(RecipeError, match=r"^m/model\.json: the text: [^\n]*$"):
+        parse_description("{", where="m/model.json")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing/model\.json: No such file or directory"):
+        load_model(tmp_path / "nothing")
+
+
+def test_a_missing_network_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "cnn1.onnx").unlink()
+    with pytest.raises(InputError, match=r"m/cnn1\.onnx: No such file"):
+        load_model(folder)
+
+
+def test_the_models_hash_changes_with_any_entry(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    before = load_model(folder).sha256
+    _rewrite(folder, survive_logit=0.1)
+    assert load_model(folder).sha256 != before
+
+
+def test_a_model_for_the_other_intent_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", intent="raw")
+    assert choose_model(str(folder), "raw").name == "untrained"
+    with pytest.raises(MicrocalcError, match="a model for raw images, expected one for processed images"):
+        choose_model(str(folder), "processed")
+
+
+def test_log_is_for_images_of_both_intents() -> None:
+    assert choose_model("log", "raw").name == choose_model("log", "processed").name == log_model().name == "log"
+
+
+def test_the_shipped_models_lie_in_the_package() -> None:
+    assert shipped_model("raw").parts[-3:] == ("microcalc", "models", "raw")

@@ -1,0 +1,79 @@
+"""What is written is DICOM, deterministic, and comes back as it went in."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+
+from microcalc.dicom.header import AcquisitionHeader, StoredValues
+from microcalc.dicom.read import read_dicom
+from microcalc.dicom.write import write_dicom
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_dciodvfy_finds_no_error(
+    intent: str,
+    judge: Callable[[str], str],
+    tmp_path: Path,
+    stored: NDArray[np.uint16],
+    raw_header: AcquisitionHeader,
+    processed_header: AcquisitionHeader,
+) -> None:
+    dciodvfy = judge("dciodvfy")
+    header = raw_header
+    if intent == "processed":
+        source = write_dicom(tmp_path / "source.dcm", stored, header=raw_header)
+        header = dataclasses.replace(processed_header, source_uid=source)
+    write_dicom(tmp_path / "case.dcm", stored, header=header)
+    done = subprocess.run([dciodvfy, tmp_path / "case.dcm"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "MammographyImageFor" in done.stderr + done.stdout
+    assert "Error" not in done.stderr + done.stdout
+
+
+def test_the_same_input_gives_the_same_bytes(
+    tmp_path: Path, stored: NDArray[np.uint16], processed_header: AcquisitionHeader
+) -> None:
+    uids = [write_dicom(tmp_path / name, stored, header=processed_header) for name in ("a.dcm", "b.dcm")]
+    assert uids[0] == uids[1]
+    assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dcm", "b.dcm"]
+
+
+def test_other_pixels_are_another_instance_of_the_same_exam(
+    tmp_path: Path, stored: NDArray[np.uint16], raw_header: AcquisitionHeader
+) -> None:
+    first = write_dicom(tmp_path / "a.dcm", stored, header=raw_header)
+    second = write_dicom(tmp_path / "b.dcm", stored + np.uint16(1), header=raw_header)
+    a, b = (pydicom.dcmread(tmp_path / name) for name in ("a.dcm", "b.dcm"))
+    assert first != second
+    assert (a.SOPInstanceUID, a.StudyInstanceUID) == (first, b.StudyInstanceUID)
+
+
+@pytest.mark.parametrize("laterality", ["L", "R"])
+@pytest.mark.parametrize("view", ["CC", "MLO", "ML", "LM", "XCCL"])
+def test_every_view_comes_back(
+    view: str, laterality: str, tmp_path: Path, stored: NDArray[np.uint16], raw_header: AcquisitionHeader
+) -> None:
+    header = dataclasses.replace(raw_header, view=view, laterality=laterality)  # type: ignore[arg-type]
+    uid = write_dicom(tmp_path / "case.dcm", stored, header=header)
+    mammogram = read_dicom(tmp_path / "case.dcm")
+    assert (mammogram.view, mammogram.laterality, mammogram.uid) == (view, laterality, uid)
+    assert mammogram.spacing_mm == header.spacing_mm
+    np.testing.assert_array_equal(-mammogram.pixels, stored)
+
+
+def test_values_beyond_the_bits_are_not_written(
+    tmp_path: Path, stored: NDArray[np.uint16], raw_header: AcquisitionHeader
+) -> None:
+    header = dataclasses.replace(raw_header, stored=StoredValues(bits_stored=10))
+    with pytest.raises(ValueError, match=r"expected below 2\*\*10"):
+        write_dicom(tmp_path / "case.dcm", stored, header=header)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,75 @@
+"""The house keeps its shape: imports run one way, and heavy libraries stay where they belong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from importlinter import cli as import_linter
+
+_ROOT = Path(__file__).resolve().parents[1]
+_HEAVY = ("torch", "onnx", "onnxruntime", "pydicom", "scipy", "matplotlib", "PIL", "joblib", "numpy")
+_TRAINING = ("torch", "onnx", "matplotlib")
+_LIGHT_FOLDERS = (
+    "datasets",
+    "detect",
+    "dicom",
+    "evaluate",
+    "normalise",
+    "picture",
+    "review",
+    "runs",
+    "sample",
+    "simulate",
+)
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_imports_run_one_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(_ROOT)
+    code = import_linter.lint_imports(config_filename="pyproject.toml", no_cache=True)
+    assert code == import_linter.EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_the_command_loads_nothing_heavy_before_it_is_needed() -> None:
+    code = f"import sys, microcalc.cli; print([m for m in {_HEAVY!r} if m in sys.modules])"
+    assert _python(code).stdout.strip() == "[]"
+
+
+def test_help_answers_at_once() -> None:
+    started = time.perf_counter()
+    done = _python("from microcalc.cli import run; raise SystemExit(run(['--help']))")
+    assert done.returncode == 0, done.stderr
+    assert "detect" in done.stdout
+    assert time.perf_counter() - started < 5.0  # 0.3 s on a quiet machine; torch alone would take longer on a busy one
+
+
+def test_everything_but_training_works_without_the_extras() -> None:
+    modules = [
+        ".".join(f.relative_to(_ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        for f in sorted((_ROOT / "src" / "microcalc").rglob("*.py"))
+        if f.parent.name in _LIGHT_FOLDERS or f.name in ("pipeline.py", "domain.py", "geometry.py", "cli.py")
+    ]
+    assert len(modules) > 20
+    code = f"""
+import importlib, sys
+for name in {_TRAINING!r}:
+    sys.modules[name] = None
+for name in {modules!r}:
+    importlib.import_module(name)
+"""
+    done = _python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_carries_its_recipes_and_tables() -> None:
+    package = _ROOT / "src" / "microcalc"
+    assert {f.stem for f in (package / "recipes").glob("*.toml")} >= {"raw", "processed"}
+    assert (package / "datasets" / "cdd_cesm_splits.csv").is_file()
+    assert (package / "py.typed").is_file()

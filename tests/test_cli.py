@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from microcalc import __version__, cli
+from microcalc.errors import InputError, MicrocalcError
+
+_COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "table")
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command, "--help"]) == 0
+    assert "Usage: microcalc " + command in capsys.readouterr().out
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_the_command_can_be_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "microcalc", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["detct"], 'Unknown command "detct"'),
+        (["detect"], "FILES requires an argument"),
+        (["detect", "a.dcm"], "--out requires an argument"),
+        (["detect", "a.dcm", "--out", "o", "--intend", "raw"], "Unknown option: --intend"),
+        (["detect", "a.dcm", "--out", "o", "--intent", "log"], "'log', expected raw (for processing) or processed"),
+        (["detect", "a.dcm", "--out", "o", "--laterality", "left"], "--laterality"),
+        (["detect", "a.dcm", "--out", "o", "--pixel-spacing", "wide"], "--pixel-spacing"),
+        (["table", "cdd-cesm", "nowhere", "--out", "o"], "nowhere: no images.csv"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line_with_code_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("microcalc: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "intent"),
+    [
+        ("raw", "raw"),
+        ("processing", "raw"),
+        ("for-processing", "raw"),
+        ("FOR PROCESSING", "raw"),
+        ("processed", "processed"),
+        ("presentation", "processed"),
+        ("for-presentation", "processed"),
+    ],
+)
+def test_an_intent_may_be_said_in_the_words_of_dicom(word: str, intent: str) -> None:
+    _, bound, _ = cli.app.parse_args(["detect", "a.png", "--out", "o", "--intent", word])
+    assert bound.arguments["intent"] == intent
+
+
+def test_an_interruption_leaves_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run_raising(KeyboardInterrupt(), monkeypatch) == 130
+    assert capsys.readouterr().err == "microcalc: interrupted\n"
+
+
+def test_an_error_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run_raising(MicrocalcError("a.dcm: two\nlines"), monkeypatch) == 2
+    assert capsys.readouterr().err == "microcalc: a.dcm: two lines\n"
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run_raising(ModuleNotFoundError("No module named 'torch'", name="torch"), monkeypatch) == 2
+    assert capsys.readouterr().err == "microcalc: torch is not installed, expected microcalc[train]\n"
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _run_raising(ZeroDivisionError(), monkeypatch)
+    with pytest.raises(ModuleNotFoundError):
+        _run_raising(ModuleNotFoundError("No module named 'x'", name="x"), monkeypatch)
+
+
+def test_a_full_disk_or_a_forbidden_folder_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run_raising(PermissionError(13, "Permission denied", "/root/secret/out"), monkeypatch) == 2
+    assert capsys.readouterr().err == "microcalc: out: Permission denied\n"
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    code = "import sys; from microcalc.cli import run; sys.exit(run(['--help']))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 1
+
+
+def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
+    for name in ("b.dcm", "a.png", "images.csv", ".hidden"):
+        (tmp_path / name).touch()
+    assert cli._image_files([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.dcm"]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images in this folder"):
+        cli._image_files([tmp_path])
+
+
+def _run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    return cli.run(["detect"])
