@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from microcalc import __version__, cli
 from microcalc.errors import InputError, MicrocalcError
@@ -118,6 +120,28 @@ def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in this folder"):
         cli._image_files([tmp_path])
+
+
+def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, out = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "out"
+    _write_breast(good)
+    bad.write_bytes(good.read_bytes()[:200])
+    options = ["--out", str(out), "--model", "log", "--pixel-spacing", "0.1", "--intent", "processed", "--threads", "1"]
+    assert cli.run(["detect", str(bad), str(good), *options]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("good.png: ")
+    assert captured.err.splitlines()[0].startswith("microcalc: bad.png: ")
+    assert captured.err.splitlines()[1:] == ["microcalc: 1 of 2 files could not be used"]
+    assert sorted(f.name for f in out.iterdir()) == ["good.json", "good.png"]
+    assert cli.run(["detect", str(bad), *options]) == 2
+
+
+def _write_breast(file: Path) -> None:
+    rows, columns = np.mgrid[:500, :400]
+    breast = np.hypot(rows - 250, columns) < 220
+    noise = np.random.default_rng(1).normal(0, 4, breast.shape)
+    pixels = np.where(breast, 140 - columns / 10 + noise, 0)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
 
 
 def _run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:

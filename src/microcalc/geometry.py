@@ -34,9 +34,9 @@ class Grid:
     def to_pixels(self, positions_mm: Points) -> Points:
         """Fractional (row, column) pixel indices of positions, shape (n, 2)."""
         positions = np.asarray(positions_mm, dtype=np.float64).reshape(-1, 2)
-        return (positions - np.asarray(self.origin_mm)) / np.asarray(self.spacing_mm)
+        return np.asarray((positions - np.asarray(self.origin_mm)) / np.asarray(self.spacing_mm), dtype=np.float64)
 
     def to_mm(self, pixels: NDArray[np.floating] | NDArray[np.integer]) -> Points:
         """Positions in mm of fractional (row, column) pixel indices, shape (n, 2)."""
         indices = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
-        return indices * np.asarray(self.spacing_mm) + np.asarray(self.origin_mm)
+        return np.asarray(indices * np.asarray(self.spacing_mm) + np.asarray(self.origin_mm), dtype=np.float64)

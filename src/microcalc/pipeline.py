@@ -87,3 +87,45 @@ def rater(model: str | None, *, threads: int = 0) -> Callable[[ImageRow], tuple[
         return mammogram, detect_normalised(normalised, chosen).candidates
 
     return rate
+
+
+def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
+    """Simulate one raw mammogram per vendor, detect, and say what was hit, missed and marked falsely.
+
+    Marks are the members of findings, that is of clusters at the default operating point.
+    """
+    import numpy as np
+
+    from microcalc.evaluate.judge import IGNORED_KINDS
+    from microcalc.evaluate.match import match
+    from microcalc.runs.simulated import simulate_data_set
+    from microcalc.simulate.systems import SYSTEMS
+
+    start = perf_counter()
+    say(f"simulating {len(SYSTEMS)} mammograms with known microcalcifications")
+    table = simulate_data_set(
+        out / "images", systems=tuple(SYSTEMS), exams=1, seed=seed, workers=min(len(SYSTEMS), os.cpu_count() or 1)
+    )
+    say(f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}")
+    say(f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}")
+    for row in table.images:
+        found = detect_file(row.file, stem=row.image, out=out)
+        grid, truth = row.grid, table.annotations_of(row)
+        members = sorted({m for c in found.clusters if c.finding for m in c.members})
+        marks = grid.to_mm(np.array([(found.candidates[m].row, found.candidates[m].column) for m in members]))
+        real, ignored = truth.kind == "microcalcification", np.isin(truth.kind, IGNORED_KINDS)
+        matched = match(
+            marks,
+            np.array([found.candidates[m].likelihood for m in members]),
+            truth.centres[real],
+            ignore_mm=truth.centres[ignored],
+            ignore_radius_mm=truth.diameter_mm[ignored] / 2,
+        )
+        hit = np.isfinite(matched.lesion_rating)
+        clusters = set(truth.cluster[real]) - {""}
+        clusters_hit = len(set(truth.cluster[real][hit]) & clusters)
+        say(
+            f"{row.system[:34]:34} {clusters_hit:>4} of {len(clusters)} {hit.sum():>12} {(~hit).sum():>7} "
+            f"{len(matched.nl_rating):>14} {found.seconds.total:>9.1f}"
+        )
+    say(f"{out}: overlays (PNG) and detections (JSON); {perf_counter() - start:.0f} s")

@@ -79,7 +79,8 @@ _REFUSED: list[tuple[Edit, type[InputError], str]] = [
     (_set(ImageType=["DERIVED", "PRIMARY", "", "RECOMBINED"]), UnsupportedViewError, "contrast subtraction"),
     (_set(SOPClassUID=f"{_CLASS}7"), NotAMammogramError, "Secondary Capture Image, expected Digital Mammography"),
     (_set(SOPClassUID=f"{_CLASS}2"), NotAMammogramError, "CT Image"),
-    (_delete("SOPClassUID"), NotAMammogramError, "no SOP class"),
+    (_delete("SOPClassUID"), NotAMammogramError, "SOP class missing"),
+    (_set(PhotometricInterpretation="SECRET NAME"), NotAMammogramError, "PhotometricInterpretation damaged"),
     (_set(PhotometricInterpretation="RGB"), NotAMammogramError, "PhotometricInterpretation RGB"),
     (_set(SamplesPerPixel=3), NotAMammogramError, "3 samples per pixel"),
     (_set(PixelIntensityRelationship="LOG"), NotAMammogramError, "LOG in a FOR PROCESSING image, expected LIN"),
@@ -155,6 +156,13 @@ def test_an_unknown_transfer_syntax_is_named(write: Write) -> None:
     changed = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0")
     path.write_bytes(changed)
     assert "transfer syntax 1.2.840.10008.1.2.9" in _message(path, UnreadableImageError)
+
+
+def test_a_damaged_uid_is_not_quoted(write: Write) -> None:
+    path = write()
+    uid = b"1.2.840.10008.5.1.4.1.1.1.2.1"
+    path.write_bytes(path.read_bytes().replace(uid, b"SECRET^NAME".ljust(len(uid))))
+    assert "SOP class damaged" in _message(path, NotAMammogramError)
 
 
 def test_random_damage_gives_only_errors_of_our_own(

@@ -13,12 +13,12 @@ SHAPE = (400, 420)
 NAMES = list(SYSTEMS)
 
 
-def flat_field(s: System, kerma_uGy: float, seed: int = 0) -> FloatImage:
+def flat_field(s: System, kerma: float, seed: int = 0) -> FloatImage:
     """Stored values behind a uniform block of 50 mm without scatter."""
     rng = np.random.default_rng(seed)
     attenuation = np.full(SHAPE, 2.5, dtype=np.float32)
     metered = np.ones(SHAPE, dtype=np.bool_)
-    exposure = expose(s, attenuation, np.zeros(SHAPE, np.float32), kerma_uGy=kerma_uGy, metered=metered)
+    exposure = expose(s, attenuation, np.zeros(SHAPE, np.float32), kerma_ugy=kerma, metered=metered)
     signal = exposure.signal
     values = signal + np.sqrt(noise_variance(s, signal)) * coloured_noise(rng, s, SHAPE)
     return digitise(s, values).astype(np.float32)
@@ -30,7 +30,7 @@ def test_the_stored_value_is_linear_in_exposure_from_its_offset_on(name: str) ->
     kerma = np.array([10.0, 20.0, 50.0, 100.0, 200.0])
     means = [flat_field(s, k).mean() for k in kerma]
     slope, offset = np.polyfit(kerma, means, 1)
-    assert slope == pytest.approx(s.gain_per_uGy, rel=0.005)
+    assert slope == pytest.approx(s.gain_per_ugy, rel=0.005)
     assert offset == pytest.approx(s.offset, abs=0.5)
 
 
@@ -89,14 +89,14 @@ def test_a_slanted_edge_shows_the_modulation_transfer(name: str) -> None:
     edge = 0.5 * (1 + erf(distance_px / soft_px / np.sqrt(2)))
     attenuation = (1.0 - 0.5 * edge).astype(np.float32)
     flat = np.ones(edge.shape, dtype=np.bool_)
-    exposure = expose(s, attenuation, np.zeros(edge.shape, np.float32), kerma_uGy=100.0, metered=flat)
+    exposure = expose(s, attenuation, np.zeros(edge.shape, np.float32), kerma_ugy=100.0, metered=flat)
     transmitted = np.exp(-attenuation.astype(np.float64))
     bins = np.round(distance_px * 4).astype(int)
     frequencies = np.array([1.0, 2.0, 3.0, 4.0])
     measured = _line_spectrum(exposure.signal, bins, s.pitch_mm, frequencies) / _line_spectrum(
         transmitted, bins, s.pitch_mm, frequencies
     )
-    scale = s.gain_per_uGy * 100.0 / transmitted.mean()
+    scale = s.gain_per_ugy * 100.0 / transmitted.mean()
     assert measured / scale == pytest.approx(s.mtf(frequencies), abs=0.05)
 
 
@@ -114,9 +114,9 @@ def test_scatter_stays_a_tenth_of_primary_inside_a_block() -> None:
     shape = (900, 900)
     thickness = np.full(shape, 50.0, np.float32)
     metered = np.ones(shape, dtype=np.bool_)
-    exposure = expose(s, 0.05 * thickness, thickness, kerma_uGy=90.0, metered=metered)
+    exposure = expose(s, 0.05 * thickness, thickness, kerma_ugy=90.0, metered=metered)
     assert (exposure.scatter / exposure.primary)[450, 450] == pytest.approx(0.11, abs=0.02)
-    assert exposure.signal.mean() == pytest.approx(s.gain_per_uGy * 90.0, rel=1e-3)
+    assert exposure.signal.mean() == pytest.approx(s.gain_per_ugy * 90.0, rel=1e-3)
 
 
 def test_visibility_in_white_noise_is_the_signals_energy() -> None:

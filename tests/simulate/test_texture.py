@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def exponent(region: FloatImage, pitch_mm: float, low: float = 0.15, high: float
     radial = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n, pitch_mm) for n in region.shape), indexing="ij"))
     edges = np.geomspace(low, high, 8)
     centres = np.sqrt(edges[1:] * edges[:-1])
-    means = [power[(radial >= a) & (radial < b)].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    means = [power[(radial >= a) & (radial < b)].mean() for a, b in pairwise(edges)]
     return -float(np.polyfit(np.log(centres), np.log(means), 1)[0])
 
 

@@ -24,9 +24,7 @@ def export_dense(network: Network, file: Path) -> None:
 
 def export_patches(network: Network, file: Path) -> None:
     """Write the form for patches: "patch" (N, 1, side, side) -> "logit" (N,)."""
-    nodes, weights, last = _graph(
-        network, strides=list(network.strides), dilations=list(network.patch_dilations)
-    )
+    nodes, weights, last = _graph(network, strides=list(network.strides), dilations=list(network.patch_dilations))
     weights.append(numpy_helper.from_array(np.array([-1], dtype=np.int64), "flat"))
     nodes.append(helper.make_node("Reshape", [last, "flat"], ["logit"]))
     side = network.patch_px

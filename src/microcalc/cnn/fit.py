@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from microcalc.cnn.network import Network
+from microcalc.domain import FloatImage
 from microcalc.sample.store import Samples, StoredImage, gather
 
 _SAVE_EVERY_S = 30.0
@@ -71,7 +72,7 @@ def fit(
         logits = network.rate_patches(torch.from_numpy(patches).unsqueeze(1).to(device))  # (n,)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(float(loss.detach()))
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
@@ -85,8 +86,8 @@ def fit(
 
 
 def augmented(
-    patches: np.ndarray, rng: np.random.Generator, *, flips: bool, gain_range: tuple[float, float], noise: float  # type: ignore[type-arg]
-) -> np.ndarray:  # type: ignore[type-arg]
+    patches: FloatImage, rng: np.random.Generator, *, flips: bool, gain_range: tuple[float, float], noise: float
+) -> FloatImage:
     """Vary patches (n, side, side): flips and quarter turns, gain, added noise."""
     if flips:
         turn = rng.integers(8, size=len(patches))
@@ -96,7 +97,8 @@ def augmented(
             turned = np.rot90(chosen, kind % 4, axes=(1, 2))
             out[turn == kind] = turned[:, :, ::-1] if kind >= 4 else turned
         patches = out
-    gain = np.exp(rng.uniform(*np.log(gain_range), size=(len(patches), 1, 1))).astype(np.float32)
+    low, high = np.log(gain_range)
+    gain = np.exp(rng.uniform(low, high, size=(len(patches), 1, 1))).astype(np.float32)
     patches = patches * gain
     if noise > 0:
         patches = patches + np.float32(noise) * rng.standard_normal(patches.shape, dtype=np.float32)
@@ -120,9 +122,7 @@ def _log(file: Path, step: int, losses: Sequence[float]) -> None:
         handle.write(json.dumps({"step": step, "loss": round(float(np.mean(losses)), 6)}) + "\n")
 
 
-def _save(
-    file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator, step: int
-) -> None:
+def _save(file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator, step: int) -> None:
     state = {
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),

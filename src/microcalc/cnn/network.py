@@ -91,9 +91,7 @@ class Network(nn.Module):
         """Multiply-adds (per pixel when dense, per patch when rated singly)."""
         dense = patch = 0
         side = self.patch_px
-        layers = zip(
-            (1, *self.channels[:-1]), self.channels, self.strides, self.patch_dilations, strict=True
-        )
+        layers = zip((1, *self.channels[:-1]), self.channels, self.strides, self.patch_dilations, strict=True)
         for inputs, outputs, stride, dilation in layers:
             side = (side - 2 * dilation - 1) // stride + 1
             dense += 9 * inputs * outputs

@@ -58,6 +58,11 @@ class ImageRow:
         """The patient; an image without one counts as a patient of its own."""
         return self.patient or f"image:{self.image}"
 
+    @property
+    def grid(self) -> Grid:
+        """Where the original image's pixels lie."""
+        return Grid(self.spacing_mm)
+
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
@@ -86,7 +91,7 @@ class Table:
         rows = [a for a in self.annotations if a.image == image.image]
         pixels = np.array([(a.row, a.column) for a in rows], dtype=np.float64).reshape(-1, 2)
         return Annotations(
-            centres=Grid(image.spacing_mm).to_mm(pixels),
+            centres=image.grid.to_mm(pixels),
             diameter_mm=np.array([a.diameter_mm for a in rows], dtype=np.float64),
             kind=np.array([a.kind for a in rows], dtype=np.str_),
             cluster=np.array([a.cluster for a in rows], dtype=np.str_),

@@ -28,7 +28,7 @@ CAPTION_PX = 28
 HEADER_PX = 40
 GAP_PX = 10
 PANELS_PER_COLUMN = 4
-MAX_PANELS = 8
+USUAL_PANELS, MAX_PANELS = 8, 16  # every finding has one up to the latter, other clusters up to the former
 MIN_ZOOM_MM, MAX_ZOOM_MM = 10.0, 30.0
 RING_MM = 0.6
 
@@ -81,7 +81,9 @@ def write_overlay(page: Image.Image, path: Path) -> None:
 def _places(document: Detections) -> list[_Place]:
     """The clusters to show, findings first; the highest candidates where there is no cluster."""
     everything = np.array([(c.row, c.column) for c in document.candidates], dtype=np.float64).reshape(-1, 2)
-    clusters = sorted(document.clusters, key=lambda cluster: -cluster.likelihood)[:MAX_PANELS]
+    found = sum(cluster.finding for cluster in document.clusters)
+    shown = min(max(found, USUAL_PANELS), MAX_PANELS)
+    clusters = sorted(document.clusters, key=lambda cluster: -cluster.likelihood)[:shown]
     if clusters:
         return [_cluster_place(document, cluster, everything) for cluster in clusters]
     return [

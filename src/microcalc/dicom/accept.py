@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from microcalc.dicom.codes import MAGNIFICATION, SPECIMEN, SPOT_COMPRESSION
-from microcalc.dicom.tags import integer, is_code, items, number, numbers, word, words
+from microcalc.dicom.tags import integer, is_code, items, number, numbers, shown_uid, word, words
 from microcalc.domain import Intent
 from microcalc.errors import MissingSpacingError, NotAMammogramError, UnreadableImageError, UnsupportedViewError
 
@@ -80,7 +80,7 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
     if kind is not None:
         raise UnsupportedViewError(f"{name}: tomosynthesis ({kind}), expected a plain mammogram")
     if sop_class not in INTENTS:
-        found = _OTHERS.get(sop_class, f"SOP class {sop_class[:64]}" if sop_class else "no SOP class")
+        found = _OTHERS.get(sop_class, f"SOP class {shown_uid(sop_class)}")
         raise NotAMammogramError(f"{name}: {found}, expected Digital Mammography X-Ray Image")
     _check_never(dataset, name)
     if not any_view:

@@ -21,6 +21,7 @@ from typing import IO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from microcalc.dicom.tags import shown_uid
 from microcalc.errors import UnreadableImageError
 
 Stored = NDArray[np.integer]
@@ -72,7 +73,7 @@ def transfer_syntax(uid: str, name: str) -> Syntax:
     syntax = SYNTAXES.get(uid)
     if syntax is None:
         raise UnreadableImageError(
-            f"{name}: transfer syntax {uid[:64] or 'missing'}, expected uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000"
+            f"{name}: transfer syntax {shown_uid(uid)}, expected uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000"
         )
     return syntax
 

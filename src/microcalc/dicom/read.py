@@ -16,7 +16,7 @@ from microcalc.dicom.codes import VIEWS
 from microcalc.dicom.decode import decode_compressed, transfer_syntax
 from microcalc.dicom.sniff import is_dicom
 from microcalc.dicom.systems import system_name
-from microcalc.dicom.tags import integer, is_code, items, quiet, word
+from microcalc.dicom.tags import content, integer, is_code, is_uid, items, quiet, word
 from microcalc.dicom.values import clear_unused_bits, first_window, padding_mask, to_pixels
 from microcalc.domain import Laterality, Mammogram
 from microcalc.errors import UnreadableImageError
@@ -29,8 +29,7 @@ __all__ = ["is_dicom", "read_dicom"]
 _LARGEST_FILE = 1024**3
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
-_UID = re.compile(r"[0-9.]{1,64}")
-_VIEW = re.compile(r"[A-Z0-9 ]{1,16}")
+_VIEW = re.compile(r"[A-Z]{1,5}")
 
 
 def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
@@ -144,10 +143,9 @@ def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name:
     """Uncompressed stored values, (rows, columns)."""
     allocated = integer(dataset, "BitsAllocated") or 16
     kind = "i" if integer(dataset, "PixelRepresentation") == 1 else "u"
-    data, expected = dataset.PixelData, shape[0] * shape[1] * allocated // 8
-    if not isinstance(data, bytes) or len(data) < expected:
-        found = len(data) if isinstance(data, bytes) else 0
-        raise UnreadableImageError(f"{name}: truncated pixel data, {found} bytes, expected {expected}")
+    data, expected = content(dataset, "PixelData"), shape[0] * shape[1] * allocated // 8
+    if len(data) < expected:
+        raise UnreadableImageError(f"{name}: truncated pixel data, {len(data)} bytes, expected {expected}")
     if allocated == 8 and big_endian and dataset["PixelData"].VR == "OW":
         words = np.frombuffer(data[: (expected + 1) // 2 * 2], dtype=">u2").astype("<u2")
         return words.view(f"{kind}1")[:expected].reshape(shape)
@@ -159,7 +157,7 @@ def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name:
 def _uid(header: Dataset, path: Path) -> str:
     """SOP Instance UID; the file's SHA-256 where it is missing or no UID."""
     uid = word(header, "SOPInstanceUID")
-    return uid if _UID.fullmatch(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
+    return uid if is_uid(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _laterality(header: Dataset) -> Laterality | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from microcalc.dicom.codes import Code
+
+_UID = re.compile(r"[0-9.]{1,64}")
 
 
 @contextmanager
@@ -44,6 +47,12 @@ def _values(dataset: Dataset, keyword: str) -> tuple[object, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
+
+
+def content(dataset: Dataset, keyword: str) -> bytes:
+    """The bytes of an element, such as pixel data; empty where absent or not bytes."""
+    found = _values(dataset, keyword)
+    return found[0] if len(found) == 1 and isinstance(found[0], bytes) else b""
 
 
 def words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
@@ -86,6 +95,16 @@ def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
     from pydicom.dataset import Dataset
 
     return tuple(item for item in _values(dataset, keyword) if isinstance(item, Dataset))
+
+
+def shown_uid(uid: str) -> str:
+    """A UID for a message; of a damaged header anything could stand in its place."""
+    return uid if _UID.fullmatch(uid) else "damaged" if uid else "missing"
+
+
+def is_uid(uid: str) -> bool:
+    """Whether this is a UID (PS3.5 9.1)."""
+    return _UID.fullmatch(uid) is not None
 
 
 def is_code(item: Dataset, code: Code) -> bool:

@@ -36,6 +36,9 @@ _FUNCTIONS: dict[str, Literal["linear", "linear_exact", "sigmoid"]] = {
     "SIGMOID": "sigmoid",
 }
 
+# What a message may name; of a damaged header anything could stand there.
+_COLOURS = frozenset({"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"})
+
 
 class ToPixels(NamedTuple):
     """``pixels = slope * stored + intercept``; ``modality_slope`` and ``_intercept`` give modality values."""
@@ -76,9 +79,8 @@ def to_pixels(dataset: Dataset, intent: Intent, name: str) -> ToPixels:
     """
     photometric = word(dataset, "PhotometricInterpretation").upper()
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise NotAMammogramError(
-            f"{name}: PhotometricInterpretation {photometric[:16] or 'missing'}, expected MONOCHROME1 or MONOCHROME2"
-        )
+        found = photometric if photometric in _COLOURS else "damaged" if photometric else "missing"
+        raise NotAMammogramError(f"{name}: PhotometricInterpretation {found}, expected MONOCHROME1 or MONOCHROME2")
     if items(dataset, "ModalityLUTSequence"):
         raise NotAMammogramError(f"{name}: a modality LUT, expected RescaleSlope and RescaleIntercept")
     slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
@@ -98,9 +100,8 @@ def to_pixels(dataset: Dataset, intent: Intent, name: str) -> ToPixels:
 def _raw_to_pixels(dataset: Dataset, photometric: str, slope: float, intercept: float, name: str) -> ToPixels:
     relationship = word(dataset, "PixelIntensityRelationship").upper()
     if relationship not in ("", "LIN"):
-        raise NotAMammogramError(
-            f"{name}: PixelIntensityRelationship {relationship[:16]} in a FOR PROCESSING image, expected LIN"
-        )
+        found = relationship if relationship in ("LOG", "DISP") else "damaged"
+        raise NotAMammogramError(f"{name}: PixelIntensityRelationship {found} in a FOR PROCESSING image, expected LIN")
     sign = integer(dataset, "PixelIntensityRelationshipSign")
     if sign not in (1, -1):
         sign = 1 if photometric == "MONOCHROME1" else -1

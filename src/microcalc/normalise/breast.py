@@ -69,8 +69,7 @@ def without_pectoral(pixels: FloatImage, breast: BoolImage, *, spacing_mm: float
     muscle = columns / top + rows / side < 1.0
     if not left:
         muscle = muscle[:, ::-1]
-    kept = breast & ~_expanded(muscle, step, (pixels.shape[0], pixels.shape[1]))
-    return kept
+    return breast & ~_expanded(muscle, step, (pixels.shape[0], pixels.shape[1]))
 
 
 def _pectoral_edge(coarse: FloatImage, inside: BoolImage, spacing_mm: float) -> tuple[float, float] | None:
@@ -159,10 +158,20 @@ def _largest(mask: BoolImage) -> BoolImage:
 
 
 def _filled(mask: BoolImage) -> BoolImage:
-    """Fill holes, those open to the image's border on one side only included."""
-    filled = ndimage.binary_fill_holes(mask)
-    closed = ndimage.binary_closing(np.pad(filled, 8, mode="edge"), _disc(4))[8:-8, 8:-8]
-    return np.asarray(ndimage.binary_fill_holes(closed), dtype=bool)
+    """Fill holes, those that are open to the chest wall's border included.
+
+    The chest wall is at the border that the breast touches most.
+    """
+    touching = [int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
+    wall = int(np.argmax(touching))
+    padded = np.pad(mask, 1)
+    side = ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1))[wall]
+    inner = np.flatnonzero((mask[0], mask[-1], mask[:, 0], mask[:, -1])[wall])
+    if inner.size:
+        line = np.zeros(padded[side].size, dtype=bool)
+        line[inner[0] + 1 : inner[-1] + 2] = True
+        padded[side] = line
+    return np.asarray(ndimage.binary_fill_holes(padded)[1:-1, 1:-1], dtype=bool)
 
 
 def _expanded(coarse: BoolImage, step: int, shape: tuple[int, int]) -> BoolImage:

@@ -48,7 +48,6 @@ def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = Fa
     return NormalisedMammogram(contrast, rated, spacing_mm, grid.origin_mm, mammogram.uid)
 
 
-
 def _bounding_box(mask: BoolImage) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
@@ -57,7 +56,8 @@ def _bounding_box(mask: BoolImage) -> tuple[slice, slice]:
 def _without_skin(tissue: BoolImage, spacing_mm: float) -> BoolImage:
     margin = round(_SKIN_MM / spacing_mm)
     padded = np.pad(tissue, margin + 1, mode="edge")
-    depth = ndimage.uniform_filter(padded.astype(np.float32), 2 * margin + 1)[margin + 1 : -margin - 1, margin + 1 : -margin - 1]
+    inner = slice(margin + 1, -margin - 1)
+    depth = ndimage.uniform_filter(padded.astype(np.float32), 2 * margin + 1)[inner, inner]
     return np.asarray(depth > 0.999, dtype=bool)
 
 
@@ -66,8 +66,7 @@ def _against_surroundings(stable: FloatImage, tissue: BoolImage, *, sigma_px: fl
     step = max(1, int(sigma_px / 3.5))
     weight = tissue.astype(np.float32)
     mean = _coarse_blur(stable * weight, step, sigma_px) / np.maximum(_coarse_blur(weight, step, sigma_px), 1e-3)
-    contrast: FloatImage = (stable - mean) * weight
-    return contrast
+    return np.asarray((stable - mean) * weight, dtype=np.float32)
 
 
 def _coarse_blur(pixels: FloatImage, step: int, sigma_px: float) -> FloatImage:

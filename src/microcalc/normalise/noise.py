@@ -93,7 +93,7 @@ def _look_up(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.fl
     knots = np.linspace(low, high, 1024)
     density = 1.0 / np.interp(knots, grey, ndimage.gaussian_filter1d(noise, 1.0, mode="nearest"))
     values = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(knots))])
-    return np.interp(pixels, knots, values).astype(np.float32)
+    return np.asarray(np.interp(pixels, knots, values), dtype=np.float32)
 
 
 def _local_gain(residual: FloatImage, tissue: BoolImage) -> FloatImage:

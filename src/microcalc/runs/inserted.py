@@ -28,6 +28,7 @@ from microcalc.simulate.systems import SYSTEMS, System
 
 _SKIN_MM = 4.0
 _APART_MM = 12.0
+_MIN_MEMBERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,16 @@ def _insert_one(
     else:
         slope = _noise_map(mammogram.pixels, tissue) / np.float32(relative)
         sharpening = float(rng.uniform(0, 0.5))
-        changed = insert_processed(
-            mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening
-        )
+        changed = insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
     file = out / f"{name}.png"
     _write_png(file, changed)
-    row = replace(image, image=name, file=file, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    row = replace(
+        image,
+        image=name,
+        patient=image.patient_or_image,
+        file=file,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )
     truth = [_annotation(name, p, mammogram.grid, d_prime(p.calcification)) for p in placed]
     return row, truth + [replace(a, image=name) for a in known]
 
@@ -146,26 +151,46 @@ def _draw(
     )
     placed: list[Placed] = []
     for i, centre in enumerate(centres):
-        single = i >= insertion.clusters
-        members = _visible(rng, d_prime, least=insertion.min_d_prime, single=single)
-        for member in members:
-            position = centre + np.array(member.offset_mm)
-            r, c = (int(v) for v in np.rint(position / coarse_mm))
-            if 0 <= r < allowed.shape[0] and 0 <= c < allowed.shape[1] and allowed[r, c]:
-                placed.append(Placed(member, (float(position[0]), float(position[1])), "" if single else f"c{i + 1}"))
+        if i < insertion.clusters:
+            placed += _cluster(rng, centre, f"c{i + 1}", insertion, d_prime, lambda p: _inside(allowed, p / coarse_mm))
+        else:
+            placed += [
+                Placed(m, (float(centre[0]), float(centre[1])), "") for m in _visible(rng, insertion, d_prime, 1)
+            ]
     return placed
 
 
-def _visible(
-    rng: np.random.Generator, d_prime: Callable[[Calcification], float], *, least: float, single: bool
-) -> list[Calcification]:
-    """A cluster's members that can be seen, at least four; or one microcalcification."""
-    members: list[Calcification] = []
+def _cluster(
+    rng: np.random.Generator,
+    centre: NDArray[np.float64],
+    name: str,
+    insertion: Insertion,
+    d_prime: Callable[[Calcification], float],
+    inside: Callable[[NDArray[np.float64]], bool],
+) -> list[Placed]:
+    """A cluster of at least four that can be seen and lie in the breast; none where that does not come about."""
     for _ in range(50):
-        members = [m for m in draw_cluster(rng, max_number=1 if single else 60) if d_prime(m) >= least]
-        if len(members) >= (1 if single else 4):
-            break
-    return [replace(m, offset_mm=(0.0, 0.0)) for m in members] if single else members
+        positions = [(m, centre + np.array(m.offset_mm)) for m in _visible(rng, insertion, d_prime, 60)]
+        placed = [Placed(m, (float(p[0]), float(p[1])), name) for m, p in positions if inside(p)]
+        if len(placed) >= _MIN_MEMBERS:
+            return placed
+    return []
+
+
+def _visible(
+    rng: np.random.Generator, insertion: Insertion, d_prime: Callable[[Calcification], float], max_number: int
+) -> list[Calcification]:
+    """The members of a drawn cluster that can be seen; of a single one, drawn until it can."""
+    for _ in range(50):
+        members = [m for m in draw_cluster(rng, max_number=max_number) if d_prime(m) >= insertion.min_d_prime]
+        if members:
+            return members
+    return []
+
+
+def _inside(allowed: BoolImage, place: NDArray[np.float64]) -> bool:
+    row, column = (int(v) for v in np.rint(place))
+    return 0 <= row < allowed.shape[0] and 0 <= column < allowed.shape[1] and bool(allowed[row, column])
 
 
 def _system_of(mammogram: Mammogram) -> System:
@@ -181,12 +206,11 @@ def _noise_map(pixels: FloatImage, tissue: BoolImage) -> FloatImage:
     residual, level = high_pass(pixels)
     grey, noise = noise_by_level(residual, level, tissue)
     smooth = ndimage.gaussian_filter1d(noise, 1.5, mode="nearest")
-    return np.interp(ndimage.gaussian_filter(level, 5.0, truncate=2.0), grey, smooth).astype(np.float32)
+    local = ndimage.gaussian_filter(level, 5.0, truncate=2.0)
+    return np.asarray(np.interp(local, grey, smooth), dtype=np.float32)
 
 
-def _d_prime(
-    calcification: Calcification, spacing_mm: tuple[float, float], mtf: Mtf, relative_noise: float
-) -> float:
+def _d_prime(calcification: Calcification, spacing_mm: tuple[float, float], mtf: Mtf, relative_noise: float) -> float:
     """Visibility to a matched filter in white noise: it is the same wherever the slope is."""
     _, patch = render_one(calcification, np.array([20.0, 20.0]), spacing_mm=spacing_mm, mtf=mtf)
     return float(np.sqrt(np.sum(np.square(patch, dtype=np.float64)))) / relative_noise
@@ -206,5 +230,7 @@ def _write_png(file: Path, mammogram: Mammogram) -> None:
     stored = -mammogram.pixels if mammogram.intent == "raw" else mammogram.pixels
     dtype = np.uint8 if float(stored.max()) <= 255 else np.uint16
     temporary = file.with_suffix(".part")
-    Image.fromarray(np.clip(stored, 0, np.iinfo(dtype).max).astype(dtype)).save(temporary, format="PNG", compress_level=3)
+    Image.fromarray(np.clip(stored, 0, np.iinfo(dtype).max).astype(dtype)).save(
+        temporary, format="PNG", compress_level=3
+    )
     temporary.replace(file)

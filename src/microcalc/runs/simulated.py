@@ -14,7 +14,8 @@ from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
 from microcalc.simulate.breast import Density, View
-from microcalc.simulate.exam import Amounts, SimulatedMammogram, simulate_mammogram
+from microcalc.simulate.contents import Amounts
+from microcalc.simulate.exam import RAW_ONLY, SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.systems import SYSTEMS, System, system
 
 _DENSITIES: tuple[Density, ...] = ("A", "B", "C", "D")
@@ -28,7 +29,7 @@ def simulate_data_set(
     systems: Sequence[str],
     exams: int,
     seed: int = 0,
-    intents: Collection[Intent] = ("raw",),
+    intents: Collection[Intent] = RAW_ONLY,
     views: Sequence[View] = ("CC",),
     amounts: Amounts | None = None,
     workers: int = 1,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microcalc import __version__
 from microcalc.cnn.mine import as_normalised
@@ -87,7 +88,7 @@ def _description(
         clusters=ClusterRules(
             max_gap_mm=recipe.clusters.max_gap_mm,
             min_members=recipe.clusters.min_members,
-            max_area_cm2=recipe.clusters.max_area_mm2 / 100,
+            max_area_cm2=recipe.clusters.max_area_cm2,
             min_likelihood=recipe.clusters.min_likelihood,
         ),
         operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
@@ -119,7 +120,7 @@ def _operating_points(folder: Path, tune: Sequence[TuneImage]) -> tuple[Operatin
     return tuple(points)
 
 
-def _matched(found: Detected, annotations: Annotations) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _matched(found: Detected, annotations: Annotations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     real = annotations.kind == "microcalcification"
     ignored = np.isin(annotations.kind, IGNORED_KINDS)
     matched = match_clusters(

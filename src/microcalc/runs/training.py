@@ -116,9 +116,7 @@ def _prepared(table: Table, out: Path, recipe: Recipe, *, workers: int) -> list[
     files = [out / "normalised" / f"{hashlib.sha256(i.image.encode()).hexdigest()[:16]}.npy" for i in table.images]
     todo = [(i, f) for i, f in zip(table.images, files, strict=True) if not f.is_file()]
     Parallel(n_jobs=workers)(delayed(_prepare)(i, f, recipe.data.spacing_mm) for i, f in todo)
-    return [
-        _Image(i, table.annotations_of(i), open_stored(f)) for i, f in zip(table.images, files, strict=True)
-    ]
+    return [_Image(i, table.annotations_of(i), open_stored(f)) for i, f in zip(table.images, files, strict=True)]
 
 
 def _prepare(image: ImageRow, file: Path, spacing_mm: float) -> None:

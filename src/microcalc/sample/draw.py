@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from microcalc.domain import Annotations, BoolImage
+from microcalc.domain import Annotations, BoolImage, FloatImage
 from microcalc.geometry import Grid
 from microcalc.sample.store import Samples
 
@@ -20,7 +20,7 @@ def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, 
     (n, 3): index of the annotation, row, column.
     """
     reach = int(np.ceil(radius_mm / grid.spacing_mm[0])) + 1
-    offsets = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], axis=-1).reshape(-1, 2)
+    offsets = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1), dtype=bool)) - reach
     found: list[tuple[int, int, int]] = []
     for index in np.flatnonzero(annotations.kind == "microcalcification"):
         exact = grid.to_pixels(annotations.centres[index])[0]
@@ -64,7 +64,7 @@ def draw_negatives(mask: BoolImage, *, n: int, rng: np.random.Generator) -> Samp
     return np.stack([np.zeros_like(rows), rows, columns], axis=1).astype(np.int32)
 
 
-def peaks(rating: np.ndarray, mask: BoolImage, *, n: int, distance_px: int) -> Samples:  # type: ignore[type-arg]
+def peaks(rating: FloatImage, mask: BoolImage, *, n: int, distance_px: int) -> Samples:
     """The n highest local maxima of a rating inside a mask, one per neighbourhood: (n, 3), highest first."""
     masked = np.where(mask, rating, -np.inf)
     top = ndimage.maximum_filter(masked, 2 * distance_px + 1, mode="constant", cval=-np.inf)

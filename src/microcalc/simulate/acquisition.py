@@ -39,7 +39,7 @@ class Exposure:
 
 
 def expose(
-    system: System, attenuation: FloatImage, thickness_mm: FloatImage, *, kerma_uGy: float, metered: NDArray[np.bool_]
+    system: System, attenuation: FloatImage, thickness_mm: FloatImage, *, kerma_ugy: float, metered: NDArray[np.bool_]
 ) -> Exposure:
     """Expose a breast so that the metered region receives a mean detector kerma.
 
@@ -56,13 +56,13 @@ def expose(
     scatter = _scatter(system, transmitted, thickness_mm)
     blurred = filtered(transmitted, system.pitch_mm, lambda r, c: system.mtf(np.hypot(r, c)))
     mean = float((transmitted[metered] + scatter[metered]).mean())
-    scale = np.float32(system.gain_per_uGy * kerma_uGy / mean)
+    scale = np.float32(system.gain_per_ugy * kerma_ugy / mean)
     return Exposure(primary=np.maximum(blurred, 0.0) * scale, scatter=scatter * scale)
 
 
 def _scatter(system: System, transmitted: FloatImage, thickness_mm: FloatImage) -> FloatImage:
     """Scatter-to-primary ratio of the local thickness times primary, spread over 8 mm."""
-    k = max(int(round(_SCATTER_STEP_MM / system.pitch_mm)), 1)
+    k = max(round(_SCATTER_STEP_MM / system.pitch_mm), 1)
     source = np.where(thickness_mm > 1.0, transmitted * system.scatter_to_primary(thickness_mm), 0.0)
     h, w = -(-source.shape[0] // k), -(-source.shape[1] // k)
     padded = np.pad(source, ((0, h * k - source.shape[0]), (0, w * k - source.shape[1])))
@@ -109,7 +109,8 @@ def mean_noise_power(system: System) -> float:
 
 def digitise(system: System, values: FloatImage) -> NDArray[np.uint16]:
     """Values less the offset to stored values: offset, rounding, clipping."""
-    return np.clip(np.rint(values + system.offset), 0, system.saturation).astype(np.uint16)
+    stored: NDArray[np.uint16] = np.clip(np.rint(values + system.offset), 0, system.saturation).astype(np.uint16)
+    return stored
 
 
 def visibility(system: System, signal_patch: FloatImage, noise_sd: float) -> float:

@@ -100,7 +100,7 @@ def draw_breast(
         top = np.interp(0.0, outline[1:-1, 0], outline[1:-1, 1])
         length = rng.uniform(0.85, 1.15) * nipple[0]
         across = min(length * np.tan(np.radians(rng.uniform(18.0, 32.0))), 0.7 * float(top))
-        muscle = (float(across), float(length), float(rng.uniform(6.0, 14.0)))
+        muscle = (float(across), float(length), float(rng.uniform(9.0, 18.0)))
     return Breast(
         view=view,
         density=density,
@@ -150,7 +150,7 @@ def rasterise(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> Breast
     column = (np.arange(shape[1], dtype=np.float32) * pitch_mm)[None, :]
     middle = np.float32(0.5 * shape[0] * pitch_mm)
     flat = breast.thickness_mm + breast.tilt[0] * (row - middle) + breast.tilt[1] * column
-    flat = np.maximum(flat, 0.4 * breast.thickness_mm).astype(np.float32)
+    flat = np.maximum(flat, np.float32(0.4 * breast.thickness_mm)).astype(np.float32)
     radius = 0.5 * flat
     thickness = flat * _half_round(depth, radius)
     inner = np.maximum(flat - 2 * SKIN_MM, 1.0) * _half_round(depth - SKIN_MM, radius - SKIN_MM)
@@ -163,7 +163,7 @@ def rasterise(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> Breast
     )
 
 
-def _half_round(depth: FloatImage, radius: FloatImage) -> FloatImage:
+def _half_round(depth: NDArray[np.floating], radius: NDArray[np.floating]) -> FloatImage:
     """Relative height of an edge that is a half circle of this radius, at a depth inside it."""
     x = np.clip(1.0 - depth / radius, 0.0, 1.0)
     return np.asarray(np.sqrt(1.0 - x * x), dtype=np.float32)
@@ -171,10 +171,11 @@ def _half_round(depth: FloatImage, radius: FloatImage) -> FloatImage:
 
 def _depth(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> FloatImage:
     """Signed distance to the outline, computed on a coarse raster and enlarged."""
-    rows, columns = (np.arange(int(np.ceil(n * pitch_mm / _COARSE_MM)) + 2) * _COARSE_MM for n in shape)
+    rows, columns = (np.arange(np.ceil(n * pitch_mm / _COARSE_MM) + 2.0) * _COARSE_MM for n in shape)
     points = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
     distance, _ = cKDTree(_dense(breast.outline)).query(points)
-    coarse = np.where(_inside(breast.outline, rows, columns), distance, -distance).astype(np.float32)
+    signed = np.where(_inside(breast.outline, rows, columns), distance, -np.asarray(distance))
+    coarse = np.asarray(signed, dtype=np.float32)
     return enlarge(coarse, np.arange(shape[0]) * pitch_mm / _COARSE_MM, np.arange(shape[1]) * pitch_mm / _COARSE_MM)
 
 
@@ -185,7 +186,7 @@ def _dense(polygon: Points, step_mm: float = 0.1) -> Points:
     return np.column_stack([np.interp(at, arc, closed[:, 0]), np.interp(at, arc, closed[:, 1])])
 
 
-def _inside(polygon: Points, rows: Points, columns: Points) -> NDArray[np.bool_]:
+def _inside(polygon: Points, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Even-odd rule, row by row; (rows, columns)."""
     (r0, c0), (r1, c1) = polygon.T, np.roll(polygon, -1, axis=0).T
     inside = np.zeros((len(rows), len(columns)), dtype=np.bool_)

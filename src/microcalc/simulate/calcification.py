@@ -110,7 +110,9 @@ def draw_cluster(
         Range of the effective density factor (log-uniform, one draw per cluster;
         members vary within it by 0.5 .. 1).
     """
-    morphology = morphology or _one_of(rng, ("punctate", "amorphous", "pleomorphic", "fine_linear"), (0.35, 0.15, 0.35, 0.15))
+    morphology = morphology or _one_of(
+        rng, ("punctate", "amorphous", "pleomorphic", "fine_linear"), (0.35, 0.15, 0.35, 0.15)
+    )
     layout = layout or _one_of(rng, ("grouped", "linear", "segmental"), (0.65, 0.2, 0.15))
     number = min(max_number, 4 + int(rng.negative_binomial(1.5, 1.5 / (1.5 + number_mean))))
     offsets = _spread(rng, number, layout)
@@ -278,7 +280,7 @@ def _fine_linear(rng: np.random.Generator, diameter: float) -> FloatImage:
 
 
 def _projected(filled: NDArray[np.bool_]) -> FloatImage:
-    return (filled.sum(axis=0) * PITCH_MM).astype(np.float32)
+    return np.asarray(filled.sum(axis=0) * PITCH_MM, dtype=np.float32)
 
 
 def _centred(thickness: FloatImage) -> FloatImage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,36 @@ from microcalc.simulate.raster import filtered
 from microcalc.simulate.structure import draw_tubes
 from microcalc.simulate.systems import System
 
-if TYPE_CHECKING:
-    from microcalc.simulate.exam import Amounts
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """How much is put into an image, on average.
+
+    Attributes
+    ----------
+    clusters, singles
+        Of microcalcifications; Poisson means. At most three clusters.
+    cluster_members
+        Mean number beyond the least, four.
+    diameter_mm, diameter_ln_sd, density
+        Lognormal diameters, and the range of the effective density factor.
+    coarse, rims, arteries
+        Benign calcium; Poisson means.
+    crossings, specks
+        Ligament crossings, and sharp faults of the receptor (in one image of four).
+    """
+
+    clusters: float = 1.2
+    singles: float = 3.0
+    cluster_members: float = 8.0
+    diameter_mm: float = 0.22
+    diameter_ln_sd: float = 0.40
+    density: tuple[float, float] = (0.34, 0.7)
+    coarse: float = 0.8
+    rims: float = 0.4
+    arteries: float = 0.15
+    crossings: float = 12.0
+    specks: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +111,9 @@ _Wanted = tuple[Calcification, NDArray[np.float64], Kind, str]
 def _clusters(rng: np.random.Generator, system: System, anatomy: Anatomy, amounts: Amounts) -> list[_Wanted]:
     wanted: list[_Wanted] = []
     for number in range(min(int(rng.poisson(amounts.clusters)), 3)):
-        (centre,) = _somewhere(rng, anatomy, system.pitch_mm, n=1, at_least_mm=10.0)
+        centre = _somewhere(rng, anatomy, system.pitch_mm, n=1, at_least_mm=10.0)
+        if not len(centre):
+            break
         members = draw_cluster(
             rng,
             number_mean=amounts.cluster_members,
@@ -92,7 +121,9 @@ def _clusters(rng: np.random.Generator, system: System, anatomy: Anatomy, amount
             diameter_ln_sd=amounts.diameter_ln_sd,
             density=amounts.density,
         )
-        wanted += [(_thinned(m), centre + m.offset_mm, "microcalcification", f"cluster-{number + 1}") for m in members]
+        wanted += [
+            (_thinned(m), centre[0] + m.offset_mm, "microcalcification", f"cluster-{number + 1}") for m in members
+        ]
     return wanted
 
 
@@ -135,11 +166,10 @@ def _somewhere(rng: np.random.Generator, anatomy: Anatomy, pitch_mm: float, *, n
     """Random places (n, 2) in mm inside the breast, four times as likely in gland as in fat."""
     step = 8
     depth = anatomy.depth[::step, ::step]
-    allowed = (depth > min(at_least_mm, 0.6 * float(depth.max()))) & ~anatomy.muscle[::step, ::step]
-    margin = int(8.0 / pitch_mm / step)  # whole clusters inside the image
-    if min(allowed.shape) > 4 * margin:
-        allowed[:margin] = allowed[-margin:] = False
-        allowed[:, :margin] = False
+    edge = int(min(8.0, 0.1 * depth.shape[0] * pitch_mm * step) / pitch_mm / step) + 1  # whole clusters in the image
+    inner = np.zeros(depth.shape, dtype=np.bool_)
+    inner[edge:-edge, edge:-edge] = ~anatomy.muscle[::step, ::step][edge:-edge, edge:-edge]
+    allowed = inner & (depth > min(at_least_mm, 0.5 * float(depth[inner].max(initial=0.0))))
     rows, columns = np.nonzero(allowed)
     if n == 0 or not len(rows):
         return np.empty((0, 2))
@@ -197,9 +227,11 @@ def _artery(
     anatomy: Anatomy,
     name: str,
 ) -> Sequence[Place]:
-    (start,) = _somewhere(rng, anatomy, system.pitch_mm, n=1, at_least_mm=15.0)
-    aim = float(np.arctan2(breast.nipple_mm[0] - start[0], breast.nipple_mm[1] - start[1])) + float(rng.normal(0, 0.6))
-    tubes, along = arterial_calcium(rng, start[None, :], aim)
+    start = _somewhere(rng, anatomy, system.pitch_mm, n=1, at_least_mm=15.0)
+    if not len(start):
+        return ()
+    to_nipple = np.asarray(breast.nipple_mm) - start[0]
+    tubes, along = arterial_calcium(rng, start, float(np.arctan2(*to_nipple) + rng.normal(0.0, 0.6)))
     path = draw_tubes([tubes], contrast.shape, system.pitch_mm)
     removed = -np.expm1(-HYDROXYAPATITE_PER_MM * 0.6 * path)
     contrast += np.clip(filtered(removed, system.pitch_mm, lambda r, c: system.mtf(np.hypot(r, c))), 0.0, None)

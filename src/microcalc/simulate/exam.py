@@ -8,45 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.domain import Intent, Kind, Laterality, Window
+from microcalc.domain import FloatImage, Intent, Kind, Laterality, Window
 from microcalc.simulate.acquisition import Exposure, coloured_noise, digitise, expose, noise_variance
 from microcalc.simulate.anatomy import build
 from microcalc.simulate.breast import Density, View, draw_breast
 from microcalc.simulate.confusers import add_receptor_faults
-from microcalc.simulate.contents import Contents, Place, draw_contents
+from microcalc.simulate.contents import Amounts, Contents, Place, draw_contents
 from microcalc.simulate.processing import present
 from microcalc.simulate.systems import System
 
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """How much is put into an image, on average.
-
-    Attributes
-    ----------
-    clusters, singles
-        Of microcalcifications; Poisson means. At most three clusters.
-    cluster_members
-        Mean number beyond the least, four.
-    diameter_mm, diameter_ln_sd, density
-        Lognormal diameters, and the range of the effective density factor.
-    coarse, rims, arteries
-        Benign calcium; Poisson means.
-    crossings, specks
-        Ligament crossings, and sharp faults of the receptor (in one image of four).
-    """
-
-    clusters: float = 1.2
-    singles: float = 3.0
-    cluster_members: float = 8.0
-    diameter_mm: float = 0.22
-    diameter_ln_sd: float = 0.40
-    density: tuple[float, float] = (0.34, 0.7)
-    coarse: float = 0.8
-    rims: float = 0.4
-    arteries: float = 0.15
-    crossings: float = 12.0
-    specks: float = 6.0
+RAW_ONLY: tuple[Intent, ...] = ("raw",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +31,7 @@ class Technique:
     thickness_mm: float
     force_n: float
     organ_dose_mgy: float
-    kerma_uGy: float
+    kerma_ugy: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,7 +66,7 @@ def simulate_mammogram(
     laterality: Laterality = "L",
     density: Density = "B",
     seed: int | np.random.SeedSequence = 0,
-    intents: Collection[Intent] = ("raw",),
+    intents: Collection[Intent] = RAW_ONLY,
     amounts: Amounts | None = None,
     dose: float = 1.0,
 ) -> SimulatedMammogram:
@@ -118,9 +89,9 @@ def simulate_mammogram(
     beam = system.beam(breast.thickness_mm)
     n_crossings = int(rng.poisson(amounts.crossings))
     anatomy = build(rng, breast, beam, shape, system.pitch_mm, n_crossings=n_crossings)
-    kerma = dose * system.kerma_uGy * float(np.exp(rng.normal(0.0, 0.12)))
+    kerma = dose * system.kerma_ugy * float(np.exp(rng.normal(0.0, 0.12)))
     metered = (anatomy.depth > min(20.0, 0.5 * float(anatomy.depth.max()))) & ~anatomy.muscle
-    exposure = expose(system, anatomy.attenuation, anatomy.thickness, kerma_uGy=kerma, metered=metered)
+    exposure = expose(system, anatomy.attenuation, anatomy.thickness, kerma_ugy=kerma, metered=metered)
     contents = draw_contents(rng, system, breast, anatomy, exposure, amounts)
     specks = int(rng.poisson(amounts.specks)) if rng.random() < 0.25 else 0
     raw, faults = _read_out(rng, system, exposure, contents, specks=specks)
@@ -149,8 +120,8 @@ def _read_out(
     rng: np.random.Generator, system: System, exposure: Exposure, contents: Contents, *, specks: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """Calcium shades the primary beam; then noise, faults of the receptor, digitisation."""
-    signal = exposure.primary * (1.0 - np.minimum(contents.contrast, 0.98)) + exposure.scatter
-    noise_sd = np.sqrt(noise_variance(system, signal))
+    signal: FloatImage = exposure.primary * (1 - np.minimum(contents.contrast, np.float32(0.98))) + exposure.scatter
+    noise_sd: FloatImage = np.sqrt(noise_variance(system, signal))
     values = signal + noise_sd * coloured_noise(rng, system, signal.shape)
     faults = add_receptor_faults(rng, values, noise_sd, specks=specks)
     return digitise(system, values), faults
@@ -178,5 +149,5 @@ def _technique(
         thickness_mm=round(thickness_mm),
         force_n=round(float(rng.uniform(50.0, 140.0)), 1),
         organ_dose_mgy=round(1.3 * relative**0.6, 3),
-        kerma_uGy=kerma,
+        kerma_ugy=kerma,
     )

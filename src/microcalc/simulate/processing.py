@@ -119,9 +119,8 @@ def _amplified(image: FloatImage, system: System) -> FloatImage:
 
 
 def _smooth(image: FloatImage) -> FloatImage:
-    return ndimage.convolve1d(
-        ndimage.convolve1d(image, _KERNEL, axis=0, mode="nearest"), _KERNEL, axis=1, mode="nearest"
-    )
+    rows = ndimage.convolve1d(image, _KERNEL, axis=0, mode="nearest")
+    return np.asarray(ndimage.convolve1d(rows, _KERNEL, axis=1, mode="nearest"), dtype=np.float32)
 
 
 def _up(image: FloatImage, shape: tuple[int, ...]) -> FloatImage:

@@ -94,7 +94,7 @@ def draw_tubes(tubes: list[Tubes], shape: tuple[int, int], pitch_mm: float) -> F
         if canvas.any():
             total += fft.rfft2(canvas, workers=1) * _disc(f, radius, pitch_mm)
     path = fft.irfft2(total, s=size, workers=1)[: shape[0], : shape[1]]
-    return np.maximum(path, 0.0).astype(np.float32)
+    return np.asarray(np.maximum(path, 0.0), dtype=np.float32)
 
 
 def _disc(f: FloatImage, radius: float, pitch_mm: float) -> FloatImage:
@@ -127,7 +127,7 @@ def ligaments(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, 
     share = np.exp(rng.normal(np.log(0.28), 0.6, n)).clip(0.08, 1.0)
     along = np.arange(m) / m / share[:, None]
     taper = np.sin(np.pi * np.clip(along, 0.0, 1.0))
-    strength = np.exp(rng.normal(np.log(2.0), 0.8, n)).clip(0.2, 9.0)[:, None]
+    strength = np.exp(rng.normal(np.log(1.6), 0.8, n)).clip(0.2, 8.0)[:, None]
     beat = 0.75 + 0.25 * np.sin(2 * np.pi * along * rng.uniform(0.5, 3.0, (n, 1)) + rng.uniform(0, 6.28, (n, 1)))
     radius = np.exp(rng.normal(np.log(0.12), 0.4, n)).clip(0.07, 0.4)[:, None]
     return Tubes(rows, columns, np.broadcast_to(radius, rows.shape), taper * strength * beat, step)

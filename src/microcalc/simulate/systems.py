@@ -51,7 +51,7 @@ class System:
         Pixel spacing of the stored image.
     mtf_scale_per_mm, mtf_power
         Of the presampled MTF; see ``mtf``.
-    offset, gain_per_uGy, saturation
+    offset, gain_per_ugy, saturation
         Stored value without exposure, its rise per uGy of detector air kerma, its ceiling.
     variance_ratio
         Quantum noise variance over signal (stored value less offset) at the field's centre.
@@ -62,7 +62,7 @@ class System:
         a-Se noise kernel.
     heel
         Fall of the tube's output from chest wall to nipple, as a fraction.
-    kerma_uGy
+    kerma_ugy
         Typical detector kerma behind a 55 mm breast.
     scatter_transmission
         Share of the grid-less scatter-to-primary ratio that is left behind the grid.
@@ -85,7 +85,7 @@ class System:
     mtf_power: float
     focal_spot_mm: float
     offset: float
-    gain_per_uGy: float
+    gain_per_ugy: float
     saturation: int
     variance_ratio: float
     electronic_noise: float
@@ -93,7 +93,7 @@ class System:
     noise_floor: float
     noise_lag: tuple[float, float]
     heel: float
-    kerma_uGy: float
+    kerma_ugy: float
     scatter_transmission: float
     beams: tuple[tuple[float, Beam], ...]
     source_to_detector_mm: float
@@ -103,7 +103,7 @@ class System:
     gain_power: float
     fine_gain: float
 
-    def mtf(self, f: Frequencies) -> Frequencies:
+    def mtf(self, f: Frequencies) -> NDArray[np.float64]:
         """Presampled modulation transfer at spatial frequency ``f`` in 1/mm, focal spot included.
 
         a-Se: aperture times a Gaussian, less a few per cent from 0.1 /mm on; CsI: aperture
@@ -115,8 +115,8 @@ class System:
         aperture = np.sinc(self.pitch_mm * f)
         if self.converter == "a-Se":
             glare = 0.965 + 0.035 * np.exp(-((f / 0.1) ** 2))
-            return np.asarray(glare * aperture * np.exp(-((f / self.mtf_scale_per_mm) ** 2)) * spot)
-        return np.asarray(aperture / (1.0 + (f / self.mtf_scale_per_mm) ** self.mtf_power) * spot)
+            return np.asarray(glare * aperture * np.exp(-((f / self.mtf_scale_per_mm) ** 2)) * spot, dtype=np.float64)
+        return np.asarray(aperture / (1.0 + (f / self.mtf_scale_per_mm) ** self.mtf_power) * spot, dtype=np.float64)
 
     def noise_power(self, row_f: Frequencies, column_f: Frequencies) -> Frequencies:
         """Shape of the noise power spectrum at (row, column) frequencies in 1/mm, not scaled."""
@@ -162,7 +162,7 @@ _HOLOGIC = System(
     mtf_power=2.0,
     focal_spot_mm=0.3,
     offset=53.0,  # c
-    gain_per_uGy=5.0,  # g: 4.5 to 6
+    gain_per_ugy=5.0,  # g: 4.5 to 6
     saturation=16383,
     variance_ratio=0.13,  # f, c
     electronic_noise=2.28,  # c
@@ -170,7 +170,7 @@ _HOLOGIC = System(
     noise_floor=0.0,
     noise_lag=(0.044, 0.021),  # c
     heel=0.25,  # g
-    kerma_uGy=115.0,  # e
+    kerma_ugy=115.0,  # e
     scatter_transmission=0.16,  # g: cellular grid, a little less than a linear one
     beams=((70.0, _W_RH_28), (200.0, _W_AG_31)),
     source_to_detector_mm=700.0,  # c
@@ -194,7 +194,7 @@ _GE = System(
     mtf_power=1.886,
     focal_spot_mm=0.3,
     offset=0.0,  # d
-    gain_per_uGy=7.9,  # d
+    gain_per_ugy=7.9,  # d
     saturation=16383,
     variance_ratio=0.040,  # d: 0.040 to 0.049 after the scintillator's blur
     electronic_noise=2.0,  # g: 1.5 to 3
@@ -202,7 +202,7 @@ _GE = System(
     noise_floor=0.08,  # f
     noise_lag=(0.0, 0.0),
     heel=0.25,  # g
-    kerma_uGy=65.0,  # e
+    kerma_ugy=65.0,  # e
     scatter_transmission=0.18,  # f
     beams=((35.0, _MO_RH_28), (200.0, _RH_RH_29)),
     source_to_detector_mm=660.0,  # d
@@ -226,7 +226,7 @@ _SIEMENS = System(
     mtf_power=2.0,
     focal_spot_mm=0.3,
     offset=50.0,  # d
-    gain_per_uGy=6.6,  # f, +-25 %
+    gain_per_ugy=6.6,  # f, +-25 %
     saturation=7500,  # d
     variance_ratio=0.117,  # d: 0.113 to 0.126
     electronic_noise=2.0,  # g: 1 to 3
@@ -234,7 +234,7 @@ _SIEMENS = System(
     noise_floor=0.0,
     noise_lag=(0.03, 0.03),  # d: nearly white
     heel=0.25,  # g
-    kerma_uGy=90.0,  # e
+    kerma_ugy=90.0,  # e
     scatter_transmission=0.18,  # f
     beams=((200.0, _W_RH_29),),
     source_to_detector_mm=650.0,  # d

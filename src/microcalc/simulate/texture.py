@@ -61,13 +61,14 @@ def gland_thickness(
         field = _fanned_field(
             rng, at, pitch_mm, stretch=rng.uniform(1.8, 4.0), longest_mm=rng.uniform(25.0, 60.0), beta=3.3
         )
-        layers.append(field + 0.6 * power_law_field(rng, depth.shape, pitch_mm, beta=3.2, longest_mm=40.0))
+        layers.append(field + 0.4 * power_law_field(rng, depth.shape, pitch_mm, beta=3.5, longest_mm=40.0))
     sharpness = np.where(np.arange(_LAYERS) % 2 == 0, rng.uniform(1.8, 3.0, _LAYERS), rng.uniform(0.8, 1.3, _LAYERS))
     fraction = _fill(layers, sharpness, prior, thickness, 0.85 * breast.gland_fraction)
     beta = 3.30 if breast.view == "MLO" else 3.17
     fine = power_law_field(rng, depth.shape, pitch_mm, beta=beta - 0.3, longest_mm=15.0)
-    gland = 0.92 * thickness * np.clip(fraction * np.exp(0.25 * fine), 0.0, 1.0)
-    return np.asarray(gland + _stroma(rng, at, depth, thickness, pitch_mm), dtype=np.float32)
+    gland = 0.92 * thickness * np.clip(fraction * np.exp(0.15 * fine), 0.0, 1.0)
+    strands = _stroma(rng, at, depth, thickness, pitch_mm) * (0.8 + 2.5 * fraction)
+    return np.asarray(gland + strands, dtype=np.float32)
 
 
 def _stroma(
@@ -75,12 +76,12 @@ def _stroma(
 ) -> FloatImage:
     """A net of faint strands in fat and gland: the zero lines of smooth, fanned-out fields."""
     total = np.zeros_like(depth)
-    for longest_mm, width in ((14.0, 0.10), (9.0, 0.12), (6.0, 0.16), (4.5, 0.2)):
+    for longest_mm, width, weight in ((16.0, 0.12, 1.2), (9.0, 0.15, 0.8), (5.5, 0.2, 0.4)):
         field = _fanned_field(rng, at, pitch_mm, stretch=rng.uniform(1.8, 3.2), longest_mm=longest_mm, beta=4.6)
         where = power_law_field(rng, depth.shape, pitch_mm, beta=3.5, longest_mm=25.0)
-        total += np.exp(-np.abs(field) / np.float32(width)) * np.clip(0.5 + where, 0.0, 2.0)
-    haze = power_law_field(rng, depth.shape, pitch_mm, beta=3.1, longest_mm=30.0)
-    total += np.clip(0.7 + 0.6 * haze, 0.0, None)
+        total += np.float32(weight) * np.exp(-np.abs(field) / np.float32(width)) * np.clip(0.5 + where, 0.0, 2.0)
+    haze = power_law_field(rng, depth.shape, pitch_mm, beta=3.6, longest_mm=30.0)
+    total += np.clip(1.2 + 1.1 * haze, 0.0, None)
     return np.asarray(0.018 * thickness * total * np.clip(depth / 6.0, 0.0, 1.0), dtype=np.float32)
 
 
