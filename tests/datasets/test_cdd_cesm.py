@@ -27,7 +27,7 @@ def test_patient_side_and_system_come_from_the_published_names(tmp_path: Path) -
     assert (image.image, image.patient, image.laterality, image.view) == ("IM0101", "P35", "L", "CC")
     assert (image.system, image.spacing_mm, image.intent) == ("GE Senographe", (0.094, 0.094), "processed")
     assert image.split == "train"
-    assert image.tags == "benign density-B system-inferred calcification-macro"
+    assert image.tags == "benign cdd-cesm density-B system-inferred calcification-macro"
 
 
 def test_an_unnamed_image_has_no_patient_and_no_side(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def fit(
     network.to(device).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
     rng = np.random.default_rng(seed)
-    start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng), []
+    start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng)
+    _drop_after(folder / "metrics.jsonl", start)
     n_positive = max(1, round(batch * positive_share))
     counts = _shares(batch - n_positive, [share for _, share in negatives])
     labels = torch.zeros(batch, device=device)  # (n,)
@@ -80,7 +81,7 @@ def fit(
             progress(step + 1, float(np.mean(losses)))
             losses.clear()
         if time.monotonic() - saved > _SAVE_EVERY_S or step + 1 == steps:
-            _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1)
+            _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1, losses)
             saved = time.monotonic()
     return network.cpu().eval()
 
@@ -122,23 +123,44 @@ def _log(file: Path, step: int, losses: Sequence[float]) -> None:
         handle.write(json.dumps({"step": step, "loss": round(float(np.mean(losses)), 6)}) + "\n")
 
 
-def _save(file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator, step: int) -> None:
+def _drop_after(file: Path, step: int) -> None:
+    """Leave out the lines that a killed run logged after its last checkpoint; they will be logged again."""
+    if not file.is_file():
+        return
+    lines = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    temporary = file.with_suffix(".part")
+    temporary.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+    temporary.replace(file)
+
+
+def _save(
+    file: Path,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    rng: np.random.Generator,
+    step: int,
+    losses: Sequence[float],
+) -> None:
     state = {
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
         "rng": json.dumps(rng.bit_generator.state),
         "step": step,
+        "losses": list(losses),
     }
     temporary = file.with_suffix(".part")
     torch.save(state, temporary)
     temporary.replace(file)
 
 
-def _resume(file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator) -> int:
+def _resume(
+    file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator
+) -> tuple[int, list[float]]:
+    """Steps done, and the losses since the last line logged."""
     if not file.is_file():
-        return 0
-    state = torch.load(file, weights_only=True)
+        return 0, []
+    state = torch.load(file, weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     rng.bit_generator.state = json.loads(state["rng"])
-    return int(state["step"])
+    return int(state["step"]), list(state["losses"])

@@ -37,6 +37,15 @@ from microcalc.errors import TableError
 SPLITS: Final = Path(__file__).with_name("cdd_cesm_splits.csv")
 REVIEWED: Final = Path(__file__).with_name("cdd_cesm_reviewed.csv")
 
+TAG: Final = "cdd-cesm"
+ATTRIBUTION: Final = (
+    "Khaled R, Helal M, Alfarghaly O, Mokhtar O, Elkorany A, El Kassas H, Fahmy A. Categorized Digital Database for "
+    "Low energy and Subtracted Contrast Enhanced Spectral Mammography images. The Cancer Imaging Archive 2021, "
+    "doi 10.7937/29kw-ae92 (CC BY 4.0). Khaled R et al., Scientific Data 9 (2022), doi 10.1038/s41597-022-01238-0. "
+    "Clark K et al., J Digit Imaging 26 (2013) 1045, doi 10.1007/s10278-013-9622-7."
+)
+"""What the licence of the images asks for wherever weights trained on them go."""
+
 _REQUIRED = ("file", "tcia_name", "width", "height", "category", "system", "pixel_spacing_mm", "density", "sha256")
 _LARGEST_GE_MATRIX = (3062, 2394)
 """(rows, columns) of the Senographe Essential's large field."""
@@ -71,7 +80,7 @@ def read_cdd_cesm(folder: Path) -> Table:
 def _image(line: dict[str, str], folder: Path, splits: dict[str, Split], where: str) -> ImageRow:
     patient, laterality = _patient_and_side(line["tcia_name"], where)
     system, spacing_mm, remark = _system(line, where)
-    tags = [line["category"], f"density-{line['density']}" if line["density"] not in ("", "_") else "", remark]
+    tags = [line["category"], TAG, f"density-{line['density']}" if line["density"] not in ("", "_") else "", remark]
     calcification = line.get("calcification", "")
     if calcification not in ("", "none stated"):
         tags.append(f"calcification-{calcification}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from microcalc.datasets.table import ImageRow
 from microcalc.domain import Intent, Laterality, Mammogram
-from microcalc.errors import MissingSpacingError, UnreadableImageError
+from microcalc.errors import InputError, MissingSpacingError, UnreadableImageError
 
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
 
@@ -64,6 +66,17 @@ def open_row(row: ImageRow) -> Mammogram:
         view=row.view or None,
         laterality=row.laterality or None,
     )
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Put the file's name before a message that lacks it: a mammogram does not know its file."""
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(file.name):
+            raise
+        raise type(error)(f"{file.name}: {error}") from error
 
 
 def _is_picture(path: Path) -> bool:

@@ -49,8 +49,8 @@ class Insertion:
 
     clusters: int = 2
     singles: int = 0
-    relative_noise: float = 0.01
-    min_d_prime: float = 3.0
+    relative_noise: float = 0.008
+    min_d_prime: float = 4.0
 
 
 def insert_data_set(

@@ -55,12 +55,15 @@ class Sample(_Part):
         Pixels this near to a microcalcification's centre are positive; 0: the nearest pixel alone.
     clearance_mm
         Pixels nearer than this to any annotation are not negative.
+    min_d_prime
+        Microcalcifications that are known to be less visible than this are neither.
     max_positives_per_image, negatives_per_image
         At most so many of each are drawn from one image.
     """
 
     positive_radius_mm: NonNegative
     clearance_mm: Positive
+    min_d_prime: NonNegative
     max_positives_per_image: Count
     negatives_per_image: Count
 

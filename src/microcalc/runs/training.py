@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from microcalc.datasets.table import ImageRow, Table, write_table
+from microcalc.datasets.table import ANNOTATIONS, IMAGES, AnnotationRow, ImageRow, Split, Table, write_table
 from microcalc.domain import Annotations, BoolImage
-from microcalc.errors import InputError
+from microcalc.errors import InputError, RecipeError
 from microcalc.geometry import Grid
 from microcalc.normalise.mammogram import normalise
-from microcalc.runs.images import open_row
+from microcalc.runs.images import naming, open_row
 from microcalc.runs.recipe import Network as NetworkRecipe
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.runs.split import split_by_patient
@@ -30,6 +31,7 @@ from microcalc.sample.store import Samples, StoredImage, open_stored, store
 
 Say = Callable[[str], None]
 _BORDER_PX = 40
+_USED: tuple[Split, ...] = ("train", "tune")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,17 +65,30 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     ------
     InputError
         The table has no such images, no positives, or ``out`` holds another run.
+    RecipeError
+        A network is larger than the border around the stored images.
     """
+    from microcalc.cnn.export import check_device
+    from microcalc.detect.model import load_model
+    from microcalc.runs.card import CARD
     from microcalc.runs.thresholds import TuneImage, write_model
 
+    check_device(device)
+    _check_margins(recipe)
     table = split_by_patient(_of_intent(table, recipe), seed=recipe.seed)
+    _check_splits(table)
     _claim(out, recipe, table)
-    say(f"normalising {len(table.images)} images")
-    train_images = _prepared(table.of_split("train"), out, recipe, workers=workers)
-    tune_images = _prepared(table.of_split("tune"), out, recipe, workers=workers)
+    if (out / "model" / CARD).is_file():  # written last: the run is finished
+        load_model(out / "model")
+        say("the run is finished: nothing to do")
+        return out / "model"
+    _normalise([i for i in table.images if i.split in _USED], out, recipe, workers=workers, say=say)
+    train_images, tune_images = (_opened(table.of_split(split), out) for split in _USED)
     positives, random_negatives = _samples(train_images, recipe)
     if len(positives) == 0:
         raise InputError("the training images have no annotated microcalcification in the breast, expected some")
+    if len(random_negatives) == 0:
+        raise InputError("the training images have no pixel clear of annotated calcium, expected some")
     say(f"{len(positives)} positive samples, {len(random_negatives)} random negative samples in train")
     _fit("cnn1", recipe.cnn1, train_images, positives, [(random_negatives, 1.0)], recipe, out, device, say)
     mined = _mined(train_images, len(positives), recipe, out, say)
@@ -81,9 +96,27 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     pools = [(mined, 1.0 - share), (random_negatives, share)]
     _fit("cnn2", recipe.cnn2, train_images, positives, pools, recipe, out, device, say)
     counts = {"positive": len(positives), "mined": len(mined), "random": len(random_negatives)}
-    say("choosing thresholds on the tune set")
+    say(f"choosing thresholds on {len(tune_images)} tune images")
     tune = [TuneImage(i.annotations, i.stored) for i in tune_images]
-    return write_model(out, recipe, tune, counts=counts, n_train=len(train_images))
+    return write_model(out, recipe, table, tune, counts=counts, n_train=len(train_images))
+
+
+def _check_margins(recipe: Recipe) -> None:
+    for name, network in (("cnn1", recipe.cnn1), ("cnn2", recipe.cnn2)):
+        if sum(network.dilations) > _BORDER_PX:
+            raise RecipeError(
+                f"recipe {recipe.name}: {name}.dilations sum to {sum(network.dilations)} px, "
+                f"expected at most {_BORDER_PX}"
+            )
+
+
+def _check_splits(table: Table) -> None:
+    """What would otherwise be missed only when the training is over."""
+    for split in _USED:
+        if not any(i.split == split for i in table.images):
+            raise InputError(f"no image in split {split}, expected some in train and some in tune, patients apart")
+    if not any(a.kind == "microcalcification" and a.cluster for a in table.of_split("tune").annotations):
+        raise InputError("the tune images have no annotated cluster, expected some to choose thresholds on")
 
 
 def _of_intent(table: Table, recipe: Recipe) -> Table:
@@ -91,36 +124,60 @@ def _of_intent(table: Table, recipe: Recipe) -> Table:
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, recipe {recipe.name} needs them")
     names = {i.image for i in images}
-    return Table(images, tuple(a for a in table.annotations if a.image in names))
+    return Table(
+        images, tuple(_as_seen(a, recipe.sample.min_d_prime) for a in table.annotations if a.image in names)
+    )
+
+
+def _as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
+    """Microcalcifications that cannot be seen teach nothing: they are neither positive nor negative."""
+    if annotation.d_prime is None or annotation.d_prime >= least:
+        return annotation
+    return replace(annotation, kind="unsure")
 
 
 def _claim(out: Path, recipe: Recipe, table: Table) -> None:
-    """Make the folder this run's, or see that it is."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_table(table, out / "table")
+    """Make the folder this run's, or see that it is; another run's folder stays as it was."""
+    given, file = out / "table.part", out / "manifest.json"
+    write_table(table, given)
     digest = hashlib.sha256()
-    for part in ("table/images.csv", "table/annotations.csv"):
-        digest.update((out / part).read_bytes())
+    for name in (IMAGES, ANNOTATIONS):
+        digest.update((given / name).read_bytes())
     digest.update(dump_recipe(recipe).encode())
     manifest = {"schema": "microcalc/run/1", "recipe": recipe.name, "sha256": digest.hexdigest()}
-    file = out / "manifest.json"
     if file.is_file() and json.loads(file.read_text()) != manifest:
+        shutil.rmtree(given)
         raise InputError(f"{out.name}: holds a run of another recipe or table, expected an empty or the same folder")
+    shutil.rmtree(out / "table", ignore_errors=True)
+    given.replace(out / "table")
     (out / "recipe.toml").write_text(dump_recipe(recipe))
-    file.write_text(json.dumps(manifest, indent=2) + "\n")
+    temporary = file.with_suffix(".part")
+    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    temporary.replace(file)
 
 
-def _prepared(table: Table, out: Path, recipe: Recipe, *, workers: int) -> list[_Image]:
+def _normalise(images: Sequence[ImageRow], out: Path, recipe: Recipe, *, workers: int, say: Say) -> None:
+    """Normalise the images that are not there yet."""
     from joblib import Parallel, delayed
 
-    files = [out / "normalised" / f"{hashlib.sha256(i.image.encode()).hexdigest()[:16]}.npy" for i in table.images]
-    todo = [(i, f) for i, f in zip(table.images, files, strict=True) if not f.is_file()]
-    Parallel(n_jobs=workers)(delayed(_prepare)(i, f, recipe.data.spacing_mm) for i, f in todo)
-    return [_Image(i, table.annotations_of(i), open_stored(f)) for i, f in zip(table.images, files, strict=True)]
+    todo = [i for i in images if not _file_of(i, out).is_file()]
+    jobs = (delayed(_normalise_one)(i, _file_of(i, out), recipe.data.spacing_mm) for i in todo)
+    done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+    for number, _ in enumerate(done, len(images) - len(todo) + 1):
+        say(f"normalising image {number} of {len(images)}")
 
 
-def _prepare(image: ImageRow, file: Path, spacing_mm: float) -> None:
-    store(normalise(open_row(image), spacing_mm=spacing_mm), file, border_px=_BORDER_PX)
+def _normalise_one(image: ImageRow, file: Path, spacing_mm: float) -> None:
+    with naming(image.file):
+        store(normalise(open_row(image), spacing_mm=spacing_mm), file, border_px=_BORDER_PX)
+
+
+def _opened(table: Table, out: Path) -> list[_Image]:
+    return [_Image(i, table.annotations_of(i), open_stored(_file_of(i, out))) for i in table.images]
+
+
+def _file_of(image: ImageRow, out: Path) -> Path:
+    return out / "normalised" / f"{hashlib.sha256(image.image.encode()).hexdigest()[:16]}.npy"
 
 
 def _samples(images: Sequence[_Image], recipe: Recipe) -> tuple[Samples, Samples]:
@@ -198,7 +255,7 @@ def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path,
     from microcalc.detect.scorer import open_network
 
     session = open_network(out / "cnn1_dense.onnx", threads=2)
-    wanted = int(recipe.mining.hard_per_positive * n_positive)
+    wanted = max(1, int(recipe.mining.hard_per_positive * n_positive))
     found, logits, total = [], [], 0
     for index, image in enumerate(images):
         negative = _negative(image, recipe)

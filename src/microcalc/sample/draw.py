@@ -69,6 +69,14 @@ def peaks(rating: FloatImage, mask: BoolImage, *, n: int, distance_px: int) -> S
     masked = np.where(mask, rating, -np.inf)
     top = ndimage.maximum_filter(masked, 2 * distance_px + 1, mode="constant", cval=-np.inf)
     flat = np.flatnonzero((masked == top) & mask)
-    order = flat[np.argsort(-masked.ravel()[flat], kind="stable")][:n]
-    rows, columns = np.divmod(order, mask.shape[1])
-    return np.stack([np.zeros_like(rows), rows, columns], axis=1).astype(np.int32)
+    order = flat[np.argsort(-masked.ravel()[flat], kind="stable")]
+    taken = np.zeros_like(mask)  # decides only between equals: of a plateau its first pixel stays
+    found: list[tuple[int, int, int]] = []
+    for row, column in zip(*(v.tolist() for v in np.divmod(order, mask.shape[1])), strict=True):
+        if len(found) == n:
+            break
+        if not taken[row, column]:
+            found.append((0, row, column))
+            near = (slice(max(0, v - distance_px), v + distance_px + 1) for v in (row, column))
+            taken[tuple(near)] = True
+    return np.array(found, dtype=np.int32).reshape(-1, 3)

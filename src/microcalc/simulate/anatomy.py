@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +78,6 @@ def _gland(
 
 
 def _moved(breast: Breast, origin: float) -> Breast:
-    from dataclasses import replace
-
     return replace(breast, nipple_mm=(breast.nipple_mm[0] - origin, breast.nipple_mm[1]))
 
 

@@ -198,10 +198,10 @@ def _inside(polygon: Points, rows: NDArray[np.floating], columns: NDArray[np.flo
 
 
 def _nipple(breast: Breast, row: FloatImage, column: FloatImage) -> FloatImage:
-    """Path through the nipple, a ball at the outline's tip, as far as it adds to the breast."""
+    """Path through the nipple, a soft-edged ball at the outline's tip, as far as it adds to the breast."""
     r = breast.nipple_radius_mm
     away = ((row - breast.nipple_mm[0]) ** 2 + (column - breast.nipple_mm[1] + 0.8 * r) ** 2) / r**2
-    return np.asarray(1.6 * r * np.sqrt(np.clip(1.0 - away, 0.0, None)), dtype=np.float32)
+    return np.asarray(1.6 * r * np.clip(1.0 - away, 0.0, None), dtype=np.float32)
 
 
 def _muscle(breast: Breast, row: FloatImage, column: FloatImage) -> FloatImage:

@@ -92,7 +92,7 @@ def draw_cluster(
     *,
     number_mean: float = 8.0,
     diameter_mm: float = 0.22,
-    diameter_ln_sd: float = 0.4,
+    diameter_ln_sd: float = 0.35,
     density: tuple[float, float] = (0.2, 0.7),
     morphology: Morphology | None = None,
     layout: Layout | None = None,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.domain import FloatImage, Intent, Kind, Laterality, Window
+from microcalc.domain import FloatImage, Intent, Laterality, Window
 from microcalc.simulate.acquisition import Exposure, coloured_noise, digitise, expose, noise_variance
 from microcalc.simulate.anatomy import build
 from microcalc.simulate.breast import Density, View, draw_breast
@@ -96,7 +96,7 @@ def simulate_mammogram(
     specks = int(rng.poisson(amounts.specks)) if rng.random() < 0.25 else 0
     raw, faults = _read_out(rng, system, exposure, contents, specks=specks)
     no_calcium = [*anatomy.crossings / system.pitch_mm, *faults]
-    places = [*contents.places, *(_no_calcium(p) for p in no_calcium)]
+    places = [*contents.places, *_no_calcium(no_calcium, contents.places, clearance_px=2.0 / system.pitch_mm)]
     stored: dict[Intent, NDArray[np.uint16]] = {}
     windows: tuple[Window, ...] = ()
     if "processed" in intents:
@@ -127,9 +127,14 @@ def _read_out(
     return digitise(system, values), faults
 
 
-def _no_calcium(pixel: NDArray[np.number]) -> Place:
-    kind: Kind = "no_calcium"
-    return Place(row=float(pixel[0]), column=float(pixel[1]), diameter_mm=0.0, kind=kind)
+def _no_calcium(pixels: Sequence[NDArray[np.number]], calcium: Sequence[Place], *, clearance_px: float) -> list[Place]:
+    """Confusers without calcium, but for those where calcium happens to lie."""
+    found = [(float(row), float(column)) for row, column in pixels]
+    return [
+        Place(row=row, column=column, diameter_mm=0.0, kind="no_calcium")
+        for row, column in found
+        if all(np.hypot(row - c.row, column - c.column) > clearance_px for c in calcium)
+    ]
 
 
 def _as_seen(pixels: NDArray[np.uint16], laterality: Laterality) -> NDArray[np.uint16]:

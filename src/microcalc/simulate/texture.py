@@ -65,7 +65,7 @@ def gland_thickness(
     sharpness = np.where(np.arange(_LAYERS) % 2 == 0, rng.uniform(1.8, 3.0, _LAYERS), rng.uniform(0.8, 1.3, _LAYERS))
     fraction = _fill(layers, sharpness, prior, thickness, 0.85 * breast.gland_fraction)
     beta = 3.30 if breast.view == "MLO" else 3.17
-    fine = power_law_field(rng, depth.shape, pitch_mm, beta=beta - 0.3, longest_mm=15.0)
+    fine = power_law_field(rng, depth.shape, pitch_mm, beta=beta + 0.2, longest_mm=20.0)
     gland = 0.92 * thickness * np.clip(fraction * np.exp(0.15 * fine), 0.0, 1.0)
     strands = _stroma(rng, at, depth, thickness, pitch_mm) * (0.8 + 2.5 * fraction)
     return np.asarray(gland + strands, dtype=np.float32)
