@@ -108,6 +108,7 @@ def detect(
     any_view: bool = False,
     whole_image: bool = False,
     min_likelihood: float | None = None,
+    stage: Literal["pair", "cnn1"] = "pair",
     threads: int = 0,
 ) -> int:
     """Find microcalcifications; write STEM.json and STEM.png per image.
@@ -136,6 +137,8 @@ def detect(
         Treat every pixel as breast (crops, specimens).
     min_likelihood
         List candidates down to this likelihood.
+    stage
+        cnn1 rates by the first network alone, for comparison.
     threads
         Threads for scoring; 0: all cores.
     """
@@ -160,6 +163,7 @@ def detect(
                 any_view=any_view,
                 whole_image=whole_image,
                 min_likelihood=min_likelihood,
+                stage=stage,
                 threads=threads,
             )
         except MicrocalcError as error:
@@ -177,7 +181,7 @@ def detect(
 
 @app.command(name="train")
 def train_command(
-    *, recipe: str, data: Path, out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: int = 1
+    *, recipe: str, data: list[Path], out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: int = 1
 ) -> None:
     """Train the two networks and export them. Goes on where an earlier run with the same settings stopped.
 
@@ -186,7 +190,7 @@ def train_command(
     recipe
         Name of a shipped recipe (raw, processed) or path of a TOML file.
     data
-        Folder with images.csv and annotations.csv, split by patient.
+        Folder with images.csv and annotations.csv, split by patient; may be given several times.
     out
         Run folder: checkpoints, metrics, and the finished model.
     device
@@ -194,11 +198,13 @@ def train_command(
     workers
         Processes that prepare images.
     """
-    from microcalc.datasets.table import read_table
+    from microcalc.datasets.table import join_tables, read_table
     from microcalc.runs.recipe import load_recipe
     from microcalc.runs.training import train
 
-    model = train(load_recipe(recipe), read_table(data), out, device=device, workers=workers, say=_say)
+    model = train(
+        load_recipe(recipe), join_tables([read_table(d) for d in data]), out, device=device, workers=workers, say=_say
+    )
     _say(f"{model}: the trained model")
 
 
@@ -383,13 +389,14 @@ def evaluate(
     detections: list[Path],
     /,
     *,
-    data: Path,
+    truth: Path,
     out: Path,
     split: SplitOption = "all",
     hit_mm: float = 0.5,
     count_ignored: bool = False,
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
+    lesions_by: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> None:
@@ -399,7 +406,7 @@ def evaluate(
     ----------
     detections
         Folders with the STEM.json files of microcalc detect, one per detector, or CSV files of marks.
-    data
+    truth
         Folder with images.csv and annotations.csv.
     out
         Folder for the figures and curves.
@@ -413,6 +420,8 @@ def evaluate(
         reviewed: count only marks on places reviewed as no calcium.
     false_on
         lesion_free: count false marks only on images without microcalcifications.
+    lesions_by
+        Only microcalcifications that this judge annotated (such as inserted) are lesions; others are ignored.
     resamples
         Of the bootstrap.
     seed
@@ -420,11 +429,11 @@ def evaluate(
     """
     from microcalc.evaluate.report import compare_detections, evaluate_detections
 
-    table = _table(data, split)
+    table = _table(truth, split)
     if len(detections) == 1:
         evaluate_detections(
             detections, table, out=out, name=detections[0].stem, hit_mm=hit_mm, count_ignored=count_ignored,
-            false_marks=false_marks, false_on=false_on, resamples=resamples, seed=seed,
+            false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, resamples=resamples, seed=seed,
         )  # fmt: skip
         _say((out / "summary.md").read_text(encoding="utf-8").rstrip())
         return
@@ -433,9 +442,37 @@ def evaluate(
         raise InputError("two of the folders have the same name, expected a name of its own for each detector")
     compare_detections(
         named, table, out=out, hit_mm=hit_mm, count_ignored=count_ignored,
-        false_marks=false_marks, false_on=false_on, resamples=resamples, seed=seed,
+        false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, resamples=resamples, seed=seed,
     )  # fmt: skip
     _say((out / "compare.md").read_text(encoding="utf-8").rstrip())
+
+
+@app.command
+def roc(
+    *, model: Path, truth: Path, out: Path, split: SplitOption = "all", resamples: int = 2000, seed: int = 0
+) -> None:
+    """Sample-level ROC of a model's CNN1 and pair, and of the LoG filter, per system.
+
+    Parameters
+    ----------
+    model
+        Folder of a model, or name of a shipped one.
+    truth
+        Folder with images.csv and annotations.csv.
+    out
+        Folder for roc.json and roc.md.
+    split
+        Judge the images of this split only.
+    resamples
+        Of the bootstrap.
+    seed
+        Of the bootstrap.
+    """
+    from microcalc.detect.model import SHIPPED, shipped_model
+    from microcalc.runs.sample_roc import sample_roc
+
+    folder = next((shipped_model(s) for s in SHIPPED if model.name == s and not model.exists()), model)
+    _say(sample_roc(folder, _table(truth, split), out, resamples=resamples, seed=seed, say=_say).rstrip())
 
 
 @table_app.command(name="cdd-cesm")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from microcalc.datasets.table import ImageRow
 from microcalc.domain import Candidates, Intent, Laterality, Mammogram
-from microcalc.runs.images import open_mammogram, open_row
+from microcalc.runs.images import naming, open_mammogram, open_row
 
 if TYPE_CHECKING:
+    from microcalc.detect.model import Stage
     from microcalc.detect.report import Detections
 
 
@@ -33,6 +34,7 @@ def detect_file(
     any_view: bool = False,
     whole_image: bool = False,
     min_likelihood: float | None = None,
+    stage: Stage = "pair",
     threads: int = 0,
     overlay: bool = True,
 ) -> Detections:
@@ -42,6 +44,8 @@ def detect_file(
     ----------
     model
         None: the shipped model for the image's intent.
+    stage
+        ``"cnn1"`` rates by the first network alone.
     threads
         Of the scorer; 0: all cores.
 
@@ -61,17 +65,18 @@ def detect_file(
     )  # fmt: skip
     read_seconds = perf_counter() - start
     chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1)
-    return detect_one(
-        mammogram,
-        file=file.name,
-        stem=stem,
-        out=out,
-        model=chosen,
-        normalise=lambda m: normalise(m, spacing_mm=chosen.scorer.spacing_mm, whole_image=whole_image),
-        read_seconds=read_seconds,
-        min_likelihood=min_likelihood,
-        overlay=overlay,
-    )
+    with naming(file):
+        return detect_one(
+            mammogram,
+            file=file.name,
+            stem=stem,
+            out=out,
+            model=chosen,
+            normalise=lambda m: normalise(m, spacing_mm=chosen.scorer.spacing_mm, whole_image=whole_image),
+            read_seconds=read_seconds,
+            min_likelihood=min_likelihood,
+            overlay=overlay,
+        )
 
 
 def rater(model: str | None, *, threads: int = 0) -> Callable[[ImageRow], tuple[Mammogram, Candidates]]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from microcalc.cnn.network import Network
 from microcalc.domain import FloatImage
+from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage, gather
 
 _SAVE_EVERY_S = 30.0
@@ -84,6 +85,12 @@ def fit(
             _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1, losses)
             saved = time.monotonic()
     return network.cpu().eval()
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there, before anything is done for it."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no such device here, expected a GPU and a torch made for it")
 
 
 def augmented(

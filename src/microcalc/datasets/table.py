@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -126,10 +127,8 @@ def read_table(path: Path) -> Table:
         for n, line in _lines(images_file, required=_IMAGE_REQUIRED)
     )
     names = [i.image for i in images]
-    for name in names:
-        if names.count(name) > 1:
-            raise TableError(f"{images_file.name}: image {name!r} is listed {names.count(name)} times, expected once")
-    _refuse_split_patients(images, images_file)
+    _refuse_repeated(names, images_file.name)
+    _refuse_split_patients(images, images_file.name)
     annotations: tuple[AnnotationRow, ...] = ()
     if (folder / ANNOTATIONS).is_file():
         annotations = tuple(
@@ -141,6 +140,20 @@ def read_table(path: Path) -> Table:
         if row.image not in known:
             raise TableError(f"{ANNOTATIONS}: image {row.image!r} is not in {IMAGES}")
     return Table(images, annotations)
+
+
+def join_tables(tables: Sequence[Table]) -> Table:
+    """Several data sets as one.
+
+    Raises
+    ------
+    TableError
+        An image is in two of them, or a patient in two splits.
+    """
+    images = tuple(i for t in tables for i in t.images)
+    _refuse_repeated([i.image for i in images], "the tables together")
+    _refuse_split_patients(images, "the tables together")
+    return Table(images, tuple(a for t in tables for a in t.annotations))
 
 
 def write_table(table: Table, folder: Path) -> None:
@@ -253,13 +266,19 @@ def _outline(text: str, where: str) -> tuple[tuple[float, float], ...]:
         raise TableError(f"{where}: outline is {text[:40]!r}, expected 'row column; row column; ...'") from None
 
 
-def _refuse_split_patients(images: Sequence[ImageRow], file: Path) -> None:
+def _refuse_repeated(names: Sequence[str], where: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise TableError(f"{where}: image {name!r} is listed {count} times, expected once")
+
+
+def _refuse_split_patients(images: Sequence[ImageRow], where: str) -> None:
     split_of: dict[str, str] = {}
     for image in images:
         first = split_of.setdefault(image.patient_or_image, image.split)
         if first != image.split:
             raise TableError(
-                f"{file.name}: image {image.image!r} and another of its patient are in splits "
+                f"{where}: image {image.image!r} and another of its patient are in splits "
                 f"{first!r} and {image.split!r}, expected one split per patient"
             )
 

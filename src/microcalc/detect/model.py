@@ -18,6 +18,7 @@ from microcalc.domain import Intent, OperatingPoint, PixelScorer
 from microcalc.errors import InputError, RecipeError
 
 DESCRIPTION = "model.json"
+Stage = Literal["pair", "cnn1"]
 SHIPPED: tuple[Intent, ...] = ("raw", "processed")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -117,7 +118,7 @@ class Model:
     operating_point: OperatingPoint
 
 
-def choose_model(choice: str | None, intent: Intent, *, threads: int = 2) -> Model:
+def choose_model(choice: str | None, intent: Intent, *, threads: int = 2, stage: Stage = "pair") -> Model:
     """The model for an image: the shipped one of its intent, a shipped one by name, "log", or a folder's.
 
     Raises
@@ -129,7 +130,7 @@ def choose_model(choice: str | None, intent: Intent, *, threads: int = 2) -> Mod
     """
     if choice == "log":
         return log_model()
-    model = load_model(_folder(choice, intent), threads=threads)
+    model = load_model(_folder(choice, intent), threads=threads, stage=stage)
     if model.intent not in (None, intent):
         raise InputError(f"{model.name}: a model for {model.intent} images, expected one for {intent} images")
     return model
@@ -140,7 +141,7 @@ def shipped_model(intent: Intent) -> Path:
     return Path(str(resources.files("microcalc") / "models" / intent))
 
 
-def load_model(folder: Path, *, threads: int = 2, stage: Literal["pair", "cnn1"] = "pair") -> Model:
+def load_model(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> Model:
     """A model from its folder, its networks checked against their SHA-256.
 
     Raises

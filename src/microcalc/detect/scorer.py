@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from microcalc.detect.model import Stage
 from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
 
 Logits = NDArray[np.float32]
-Stage = Literal["pair", "cnn1"]
 
 TILE_PX = 128  # what a layer leaves stays in the cache: 2.4 times faster than 256 with a dozen channels
 BATCH_PATCHES = 64

@@ -31,6 +31,9 @@ class Rules:
         Marks on annotations of these kinds are neither hits nor false.
     count_ignored
         They are false after all.
+    lesions_by
+        Only the microcalcifications that this judge annotated (``"inserted"``, say) are
+        lesions; those of other judges are ignored like other calcium.
     false_marks
         ``"all"``: every other mark is false. ``"reviewed"``: only the highest mark on each
         place annotated as no calcium is; images without any annotation are not judged, as
@@ -47,6 +50,7 @@ class Rules:
     false_marks: Literal["all", "reviewed"] = "all"
     false_on: Literal["all", "lesion_free"] = "all"
     outline_buffer_mm: float = 1.0
+    lesions_by: str | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,8 +93,10 @@ def judge_all(found: DetectionSet, table: Table, rules: Rules) -> list[JudgedIma
 def judge(detections: Detections, image: ImageRow, rows: Sequence[AnnotationRow], rules: Rules) -> JudgedImage:
     """Judge the detections on one image against its annotations."""
     grid = Grid(image.spacing_mm)
-    lesions = [r for r in rows if r.kind == "microcalcification"]
-    ignored = [] if rules.count_ignored else [r for r in rows if r.kind in rules.ignore_kinds]
+    calcium = [r for r in rows if r.kind == "microcalcification"]
+    lesions = [r for r in calcium if rules.lesions_by in (None, r.judge)]
+    others = [r for r in calcium if rules.lesions_by not in (None, r.judge)]
+    ignored = [] if rules.count_ignored else [*others, *(r for r in rows if r.kind in rules.ignore_kinds)]
     truth = _centres(lesions, grid)
     centres = grid.to_mm(detections.centres_px)
     marks = match(

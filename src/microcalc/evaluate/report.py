@@ -89,6 +89,7 @@ def evaluate_detections(
     count_ignored: bool = False,
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
+    lesions_by: str | None = None,
     outline_buffer_mm: float = 1.0,
     resamples: int = 2000,
     seed: int = 0,
@@ -103,7 +104,7 @@ def evaluate_detections(
         Folder for the results; made if it is not there.
     name
         What the detector is called in the results.
-    hit_mm, ignore_kinds, count_ignored, false_marks, false_on, outline_buffer_mm
+    hit_mm, ignore_kinds, count_ignored, false_marks, false_on, lesions_by, outline_buffer_mm
         As in `microcalc.evaluate.judge.Rules`.
     resamples, seed
         Of the bootstrap by patient.
@@ -115,7 +116,7 @@ def evaluate_detections(
     MissingExtraError
         matplotlib is not installed.
     """
-    rules = Rules(hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm)
+    rules = Rules(hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by)
     require_matplotlib()
     run = _run(name, read_detections(detections, table), table, rules, resamples, seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -136,6 +137,7 @@ def compare_detections(
     count_ignored: bool = False,
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
+    lesions_by: str | None = None,
     outline_buffer_mm: float = 1.0,
     resamples: int = 2000,
     seed: int = 0,
@@ -150,7 +152,7 @@ def compare_detections(
     InputError
         As there; or one detector has an image that another lacks.
     """
-    rules = Rules(hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm)
+    rules = Rules(hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by)
     require_matplotlib()
     found = {name: read_detections(paths, table) for name, paths in detections.items()}
     _refuse_unequal(found)

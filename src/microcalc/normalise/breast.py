@@ -16,6 +16,7 @@ from microcalc.errors import NoBreastError
 _COARSE_MM = 0.5
 _OPENING_MM = 2.0
 _MIN_BREAST_CM2 = 5.0
+_MOST_OF_IMAGE = 0.97
 
 
 def breast_mask(pixels: FloatImage, *, spacing_mm: float, intent: Intent, padding: BoolImage | None) -> BoolImage:
@@ -40,8 +41,7 @@ def breast_mask(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
         known = _block_mean(padding.astype(np.float32), step) < 0.5
     tissue = known & (values > _background_limit(values[known]))
     radius = max(1, round(_OPENING_MM / (step * spacing_mm)))
-    tissue = _largest(_opened(tissue, radius))
-    tissue = _filled(tissue)
+    tissue = _within_skin_line(tissue, _filled(_largest(_opened(tissue, radius))), radius)
     area_cm2 = np.count_nonzero(tissue) * (step * spacing_mm / 10) ** 2
     if area_cm2 < _MIN_BREAST_CM2:
         raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")
@@ -148,6 +148,12 @@ def _opened(mask: BoolImage, radius: int) -> BoolImage:
     return np.asarray(opened[radius + 1 : -radius - 1, radius + 1 : -radius - 1], dtype=bool)
 
 
+def _closed(mask: BoolImage, radius: int) -> BoolImage:
+    padded = np.pad(mask, radius + 1)
+    closed = ndimage.binary_closing(padded, _disc(radius))
+    return np.asarray(closed[radius + 1 : -radius - 1, radius + 1 : -radius - 1], dtype=bool)
+
+
 def _largest(mask: BoolImage) -> BoolImage:
     labels, n = ndimage.label(mask)
     if n == 0:
@@ -155,6 +161,19 @@ def _largest(mask: BoolImage) -> BoolImage:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return np.asarray(labels == int(np.argmax(sizes)), dtype=bool)
+
+
+def _within_skin_line(tissue: BoolImage, breast: BoolImage, radius: int) -> BoolImage:
+    """The breast and all that a skin line thinner than the opening encloses with it.
+
+    Processing can turn fat as black as the background; the skin still goes around it.
+    A thin frame around the image encloses the background too: it is not followed.
+    """
+    tissue = tissue | _closed(tissue, radius)
+    labels, _ = ndimage.label(tissue)
+    joined = np.isin(labels, np.unique(labels[tissue & breast])) & tissue
+    whole = _largest(_opened(_filled(joined | breast), radius))
+    return breast if np.mean(whole) > _MOST_OF_IMAGE else whole
 
 
 def _filled(mask: BoolImage) -> BoolImage:

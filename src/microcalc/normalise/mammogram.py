@@ -11,7 +11,7 @@ from microcalc.normalise.breast import breast_mask, without_pectoral
 from microcalc.normalise.noise import equalise_noise
 from microcalc.normalise.resample import resample, resample_mask
 
-_SKIN_MM = 1.0  # ours: the outermost millimetre is skin and is not rated
+_SKIN_MM = 2.0  # ours: skin (1.5 mm) and its roll-off to the background are not rated
 _SURROUNDINGS_MM = 1.5  # ours: contrast is taken against a Gaussian mean of this sigma
 
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a command does with whole data sets: recipes, training, simulating, inserting."""

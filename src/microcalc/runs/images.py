@@ -56,7 +56,14 @@ def open_mammogram(
 
 
 def open_row(row: ImageRow) -> Mammogram:
-    """Read the image of a table's line; the table says what a picture cannot."""
+    """Read the image of a table's line; the table says what a picture cannot.
+
+    Raises
+    ------
+    InputError
+        The file cannot be used, or is not the image that the table describes: a picture
+        with oblong pixels, or a DICOM file of another spacing or intent.
+    """
     return open_mammogram(
         row.file,
         any_view=True,

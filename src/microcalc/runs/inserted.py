@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
 from microcalc.domain import BoolImage, FloatImage, Mammogram
+from microcalc.errors import InputError
 from microcalc.geometry import Grid
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.noise import high_pass, noise_by_level
@@ -64,9 +65,16 @@ def insert_data_set(
         Copies of each image, each with microcalcifications of its own.
     seed
         The same seed gives the same bytes, whatever the number of workers.
+
+    Raises
+    ------
+    InputError
+        An image cannot be used, or ``out`` is the folder that it lies in.
     """
     from joblib import Parallel, delayed
 
+    if any(image.file.resolve().parent == out.resolve() for image in table.images):
+        raise InputError(f"{out.name}: holds images of the table, expected another folder for the new ones")
     out.mkdir(parents=True, exist_ok=True)
     jobs = [(image, variant) for image in table.images for variant in range(variants)]
     rows = Parallel(n_jobs=workers)(

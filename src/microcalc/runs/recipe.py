@@ -173,12 +173,12 @@ class Clusters(_Part):
     Attributes
     ----------
     min_likelihood
-        Of the candidates that may be members.
+        Of the candidates that may be members; above 0 and below 1.
     max_gap_mm, min_members, max_area_cm2
         Neighbours lie this near, at least so many of them, on this area at most.
     """
 
-    min_likelihood: Share
+    min_likelihood: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_gap_mm: Positive
     min_members: Annotated[int, Field(ge=2)]
     max_area_cm2: Positive

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from microcalc import __version__
 from microcalc.cnn.mine import as_normalised
+from microcalc.datasets.table import Table
 from microcalc.detect.mammogram import Detected, detect_normalised
 from microcalc.detect.model import (
     CandidateRules,
@@ -27,6 +28,7 @@ from microcalc.domain import Annotations
 from microcalc.evaluate.froc import froc_curve
 from microcalc.evaluate.judge import IGNORED_KINDS
 from microcalc.evaluate.match import match_clusters
+from microcalc.runs.card import RECIPE, write_card
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.sample.store import StoredImage
 
@@ -43,18 +45,20 @@ class TuneImage:
 
 
 def write_model(
-    out: Path, recipe: Recipe, tune: Sequence[TuneImage], *, counts: Mapping[str, int], n_train: int
+    out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImage], *, counts: Mapping[str, int], n_train: int
 ) -> Path:
-    """Choose what CNN1 passes on and the operating points; write ``out/model``."""
+    """Choose what CNN1 passes on and the operating points; write ``out/model``, its card last."""
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
     shutil.copyfile(out / "cnn2.onnx", folder / "cnn2.onnx")
-    (folder / "recipe.toml").write_text(dump_recipe(recipe))
+    (folder / RECIPE).write_text(dump_recipe(recipe))
     described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), counts=counts, n=n_train)
     _write(folder, described)
     points = _operating_points(folder, tune)
     _write(folder, described.model_copy(update={"operating_points": points}))
+    load_model(folder)  # as every user of it will
+    write_card(folder, table)
     return folder
 
 

@@ -26,7 +26,7 @@ from microcalc.runs.images import naming, open_row
 from microcalc.runs.recipe import Network as NetworkRecipe
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.runs.split import split_by_patient
-from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels
+from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels, reviewed_negatives
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
 
 Say = Callable[[str], None]
@@ -68,7 +68,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     RecipeError
         A network is larger than the border around the stored images.
     """
-    from microcalc.cnn.export import check_device
+    from microcalc.cnn.fit import check_device
     from microcalc.detect.model import load_model
     from microcalc.runs.card import CARD
     from microcalc.runs.thresholds import TuneImage, write_model
@@ -124,9 +124,7 @@ def _of_intent(table: Table, recipe: Recipe) -> Table:
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, recipe {recipe.name} needs them")
     names = {i.image for i in images}
-    return Table(
-        images, tuple(_as_seen(a, recipe.sample.min_d_prime) for a in table.annotations if a.image in names)
-    )
+    return Table(images, tuple(_as_seen(a, recipe.sample.min_d_prime) for a in table.annotations if a.image in names))
 
 
 def _as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
@@ -247,7 +245,7 @@ def _fit(
 
 
 def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path, say: Say) -> Samples:
-    """CNN1 over every negative of every training image: those it rates highest, over all images."""
+    """CNN1 over every negative of every training image: those it rates highest, and those reviewed as such."""
     file = out / "mined.npy"
     if file.is_file():
         return np.asarray(np.load(file))
@@ -263,6 +261,9 @@ def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path,
             session, image.stored, negative, margin_px=sum(recipe.cnn1.dilations),
             n=max(50, 4 * wanted // len(images)), min_distance_mm=recipe.mining.min_distance_mm,
         )  # fmt: skip
+        reviewed = reviewed_negatives(image.annotations, negative, image.grid)
+        samples = np.concatenate([reviewed, samples])
+        rating = np.concatenate([np.full(len(reviewed), np.inf, dtype=np.float32), rating])
         samples[:, 0] = index
         total += int(np.count_nonzero(negative))
         found.append(samples)

@@ -55,6 +55,16 @@ def negative_mask(annotations: Annotations, breast: BoolImage, grid: Grid, *, cl
     return mask
 
 
+def reviewed_negatives(annotations: Annotations, mask: BoolImage, grid: Grid) -> Samples:
+    """The places that were reviewed as no calcium and are negative: (n, 3) with image index 0."""
+    places = grid.to_pixels(annotations.centres[annotations.kind == "no_calcium"])
+    pixels = np.rint(places).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < mask.shape)).all(axis=1)
+    pixels = pixels[inside]
+    pixels = pixels[mask[pixels[:, 0], pixels[:, 1]]]
+    return np.column_stack([np.zeros(len(pixels), dtype=np.int64), pixels]).astype(np.int32)
+
+
 def draw_negatives(mask: BoolImage, *, n: int, rng: np.random.Generator) -> Samples:
     """Draw n negative pixels evenly (fewer where there are fewer): (n, 3) with image index 0."""
     flat = np.flatnonzero(mask)

@@ -45,7 +45,8 @@ def insert_raw(mammogram: Mammogram, contrast: FloatImage, *, offset: float, sca
         After the grid: scatter fills the shadow.
     """
     exposure = -mammogram.pixels - np.float32(offset)
-    dimmed = exposure * (1 - contrast / np.float32(1 + scatter_to_primary)) + np.float32(offset)
+    removed = np.minimum(contrast / np.float32(1 + scatter_to_primary), 0.95)  # where shadows overlap
+    dimmed = exposure * (1 - removed) + np.float32(offset)
     return replace(mammogram, pixels=-np.rint(dimmed).astype(np.float32))
 
 

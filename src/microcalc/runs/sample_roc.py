@@ -1,0 +1,140 @@
+"""Sample-level ROC of a model on a table: CNN1, the pair, and the LoG filter on the same samples.
+
+Every breast pixel that is negative is a sample; positive is the pixel nearest to each
+microcalcification's centre. Microcalcifications that the recipe calls invisible are neither.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.datasets.table import ImageRow, Table
+from microcalc.detect.log_filter import LogFilter
+from microcalc.detect.model import load_model
+from microcalc.domain import PixelScorer
+from microcalc.errors import InputError
+from microcalc.evaluate.bootstrap import bootstrap, compare
+from microcalc.evaluate.ratings import PatientRatings
+from microcalc.evaluate.roc import FIGURES, gather_samples
+from microcalc.normalise.mammogram import normalise
+from microcalc.runs.images import open_row
+from microcalc.runs.recipe import Recipe, load_recipe
+from microcalc.sample.draw import negative_mask, positive_pixels
+
+Ratings = NDArray[np.float32]
+
+
+def sample_roc(
+    model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0, say: Callable[[str], None] = print
+) -> str:
+    """Rate every sample of every image three ways; write ``roc.json`` and ``roc.md``, and return the latter.
+
+    Raises
+    ------
+    InputError
+        No image has a microcalcification that can be seen.
+    """
+    recipe = load_recipe(model / "recipe.toml")
+    scorers: dict[str, PixelScorer] = {
+        "pair": load_model(model).scorer,
+        "cnn1": load_model(model, stage="cnn1").scorer,
+        "log": LogFilter(),
+    }
+    images = [i for i in table.images if i.intent == recipe.data.intent]
+    patients = sorted({i.patient_or_image for i in images})
+    rated: dict[str, list[tuple[int, Ratings, Ratings]]] = {name: [] for name in scorers}
+    for number, image in enumerate(images, 1):
+        patient = patients.index(image.patient_or_image)
+        for name, ratings in _rate(image, table, recipe, scorers).items():
+            rated[name].append((patient, *ratings))
+        say(f"rated image {number} of {len(images)}")
+    gathered = {name: _gather(parts, len(patients)) for name, parts in rated.items()}
+    if not any(len(p) for _, p, _ in rated["pair"]):
+        raise InputError("no image has a microcalcification that can be seen, expected some")
+    systems = {i.patient_or_image: i.system or "unknown system" for i in images}
+    groups = {"pooled": np.ones(len(patients), dtype=bool)} | {
+        s: np.array([systems[p] == s for p in patients]) for s in sorted(set(systems.values()))
+    }
+    figures = {
+        group: _figures({n: g.of_patients(mask) for n, g in gathered.items()}, resamples, seed)
+        for group, mask in groups.items()
+    }
+    counts = {"positive": sum(len(p) for _, p, _ in rated["pair"]), "negative": sum(len(n) for *_, n in rated["pair"])}
+    out.mkdir(parents=True, exist_ok=True)
+    document = {"samples": counts, "images": len(images), "patients": len(patients), "figures": figures}
+    (out / "roc.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    text = _markdown(counts, len(images), len(patients), figures)
+    (out / "roc.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def _rate(
+    image: ImageRow, table: Table, recipe: Recipe, scorers: Mapping[str, PixelScorer]
+) -> dict[str, tuple[Ratings, Ratings]]:
+    """Ratings of the positive and of the negative samples of one image, by scorer."""
+    seen = Table(table.images, tuple(a for a in table.annotations if a.image == image.image))
+    annotations = seen.annotations_of(image)
+    d_prime = np.array([np.inf if a.d_prime is None else a.d_prime for a in seen.annotations])
+    visible = d_prime >= recipe.sample.min_d_prime
+    normalised = normalise(open_row(image), spacing_mm=recipe.data.spacing_mm)
+    positive = positive_pixels(annotations, normalised.breast, normalised.grid, radius_mm=0.0)
+    positive = positive[visible[positive[:, 0]]]
+    negative = negative_mask(annotations, normalised.breast, normalised.grid, clearance_mm=recipe.sample.clearance_mm)
+    ratings = {}
+    for name, scorer in scorers.items():
+        likelihood = scorer.score(normalised)
+        ratings[name] = (likelihood[positive[:, 1], positive[:, 2]], likelihood[negative])
+    return ratings
+
+
+def _gather(parts: list[tuple[int, Ratings, Ratings]], n_patients: int) -> PatientRatings:
+    positive_patient = np.concatenate([np.full(len(p), i) for i, p, _ in parts])
+    negative_patient = np.concatenate([np.full(len(n), i) for i, _, n in parts])
+    return gather_samples(
+        np.concatenate([p for _, p, _ in parts]),
+        positive_patient,
+        np.concatenate([n for *_, n in parts]),
+        negative_patient,
+        n_patients=n_patients,
+    )
+
+
+def _figures(ratings: Mapping[str, PatientRatings], resamples: int, seed: int) -> dict[str, dict[str, object]]:
+    """Each figure per scorer, and the pair's paired difference to CNN1."""
+    values: dict[str, dict[str, object]] = {}
+    for name, of_scorer in ratings.items():
+        found = bootstrap(of_scorer, FIGURES, resamples=resamples, rng=np.random.default_rng(seed))
+        values[name] = {figure: asdict(estimate) for figure, estimate in found.items()}
+    found_pair = compare(
+        ratings["pair"], ratings["cnn1"], FIGURES, resamples=resamples, rng=np.random.default_rng(seed)
+    )
+    values["pair-cnn1"] = {figure: asdict(difference) for figure, difference in found_pair.items()}
+    return values
+
+
+def _markdown(
+    counts: Mapping[str, int], n_images: int, n_patients: int, figures: Mapping[str, Mapping[str, Mapping[str, object]]]
+) -> str:
+    lines = [
+        f"{n_images} images of {n_patients} patients; {counts['positive']} positive and {counts['negative']} negative "
+        "samples. In brackets: 95 % interval, bootstrap by patient.",
+        "",
+        "| system | figure | pair | CNN1 | LoG | pair less CNN1 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for group, by_scorer in figures.items():
+        for figure in FIGURES:
+            cells = [_cell(by_scorer[name][figure]) for name in ("pair", "cnn1", "log", "pair-cnn1")]
+            lines.append(f"| {group} | {figure} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    assert isinstance(value, dict)
+    return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"

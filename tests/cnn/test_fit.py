@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from microcalc.cnn import fit as fitting
+from microcalc.cnn.fit import augmented, check_device, fit
+from microcalc.cnn.network import Network
+from microcalc.domain import NormalisedMammogram
+from microcalc.errors import InputError
+from microcalc.sample.store import Samples, StoredImage, open_stored, store
+
+_STEPS = 12
+
+
+class _KilledError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[StoredImage], Samples, Samples]:
+    """Noise with bright specks: images, positives on the specks, negatives off them."""
+    rng = np.random.default_rng(1)
+    pixels = rng.normal(0, 1, (120, 120)).astype(np.float32)
+    rows, columns = (v.ravel() for v in np.mgrid[10:111:20, 10:111:20])
+    pixels[rows, columns] += 12
+    file = tmp_path_factory.mktemp("toy") / "a.npy"
+    store(NormalisedMammogram(pixels, np.ones(pixels.shape, dtype=bool), 0.1, (0.0, 0.0), ""), file, border_px=5)
+    image = np.zeros_like(rows)
+    positives = np.stack([image, rows, columns], axis=1).astype(np.int32)
+    return [open_stored(file)], positives, (positives + np.array([0, 7, 5])).astype(np.int32)
+
+
+def _fit(
+    toy: tuple[list[StoredImage], Samples, Samples],
+    folder: Path,
+    *,
+    steps: int = _STEPS,
+    progress: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> dict[str, torch.Tensor]:
+    images, positives, negatives = toy
+    torch.manual_seed(3)
+    network = fit(
+        Network([4, 4], [1, 2]), images, positives, [(negatives, 0.75), (negatives[:9], 0.25)],
+        steps=steps, batch=16, learning_rate=0.01, weight_decay=1e-4, positive_share=0.4, gain_range=(0.8, 1.2),
+        noise=0.1, flips=True, seed=5, device="cpu", folder=folder, progress=progress,
+    )  # fmt: skip
+    return network.state_dict()
+
+
+def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_loss_falls_until_the_specks_are_told_from_the_noise(
+    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path
+) -> None:
+    seen: list[tuple[int, float]] = []
+    _fit(toy, tmp_path, steps=150, progress=lambda step, loss: seen.append((step, loss)))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [step for step, _ in seen] == [50, 100, 150]
+    assert lines[0]["loss"] > 3 * lines[-1]["loss"]
+    assert lines[-1]["loss"] < 0.25  # 0.67 where nothing is told
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, _STEPS])
+@pytest.mark.parametrize("save_every_s", [-1.0, 1e9])
+def test_a_training_killed_at_any_step_ends_in_the_weights_of_one_that_was_not(
+    toy: tuple[list[StoredImage], Samples, Samples],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_at: int,
+    save_every_s: float,
+) -> None:
+    monkeypatch.setattr(fitting, "_LOG_EVERY", 1)
+    whole = _fit(toy, tmp_path / "whole")
+    monkeypatch.setattr(fitting, "_SAVE_EVERY_S", save_every_s)
+
+    def kill(step: int, _loss: float) -> None:
+        if step == killed_at:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        _fit(toy, tmp_path / "killed", progress=kill)
+    assert _same(_fit(toy, tmp_path / "killed"), whole)
+    logs = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("whole", "killed")]
+    assert logs[0] == logs[1]
+    assert logs[0].count("\n") == _STEPS
+
+
+def test_killed_between_two_lines_of_the_log_it_writes_the_same_log(
+    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "_LOG_EVERY", 5)
+    whole = _fit(toy, tmp_path / "whole")
+    monkeypatch.setattr(fitting, "_SAVE_EVERY_S", -1.0)
+    save, steps = fitting._save, iter(range(100))
+
+    def kill_after_saving(*arguments: Any) -> None:
+        save(*arguments)
+        if next(steps) == 7:
+            raise _KilledError
+
+    monkeypatch.setattr(fitting, "_save", kill_after_saving)
+    with pytest.raises(_KilledError):
+        _fit(toy, tmp_path / "killed")
+    with (tmp_path / "killed" / "metrics.jsonl").open("a") as handle:
+        handle.write('{"step": 9, "lo')  # a line that the kill cut off
+    assert _same(_fit(toy, tmp_path / "killed"), whole)
+    assert (tmp_path / "killed" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_a_finished_training_is_not_trained_again(
+    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path
+) -> None:
+    whole = _fit(toy, tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    seen: list[int] = []
+    assert _same(_fit(toy, tmp_path, progress=lambda step, _loss: seen.append(step)), whole)
+    assert seen == []
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_flips_and_turns_are_the_eight_symmetries_of_the_square() -> None:
+    patch = np.arange(9, dtype=np.float32).reshape(3, 3)
+    given = np.repeat(patch[None], 400, axis=0)
+    out = augmented(given, np.random.default_rng(1), flips=True, gain_range=(1.0, 1.0), noise=0.0)
+    turns = [np.rot90(p, k) for p in (patch, patch[:, ::-1]) for k in range(4)]
+    assert {o.tobytes() for o in out} == {t.astype(np.float32).tobytes() for t in turns}
+    assert (out[:, 1, 1] == 4).all()  # the rated pixel stays where it is
+    assert np.array_equal(given[7], patch)
+
+
+def test_gain_stays_in_its_range_and_noise_has_its_deviation() -> None:
+    rng = np.random.default_rng(1)
+    ones = np.ones((500, 5, 5), dtype=np.float32)
+    gains = augmented(ones, rng, flips=False, gain_range=(0.7, 1.4), noise=0.0)
+    assert (gains == gains[:, :1, :1]).all()
+    assert 0.7 * (1 - 1e-6) <= gains.min() < 0.72
+    assert 1.37 < gains.max() <= 1.4 * (1 + 1e-6)
+    noisy = augmented(ones, rng, flips=False, gain_range=(1.0, 1.0), noise=0.2)
+    assert noisy.dtype == np.float32
+    assert np.std(noisy) == pytest.approx(0.2, rel=0.03)  # 12,500 draws: 0.6 % standard error
+
+
+def test_every_batch_holds_the_shares_asked_for() -> None:
+    assert fitting._shares(10, [1.0]) == [10]
+    assert fitting._shares(10, [0.8, 0.2]) == [8, 2]
+    assert fitting._shares(7, [0.5, 0.5]) == [4, 3]
+    assert fitting._shares(7, [0.0, 1.0]) == [0, 7]
+
+
+def test_the_learning_rate_warms_up_and_dies_down() -> None:
+    assert fitting._schedule(0.0) < 0.05
+    assert fitting._schedule(0.03) == pytest.approx(1.0, abs=0.01)
+    assert fitting._schedule(1.0) == pytest.approx(0.01)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    check_device("cpu")
+    with pytest.raises(InputError, match="--device cuda"):
+        check_device("cuda")

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.runs import toy
+
+from microcalc.cnn import fit
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
+from microcalc.detect.model import load_model, parse_description
+from microcalc.errors import InputError, RecipeError
+from microcalc.runs import training
+from microcalc.runs.card import write_card
+from microcalc.runs.recipe import Recipe
+from microcalc.runs.split import split_by_patient
+from microcalc.runs.training import train
+from microcalc.sample.store import open_stored
+
+_RESULTS = (
+    "cnn1.onnx", "cnn1_dense.onnx", "cnn2.onnx", "cnn2_dense.onnx", "mined.npy", "manifest.json", "recipe.toml",
+    "cnn1/metrics.jsonl", "cnn2/metrics.jsonl", "table/images.csv", "table/annotations.csv", "model/model.json",
+    "model/cnn1.onnx", "model/cnn2.onnx", "model/recipe.toml", "model/MODEL_CARD.md",
+)  # fmt: skip
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _results(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in _RESULTS}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    return toy.make_table(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(table: Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A finished run, and the lines it said."""
+    run, said = tmp_path_factory.mktemp("runs") / "run", list[str]()
+    train(toy.recipe(), table, run, say=said.append)
+    return run, said
+
+
+def test_a_run_says_what_it_does_and_how_far_it_is(finished: tuple[Path, list[str]]) -> None:
+    text = "\n".join(finished[1])
+    for line in ("normalising image 1 of 4", "normalising image 4 of 4", "mining image 3 of 3", "1 tune image"):
+        assert line in text
+    assert "cnn1 step 12 of 12: loss 0." in text
+    assert "cnn2 step 14 of 14: loss 0." in text
+    assert "random negative samples" in text
+
+
+def test_metrics_are_json_lines(finished: tuple[Path, list[str]]) -> None:
+    for name, steps in (("cnn1", 12), ("cnn2", 14)):
+        lines = [json.loads(line) for line in (finished[0] / name / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [steps]
+        assert 0 < lines[-1]["loss"] < 2
+
+
+def test_the_model_is_loaded_as_its_user_will_and_says_what_it_was_made_of(finished: tuple[Path, list[str]]) -> None:
+    folder = finished[0] / "model"
+    model = load_model(folder, threads=1)
+    assert (model.name, model.intent, model.scorer.spacing_mm) == ("toy", "processed", 0.1)
+    described = parse_description((folder / "model.json").read_bytes(), where="model.json")
+    assert (described.cnn1.margin_px, described.cnn2.margin_px) == (3, 5)
+    assert described.trained_on.startswith("3 images; samples: 75 positive, ")
+    assert [point.nlf for point in described.operating_points] == sorted(p.nlf for p in described.operating_points)
+    assert described.default_operating_point == 1
+
+
+def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table: Table) -> None:
+    run, said = finished[0], list[str]()
+    before = {f: f.stat().st_mtime_ns for f in run.rglob("*") if f.suffix in (".npy", ".onnx", ".pt", ".jsonl", ".md")}
+    results = _results(run)
+    assert train(toy.recipe(), table, run, say=said.append) == run / "model"
+    assert said == ["the run is finished: nothing to do"]
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    assert _results(run) == results
+
+
+@pytest.mark.parametrize(
+    "killed_at",
+    [
+        "normalising image 2",
+        "75 positive samples",
+        "cnn1 step 4 ",
+        "cnn1 step 12 ",
+        "mining image 2",
+        "cnn2: ",
+        "cnn2 step 9 ",
+        "choosing thresholds",
+    ],
+)
+def test_a_run_killed_anywhere_and_started_again_gives_the_same_files(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(fit, "_LOG_EVERY", 1)
+    monkeypatch.setattr(fit, "_SAVE_EVERY_S", -1.0 if "step 4" in killed_at else 1e9)
+
+    def kill(line: str) -> None:
+        if line.startswith(killed_at):
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        train(toy.recipe(), table, run, say=kill)
+    again: list[str] = []
+    train(toy.recipe(), table, run, say=again.append)
+    results, expected = _results(run), _results(finished[0])
+    for name in expected:
+        if not name.endswith("metrics.jsonl") and not name.startswith(("table/", "manifest")):
+            assert results[name] == expected[name], name
+    steps = [json.loads(line)["step"] for line in (run / "cnn1" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 13))
+    if killed_at == "normalising image 2":
+        assert "normalising image 1 of 4" not in again
+    assert not list(run.rglob("*.part"))
+
+
+def test_a_kill_between_description_and_card_leaves_the_run_unfinished(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path
+) -> None:
+    run = tmp_path.parent / f"{tmp_path.name}-run"
+    shutil.copytree(finished[0], run)
+    (run / "model" / "MODEL_CARD.md").unlink()
+    (run / "model" / "model.json").write_text("{}")
+    (run / "manifest.json").unlink()  # as is that of a run killed before it had claimed the folder
+    train(toy.recipe(), table, run, say=lambda _line: None)
+    results, expected = _results(run), _results(finished[0])
+    for name in ("model/model.json", "model/MODEL_CARD.md", "mined.npy"):
+        assert results[name] == expected[name]
+
+
+def _other_seed(recipe: Recipe, table: Table) -> tuple[Recipe, Table]:
+    return recipe.model_copy(update={"seed": 4}), table
+
+
+def _fewer_annotations(recipe: Recipe, table: Table) -> tuple[Recipe, Table]:
+    return recipe, Table(table.images, table.annotations[1:])
+
+
+@pytest.mark.parametrize("other", [_other_seed, _fewer_annotations])
+def test_the_folder_of_another_run_is_refused_and_left_as_it_is(
+    finished: tuple[Path, list[str]], table: Table, other: Callable[[Recipe, Table], tuple[Recipe, Table]]
+) -> None:
+    before = _results(finished[0])
+    with pytest.raises(InputError, match="run: holds a run of another recipe or table"):
+        train(*other(toy.recipe(), table), finished[0], say=lambda _line: None)
+    assert _results(finished[0]) == before
+    assert not list(finished[0].rglob("*.part"))
+
+
+def test_a_model_changed_after_the_run_is_not_passed_off_as_its_result(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path
+) -> None:
+    run = tmp_path.parent / f"{tmp_path.name}-run"
+    shutil.copytree(finished[0], run)
+    (run / "manifest.json").unlink()
+    (run / "model" / "cnn2.onnx").write_bytes(b"other")
+    with pytest.raises(InputError, match="cnn2.onnx: SHA-256"):
+        train(toy.recipe(), table, run, say=lambda _line: None)
+
+
+def test_samples_are_in_the_breast_clear_of_calcium_and_no_more_than_asked_for(
+    finished: tuple[Path, list[str]], table: Table
+) -> None:
+    run, recipe = finished[0], toy.recipe()
+    images = training._opened(table.of_split("train"), run)
+    few = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"max_positives_per_image": 7})})
+    positives, negatives = training._samples(images, few)
+    assert np.bincount(positives[:, 0]).tolist() == [7, 7, 7]
+    assert np.bincount(negatives[:, 0]).tolist() == [200, 200, 200]
+    members, coarse = np.array(toy.MEMBERS), np.array(toy.COARSE)
+    for image, row, column in positives:
+        assert images[image].stored.breast[row, column]
+        assert np.hypot(*(members - (row, column)).T).min() <= 1.01
+    mined = np.load(run / "mined.npy")
+    assert 0 < len(mined) <= 2 * 75
+    for image, row, column in (*negatives, *mined):
+        assert images[image].stored.breast[row, column]
+        assert np.hypot(*(members - (row, column)).T).min() >= 6 + 1.5 - 0.01
+        assert np.hypot(*(coarse - (row, column))) >= 6 + 6 - 0.01
+
+
+def test_microcalcifications_that_cannot_be_seen_are_neither_positive_nor_negative(
+    finished: tuple[Path, list[str]], table: Table
+) -> None:
+    faint = Table(table.images, tuple(replace(a, d_prime=2.9 if a.d_prime else None) for a in table.annotations))
+    seen = training._of_intent(faint, toy.recipe())
+    assert {a.kind for a in seen.annotations} == {"unsure", "coarse"}
+    images = training._opened(seen.of_split("train"), finished[0])
+    assert len(training._samples(images, toy.recipe())[0]) == 0
+    negative = training._negative(images[0], toy.recipe())
+    assert not any(negative[row, column] for row, column in toy.MEMBERS)
+
+
+def test_images_are_stored_at_the_recipe_spacing_with_room_for_every_patch(finished: tuple[Path, list[str]]) -> None:
+    files = [f for f in (finished[0] / "normalised").glob("*.npy") if f.name.count(".") == 1]
+    assert len(files) == 4
+    for file in files:
+        stored = open_stored(file)
+        assert stored.breast.shape == toy.SHAPE
+        assert stored.border_px >= 5
+
+
+def test_a_table_without_splits_is_split_by_patient() -> None:
+    images = tuple(
+        ImageRow(f"i{n}", Path(f"i{n}.png"), "processed", (0.1, 0.1), patient=f"P{n // 3}" if n < 27 else "")
+        for n in range(30)
+    )
+    table = split_by_patient(Table(images), seed=1)
+    assert {i.split for i in table.images} == {"train", "tune"}
+    split_of: dict[str, set[str]] = {}
+    for image in table.images:
+        split_of.setdefault(image.patient_or_image, set()).add(image.split)
+    assert all(len(splits) == 1 for splits in split_of.values())
+    assert len(split_of) == 12
+    assert sum(splits == {"tune"} for splits in split_of.values()) == 2
+    assert split_by_patient(Table(images), seed=1) == table
+    assert split_by_patient(table, seed=2) == table
+
+
+def _no_such_intent(table: Table) -> Table:
+    return Table(tuple(replace(i, intent="raw") for i in table.images), table.annotations)
+
+
+def _all_train(table: Table) -> Table:
+    return Table(tuple(replace(i, split="train") for i in table.images), table.annotations)
+
+
+def _all_tune(table: Table) -> Table:
+    return Table(tuple(replace(i, split="tune") for i in table.images), table.annotations)
+
+
+def _no_cluster(table: Table) -> Table:
+    return Table(table.images, tuple(replace(a, cluster="") for a in table.annotations))
+
+
+def _one_patient(table: Table) -> Table:
+    return Table(tuple(replace(i, patient="P", split="") for i in table.images), table.annotations)
+
+
+def _nothing_in_train(table: Table) -> Table:
+    return Table(table.images, table.annotations[-6:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_no_such_intent, "the table has no processed image, recipe toy needs them"),
+        (_all_train, "no image in split tune"),
+        (_all_tune, "no image in split train"),
+        (_one_patient, "no image in split train"),
+        (_no_cluster, "the tune images have no annotated cluster"),
+        (_nothing_in_train, "the training images have no annotated microcalcification"),
+    ],
+)
+def test_a_table_that_cannot_train_a_model_is_refused_before_anything_is_trained(
+    table: Table, tmp_path: Path, spoil: Callable[[Table], Table], message: str
+) -> None:
+    said: list[str] = []
+    with pytest.raises(InputError, match=message):
+        train(toy.recipe(), spoil(table), tmp_path / "run", say=said.append)
+    assert not any("step" in line for line in said)
+
+
+def test_an_image_that_cannot_be_used_is_named(table: Table, tmp_path: Path) -> None:
+    empty, torn = tmp_path / "empty.png", tmp_path / "torn.png"
+    Image.fromarray(np.zeros(toy.SHAPE, dtype=np.uint8)).save(empty)
+    torn.write_bytes(table.images[0].file.read_bytes()[:300])
+    for file in (empty, torn, tmp_path / "missing.png"):
+        images = (replace(table.images[0], file=file), *table.images[1:])
+        with pytest.raises(InputError, match=f"^{file.name}: "):
+            train(toy.recipe(), Table(images, table.annotations), tmp_path / file.stem, say=lambda _line: None)
+
+
+def test_an_image_with_no_pixel_clear_of_calcium_gives_no_negatives(table: Table, tmp_path: Path) -> None:
+    everywhere = [AnnotationRow(i.image, 180, 80, 90.0, kind="coarse") for i in table.images]
+    with pytest.raises(InputError, match="no pixel clear of annotated calcium"):
+        train(
+            toy.recipe(), Table(table.images, (*table.annotations, *everywhere)), tmp_path / "r", say=lambda _line: None
+        )
+
+
+def test_a_network_larger_than_the_border_is_refused_at_once(table: Table, tmp_path: Path) -> None:
+    recipe = toy.recipe()
+    large = recipe.model_copy(update={"cnn2": recipe.cnn2.model_copy(update={"dilations": (1, 20, 20)})})
+    with pytest.raises(RecipeError, match=r"recipe toy: cnn2.dilations sum to 41 px, expected at most 40"):
+        train(large, table, tmp_path / "run", say=lambda _line: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_number_of_workers_does_not_change_what_is_stored(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path
+) -> None:
+    training._normalise(table.images, tmp_path, toy.recipe(), workers=2, say=lambda _line: None)
+    for file in (finished[0] / "normalised").iterdir():
+        assert (tmp_path / "normalised" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_the_card_says_what_a_stranger_needs_and_nothing_of_this_machine(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path
+) -> None:
+    folder = finished[0] / "model"
+    card = (folder / "MODEL_CARD.md").read_text()
+    described = parse_description((folder / "model.json").read_bytes(), where="model.json")
+    for words in (
+        "# toy, version ",
+        "For research use only",
+        "`microcalc train --recipe toy --data TABLE --out RUN`",
+        "| CNN1 | 4 4 | 1 2 | 7 px, 0.7 mm | 184 |",
+        "| train | 3 | 3 | 15 | 3 |",
+        "| tune | 1 | 1 | 5 | 1 |",
+        "Systems of train and tune (images): Toy (4).",
+        f"Trained on {described.trained_on}.",
+        described.cnn1.sha256,
+        described.cnn2.sha256,
+        (folder / "recipe.toml").read_text().rstrip(),
+        "10.7937/29kw-ae92",
+        "## Measured on test\n\nNothing yet.\n",
+    ):
+        assert words in card
+    assert card.count(" | default |") == 1
+    for path in (str(finished[0]), str(tmp_path.parent), "/tmp", str(Path.home())):
+        assert path not in card
+
+
+def test_figures_are_put_into_a_finished_model_card_and_change_nothing_else(
+    finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0] / "model", tmp_path / "model")
+    table = read_table(finished[0] / "table")
+    write_card(tmp_path / "model", table, figures=["| a | b |", "|---|---|", "| 1 | 2 |"])
+    before, after = ((f / "model" / "MODEL_CARD.md").read_text() for f in (finished[0], tmp_path))
+    assert after == before.replace("Nothing yet.", "| a | b |\n|---|---|\n| 1 | 2 |")
+    untagged = Table(tuple(replace(i, tags="") for i in table.images), table.annotations)
+    write_card(tmp_path / "model", untagged)
+    assert "Sources" not in (tmp_path / "model" / "MODEL_CARD.md").read_text()
