@@ -262,6 +262,7 @@ def insert(
     singles: int = 0,
     variants: int = 1,
     split: SplitOption = "all",
+    tag: str | None = None,
     seed: int = 1,
     workers: int = 1,
 ) -> None:
@@ -281,6 +282,8 @@ def insert(
         Copies of each image, each with microcalcifications of its own.
     split
         Take the images of this split only.
+    tag
+        Take the images with this word among their tags only.
     seed
         The same seed gives the same images.
     workers
@@ -289,7 +292,7 @@ def insert(
     from microcalc.runs.inserted import Insertion, insert_data_set
 
     made = insert_data_set(
-        _table(table, split),
+        _table(table, split, tag),
         out,
         insertion=Insertion(clusters=clusters, singles=singles),
         variants=variants,
@@ -494,14 +497,17 @@ def table_cdd_cesm(folder: Path, /, *, out: Path) -> None:
     _say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
 
 
-def _table(path: Path, split: SplitOption) -> Table:
+def _table(path: Path, split: SplitOption, tag: str | None = None) -> Table:
     from microcalc.datasets.table import read_table
 
     table = read_table(path)
     if split != "all":
         table = table.of_split(split)
+    if tag is not None:
+        table = table.of_images(i for i in table.images if tag in i.tags.split())
     if not table.images:
-        raise InputError(f"{path.name}: no image in split {split}, expected some")
+        tagged = "" if tag is None else f" with tag {tag!r}"
+        raise InputError(f"{path.name}: no image in split {split}{tagged}, expected some")
     return table
 
 

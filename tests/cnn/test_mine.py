@@ -23,10 +23,11 @@ def _brightness(file: Path) -> None:
     """A network that rates a pixel by its own brightness."""
     network = Network([1], [1])
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.convolutions[0].weight[0, 0, 1, 1] = 1.0  # type: ignore[index, union-attr]
-        network.head.weight.fill_(1.0)
+        weights = network.state_dict()
+        for tensor in weights.values():
+            tensor.zero_()
+        weights["convolutions.0.weight"][0, 0, 1, 1] = 1.0
+        weights["head.weight"].fill_(1.0)
     export_dense(network, file)
 
 

@@ -64,7 +64,7 @@ def test_the_margin_is_how_far_a_pixel_is_felt(dilations: tuple[int, ...]) -> No
     network = _network(dilations)
     margin, side = network.margin_px, network.patch_px
     pixels = _pixels(side + 8)
-    pixels.requires_grad_(requires_grad=True)
+    pixels.requires_grad = True
     rows = torch.zeros(side + 8, dtype=torch.bool)
     for seed in range(4):  # a dead ReLU of one network is alive in another
         (slope,) = torch.autograd.grad(_network(dilations, seed)(pixels)[0, 0, 4, 4], pixels)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.detect.networks import write_dense_network, write_model, write_patch_network
 
+from microcalc.detect.model import Stage
 from microcalc.detect.scorer import (
     CnnPair,
     Network,
-    Stage,
     apply_densely,
     open_network,
     rejected_likelihood,

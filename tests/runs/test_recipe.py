@@ -54,6 +54,7 @@ def test_every_entry_is_required() -> None:
         ("flips = true", "flips = ", "not TOML"),
         ("max_gap_mm = ", "max_gap_mm = -", "clusters.max_gap_mm is -"),
         ("max_gap_mm = ", "max_gap_mm = nan #", "clusters.max_gap_mm is nan"),
+        ("[clusters]\nmin_likelihood = 0.1", "[clusters]\nmin_likelihood = 0.0", "clusters.min_likelihood is 0.0"),
     ],
 )
 def test_a_wrong_entry_is_refused_by_its_path(found: str, instead: str, message: str) -> None:

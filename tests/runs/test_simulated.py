@@ -46,7 +46,7 @@ def test_a_data_set_reads_back_as_it_was_made_and_the_same_seed_gives_the_same_f
 
 def test_patients_are_split_60_15_25() -> None:
     splits = [simulated.split_of(f"ge-1-{n:05d}") for n in range(2000)]
-    shares = [splits.count(s) / 2000 for s in ("train", "tune", "test")]  # type: ignore[arg-type]
+    shares = [splits.count(s) / 2000 for s in ("train", "tune", "test")]
     assert shares == pytest.approx([0.60, 0.15, 0.25], abs=0.04)
 
 

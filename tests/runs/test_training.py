@@ -166,7 +166,7 @@ def test_a_model_changed_after_the_run_is_not_passed_off_as_its_result(
     shutil.copytree(finished[0], run)
     (run / "manifest.json").unlink()
     (run / "model" / "cnn2.onnx").write_bytes(b"other")
-    with pytest.raises(InputError, match="cnn2.onnx: SHA-256"):
+    with pytest.raises(InputError, match=r"cnn2\.onnx: SHA-256"):
         train(toy.recipe(), table, run, say=lambda _line: None)
 
 

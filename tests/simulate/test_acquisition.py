@@ -21,7 +21,7 @@ def flat_field(s: System, kerma: float, seed: int = 0) -> FloatImage:
     exposure = expose(s, attenuation, np.zeros(SHAPE, np.float32), kerma_ugy=kerma, metered=metered)
     signal = exposure.signal
     values = signal + np.sqrt(noise_variance(s, signal)) * coloured_noise(rng, s, SHAPE)
-    return digitise(s, values).astype(np.float32)
+    return digitise(s, values.astype(np.float32)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", NAMES)

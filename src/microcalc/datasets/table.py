@@ -100,9 +100,13 @@ class Table:
 
     def of_split(self, split: Split) -> Table:
         """The images of one split with their annotations."""
-        images = tuple(i for i in self.images if i.split == split)
-        names = {i.image for i in images}
-        return Table(images, tuple(a for a in self.annotations if a.image in names))
+        return self.of_images(i for i in self.images if i.split == split)
+
+    def of_images(self, images: Iterable[ImageRow]) -> Table:
+        """Some of the images with their annotations."""
+        chosen = tuple(images)
+        names = {i.image for i in chosen}
+        return Table(chosen, tuple(a for a in self.annotations if a.image in names))
 
 
 def read_table(path: Path) -> Table:

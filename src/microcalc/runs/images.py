@@ -8,8 +8,9 @@ from pathlib import Path
 
 from microcalc.datasets.table import ImageRow
 from microcalc.domain import Intent, Laterality, Mammogram
-from microcalc.errors import InputError, MissingSpacingError, UnreadableImageError
+from microcalc.errors import InputError, MissingSpacingError, TableError, UnreadableImageError
 
+_SPACING_TOLERANCE = 0.01
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
 
 
@@ -61,10 +62,11 @@ def open_row(row: ImageRow) -> Mammogram:
     Raises
     ------
     InputError
-        The file cannot be used, or is not the image that the table describes: a picture
-        with oblong pixels, or a DICOM file of another spacing or intent.
+        The file cannot be used.
+    TableError
+        Its pixels are of another spacing or intent than the table says; a picture's are square.
     """
-    return open_mammogram(
+    mammogram = open_mammogram(
         row.file,
         any_view=True,
         pixel_spacing_mm=row.spacing_mm[0],
@@ -73,6 +75,20 @@ def open_row(row: ImageRow) -> Mammogram:
         view=row.view or None,
         laterality=row.laterality or None,
     )
+    _check_spacing(mammogram, row)
+    if mammogram.intent != row.intent:
+        raise TableError(f"{row.file.name}: a {mammogram.intent} image, but the table says {row.intent}")
+    return mammogram
+
+
+def _check_spacing(mammogram: Mammogram, row: ImageRow) -> None:
+    """The table's annotations are in its own millimetres: they have to be the image's."""
+    found, expected = mammogram.spacing_mm, row.spacing_mm
+    if any(abs(f / e - 1) > _SPACING_TOLERANCE for f, e in zip(found, expected, strict=True)):
+        raise TableError(
+            f"{row.file.name}: pixels of {found[0]:.4g} x {found[1]:.4g} mm, "
+            f"but the table says {expected[0]:.4g} x {expected[1]:.4g} mm"
+        )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from microcalc.errors import InputError
 from microcalc.geometry import Grid
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.noise import high_pass, noise_by_level
-from microcalc.runs.images import open_row
+from microcalc.runs.images import naming, open_row
 from microcalc.simulate.calcification import Calcification, Mtf, draw_cluster, render, render_one
 from microcalc.simulate.insertion import Placed, draw_places, insert_processed, insert_raw
 from microcalc.simulate.systems import SYSTEMS, System
@@ -99,7 +99,10 @@ def _insert_one(
     rng = np.random.default_rng(seed)
     mammogram = open_row(image)
     spacing_mm = float(np.mean(mammogram.spacing_mm))
-    tissue = breast_mask(mammogram.pixels, spacing_mm=spacing_mm, intent=mammogram.intent, padding=mammogram.padding)
+    with naming(image.file):
+        tissue = breast_mask(
+            mammogram.pixels, spacing_mm=spacing_mm, intent=mammogram.intent, padding=mammogram.padding
+        )
     system = _system_of(mammogram)
     taken = mammogram.grid.to_mm(np.array([(a.row, a.column) for a in known if a.kind != "no_calcium"]))
     relative = insertion.relative_noise * float(np.exp(rng.normal(0, 0.25)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,8 +162,13 @@ def _normalise(images: Sequence[ImageRow], out: Path, recipe: Recipe, *, workers
     todo = [i for i in images if not _file_of(i, out).is_file()]
     jobs = (delayed(_normalise_one)(i, _file_of(i, out), recipe.data.spacing_mm) for i in todo)
     done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
-    for number, _ in enumerate(done, len(images) - len(todo) + 1):
-        say(f"normalising image {number} of {len(images)}")
+    try:
+        for number, _ in enumerate(done, len(images) - len(todo) + 1):
+            say(f"normalising image {number} of {len(images)}")
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib: an interruption leaves images undone, which is as it should be
+            done.close()
 
 
 def _normalise_one(image: ImageRow, file: Path, spacing_mm: float) -> None:

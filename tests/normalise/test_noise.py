@@ -1,0 +1,94 @@
+"""One unit is one noise standard deviation, whatever the exposure, the processing or the place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from microcalc.normalise.noise import _square_root, equalise_noise, high_pass, noise_by_level
+
+EXPOSURES = (200.0, 400.0, 800.0, 1200.0)
+
+
+def _ramp(low: float = 150.0, high: float = 1300.0) -> np.ndarray:
+    return np.broadcast_to(np.linspace(low, high, 700), (256, 700))
+
+
+def _noisy(exposure: np.ndarray, variance: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    return exposure + np.random.default_rng(seed).normal(size=exposure.shape) * np.sqrt(variance)
+
+
+def _sd_by_band(stable: np.ndarray, bands: int = 7) -> np.ndarray:
+    residual = high_pass(stable.astype(np.float32))[0][8:-8]
+    return np.array([part.std() for part in np.array_split(residual[:, 8:-8], bands, axis=1)])
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.117, 4.0), (0.04, 4.0), (0.13, 5.2), (0.2, 100.0)])
+def test_flat_fields_of_any_exposure_come_to_one(a: float, b: float) -> None:
+    exposure = _ramp()
+    pixels = -_noisy(exposure, a * exposure + b).astype(np.float32)
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent="raw")
+    assert _sd_by_band(stable) == pytest.approx(1.0, abs=0.03)
+
+
+def test_one_flat_field_comes_to_one() -> None:
+    pixels = -_noisy(np.full((300, 300), 600.0), np.float64(70.0)).astype(np.float32)
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent="raw")
+    assert _sd_by_band(stable, 3) == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_no_noise_at_all_gives_no_contrast(intent: str) -> None:
+    pixels = np.full((100, 100), -500.0 if intent == "raw" else 500.0, dtype=np.float32)
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent=intent)  # type: ignore[arg-type]
+    assert np.ptp(stable) == 0.0
+
+
+_CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "logarithm": lambda x: 4000.0 - 500.0 * np.log(x),
+    "power": lambda x: 4000.0 - 60.0 * x**0.5,
+    "sigmoid": lambda x: 4000.0 / (1.0 + np.exp((np.log(x) - 6.3) / 0.45)),
+}
+
+
+@pytest.mark.parametrize("curve", _CURVES)
+def test_an_unknown_monotone_grey_curve_is_undone_at_every_level(curve: str) -> None:
+    exposure = _ramp()
+    pixels = _CURVES[curve](_noisy(exposure, 0.117 * exposure + 4.0)).astype(np.float32)
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent="processed")
+    assert _sd_by_band(stable) == pytest.approx(1.0, abs=0.08)
+    smooth = ndimage.gaussian_filter(stable, 8.0)[128]
+    assert (np.diff(smooth[20:-20:20]) < 0).all(), "more exposure is darker"
+
+
+def test_a_gain_that_falls_over_the_field_is_divided_out_and_one_single_figure_is_not_enough() -> None:
+    heel = np.broadcast_to(np.linspace(1.0, 0.7, 900), (512, 900))
+    exposure = np.full(heel.shape, 800.0)
+    pixels = -_noisy(exposure, 0.117 * exposure / heel**3).astype(np.float32)
+    tissue = np.ones(pixels.shape, dtype=bool)
+    local = _sd_by_band(equalise_noise(pixels, tissue, intent="raw"))
+    assert local == pytest.approx(1.0, abs=0.06)
+    residual, level = high_pass(pixels)
+    single = _sd_by_band(_square_root(pixels, *noise_by_level(residual, level, tissue)))
+    assert np.abs(single / single.mean() - 1).max() > 0.15, "the test sees the gain"
+
+
+def test_white_noise_keeps_its_deviation_in_the_high_pass() -> None:
+    noise = np.random.default_rng(0).normal(size=(500, 500)).astype(np.float32)
+    assert high_pass(noise)[0].std() == pytest.approx(1.0, abs=0.04)
+
+
+def test_rare_bright_calcifications_do_not_change_the_unit() -> None:
+    rng = np.random.default_rng(1)
+    pixels = (np.linspace(600.0, 1400.0, 300) + rng.normal(0.0, 10.0, (300, 300))).astype(np.float32)
+    specks = pixels.copy()
+    for row, column in rng.integers(10, 290, (40, 2)):
+        specks[row : row + 3, column : column + 3] += 200.0
+    tissue = np.ones(pixels.shape, dtype=bool)
+    plain, with_specks = (equalise_noise(p, tissue, intent="processed") for p in (pixels, specks))
+    assert _sd_by_band(plain, 1)[0] == pytest.approx(1.0, abs=0.03)
+    contrast = (with_specks - plain)[specks > pixels]
+    assert np.median(contrast) == pytest.approx(20.0, rel=0.2)
