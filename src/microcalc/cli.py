@@ -108,7 +108,9 @@ def detect(
     any_view: bool = False,
     whole_image: bool = False,
     min_likelihood: float | None = None,
+    max_candidates: int | None = None,
     stage: Literal["pair", "cnn1"] = "pair",
+    no_overlay: bool = False,
     threads: int = 0,
 ) -> int:
     """Find microcalcifications; write STEM.json and STEM.png per image.
@@ -137,8 +139,12 @@ def detect(
         Treat every pixel as breast (crops, specimens).
     min_likelihood
         List candidates down to this likelihood.
+    max_candidates
+        List so many candidates at most.
     stage
         cnn1 rates by the first network alone, for comparison.
+    no_overlay
+        Write no picture.
     threads
         Threads for scoring; 0: all cores.
     """
@@ -146,9 +152,10 @@ def detect(
     from microcalc.detect.mammogram import output_stems
 
     images = _image_files(files)
+    stems = output_stems(images)
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for file, stem in zip(images, output_stems(images), strict=True):
+    for file, stem in zip(images, stems, strict=True):
         try:
             document = pipeline.detect_file(
                 file,
@@ -163,7 +170,9 @@ def detect(
                 any_view=any_view,
                 whole_image=whole_image,
                 min_likelihood=min_likelihood,
+                max_candidates=max_candidates,
                 stage=stage,
+                overlay=not no_overlay,
                 threads=threads,
             )
         except MicrocalcError as error:

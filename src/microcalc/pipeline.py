@@ -34,6 +34,7 @@ def detect_file(
     any_view: bool = False,
     whole_image: bool = False,
     min_likelihood: float | None = None,
+    max_candidates: int | None = None,
     stage: Stage = "pair",
     threads: int = 0,
     overlay: bool = True,
@@ -64,7 +65,7 @@ def detect_file(
         laterality=laterality,
     )  # fmt: skip
     read_seconds = perf_counter() - start
-    chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1)
+    chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1, stage=stage)
     with naming(file):
         return detect_one(
             mammogram,
@@ -75,6 +76,7 @@ def detect_file(
             normalise=lambda m: normalise(m, spacing_mm=chosen.scorer.spacing_mm, whole_image=whole_image),
             read_seconds=read_seconds,
             min_likelihood=min_likelihood,
+            max_candidates=max_candidates,
             overlay=overlay,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 from tests.normalise.breasts import SHAPE, breast_image, half_disc, mammogram, raw_image
 
@@ -17,6 +18,12 @@ from microcalc.normalise.mammogram import normalise
 from microcalc.runs.images import open_mammogram
 
 SPECK = (500, 200)
+
+
+def _depth_mm() -> NDArray[np.float64]:
+    """Distance from the skin; the chest wall's border is none."""
+    widened = np.pad(half_disc(), ((0, 0), (100, 0)), mode="edge")
+    return np.asarray(0.1 * ndimage.distance_transform_edt(widened)[:, 100:])
 
 
 def _with_speck(intent: Intent) -> Mammogram:
@@ -41,24 +48,24 @@ def test_a_raw_image_and_its_exposure_shown_dense_is_white_agree() -> None:
     raw = raw_image()
     shown = mammogram((raw + 8000.0).astype(np.float32))
     a, b = (normalise(m, spacing_mm=0.1) for m in (mammogram(raw, intent="raw"), shown))
-    both = a.breast & b.breast
-    assert np.corrcoef(a.pixels[both], b.pixels[both])[0, 1] > 0.98
-    assert a.pixels[both].std() == pytest.approx(b.pixels[both].std(), rel=0.05)
+    inner = _depth_mm() > 5.0
+    assert np.corrcoef(a.pixels[inner], b.pixels[inner])[0, 1] > 0.97
+    assert a.pixels[inner].std() == pytest.approx(b.pixels[inner].std(), rel=0.1)
 
 
 def test_noise_has_a_standard_deviation_of_one_in_the_breast() -> None:
     normalised = normalise(mammogram(raw_image(), intent="raw"), spacing_mm=0.1)
-    assert normalised.pixels[normalised.breast].std() == pytest.approx(1.0, abs=0.04)
-    assert abs(float(normalised.pixels[normalised.breast].mean())) < 0.2
+    inner = normalised.pixels[_depth_mm() > 5.0]
+    assert inner.std() == pytest.approx(1.0, abs=0.06)
+    assert abs(float(inner.mean())) < 0.1
 
 
 def test_outside_the_breast_is_zero_and_the_skin_is_not_rated() -> None:
     normalised = normalise(mammogram(breast_image()), spacing_mm=0.1)
     outside = ~ndimage.binary_dilation(half_disc(), iterations=8)
     assert not normalised.pixels[outside].any()
-    depth_mm = 0.1 * ndimage.distance_transform_edt(np.pad(half_disc(), ((0, 0), (1, 0)), mode="edge"))[:, 1:]
-    assert not normalised.breast[depth_mm < 1.4].any()
-    assert normalised.breast[depth_mm > 4.0].all(), "the chest wall's border is no skin"
+    assert not normalised.breast[_depth_mm() < 1.4].any()
+    assert normalised.breast[_depth_mm() > 4.0].all(), "the chest wall's border is no skin"
 
 
 def test_the_whole_image_is_rated_where_that_is_asked_for() -> None:

@@ -14,7 +14,7 @@ PITCHES_MM = (0.07, 0.085, 0.0940909)
 def _blob(pitch_mm: tuple[float, float], centre_mm: tuple[float, float], *, sd_mm: float) -> np.ndarray:
     rows, columns = np.indices((240, 200)) * np.array(pitch_mm)[:, None, None]
     squared = (rows - centre_mm[0]) ** 2 + (columns - centre_mm[1]) ** 2
-    return np.exp(-squared / (2 * sd_mm**2)).astype(np.float32)
+    return np.asarray(np.exp(-squared / (2 * sd_mm**2)), dtype=np.float32)
 
 
 def _centroid_mm(pixels: np.ndarray, grid: Grid) -> np.ndarray:

@@ -24,7 +24,7 @@ from scipy import ndimage
 from microcalc.domain import BoolImage, FloatImage, Intent
 
 _HIGH_PASS_PX = 2.0
-_WHITE_GAIN = 0.9406  # SD of white noise after the high-pass: sqrt(1 - 2 k0 + sum k^2), sigma 2 px
+_WHITE_GAIN = 0.9697  # SD of white noise after the high-pass: sqrt(1 - 2 k0 + sum k^2), sigma 2 px
 _MAD = 1.4826
 _BINS = 48
 _TILE_PX = 64

@@ -23,7 +23,7 @@ def resampled_grid(shape: tuple[int, int], grid: Grid, spacing_mm: float) -> tup
 
 
 def resample(pixels: FloatImage, grid: Grid, spacing_mm: float) -> tuple[FloatImage, Grid]:
-    """Resample with a cubic kernel that widens when it reduces, so that noise does not alias.
+    """Resample with a Lanczos kernel that widens when it reduces, so that noise does not alias.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def resample(pixels: FloatImage, grid: Grid, spacing_mm: float) -> tuple[FloatIm
     pad = [max(0, int(np.ceil(f)) - n) for f, n in zip(field, pixels.shape, strict=True)]
     padded = np.pad(pixels, ((0, pad[0]), (0, pad[1])), mode="edge") if any(pad) else pixels
     image = Image.fromarray(np.ascontiguousarray(padded, dtype=np.float32))
-    resized = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC, box=(0.0, 0.0, field[1], field[0]))
+    resized = image.resize((shape[1], shape[0]), Image.Resampling.LANCZOS, box=(0.0, 0.0, field[1], field[0]))
     return np.asarray(resized, dtype=np.float32), out_grid
 
 

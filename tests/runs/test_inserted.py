@@ -1,0 +1,183 @@
+"""A data set with inserted microcalcifications: the truth is where the pixels changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table, write_table
+from microcalc.domain import Intent
+from microcalc.errors import InputError, NoBreastError
+from microcalc.normalise.breast import breast_mask
+from microcalc.runs.images import open_row
+from microcalc.runs.inserted import Insertion, insert_data_set
+
+SPACING_MM = 0.1
+SHAPE = (640, 420)
+KNOWN = (
+    AnnotationRow("raw", 320.0, 150.0, diameter_mm=1.5, kind="coarse", judge="by eye"),
+    AnnotationRow("raw", 200.0, 100.0, kind="no_calcium", judge="by eye"),
+)
+
+
+def _values(intent: Intent) -> np.ndarray:
+    """Half a disc of breast of 30 mm."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.indices(SHAPE) * SPACING_MM
+    breast = np.hypot(rows - 32.0, columns) < 30.0
+    exposure = np.where(breast, 600.0 + 150.0 * np.sin(rows / 6.0) * np.cos(columns / 5.0), 7000.0)
+    noisy = exposure + rng.normal(size=SHAPE) * np.sqrt(0.117 * exposure)
+    if intent == "raw":
+        return np.rint(noisy)
+    return np.where(breast, np.rint(4000.0 - 500.0 * np.log(noisy)), 0.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    folder = tmp_path_factory.mktemp("source")
+    images = []
+    intents: tuple[Intent, ...] = ("raw", "processed")
+    for intent in intents:
+        Image.fromarray(_values(intent).astype(np.uint16)).save(folder / f"{intent}.png")
+        images.append(
+            ImageRow(
+                intent,
+                folder / f"{intent}.png",
+                intent,
+                (SPACING_MM, SPACING_MM),
+                patient="p1" if intent == "raw" else "",
+                system="GE",
+                view="CC",
+                laterality="L",
+                split="train",
+            )
+        )
+    table = Table(tuple(images), KNOWN)
+    write_table(table, folder)
+    return table
+
+
+@pytest.fixture(scope="module")
+def made(source: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    insert_data_set(source, out, insertion=Insertion(clusters=1, singles=1), variants=2, seed=4)
+    return out
+
+
+def test_the_table_reads_back_with_patients_splits_and_variants(source: Table, made: Path) -> None:
+    table = read_table(made)
+    assert [i.image for i in table.images] == ["raw-0", "raw-1", "processed-0", "processed-1"]
+    assert [i.patient for i in table.images] == ["p1", "p1", "image:processed", "image:processed"]
+    assert {i.split for i in table.images} == {"train"}
+    for row in table.images:
+        assert row.spacing_mm == source.images[0].spacing_mm
+        assert (row.system, row.view, row.laterality) == ("GE", "CC", "L")
+
+
+def test_known_annotations_are_carried_over(made: Path) -> None:
+    table = read_table(made)
+    for name in ("raw-0", "raw-1"):
+        kept = [a for a in table.annotations if a.image == name and a.judge == "by eye"]
+        assert [(a.row, a.column, a.diameter_mm, a.kind) for a in kept] == [
+            (a.row, a.column, a.diameter_mm, a.kind) for a in KNOWN
+        ]
+
+
+def test_clusters_have_at_least_four_members_inside_the_breast_and_all_can_be_seen(made: Path) -> None:
+    table = read_table(made)
+    for row in table.images:
+        image = open_row(row)
+        breast = breast_mask(image.pixels, spacing_mm=SPACING_MM, intent=image.intent, padding=None)
+        inserted = [a for a in table.annotations if a.image == row.image and a.judge == "inserted"]
+        assert len([a for a in inserted if a.cluster == "c1"]) >= 4
+        assert len([a for a in inserted if not a.cluster]) == 1
+        assert {a.kind for a in inserted} == {"microcalcification"}
+        for a in inserted:
+            assert breast[round(a.row), round(a.column)]
+            assert a.d_prime is not None
+            assert a.d_prime >= Insertion().min_d_prime
+            assert a.outline
+
+
+def _changes(source: Table, made: Path) -> list[tuple[str, np.ndarray, np.ndarray, list[AnnotationRow]]]:
+    table = read_table(made)
+    originals = {i.image: open_row(i).pixels for i in source.images}
+    changes = []
+    for row in table.images:
+        truth = [a for a in table.annotations if a.image == row.image and a.judge == "inserted"]
+        before = originals[row.image.split("-")[0]]
+        changes.append((row.image, before, open_row(row).pixels - before, truth))
+    return changes
+
+
+def test_only_pixels_near_an_inserted_place_change_and_nearly_only_upwards(source: Table, made: Path) -> None:
+    for name, _, change, truth in _changes(source, made):
+        near = np.zeros(SHAPE, dtype=bool)
+        for a in truth:
+            near[max(0, round(a.row) - 25) : round(a.row) + 26, max(0, round(a.column) - 25) : round(a.column) + 26] = 1
+        assert not change[~near].any(), name
+        assert change.max() > 5
+        assert change.min() > -0.15 * change.max(), "an unsharp mask leaves a faint dark rim"
+
+
+def test_the_truth_is_the_centroid_of_the_change(source: Table, made: Path) -> None:
+    checked = 0
+    for name, _, change, truth in _changes(source, made):
+        at = np.array([(a.row, a.column) for a in truth])
+        for index, a in enumerate(truth):
+            others = np.delete(at, index, axis=0)
+            box = np.s_[round(a.row) - 4 : round(a.row) + 5, round(a.column) - 4 : round(a.column) + 5]
+            weight = np.clip(change[box], 0, None).astype(np.float64)
+            if np.abs(others - at[index]).max(axis=1).min() < 9 or weight.max() < 8:
+                continue
+            centroid = ndimage.center_of_mass(weight) + np.array([round(a.row) - 4, round(a.column) - 4])
+            assert centroid == pytest.approx(at[index], abs=0.6), name
+            checked += 1
+    assert checked >= 5
+
+
+def test_the_kind_of_pixel_stays(source: Table, made: Path) -> None:
+    before = {i.image: np.asarray(Image.open(i.file)) for i in source.images}
+    for row in read_table(made).images:
+        with Image.open(row.file) as image:
+            values = np.asarray(image)
+        was = before[row.image.split("-")[0]]
+        assert values.dtype == was.dtype
+        assert values.shape == was.shape
+        assert was.min() <= values.max() <= was.max()
+
+
+def test_an_image_of_eight_bits_stays_one(tmp_path: Path) -> None:
+    values = np.clip(_values("processed") / 8.0, 0, 255).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "eight.png")
+    table = Table((ImageRow("eight", tmp_path / "eight.png", "processed", (SPACING_MM, SPACING_MM)),))
+    made = insert_data_set(table, tmp_path / "out", insertion=Insertion(clusters=1))
+    with Image.open(made.images[0].file) as image:
+        assert image.mode == "L"
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(
+    source: Table, made: Path, tmp_path: Path
+) -> None:
+    insertion = Insertion(clusters=1, singles=1)
+    insert_data_set(source, tmp_path / "again", insertion=insertion, variants=2, seed=4, workers=2)
+    insert_data_set(source, tmp_path / "other", insertion=insertion, seed=5)
+    for file in sorted(made.iterdir()):
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
+    assert (tmp_path / "other" / "raw.png").read_bytes() != (made / "raw-0.png").read_bytes()
+
+
+def test_the_folder_of_the_source_is_never_written_to(source: Table) -> None:
+    with pytest.raises(InputError, match="holds images of the table, expected another folder"):
+        insert_data_set(source, source.images[0].file.parent, insertion=Insertion())
+
+
+def test_an_image_without_a_breast_is_refused_by_name(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((200, 200), dtype=np.uint8)).save(tmp_path / "blank.png")
+    table = Table((ImageRow("blank", tmp_path / "blank.png", "processed", (SPACING_MM, SPACING_MM)),))
+    with pytest.raises(NoBreastError, match=r"^blank\.png: 0\.0 cm2 stand out"):
+        insert_data_set(table, tmp_path / "out", insertion=Insertion())

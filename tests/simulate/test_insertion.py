@@ -1,0 +1,119 @@
+"""Calcifications in a mammogram: only under them does anything change, and the right way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from microcalc.domain import FloatImage, Intent, Mammogram
+from microcalc.simulate.insertion import draw_places, insert_processed, insert_raw
+
+SHAPE = (120, 140)
+
+
+def _mammogram(intent: Intent) -> Mammogram:
+    rng = np.random.default_rng(0)
+    values = np.rint(rng.normal(800.0 if intent == "raw" else 1500.0, 10.0, SHAPE)).astype(np.float32)
+    return Mammogram(-values if intent == "raw" else values, (0.07, 0.07), intent, "1.2.3")
+
+
+def _contrast(peak: float = 0.1) -> FloatImage:
+    rows, columns = np.indices(SHAPE)
+    squared = (rows - 60) ** 2 + (columns - 80) ** 2
+    return np.where(squared < 100, peak * np.exp(-squared / 8.0), 0.0).astype(np.float32)
+
+
+def test_a_raw_image_is_multiplied_above_its_offset() -> None:
+    raw, contrast = _mammogram("raw"), _contrast()
+    changed = insert_raw(raw, contrast, offset=50.0, scatter_to_primary=0.25)
+    ratio = (-changed.pixels - 50.0) / (-raw.pixels - 50.0)
+    np.testing.assert_allclose(ratio, 1 - contrast / 1.25, atol=0.51 / 700)
+    assert (changed.pixels >= raw.pixels).all(), "calcium is brighter"
+
+
+@pytest.mark.parametrize("peak", [1.9, 3.0])
+def test_where_shadows_overlap_the_exposure_stays_above_the_offset(peak: float) -> None:
+    changed = insert_raw(_mammogram("raw"), _contrast(peak), offset=50.0, scatter_to_primary=0.1)
+    assert (-changed.pixels).min() > 50.0
+
+
+def test_a_processed_image_only_gets_brighter_by_slope_times_log_exposure() -> None:
+    image, contrast = _mammogram("processed"), _contrast()
+    slope = np.full(SHAPE, 500.0, dtype=np.float32)
+    changed = insert_processed(image, contrast, slope=slope, scatter_to_primary=0.1, sharpening=0.0)
+    added = changed.pixels - image.pixels
+    assert added.min() >= 0.0
+    expected = np.minimum(-np.log1p(-contrast / 1.1) * 500.0, image.pixels.max() - image.pixels)
+    np.testing.assert_allclose(added, expected, atol=0.51)
+
+
+def test_sharpening_raises_a_small_calcification() -> None:
+    image, contrast = _mammogram("processed"), _contrast(0.02)
+    slope = np.full(SHAPE, 800.0, dtype=np.float32)
+    plain, sharp = (
+        insert_processed(image, contrast, slope=slope, scatter_to_primary=0.1, sharpening=s) for s in (0.0, 0.5)
+    )
+    assert sharp.pixels[60, 80] - image.pixels[60, 80] > plain.pixels[60, 80] - image.pixels[60, 80] > 0
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_away_from_calcifications_every_pixel_is_bit_identical(intent: Intent) -> None:
+    image, contrast = _mammogram(intent), _contrast()
+    if intent == "raw":
+        changed = insert_raw(image, contrast, offset=53.0, scatter_to_primary=0.1)
+    else:
+        slope = np.full(SHAPE, 500.0, dtype=np.float32)
+        changed = insert_processed(image, contrast, slope=slope, scatter_to_primary=0.1, sharpening=0.0)
+    away = contrast == 0
+    np.testing.assert_array_equal(changed.pixels[away], image.pixels[away])
+    assert (changed.pixels[~away] != image.pixels[~away]).any()
+    assert changed.pixels.dtype == np.float32
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_values_stay_whole_and_within_what_the_image_had(intent: Intent) -> None:
+    image, contrast = _mammogram(intent), _contrast(0.6)
+    if intent == "raw":
+        changed = insert_raw(image, contrast, offset=50.0, scatter_to_primary=0.1)
+        assert 50.0 <= (-changed.pixels).min() <= (-changed.pixels).max() == (-image.pixels).max()
+    else:
+        slope = np.full(SHAPE, 2000.0, dtype=np.float32)
+        changed = insert_processed(image, contrast, slope=slope, scatter_to_primary=0.1, sharpening=0.3)
+        assert changed.pixels.max() == image.pixels.max()
+        assert changed.pixels.min() >= image.pixels.min()
+    np.testing.assert_array_equal(changed.pixels, np.rint(changed.pixels))
+
+
+def _places(seed: int, *, n: int = 8, taken: np.ndarray | None = None) -> np.ndarray:
+    allowed = np.zeros((100, 80), dtype=bool)
+    allowed[10:90, 5:70] = True
+    brightness = np.tile(np.arange(80, dtype=np.float32), (100, 1))
+    taken_mm = np.zeros((0, 2)) if taken is None else taken
+    return draw_places(
+        np.random.default_rng(seed), allowed, brightness, n=n, spacing_mm=1.0, min_distance_mm=12.0, taken_mm=taken_mm
+    )
+
+
+def test_places_lie_in_the_breast_apart_from_each_other_and_from_what_is_known() -> None:
+    taken = np.array([[50.0, 40.0], [20.0, 20.0]])
+    for seed in range(10):
+        places = _places(seed, taken=taken)
+        both = np.concatenate([places, taken])
+        apart = np.hypot(*(both[:, None] - both[None]).transpose(2, 0, 1)) + 99 * np.eye(len(both))
+        assert apart[: len(places)].min() >= 12.0
+        assert (places >= [9.5, 4.5]).all()
+        assert (places <= [89.5, 69.5]).all()
+
+
+def test_most_places_lie_in_the_denser_half() -> None:
+    columns = np.concatenate([_places(seed, n=1)[:, 1] for seed in range(300)])
+    assert np.mean(columns > 37.0) == pytest.approx(5 / 6, abs=0.07)
+
+
+def test_where_room_is_short_there_are_fewer_places_and_without_room_none() -> None:
+    assert 5 <= len(_places(0, n=200)) < 60
+    empty = draw_places(
+        np.random.default_rng(0), np.zeros((9, 9), dtype=bool), np.zeros((9, 9), dtype=np.float32),
+        n=3, spacing_mm=1.0, min_distance_mm=1.0, taken_mm=np.zeros((0, 2)),
+    )  # fmt: skip
+    assert empty.shape == (0, 2)
