@@ -48,7 +48,7 @@ def test_mining_returns_the_hardest_negatives_and_never_calcium_or_what_lies_nea
         kind=np.array(["vascular", "microcalcification", "no_calcium"]),
         cluster=np.array(["", "", ""]),
     )
-    negative = negative_mask(annotations, breast, grid, clearance_mm=0.5)
+    negative = negative_mask(annotations, breast, grid, clearance_mm=0.5, unmeasured_clearance_mm=0.5)
     _brightness(tmp_path / "dense.onnx")
     session = open_network(tmp_path / "dense.onnx", threads=1)
     mined, logits = mine_hard_negatives(session, stored, negative, margin_px=1, n=3, min_distance_mm=0.5)

@@ -20,6 +20,7 @@ intent = "processed"
 [sample]
 positive_radius_mm = 0.1
 clearance_mm = 0.6
+unmeasured_clearance_mm = 0.6
 min_d_prime = 3.0
 max_positives_per_image = 30
 negatives_per_image = 200

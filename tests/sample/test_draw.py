@@ -44,7 +44,9 @@ def test_only_microcalcifications_are_positive_and_each_sample_names_its_own() -
 
 @pytest.mark.parametrize("kind", ["microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium", "unsure"])
 def test_clearance_is_counted_from_the_edge_of_what_is_or_may_be_calcium(kind: str) -> None:
-    mask = negative_mask(_annotations((20, 25, kind, 0.6)), _BREAST, _GRID, clearance_mm=0.5)
+    mask = negative_mask(
+        _annotations((20, 25, kind, 0.6)), _BREAST, _GRID, clearance_mm=0.5, unmeasured_clearance_mm=0.5
+    )
     rows, columns = np.mgrid[:40, :50]
     distance_mm = 0.1 * np.hypot(rows - 20, columns - 25)
     assert not mask[distance_mm < 0.8 - 1e-6].any()
@@ -54,13 +56,19 @@ def test_clearance_is_counted_from_the_edge_of_what_is_or_may_be_calcium(kind: s
 def test_what_was_judged_free_of_calcium_stays_negative_and_outside_the_breast_nothing_is() -> None:
     breast = _BREAST.copy()
     breast[:5] = False
-    mask = negative_mask(_annotations((20, 25, "no_calcium", 1.0)), breast, _GRID, clearance_mm=0.5)
+    mask = negative_mask(
+        _annotations((20, 25, "no_calcium", 1.0)), breast, _GRID, clearance_mm=0.5, unmeasured_clearance_mm=0.5
+    )
     assert np.array_equal(mask, breast)
 
 
 def test_clearance_reaches_in_from_beyond_the_border() -> None:
     mask = negative_mask(
-        _annotations((-2, 25, "coarse", 0.0), (90, 90, "coarse", 0.0)), _BREAST, _GRID, clearance_mm=0.4
+        _annotations((-2, 25, "coarse", 0.0), (90, 90, "coarse", 0.0)),
+        _BREAST,
+        _GRID,
+        clearance_mm=0.4,
+        unmeasured_clearance_mm=0.4,
     )
     assert not mask[1, 25]
     assert np.count_nonzero(~mask) < 20
@@ -69,7 +77,7 @@ def test_clearance_reaches_in_from_beyond_the_border() -> None:
 def test_no_pixel_is_both_positive_and_negative() -> None:
     annotations = _annotations((10.3, 20.7, "microcalcification", 0.0), (12.0, 22.0, "microcalcification", 0.2))
     positive = positive_pixels(annotations, _BREAST, _GRID, radius_mm=0.1)
-    negative = negative_mask(annotations, _BREAST, _GRID, clearance_mm=0.2)
+    negative = negative_mask(annotations, _BREAST, _GRID, clearance_mm=0.2, unmeasured_clearance_mm=0.2)
     assert not negative[positive[:, 1], positive[:, 2]].any()
 
 
@@ -101,3 +109,13 @@ def test_peaks_are_the_highest_first_one_per_neighbourhood_and_inside_the_mask(
 
 def test_a_mask_of_nothing_has_no_peaks() -> None:
     assert peaks(np.ones((5, 5), dtype=np.float32), np.zeros((5, 5), dtype=bool), n=9, distance_px=1).shape == (0, 3)
+
+
+def test_what_nobody_measured_keeps_a_clearance_of_its_own() -> None:
+    mask = negative_mask(
+        _annotations((20, 25, "microcalcification", 0.0)), _BREAST, _GRID, clearance_mm=0.2, unmeasured_clearance_mm=1.0
+    )
+    rows, columns = np.mgrid[:40, :50]
+    distance_mm = 0.1 * np.hypot(rows - 20, columns - 25)
+    assert not mask[distance_mm < 1.0 - 1e-6].any()
+    assert mask[distance_mm > 1.0 + 1e-6].all()

@@ -53,8 +53,9 @@ class Sample(_Part):
     ----------
     positive_radius_mm
         Pixels this near to a microcalcification's centre are positive; 0: the nearest pixel alone.
-    clearance_mm
-        Pixels nearer than this to any annotation are not negative.
+    clearance_mm, unmeasured_clearance_mm
+        Pixels nearer than this to the edge of an annotation, or to the centre of one without a
+        diameter, are not negative.
     min_d_prime
         Microcalcifications that are known to be less visible than this are neither.
     max_positives_per_image, negatives_per_image
@@ -63,6 +64,7 @@ class Sample(_Part):
 
     positive_radius_mm: NonNegative
     clearance_mm: Positive
+    unmeasured_clearance_mm: Positive
     min_d_prime: NonNegative
     max_positives_per_image: Count
     negatives_per_image: Count

@@ -85,7 +85,13 @@ def _rate(
     normalised = normalise(open_row(image), spacing_mm=recipe.data.spacing_mm)
     positive = positive_pixels(annotations, normalised.breast, normalised.grid, radius_mm=0.0)
     positive = positive[visible[positive[:, 0]]]
-    negative = negative_mask(annotations, normalised.breast, normalised.grid, clearance_mm=recipe.sample.clearance_mm)
+    negative = negative_mask(
+        annotations,
+        normalised.breast,
+        normalised.grid,
+        clearance_mm=recipe.sample.clearance_mm,
+        unmeasured_clearance_mm=recipe.sample.unmeasured_clearance_mm,
+    )
     ratings = {}
     for name, scorer in scorers.items():
         likelihood = scorer.score(normalised)

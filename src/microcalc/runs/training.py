@@ -200,8 +200,13 @@ def _samples(images: Sequence[_Image], recipe: Recipe) -> tuple[Samples, Samples
 
 
 def _negative(image: _Image, recipe: Recipe) -> BoolImage:
-    clearance = recipe.sample.clearance_mm
-    return negative_mask(image.annotations, image.stored.breast, image.grid, clearance_mm=clearance)
+    return negative_mask(
+        image.annotations,
+        image.stored.breast,
+        image.grid,
+        clearance_mm=recipe.sample.clearance_mm,
+        unmeasured_clearance_mm=recipe.sample.unmeasured_clearance_mm,
+    )
 
 
 def _fit(

@@ -34,15 +34,22 @@ def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, 
     return np.array(found, dtype=np.int32).reshape(-1, 3)
 
 
-def negative_mask(annotations: Annotations, breast: BoolImage, grid: Grid, *, clearance_mm: float) -> BoolImage:
+def negative_mask(
+    annotations: Annotations, breast: BoolImage, grid: Grid, *, clearance_mm: float, unmeasured_clearance_mm: float
+) -> BoolImage:
     """Where breast pixels are negative: nothing annotated as calcium, or unsure, within the clearance.
 
-    The clearance is counted from the edge of what was measured (half its diameter).
+    ``clearance_mm`` is counted from the edge of what was measured (half its diameter). It has to be
+    small: the gaps between the microcalcifications of a cluster must be negative, or a network
+    learns to mark everything near calcium. What was not measured (diameter 0) keeps
+    ``unmeasured_clearance_mm`` around its centre, for a place judged by eye has neighbours that
+    nobody annotated.
     """
     mask = breast.copy()
     spacing = np.asarray(grid.spacing_mm)
     for index in np.flatnonzero(np.isin(annotations.kind, _NOT_NEGATIVE)):
-        reach_mm = clearance_mm + annotations.diameter_mm[index] / 2
+        diameter_mm = annotations.diameter_mm[index]
+        reach_mm = clearance_mm + diameter_mm / 2 if diameter_mm > 0 else unmeasured_clearance_mm
         exact = grid.to_pixels(annotations.centres[index])[0]
         half = np.ceil(reach_mm / spacing).astype(int) + 1
         low = np.maximum(np.floor(exact).astype(int) - half, 0)
