@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from microcalc import __version__, cli
+from microcalc.cli.detecting import image_files
 from microcalc.errors import InputError, MicrocalcError
 
 _COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "table")
@@ -40,18 +41,78 @@ def test_the_command_can_be_run_as_a_module() -> None:
         (["detect", "a.dcm", "--out", "o", "--intent", "log"], "'log', expected raw (for processing) or processed"),
         (["detect", "a.dcm", "--out", "o", "--laterality", "left"], "--laterality"),
         (["detect", "a.dcm", "--out", "o", "--pixel-spacing", "wide"], "--pixel-spacing"),
+        (["detect", "a.dcm", "--out", "o", "--pixel-spacing", "0"], 'Invalid value "0.0" for --pixel-spacing'),
+        (["detect", "a.dcm", "--out", "o", "--min-likelihood", "nan"], 'Invalid value "nan" for --min-likelihood'),
+        (["detect", "a.dcm", "--out", "o", "--max-candidates", "0"], "Must be >= 1. (see microcalc detect --help)"),
+        (["detect", "a.dcm", "--out", "o", "--threads", "-1"], 'Invalid value "-1" for --threads'),
+        (["detect", "a.dcm", "--out", "o", "--model", "nowhere"], "nowhere/model.json: No such file"),
+        (["simulate", "--out", "o", "--exams", "0"], 'Invalid value "0" for --exams'),
+        (["simulate", "--out", "o", "--seed", "-1"], 'Invalid value "-1" for --seed'),
+        (["insert", "t", "--out", "o", "--clusters", "-1"], 'Invalid value "-1" for --clusters'),
+        (
+            ["train", "--recipe", "raw", "--data", "t", "--out", "o", "--workers", "0"],
+            'Invalid value "0" for --workers',
+        ),
+        (["review", "t", "--out", "o", "--places", "0"], 'Invalid value "0" for --places'),
+        (["evaluate", "d", "--truth", "t", "--out", "o", "--hit-mm", "0"], 'Invalid value "0.0" for --hit-mm'),
         (["table", "cdd-cesm", "nowhere", "--out", "o"], "nowhere: no images.csv"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line_with_code_two(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert cli.run(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("microcalc: ")
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["detect", "a.dcm"],
+        ["train", "--recipe", "raw", "--data", "t"],
+        ["simulate"],
+        ["insert", "t"],
+        ["demo"],
+        ["review", "t"],
+        ["evaluate", "d", "--truth", "t"],
+        ["roc", "--model", "m", "--truth", "t"],
+        ["table", "cdd-cesm", "t"],
+    ],
+)
+def test_a_file_where_the_results_should_go_is_said_before_the_work_begins(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").touch()
+    for out in (tmp_path / "taken", tmp_path / "taken" / "o"):
+        assert cli.run([*arguments, "--out", str(out)]) == 2
+        assert capsys.readouterr().err == "microcalc: taken: a file, expected a folder for the results\n"
+
+
+def test_images_are_never_inserted_over_the_table_that_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    _write_breast(tmp_path / "images" / "a.png")
+    table = tmp_path / "t"
+    table.mkdir()
+    text = "image,file,intent,row_spacing_mm,column_spacing_mm\na,../images/a.png,processed,0.1,0.1\n"
+    (table / "images.csv").write_text(text)
+    for source in (table, table / "images.csv"):
+        assert cli.run(["insert", str(source), "--out", str(table)]) == 2
+        assert "t: the folder of the table itself, expected another one" in capsys.readouterr().err
+    assert (table / "images.csv").read_text() == text
+    assert cli.run(["insert", str(table), "--out", str(tmp_path / "o"), "--clusters", "0"]) == 2
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
@@ -114,12 +175,12 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
 def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
     for name in ("b.dcm", "a.png", "images.csv", ".hidden"):
         (tmp_path / name).touch()
-    assert cli._image_files([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.dcm"]
+    assert image_files([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.dcm"]
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in this folder"):
-        cli._image_files([tmp_path])
+        image_files([tmp_path])
 
 
 def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +195,19 @@ def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.Captu
     assert captured.err.splitlines()[1:] == ["microcalc: 1 of 2 files could not be used"]
     assert sorted(f.name for f in out.iterdir()) == ["good.json", "good.png"]
     assert cli.run(["detect", str(bad), *options]) == 2
+
+
+def test_a_file_that_cannot_be_used_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert cli.run(["detect", str(tmp_path / "none.dcm"), "--model", "log", "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_be_used_is_said_once_whatever_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / name) for name in ("a.dcm", "b.dcm")]
+    assert cli.run(["detect", *files, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def _write_breast(file: Path) -> None:

@@ -154,12 +154,12 @@ class OperatingPoint:
     """A threshold on a cluster's likelihood, and what it gave where it was measured.
 
     ``llf`` is the fraction of lesions (clusters) localised, ``nlf`` the false
-    clusters per image, on the data named in the model card.
+    clusters per image, on the data named in the model card; None where nobody measured.
     """
 
     threshold: float
-    llf: float
-    nlf: float
+    llf: float | None
+    nlf: float | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,8 +16,25 @@ from microcalc.domain import Candidates, Intent, Laterality, Mammogram
 from microcalc.runs.images import naming, open_mammogram, open_row
 
 if TYPE_CHECKING:
-    from microcalc.detect.model import Stage
+    from microcalc.detect.model import Model, Stage
     from microcalc.detect.report import Detections
+
+
+def choose_model(choice: str | None, *, threads: int = 0, stage: Stage = "pair") -> Callable[[Intent], Model]:
+    """What gives every image its model: by default the shipped one for its intent; see ``detect.model``.
+
+    Parameters
+    ----------
+    choice
+        Name of a shipped model, "log", or a model's folder; None: by the image's intent.
+    threads
+        Of the scorer; 0: all cores.
+    stage
+        ``"cnn1"`` rates by the first network alone.
+    """
+    from microcalc.detect import model
+
+    return model.choose_model(choice, threads=threads or os.cpu_count() or 1, stage=stage)
 
 
 def detect_file(
@@ -25,7 +42,7 @@ def detect_file(
     *,
     stem: str,
     out: Path,
-    model: str | None = None,
+    model_of: Callable[[Intent], Model],
     pixel_spacing_mm: float | None = None,
     intent: Intent | None = None,
     system: str | None = None,
@@ -35,20 +52,14 @@ def detect_file(
     whole_image: bool = False,
     min_likelihood: float | None = None,
     max_candidates: int | None = None,
-    stage: Stage = "pair",
-    threads: int = 0,
     overlay: bool = True,
 ) -> Detections:
     """Detect in one file and write ``STEM.json`` and ``STEM.png`` into ``out``.
 
     Parameters
     ----------
-    model
-        None: the shipped model for the image's intent.
-    stage
-        ``"cnn1"`` rates by the first network alone.
-    threads
-        Of the scorer; 0: all cores.
+    model_of
+        Gives the model for the image's intent; see ``choose_model``.
 
     Raises
     ------
@@ -56,7 +67,6 @@ def detect_file(
         The file or the model cannot be used; nothing was written about the file.
     """
     from microcalc.detect.mammogram import detect_one
-    from microcalc.detect.model import choose_model
     from microcalc.normalise.mammogram import normalise
 
     start = perf_counter()
@@ -65,15 +75,15 @@ def detect_file(
         laterality=laterality,
     )  # fmt: skip
     read_seconds = perf_counter() - start
-    chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1, stage=stage)
+    model = model_of(mammogram.intent)
     with naming(file):
         return detect_one(
             mammogram,
             file=file.name,
             stem=stem,
             out=out,
-            model=chosen,
-            normalise=lambda m: normalise(m, spacing_mm=chosen.scorer.spacing_mm, whole_image=whole_image),
+            model=model,
+            normalise=lambda m: normalise(m, spacing_mm=model.scorer.spacing_mm, whole_image=whole_image),
             read_seconds=read_seconds,
             min_likelihood=min_likelihood,
             max_candidates=max_candidates,
@@ -81,17 +91,18 @@ def detect_file(
         )
 
 
-def rater(model: str | None, *, threads: int = 0) -> Callable[[ImageRow], tuple[Mammogram, Candidates]]:
+def rater(choice: str | None) -> Callable[[ImageRow], tuple[Mammogram, Candidates]]:
     """What ``review`` asks of an image: its pixels, and the places that the model proposes."""
     from microcalc.detect.mammogram import detect_normalised
-    from microcalc.detect.model import choose_model
     from microcalc.normalise.mammogram import normalise
+
+    model_of = choose_model(choice)
 
     def rate(row: ImageRow) -> tuple[Mammogram, Candidates]:
         mammogram = open_row(row)
-        chosen = choose_model(model, mammogram.intent, threads=threads or os.cpu_count() or 1)
-        normalised = normalise(mammogram, spacing_mm=chosen.scorer.spacing_mm)
-        return mammogram, detect_normalised(normalised, chosen).candidates
+        model = model_of(mammogram.intent)
+        normalised = normalise(mammogram, spacing_mm=model.scorer.spacing_mm)
+        return mammogram, detect_normalised(normalised, model).candidates
 
     return rate
 
@@ -108,7 +119,7 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
     from microcalc.runs.simulated import simulate_data_set
     from microcalc.simulate.systems import SYSTEMS
 
-    start = perf_counter()
+    start, model_of = perf_counter(), choose_model(None)
     say(f"simulating {len(SYSTEMS)} mammograms with known microcalcifications")
     table = simulate_data_set(
         out / "images", systems=tuple(SYSTEMS), exams=1, seed=seed, workers=min(len(SYSTEMS), os.cpu_count() or 1)
@@ -116,7 +127,7 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
     say(f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}")
     say(f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}")
     for row in table.images:
-        found = detect_file(row.file, stem=row.image, out=out)
+        found = detect_file(row.file, stem=row.image, out=out, model_of=model_of)
         grid, truth = row.grid, table.annotations_of(row)
         members = sorted({m for c in found.clusters if c.finding for m in c.members})
         marks = grid.to_mm(np.array([(found.candidates[m].row, found.candidates[m].column) for m in members]))

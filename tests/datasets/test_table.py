@@ -151,7 +151,7 @@ def test_a_broken_table_is_refused_by_what_is_wrong_and_where(
 
 def test_a_table_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images.csv").write_bytes(b"\xff\xfe\x00\x00binary")
-    with pytest.raises(TableError, match="not readable as CSV"):
+    with pytest.raises(TableError, match="no CSV in UTF-8"):
         read_table(tmp_path)
 
 

@@ -43,6 +43,7 @@ def test_a_changed_network_is_refused(tmp_path: Path) -> None:
     [
         ({"survive_logit": None}, "survive_logit"),
         ({"threshhold": 0.5}, "threshhold"),
+        ({"survive_logit": None, "survive_logits": 1.0}, "survive_logits: unknown entry"),
         ({"spacing_mm": "0.1"}, "spacing_mm"),
         ({"spacing_mm": 10.0}, "spacing_mm"),
         ({"schema": "microcalc/model/2"}, "schema"),
@@ -87,13 +88,30 @@ def test_the_models_hash_changes_with_any_entry(tmp_path: Path) -> None:
 
 def test_a_model_for_the_other_intent_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", intent="raw")
-    assert choose_model(str(folder), "raw").name == "untrained"
+    model_of = choose_model(str(folder))
+    assert model_of("raw").name == "untrained"
     with pytest.raises(MicrocalcError, match="a model for raw images, expected one for processed images"):
-        choose_model(str(folder), "processed")
+        model_of("processed")
 
 
 def test_log_is_for_images_of_both_intents() -> None:
-    assert choose_model("log", "raw").name == choose_model("log", "processed").name == log_model().name == "log"
+    model_of = choose_model("log")
+    assert model_of("raw").name == model_of("processed").name == log_model().name == "log"
+    assert (log_model().operating_point.llf, log_model().operating_point.nlf) == (None, None)  # nobody measured
+
+
+def test_a_model_that_is_named_is_loaded_once_and_before_the_first_image(tmp_path: Path) -> None:
+    model_of = choose_model(str(write_model(tmp_path / "m", intent="raw")))
+    assert model_of("raw") is model_of("raw")
+    with pytest.raises(
+        InputError, match=r"^nothing/model\.json: .*, expected raw, processed, log, or a model's folder$"
+    ):
+        choose_model(str(tmp_path / "nothing"))
+
+
+def test_the_filter_has_no_stage_of_a_network() -> None:
+    with pytest.raises(InputError, match="log: a filter without networks, expected no --stage cnn1"):
+        choose_model("log", stage="cnn1")
 
 
 def test_the_shipped_models_lie_in_the_package() -> None:

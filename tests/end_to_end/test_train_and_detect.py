@@ -14,6 +14,7 @@ import pytest
 from tests.runs import toy
 
 from microcalc import cli
+from microcalc.cli import output, training
 from microcalc.detect.report import Detections
 from microcalc.evaluate.match import match
 from microcalc.geometry import Grid
@@ -101,17 +102,17 @@ def test_an_interrupted_training_leaves_with_130_and_goes_on(
 ) -> None:
     (tmp_path / "toy.toml").write_text(toy.RECIPE)
     (tmp_path / "data").symlink_to(trained / "data")
-    say = cli._say
+    say = output.say
 
     def interrupt(said: str) -> None:
         say(said)
         if said.startswith(line):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_say", interrupt)
+    monkeypatch.setattr(training, "say", interrupt)
     assert _train(tmp_path, tmp_path / "run") == 130
     assert capsys.readouterr().err == "microcalc: interrupted\n"
-    monkeypatch.setattr(cli, "_say", say)
+    monkeypatch.setattr(training, "say", say)
     assert _train(tmp_path, tmp_path / "run") == 0
     assert (tmp_path / "run" / "model" / "MODEL_CARD.md").is_file()
 
@@ -153,4 +154,4 @@ def test_an_image_without_a_breast_is_named(trained: Path, tmp_path: Path, capsy
     Image.fromarray(np.zeros((300, 200), dtype=np.uint8)).save(tmp_path / "air.png")
     assert _detect(tmp_path / "air.png", tmp_path / "out", "--model", str(trained / "run" / "model")) == 2
     assert capsys.readouterr().err.startswith("microcalc: air.png: ")
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()

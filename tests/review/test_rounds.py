@@ -170,6 +170,7 @@ def test_a_review_of_nothing_but_bad_images_is_refused(tmp_path: Path) -> None:
     missing = ImageRow("gone", tmp_path / "gone.png", "processed", (0.1, 0.1))
     with pytest.raises(InputError, match=r"none of 1 images could be rated; the first: gone\.png"):
         make_round(Table((missing,)), tmp_path / "out", rate)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_image_under_two_names_is_shown_once(table: Table, tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_a_header_that_contradicts_the_table_is_refused(shared_data: Path) -> No
         open_row(replace(row, intent="raw"))
 
 
+def test_a_file_that_must_not_be_read_is_refused_by_name(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(picture))
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(UnreadableImageError, match=rf"^{picture.name}: cannot be opened \(Permission denied\)"):
+        open_mammogram(picture)
+
+
 def test_an_error_without_a_file_gets_its_name_once() -> None:
     for message in ("nothing there", "a.dcm: nothing there"):
         with pytest.raises(NoBreastError, match=r"^a\.dcm: nothing there$"), naming(Path("x/a.dcm")):

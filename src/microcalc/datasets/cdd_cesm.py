@@ -29,8 +29,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from microcalc.datasets.lines import Line, number_in, read_lines, word_in
 from microcalc.datasets.reviewed import read_reviewed
-from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, _lines, _number, _one_of
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.domain import Laterality
 from microcalc.errors import TableError
 
@@ -70,14 +71,14 @@ def read_cdd_cesm(folder: Path) -> Table:
         raise TableError(f"{folder.name}: no images.csv, expected the folder of CDD-CESM")
     splits = _read_splits(SPLITS)
     images = tuple(
-        _image(line, folder, splits, f"{file.name} line {n}") for n, line in _lines(file, required=_REQUIRED)
+        _image(line, folder, splits, f"{file.name} line {n}") for n, line in read_lines(file, required=_REQUIRED)
     )
     for image in images:
         _check_sha256(image)
     return Table(images, _reviewed_places(images))
 
 
-def _image(line: dict[str, str], folder: Path, splits: dict[str, Split], where: str) -> ImageRow:
+def _image(line: Line, folder: Path, splits: dict[str, Split], where: str) -> ImageRow:
     patient, laterality = _patient_and_side(line["tcia_name"], where)
     system, spacing_mm, remark = _system(line, where)
     tags = [line["category"], TAG, f"density-{line['density']}" if line["density"] not in ("", "_") else "", remark]
@@ -111,10 +112,10 @@ def _patient_and_side(tcia_name: str, where: str) -> tuple[str, Laterality | Lit
     raise TableError(f"{where}: tcia_name is {tcia_name!r}, expected a name like 'P35_L_DM_CC.jpg'")
 
 
-def _system(line: dict[str, str], where: str) -> tuple[str, float, str]:
+def _system(line: Line, where: str) -> tuple[str, float, str]:
     """System, spacing in mm, and a word on how sure they are."""
-    rows, columns = _number(line, "height", where), _number(line, "width", where)
-    spacing_mm = _number(line, "pixel_spacing_mm", where)
+    rows, columns = number_in(line, "height", where), number_in(line, "width", where)
+    spacing_mm = number_in(line, "pixel_spacing_mm", where)
     system = line["system"].removesuffix("(inferred)").removeprefix("unknown, probably").strip()
     too_large = rows > _LARGEST_GE_MATRIX[0] or columns > _LARGEST_GE_MATRIX[1]
     if system.startswith("GE") and too_large:
@@ -124,8 +125,8 @@ def _system(line: dict[str, str], where: str) -> tuple[str, float, str]:
 
 def _read_splits(file: Path) -> dict[str, Split]:
     return {
-        line["file"]: _one_of(line, "split", get_args(Split), f"{file.name} line {n}")
-        for n, line in _lines(file, required=("file", "split"))
+        line["file"]: word_in(line, "split", get_args(Split), f"{file.name} line {n}")
+        for n, line in read_lines(file, required=("file", "split"))
     }
 
 

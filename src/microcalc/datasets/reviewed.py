@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, get_args
 
-from microcalc.datasets.table import _lines, _number, _one_of, _write
+from microcalc.datasets.lines import Line, number_in, read_lines, word_in, write_lines
 from microcalc.domain import Kind
 from microcalc.errors import TableError
 
@@ -49,13 +49,13 @@ def read_reviewed(path: Path) -> tuple[Reviewed, ...]:
     TableError
         The file or a column is missing, or a line has a value that is not allowed.
     """
-    return tuple(_row(line, f"{path.name} line {n}") for n, line in _lines(path, required=_REQUIRED))
+    return tuple(_row(line, f"{path.name} line {n}") for n, line in read_lines(path, required=_REQUIRED))
 
 
 def write_reviewed(path: Path, rows: Iterable[Reviewed]) -> None:
     """Write ``reviewed.csv``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, [f.name for f in fields(Reviewed)], [_texts(row) for row in rows])
+    write_lines(path, [f.name for f in fields(Reviewed)], [_texts(row) for row in rows])
 
 
 def _texts(row: Reviewed) -> Sequence[str]:
@@ -65,17 +65,17 @@ def _texts(row: Reviewed) -> Sequence[str]:
     )  # fmt: skip
 
 
-def _row(line: dict[str, str], where: str) -> Reviewed:
+def _row(line: Line, where: str) -> Reviewed:
     for column in ("sha256", "judge"):
         if not line[column]:
             raise TableError(f"{where}: {column} is empty, expected a value")
     return Reviewed(
         file=line["file"],
         sha256=line["sha256"].lower(),
-        row=_number(line, "row", where),
-        column=_number(line, "column", where),
-        verdict=_one_of(line, "verdict", get_args(Kind), where),
+        row=number_in(line, "row", where),
+        column=number_in(line, "column", where),
+        verdict=word_in(line, "verdict", get_args(Kind), where),
         judge=line["judge"],
-        round=int(_number(line, "round", where)) if line.get("round") else 0,
+        round=int(number_in(line, "round", where)) if line.get("round") else 0,
         superseded=line.get("superseded", ""),
     )

@@ -20,7 +20,6 @@ image without a patient counts as a patient of its own.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -30,6 +29,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from microcalc.datasets.lines import Line, number_in, read_lines, word_in, write_lines
 from microcalc.domain import Annotations, Intent, Kind, Laterality
 from microcalc.errors import TableError
 from microcalc.geometry import Grid
@@ -123,26 +123,26 @@ def read_table(path: Path) -> Table:
         A file or column is missing, or a line has a value that is not allowed.
     """
     folder = path.parent if path.name == IMAGES else path
-    images_file = folder / IMAGES
-    if not images_file.is_file():
-        raise TableError(f"{folder}: no {IMAGES}, expected a folder with {IMAGES} and {ANNOTATIONS}")
+    name = folder.resolve().name
+    if not (folder / IMAGES).is_file():
+        raise TableError(f"{name}: no {IMAGES}, expected a folder with {IMAGES} and {ANNOTATIONS}")
     images = tuple(
-        _image_row(line, folder, f"{images_file.name} line {n}")
-        for n, line in _lines(images_file, required=_IMAGE_REQUIRED)
+        _image_row(line, folder, f"{name}/{IMAGES} line {n}")
+        for n, line in read_lines(folder / IMAGES, required=_IMAGE_REQUIRED)
     )
     names = [i.image for i in images]
-    _refuse_repeated(names, images_file.name)
-    _refuse_split_patients(images, images_file.name)
+    _refuse_repeated(names, f"{name}/{IMAGES}")
+    _refuse_split_patients(images, f"{name}/{IMAGES}")
     annotations: tuple[AnnotationRow, ...] = ()
     if (folder / ANNOTATIONS).is_file():
         annotations = tuple(
-            _annotation_row(line, f"{ANNOTATIONS} line {n}")
-            for n, line in _lines(folder / ANNOTATIONS, required=("image", "row", "column", "kind"))
+            _annotation_row(line, f"{name}/{ANNOTATIONS} line {n}")
+            for n, line in read_lines(folder / ANNOTATIONS, required=("image", "row", "column", "kind"))
         )
     known = set(names)
     for row in annotations:
         if row.image not in known:
-            raise TableError(f"{ANNOTATIONS}: image {row.image!r} is not in {IMAGES}")
+            raise TableError(f"{name}/{ANNOTATIONS}: image {row.image!r} is not in {IMAGES}")
     return Table(images, annotations)
 
 
@@ -163,7 +163,7 @@ def join_tables(tables: Sequence[Table]) -> Table:
 def write_table(table: Table, folder: Path) -> None:
     """Write ``images.csv`` and ``annotations.csv``, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(
+    write_lines(
         folder / IMAGES,
         _IMAGE_COLUMNS,
         (
@@ -174,7 +174,7 @@ def write_table(table: Table, folder: Path) -> None:
             for i in table.images
         ),
     )  # fmt: skip
-    _write(
+    write_lines(
         folder / ANNOTATIONS,
         _ANNOTATION_COLUMNS,
         (
@@ -196,20 +196,8 @@ _IMAGE_REQUIRED = ("image", "file", "intent", "row_spacing_mm", "column_spacing_
 _ANNOTATION_COLUMNS = tuple(f.name for f in fields(AnnotationRow))
 
 
-def _lines(file: Path, *, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            missing = [c for c in required if c not in (reader.fieldnames or ())]
-            if missing:
-                raise TableError(f"{file.name}: column {missing[0]!r} is missing, expected {', '.join(required)}")
-            return [(n, {k: (v or "").strip() for k, v in line.items() if k}) for n, line in enumerate(reader, 2)]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise TableError(f"{file.name}: not readable as CSV in UTF-8 ({error})") from error
-
-
-def _image_row(line: dict[str, str], folder: Path, where: str) -> ImageRow:
-    spacing = (_number(line, "row_spacing_mm", where), _number(line, "column_spacing_mm", where))
+def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
+    spacing = (number_in(line, "row_spacing_mm", where), number_in(line, "column_spacing_mm", where))
     if not all(0.02 <= s <= 0.2 for s in spacing):
         raise TableError(f"{where}: spacing {spacing[0]} x {spacing[1]} mm, expected 0.02 to 0.2")
     if not line["image"] or not line["file"]:
@@ -217,49 +205,30 @@ def _image_row(line: dict[str, str], folder: Path, where: str) -> ImageRow:
     return ImageRow(
         image=line["image"],
         file=Path(os.path.normpath(folder / line["file"])),
-        intent=_one_of(line, "intent", get_args(Intent), where),
+        intent=word_in(line, "intent", get_args(Intent), where),
         spacing_mm=spacing,
         patient=line.get("patient", ""),
         system=line.get("system", ""),
         view=line.get("view", ""),
-        laterality=_one_of(line, "laterality", ("L", "R", ""), where),
-        split=_one_of(line, "split", get_args(Split), where),
+        laterality=word_in(line, "laterality", ("L", "R", ""), where),
+        split=word_in(line, "split", get_args(Split), where),
         sha256=line.get("sha256", ""),
         tags=line.get("tags", ""),
     )
 
 
-def _annotation_row(line: dict[str, str], where: str) -> AnnotationRow:
+def _annotation_row(line: Line, where: str) -> AnnotationRow:
     return AnnotationRow(
         image=line["image"],
-        row=_number(line, "row", where),
-        column=_number(line, "column", where),
-        diameter_mm=_number(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0,
-        kind=_one_of(line, "kind", get_args(Kind), where),
+        row=number_in(line, "row", where),
+        column=number_in(line, "column", where),
+        diameter_mm=number_in(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0,
+        kind=word_in(line, "kind", get_args(Kind), where),
         cluster=line.get("cluster", ""),
         outline=_outline(line.get("outline", ""), where),
-        d_prime=_number(line, "d_prime", where) if line.get("d_prime") else None,
+        d_prime=number_in(line, "d_prime", where) if line.get("d_prime") else None,
         judge=line.get("judge", ""),
     )
-
-
-def _number(line: dict[str, str], column: str, where: str) -> float:
-    text = line.get(column, "")
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise TableError(f"{where}: {column} is {text!r}, expected a number")
-    return value
-
-
-def _one_of(line: dict[str, str], column: str, allowed: Iterable[str], where: str):  # type: ignore[no-untyped-def]
-    text = line.get(column, "")
-    if text not in tuple(allowed):
-        expected = ", ".join(repr(a) for a in allowed)
-        raise TableError(f"{where}: {column} is {text!r}, expected one of {expected}")
-    return text
 
 
 def _outline(text: str, where: str) -> tuple[tuple[float, float], ...]:
@@ -292,14 +261,3 @@ def _relative(file: Path, folder: Path) -> str:
         return file.resolve().relative_to(folder.resolve()).as_posix()
     except ValueError:
         return os.path.relpath(file.resolve(), folder.resolve())
-
-
-def _write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    temporary = file.with_suffix(".csv.part")
-    with temporary.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(file)

@@ -90,7 +90,7 @@ def detect_one(
     file, stem
         The image's file name, and the name of what is written.
     out
-        An existing folder.
+        Made if need be, once there is something to write.
     model
         For images of the mammogram's intent.
     normalise
@@ -132,6 +132,7 @@ def detect_one(
             total=round(read_seconds + perf_counter() - start, 3),
         ),
     )
+    out.mkdir(parents=True, exist_ok=True)
     if overlay:
         from microcalc.detect.overlay import draw_overlay, write_overlay
 

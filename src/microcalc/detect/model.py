@@ -6,7 +6,9 @@ their ``recipe.toml`` and ``MODEL_CARD.md``.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -118,22 +120,40 @@ class Model:
     operating_point: OperatingPoint
 
 
-def choose_model(choice: str | None, intent: Intent, *, threads: int = 2, stage: Stage = "pair") -> Model:
-    """The model for an image: the shipped one of its intent, a shipped one by name, "log", or a folder's.
+def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair") -> Callable[[Intent], Model]:
+    """What gives an image of an intent its model: one that is named for all, else the shipped one of the intent.
+
+    A model that is named is loaded now, so that a wrong name is said before the first image; each is loaded once.
+
+    Parameters
+    ----------
+    choice
+        Name of a shipped model, "log", or a model's folder; None: by the intent.
+
+    Returns
+    -------
+    Callable
+        Raises InputError for an image of the other intent than the named model's.
 
     Raises
     ------
     InputError
-        The folder holds no model, or one for the other intent.
+        The folder holds no model, or the model has no such stage.
     RecipeError
         The model's description is broken.
     """
-    if choice == "log":
-        return log_model()
-    model = load_model(_folder(choice, intent), threads=threads, stage=stage)
-    if model.intent not in (None, intent):
-        raise InputError(f"{model.name}: a model for {model.intent} images, expected one for {intent} images")
-    return model
+    if choice is None:
+        return functools.cache(lambda intent: load_model(shipped_model(intent), threads=threads, stage=stage))
+    if choice == "log" and stage != "pair":
+        raise InputError(f"log: a filter without networks, expected no --stage {stage}")
+    model = log_model() if choice == "log" else load_model(_folder(choice), threads=threads, stage=stage)
+
+    def named(intent: Intent) -> Model:
+        if model.intent not in (None, intent):
+            raise InputError(f"{model.name}: a model for {model.intent} images, expected one for {intent} images")
+        return model
+
+    return named
 
 
 def shipped_model(intent: Intent) -> Path:
@@ -184,18 +204,20 @@ def parse_description(text: str | bytes, *, where: str) -> ModelDescription:
     Raises
     ------
     RecipeError
-        An unknown, missing or impossible entry; the message names the first.
+        An unknown, missing or impossible entry; the message names one, an unknown one first.
     """
     try:
         return ModelDescription.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        entry = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise RecipeError(f"{where}: {entry}: {first['msg']}") from None
+        faults = error.errors(include_url=False, include_input=False)
+        fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+        entry = ".".join(str(part) for part in fault["loc"]) or "the text"
+        unknown = fault["type"] == "extra_forbidden"
+        raise RecipeError(f"{where}: {entry}: {'unknown entry' if unknown else fault['msg']}") from None
 
 
 def log_model() -> Model:
-    """The Laplacian of Gaussian as a model, for comparison; its operating point was not measured (llf and nlf 0)."""
+    """The Laplacian of Gaussian as a model, for comparison; its operating point was not measured."""
     from microcalc.detect.log_filter import DIAMETERS_MM, LogFilter
 
     return Model(
@@ -206,13 +228,11 @@ def log_model() -> Model:
         scorer=LogFilter(),
         candidates=CandidateRules(min_distance_mm=0.5, min_likelihood=0.2, max_count=1000),
         clusters=ClusterRules(max_gap_mm=5.0, min_members=3, max_area_cm2=1.0, min_likelihood=0.3),
-        operating_point=OperatingPoint(threshold=0.8, llf=0.0, nlf=0.0),
+        operating_point=OperatingPoint(threshold=0.8, llf=None, nlf=None),
     )
 
 
-def _folder(choice: str | None, intent: Intent) -> Path:
-    if choice is None:
-        return shipped_model(intent)
+def _folder(choice: str) -> Path:
     for shipped in SHIPPED:
         if choice == shipped:
             return shipped_model(shipped)
@@ -223,7 +243,8 @@ def _bytes_of(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
-        raise InputError(f"{folder.name}/{name}: {error.strerror}, expected a model's folder") from None
+        expected = f"{', '.join(SHIPPED)}, log, or a model's folder"
+        raise InputError(f"{folder.name}/{name}: {error.strerror}, expected {expected}") from None
 
 
 def _check_hash(folder: Path, entry: NetworkEntry) -> None:

@@ -104,7 +104,7 @@ def _cluster_place(document: Detections, cluster: ClusterEntry, everything: Pixe
     word = "FINDING" if cluster.finding else "below threshold"
     return _Place(
         caption=(
-            f"{word}, likelihood {cluster.likelihood:.3f}, {len(marks)} marks in {wide:.0f} x {high:.0f} mm, "
+            f"{word}, likelihood {cluster.likelihood:.3f}, {len(marks)} marks in {wide:.1f} x {high:.1f} mm, "
             f"row {row:.0f}, column {column:.0f}"
         ),
         marks=marks,

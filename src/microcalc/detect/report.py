@@ -52,8 +52,8 @@ class OperatingPointEntry(_Entries):
     """From which likelihood on a cluster is a finding; see ``domain.OperatingPoint``."""
 
     threshold: float
-    llf: float
-    nlf: float
+    llf: float | None
+    nlf: float | None
 
 
 class CandidateEntry(_Entries):

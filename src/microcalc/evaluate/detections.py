@@ -137,8 +137,10 @@ def _read(path: Path) -> list[tuple[str, Detections, Path]]:
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file.name}: not readable as JSON ({_first_line(error)}), expected detections") from error
+    except OSError as error:
+        raise InputError(f"{file.name}: {error.strerror}, expected detections (JSON or CSV), or a folder") from error
+    except ValueError as error:
+        raise InputError(f"{file.name}: no JSON ({_first_line(error)}), expected detections") from error
 
 
 def _schema(value: Any) -> Any:
@@ -183,8 +185,10 @@ def _of_csv(file: Path) -> list[tuple[str, Detections]]:
             for n, line in enumerate(reader, 2):
                 row, column, likelihood = (_number(line[c], f"{file.name} line {n}: {c}") for c in _CSV_COLUMNS[1:])
                 marks.setdefault((line["image"] or "").strip(), []).append((row, column, likelihood))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file.name}: not readable as CSV in UTF-8 ({_first_line(error)})") from error
+    except OSError as error:
+        raise InputError(f"{file.name}: {error.strerror}, expected detections (CSV)") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file.name}: no CSV in UTF-8 ({_first_line(error)}), expected detections") from error
     values = {name: np.array(rows, dtype=np.float64) for name, rows in marks.items()}
     return [(name, Detections(v[:, :2], v[:, 2])) for name, v in values.items()]
 

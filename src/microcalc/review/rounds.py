@@ -20,6 +20,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -155,6 +156,7 @@ def make_round(
             seen[sha256] = image.image
             progress(f"{n}/{len(table.images)} {image.image}: {len(done[sha256])} places")
     if failed and not seen:
+        _take_away(folder)
         raise InputError(f"none of {len(failed)} images could be rated; the first: {failed[0][1]}")
     shown = tuple(_flat({sha256: done[sha256] for sha256 in seen}))
     write_places(folder / _PLACES, shown)
@@ -334,6 +336,14 @@ def _places_done(folder: Path, settings: _Settings) -> dict[str, tuple[Place, ..
     places.unlink(missing_ok=True)
     file.write_text(text, encoding="utf-8")
     return {}
+
+
+def _take_away(folder: Path) -> None:
+    """Remove the folder of a round that shows nothing, and the review's if that is all it holds."""
+    (folder / _SETTINGS).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def _flat(places: Mapping[str, Sequence[Place]]) -> list[Place]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
 
+from microcalc.datasets.lines import Line, number_in, read_lines, write_lines
 from microcalc.datasets.reviewed import Reviewed
-from microcalc.datasets.table import _lines, _number, _write
 from microcalc.domain import Kind
 from microcalc.errors import TableError
 
@@ -73,7 +73,7 @@ def parse_verdict(text: str) -> Kind:
 
 def write_places(path: Path, places: Iterable[Place], *, judge: str = "") -> None:
     """Write a table to fill in, whole or not at all; ``judge`` fills its column."""
-    _write(
+    write_lines(
         path,
         COLUMNS,
         [
@@ -94,7 +94,7 @@ def read_places(path: Path) -> tuple[Place, ...]:
     TableError
         The file or a column is missing, or a line has a value that is not allowed.
     """
-    return tuple(_place(line, f"{path.name} line {n}") for n, line in _lines(path, required=COLUMNS[:8]))
+    return tuple(_place(line, f"{path.name} line {n}") for n, line in read_lines(path, required=COLUMNS[:8]))
 
 
 def read_filled(path: Path, shown: Mapping[tuple[str, int, int], Place], *, judge: str = "") -> list[Reviewed]:
@@ -117,7 +117,7 @@ def read_filled(path: Path, shown: Mapping[tuple[str, int, int], Place], *, judg
     """
     reviewed: list[Reviewed] = []
     line_of: dict[tuple[str, int, int], int] = {}
-    for n, line in _lines(path, required=(*COLUMNS[2:6], "round", "verdict")):
+    for n, line in read_lines(path, required=(*COLUMNS[2:6], "round", "verdict")):
         if not line["verdict"]:
             continue
         where = f"{path.name} line {n}"
@@ -149,28 +149,28 @@ def merge(known: Sequence[Reviewed], new: Sequence[Reviewed]) -> tuple[Reviewed,
     return tuple(sorted(merged.values(), key=lambda r: (r.file, r.sha256, r.row, r.column)))
 
 
-def _place(line: dict[str, str], where: str) -> Place:
+def _place(line: Line, where: str) -> Place:
     return Place(
         image=line["image"],
         file=line["file"],
         sha256=line["sha256"],
-        number=int(_number(line, "number", where)),
-        row=_number(line, "row", where),
-        column=_number(line, "column", where),
-        likelihood=_number(line, "likelihood", where),
-        round=int(_number(line, "round", where)),
+        number=int(number_in(line, "number", where)),
+        row=number_in(line, "row", where),
+        column=number_in(line, "column", where),
+        likelihood=number_in(line, "likelihood", where),
+        round=int(number_in(line, "round", where)),
     )
 
 
-def _shown_place(line: dict[str, str], shown: Mapping[tuple[str, int, int], Place], where: str) -> Place:
-    number, round_number = int(_number(line, "number", where)), int(_number(line, "round", where))
+def _shown_place(line: Line, shown: Mapping[tuple[str, int, int], Place], where: str) -> Place:
+    number, round_number = int(number_in(line, "number", where)), int(number_in(line, "round", where))
     place = shown.get((line["sha256"], round_number, number))
     if place is None:
         raise TableError(
             f"{where}: place {number} of {line.get('image') or line['sha256'][:12]} in round {round_number} "
             "was never shown, expected a line of a round's verdicts.csv"
         )
-    row, column = _number(line, "row", where), _number(line, "column", where)
+    row, column = number_in(line, "row", where), number_in(line, "column", where)
     if max(abs(row - place.row), abs(column - place.column)) > _MOVED_PX:
         raise TableError(
             f"{where}: place {number} of {place.image} is at row {row:g}, column {column:g}, "
@@ -179,7 +179,7 @@ def _shown_place(line: dict[str, str], shown: Mapping[tuple[str, int, int], Plac
     return place
 
 
-def _judged(place: Place, line: dict[str, str], judge: str, where: str) -> Reviewed:
+def _judged(place: Place, line: Line, judge: str, where: str) -> Reviewed:
     try:
         verdict = parse_verdict(line["verdict"])
     except ValueError:

@@ -103,6 +103,9 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def _is_picture(path: Path) -> bool:
-    with path.open("rb") as handle:
-        head = handle.read(4)
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(4)
+    except OSError as error:
+        raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
     return any(head.startswith(magic) for magic in _PICTURES)

@@ -40,12 +40,12 @@ def sample_roc(
     InputError
         No image has a microcalcification that can be seen.
     """
-    recipe = load_recipe(model / "recipe.toml")
     scorers: dict[str, PixelScorer] = {
         "pair": load_model(model).scorer,
         "cnn1": load_model(model, stage="cnn1").scorer,
         "log": LogFilter(),
     }
+    recipe = load_recipe(model / "recipe.toml")
     images = [i for i in table.images if i.intent == recipe.data.intent]
     patients = sorted({i.patient_or_image for i in images})
     rated: dict[str, list[tuple[int, Ratings, Ratings]]] = {name: [] for name in scorers}

@@ -1,0 +1,130 @@
+"""The commands that make data sets: ``microcalc simulate``, ``insert`` and ``table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from microcalc.cli.options import Count, CountOrNone, IntentOption, SplitOption, check_out, table_of
+from microcalc.cli.output import say
+from microcalc.errors import InputError
+
+
+def simulate(
+    *,
+    out: Path,
+    system: list[str] | None = None,
+    intent: IntentOption = None,
+    view: list[Literal["CC", "MLO"]] | None = None,
+    exams: Count = 1,
+    seed: CountOrNone = 1,
+    workers: Count = 1,
+) -> None:
+    """Simulate mammograms with exact truth, as DICOM files and a table.
+
+    Parameters
+    ----------
+    out
+        Folder for the data set.
+    system
+        Short name of a system: hologic, ge or siemens; may be given several times. By default all.
+    intent
+        raw or processed; by default both.
+    view
+        CC or MLO; may be given several times. By default CC.
+    exams
+        Patients per system.
+    seed
+        The same seed gives the same files.
+    workers
+        Processes.
+    """
+    from microcalc.runs.simulated import simulate_data_set
+
+    check_out(out)
+    table = simulate_data_set(
+        out,
+        systems=system or ["all"],
+        exams=exams,
+        seed=seed,
+        intents=[intent] if intent else ["raw", "processed"],
+        views=view or ["CC"],
+        workers=workers,
+    )
+    say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+
+
+def insert(
+    table: Path,
+    /,
+    *,
+    out: Path,
+    clusters: CountOrNone = 2,
+    singles: CountOrNone = 0,
+    variants: Count = 1,
+    split: SplitOption = "all",
+    tag: str | None = None,
+    seed: CountOrNone = 1,
+    workers: Count = 1,
+) -> None:
+    """Insert simulated microcalcifications into the images of a table.
+
+    Parameters
+    ----------
+    table
+        Folder with images.csv.
+    out
+        Folder for the new images and their table.
+    clusters
+        Clusters per image.
+    singles
+        Single microcalcifications per image, beside the clusters.
+    variants
+        Copies of each image, each with microcalcifications of its own.
+    split
+        Take the images of this split only.
+    tag
+        Take the images with this word among their tags only.
+    seed
+        The same seed gives the same images.
+    workers
+        Processes.
+    """
+    from microcalc.runs.inserted import Insertion, insert_data_set
+
+    check_out(out)
+    chosen = table_of(table, split, tag)
+    if clusters + singles == 0:
+        raise InputError("0 clusters and 0 singles, expected something to insert")
+    if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
+        raise InputError(f"{out.name}: the folder of the table itself, expected another one for the new images")
+    made = insert_data_set(
+        chosen,
+        out,
+        insertion=Insertion(clusters=clusters, singles=singles),
+        variants=variants,
+        seed=seed,
+        workers=workers,
+    )
+    say(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
+
+
+def table_cdd_cesm(folder: Path, /, *, out: Path) -> None:
+    """Make the table of the CDD-CESM images, with the project's splits and reviewed places.
+
+    Parameters
+    ----------
+    folder
+        Folder with the published images.csv and JPEG files.
+    out
+        Folder for images.csv and annotations.csv.
+    """
+    from microcalc.datasets.cdd_cesm import read_cdd_cesm
+    from microcalc.datasets.table import write_table
+
+    check_out(out)
+    if out.resolve() == folder.resolve():
+        raise InputError(f"{out.name}: the folder of the published images.csv, expected another one for the table")
+    table = read_cdd_cesm(folder)
+    write_table(table, out)
+    say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")

@@ -1,0 +1,186 @@
+"""The commands that judge: ``microcalc review`` (a person), ``evaluate`` and ``roc`` (a table)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from microcalc.cli.options import (
+    Count,
+    CountOrNone,
+    IntentOption,
+    Length,
+    SpacingOption,
+    SplitOption,
+    check_out,
+    table_of,
+)
+from microcalc.cli.output import say, say_error
+from microcalc.errors import InputError
+
+
+def review(
+    source: Path,
+    /,
+    *,
+    out: Path,
+    take: list[Path] | None = None,
+    places: Count = 60,
+    judge: str = "",
+    model: str | None = None,
+    pixel_spacing: SpacingOption | None = None,
+    intent: IntentOption = None,
+) -> int:
+    """Annotate with a model's help: contact sheets of the places rated highest, and a table to fill in.
+
+    Parameters
+    ----------
+    source
+        Folder with images.csv, or with images.
+    out
+        The review's folder; each call makes the next round, of new places only.
+    take
+        Take the verdicts of these filled-in tables back instead of making a round.
+    places
+        Places per image.
+    judge
+        Who judges.
+    model
+        raw or processed (shipped), a folder with a model, or log. By default the shipped one for the image's intent.
+    pixel_spacing
+        Of pictures in a folder without a table, in mm.
+    intent
+        Of pictures in a folder without a table: raw or processed.
+    """
+    check_out(out)
+    if take:
+        return _take_verdicts(take, out, judge)
+    from microcalc import pipeline
+    from microcalc.datasets.table import read_table
+    from microcalc.review.folder import table_of_folder
+    from microcalc.review.rounds import describe_round, make_round
+    from microcalc.runs.images import open_mammogram
+
+    rate = pipeline.rater(model)
+    unread: tuple[tuple[str, str], ...] = ()
+    if source.name == "images.csv" or (source / "images.csv").is_file():
+        table = read_table(source)
+    else:
+        table, unread = table_of_folder(
+            source, lambda file: open_mammogram(file, pixel_spacing_mm=pixel_spacing, intent=intent), leave_out=out
+        )
+    for _, why in unread:
+        say_error(why)
+    made = make_round(table, out, rate, places=places, judge=judge, rated_by=model or "shipped", progress=say)
+    for line in describe_round(made):
+        say(line)
+    failed = len(unread) + len(made.failed)
+    return say_error(f"{failed} images could not be used", code=1) if failed else 0
+
+
+def _take_verdicts(files: Sequence[Path], out: Path, judge: str) -> int:
+    from microcalc.review.rounds import describe_taken, take
+
+    for line in describe_taken(take(files, out, judge=judge)):
+        say(line)
+    return 0
+
+
+def evaluate(
+    detections: list[Path],
+    /,
+    *,
+    truth: Path,
+    out: Path,
+    split: SplitOption = "all",
+    hit_mm: Length = 0.5,
+    count_ignored: bool = False,
+    false_marks: Literal["all", "reviewed"] = "all",
+    false_on: Literal["all", "lesion_free"] = "all",
+    lesions_by: str | None = None,
+    resamples: Count = 2000,
+    seed: CountOrNone = 0,
+) -> None:
+    """Judge detections against a table: FROC with intervals by patient. Several folders are compared in pairs.
+
+    Parameters
+    ----------
+    detections
+        Folders with the STEM.json files of microcalc detect, one per detector, or CSV files of marks.
+    truth
+        Folder with images.csv and annotations.csv.
+    out
+        Folder for the figures and curves.
+    split
+        Judge the images of this split only.
+    hit_mm
+        A mark this near to a microcalcification's centre hits it.
+    count_ignored
+        Count marks on calcium of other kinds and on unsure places as false.
+    false_marks
+        reviewed: count only marks on places reviewed as no calcium.
+    false_on
+        lesion_free: count false marks only on images without microcalcifications.
+    lesions_by
+        Only microcalcifications that this judge annotated (such as inserted) are lesions; others are ignored.
+    resamples
+        Of the bootstrap.
+    seed
+        Of the bootstrap.
+    """
+    from microcalc.evaluate.report import compare_detections, evaluate_detections
+
+    check_out(out)
+    table = table_of(truth, split)
+    if len(detections) == 1:
+        evaluate_detections(
+            detections, table, out=out, name=detections[0].stem, hit_mm=hit_mm, count_ignored=count_ignored,
+            false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, resamples=resamples, seed=seed,
+        )  # fmt: skip
+        say((out / "summary.md").read_text(encoding="utf-8").rstrip())
+        return
+    named = {path.stem: [path] for path in detections}
+    for name, count in Counter(path.stem for path in detections).items():
+        if count > 1:
+            raise InputError(f"{name}: the name of {count} of the detections, expected a different name for each")
+    compare_detections(
+        named, table, out=out, hit_mm=hit_mm, count_ignored=count_ignored,
+        false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, resamples=resamples, seed=seed,
+    )  # fmt: skip
+    say((out / "compare.md").read_text(encoding="utf-8").rstrip())
+
+
+def roc(
+    *,
+    model: Path,
+    truth: Path,
+    out: Path,
+    split: SplitOption = "all",
+    resamples: Count = 2000,
+    seed: CountOrNone = 0,
+) -> None:
+    """Sample-level ROC of a model's CNN1 and pair, and of the LoG filter, per system.
+
+    Parameters
+    ----------
+    model
+        Folder of a model, or name of a shipped one.
+    truth
+        Folder with images.csv and annotations.csv.
+    out
+        Folder for roc.json and roc.md.
+    split
+        Judge the images of this split only.
+    resamples
+        Of the bootstrap.
+    seed
+        Of the bootstrap.
+    """
+    from microcalc.detect.model import SHIPPED, shipped_model
+    from microcalc.runs.sample_roc import sample_roc
+
+    check_out(out)
+    folder = next((shipped_model(s) for s in SHIPPED if model.name == s and not model.exists()), model)
+    say(sample_roc(folder, table_of(truth, split), out, resamples=resamples, seed=seed, say=say).rstrip())

@@ -1,0 +1,83 @@
+"""Options that several commands have, and what is checked before a command begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+from microcalc.errors import InputError
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
+    from microcalc.domain import Intent
+
+_INTENTS: Final[dict[str, Intent]] = {
+    "raw": "raw",
+    "processing": "raw",
+    "for-processing": "raw",
+    "processed": "processed",
+    "presentation": "processed",
+    "for-presentation": "processed",
+}
+
+
+def _intent(_type: type, tokens: Sequence[Token]) -> Intent:
+    word = tokens[0].value.lower().replace("_", "-").replace(" ", "-")
+    if word not in _INTENTS:
+        raise ValueError(f"{tokens[0].value!r}, expected raw (for processing) or processed (for presentation)")
+    return _INTENTS[word]
+
+
+# Several words mean an intent; the functions see only "raw" and "processed".
+IntentOption = Annotated[Literal["raw", "processed"] | None, Parameter(converter=_intent, show_choices=False)]
+LateralityOption = Literal["L", "R"]
+SplitOption = Literal["train", "tune", "test", "all"]
+SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
+"""mm, of a mammogram."""
+Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
+Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
+
+
+def check_out(out: Path) -> None:
+    """Refuse, before the work begins, a folder that could not be made or written to afterwards.
+
+    Raises
+    ------
+    InputError
+        A file is in its place or above it, or it is forbidden to write there.
+    """
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{nearest.name}: a file, expected a folder for the results")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{nearest.name}: no permission to write, expected a folder for the results")
+
+
+def table_of(path: Path, split: SplitOption, tag: str | None = None) -> Table:
+    """Read a table, or the part of it that is asked for.
+
+    Raises
+    ------
+    TableError
+        It breaks its format.
+    InputError
+        No image is left.
+    """
+    from microcalc.datasets.table import read_table
+
+    table = read_table(path)
+    if split != "all":
+        table = table.of_split(split)
+    if tag is not None:
+        table = table.of_images(i for i in table.images if tag in i.tags.split())
+    if not table.images:
+        asked = [f"in split {split}"] * (split != "all") + [f"with tag {tag!r}"] * (tag is not None)
+        raise InputError(" ".join([f"{path.name}: no image", *asked]) + ", expected some")
+    return table
