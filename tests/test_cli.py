@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from PIL import Image
 
 from microcalc import __version__, cli
 from microcalc.cli.detecting import image_files
+from microcalc.datasets.table import ImageRow, Table, write_table
 from microcalc.errors import InputError, MicrocalcError
 
-_COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "table")
+_COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "roc", "table")
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
@@ -175,12 +177,12 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
 def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
     for name in ("b.dcm", "a.png", "images.csv", ".hidden"):
         (tmp_path / name).touch()
-    assert image_files([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.dcm"]
+    assert image_files([tmp_path], "all") == [(tmp_path / "a.png", None), (tmp_path / "b.dcm", None)]
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in this folder"):
-        image_files([tmp_path])
+        image_files([tmp_path], "all")
 
 
 def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,3 +226,13 @@ def _run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr(cli, "app", fail)
     return cli.run(["detect"])
+
+
+def test_detect_takes_a_table_with_what_it_says_of_pictures(tmp_path: Path) -> None:
+    _write_breast(tmp_path / "a.png")
+    write_table(Table((ImageRow("a", tmp_path / "a.png", "processed", (0.1, 0.1), split="test"),)), tmp_path)
+    out = tmp_path / "out"
+    options = ["--model", "log", "--threads", "1", "--out", str(out)]
+    assert cli.run(["detect", str(tmp_path), "--split", "test", *options]) == 0
+    assert json.loads((out / "a.json").read_text())["image"]["pixel_spacing_mm"] == [0.1, 0.1]
+    assert cli.run(["detect", str(tmp_path), "--split", "train", *options]) == 2

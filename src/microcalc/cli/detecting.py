@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from microcalc.cli.options import (
     Count,
@@ -13,10 +13,15 @@ from microcalc.cli.options import (
     LateralityOption,
     Share,
     SpacingOption,
+    SplitOption,
     check_out,
+    table_of,
 )
 from microcalc.cli.output import say, say_error
 from microcalc.errors import InputError, MicrocalcError
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import ImageRow
 
 _NOT_IMAGES: Final = {".csv", ".json", ".md", ".toml", ".txt"}
 
@@ -37,6 +42,7 @@ def detect(
     min_likelihood: Share | None = None,
     max_candidates: Count | None = None,
     stage: Literal["pair", "cnn1"] = "pair",
+    split: SplitOption = "all",
     no_overlay: bool = False,
     threads: CountOrNone = 0,
 ) -> int:
@@ -45,7 +51,8 @@ def detect(
     Parameters
     ----------
     files
-        DICOM mammograms, or PNG, TIFF or JPEG pictures of them; or folders of such files.
+        DICOM mammograms, or PNG, TIFF or JPEG pictures of them; or folders of such files. Of a table's folder (with
+        images.csv) the images that it lists, with what it says of pictures.
     out
         Folder for the results.
     model
@@ -71,6 +78,8 @@ def detect(
         List so many candidates at most.
     stage
         cnn1 rates by the first network alone, for comparison.
+    split
+        Of tables, take the images of this split only.
     no_overlay
         Write no picture.
     threads
@@ -80,22 +89,22 @@ def detect(
     from microcalc.detect.mammogram import output_stems
 
     check_out(out)
-    images = image_files(files)
-    stems = output_stems(images)
+    images = image_files(files, split)
+    stems = output_stems([file for file, _ in images])
     model_of = pipeline.choose_model(model, threads=threads, stage=stage)
     failed = 0
-    for file, stem in zip(images, stems, strict=True):
+    for (file, row), stem in zip(images, stems, strict=True):
         try:
             document = pipeline.detect_file(
                 file,
                 stem=stem,
                 out=out,
                 model_of=model_of,
-                pixel_spacing_mm=pixel_spacing,
-                intent=intent,
-                system=system,
-                view=view,
-                laterality=laterality,
+                pixel_spacing_mm=row.spacing_mm[0] if row else pixel_spacing,
+                intent=row.intent if row else intent,
+                system=(row.system if row else system) or None,
+                view=(row.view if row else view) or None,
+                laterality=(row.laterality if row else laterality) or None,
                 any_view=any_view,
                 whole_image=whole_image,
                 min_likelihood=min_likelihood,
@@ -134,15 +143,17 @@ def demo(*, out: Path = Path("demo"), seed: CountOrNone = 1) -> None:
     pipeline.demo(out, seed=seed, say=say)
 
 
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The files, with folders replaced by the images in them.
+def image_files(paths: Sequence[Path], split: SplitOption) -> list[tuple[Path, ImageRow | None]]:
+    """The files, with folders replaced by the images in them; and what a table says of each."""
+    from microcalc.datasets.table import is_table
 
-    Raises
-    ------
-    InputError
-        A folder holds none.
-    """
-    return [file for path in paths for file in (_files_of(path) if path.is_dir() else [path])]
+    images: list[tuple[Path, ImageRow | None]] = []
+    for path in paths:
+        if is_table(path):
+            images += [(row.file, row) for row in table_of(path, split).images]
+        else:
+            images += [(file, None) for file in (_files_of(path) if path.is_dir() else [path])]
+    return images
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -109,6 +109,16 @@ class Table:
         return Table(chosen, tuple(a for a in self.annotations if a.image in names))
 
 
+def is_table(path: Path) -> bool:
+    """Whether a path is a data set in this format: ``images.csv``, or a folder with one, with the columns required."""
+    file = path if path.name == IMAGES else path / IMAGES
+    if not file.is_file():
+        return False
+    with file.open(encoding="utf-8-sig", errors="replace") as handle:
+        columns = [c.strip() for c in handle.readline().split(",")]
+    return all(c in columns for c in _IMAGE_REQUIRED)
+
+
 def read_table(path: Path) -> Table:
     """Read a data set.
 
