@@ -117,12 +117,18 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
     from microcalc.evaluate.judge import IGNORED_KINDS
     from microcalc.evaluate.match import match
     from microcalc.runs.simulated import simulate_data_set
+    from microcalc.simulate.contents import Amounts
     from microcalc.simulate.systems import SYSTEMS
 
     start, model_of = perf_counter(), choose_model(None)
     say(f"simulating {len(SYSTEMS)} mammograms with known microcalcifications")
     table = simulate_data_set(
-        out / "images", systems=tuple(SYSTEMS), exams=1, seed=seed, workers=min(len(SYSTEMS), os.cpu_count() or 1)
+        out / "images",
+        systems=tuple(SYSTEMS),
+        exams=1,
+        seed=seed,
+        amounts=Amounts(clusters=2.0, diameter_mm=0.3, density=(0.4, 0.9)),  # easy ones: a person sees them too
+        workers=min(len(SYSTEMS), os.cpu_count() or 1),
     )
     say(f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}")
     say(f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}")

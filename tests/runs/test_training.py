@@ -74,7 +74,7 @@ def test_the_model_is_loaded_as_its_user_will_and_says_what_it_was_made_of(finis
     assert (described.cnn1.margin_px, described.cnn2.margin_px) == (3, 5)
     assert described.trained_on.startswith("3 images; samples: 75 positive, ")
     assert [point.nlf for point in described.operating_points] == sorted(p.nlf for p in described.operating_points)
-    assert described.default_operating_point == 1
+    assert described.default_operating_point == 2
 
 
 def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table: Table) -> None:

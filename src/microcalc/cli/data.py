@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from microcalc.cli.options import Count, CountOrNone, IntentOption, SplitOption, check_out, table_of
+from microcalc.cli.options import Count, CountOrNone, DPrime, IntentOption, SplitOption, check_out, table_of
 from microcalc.cli.output import say
 from microcalc.errors import InputError
 
@@ -61,6 +61,7 @@ def insert(
     out: Path,
     clusters: CountOrNone = 2,
     singles: CountOrNone = 0,
+    min_d_prime: DPrime = 4.0,
     variants: Count = 1,
     split: SplitOption = "all",
     tag: str | None = None,
@@ -79,6 +80,8 @@ def insert(
         Clusters per image.
     singles
         Single microcalcifications per image, beside the clusters.
+    min_d_prime
+        Leave out what a matched filter in white noise sees less well than this.
     variants
         Copies of each image, each with microcalcifications of its own.
     split
@@ -101,7 +104,7 @@ def insert(
     made = insert_data_set(
         chosen,
         out,
-        insertion=Insertion(clusters=clusters, singles=singles),
+        insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
         variants=variants,
         seed=seed,
         workers=workers,
@@ -109,7 +112,7 @@ def insert(
     say(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
 
 
-def table_cdd_cesm(folder: Path, /, *, out: Path) -> None:
+def table_cdd_cesm(folder: Path, /, *, out: Path, rounds: Count | None = None) -> None:
     """Make the table of the CDD-CESM images, with the project's splits and reviewed places.
 
     Parameters
@@ -118,6 +121,8 @@ def table_cdd_cesm(folder: Path, /, *, out: Path) -> None:
         Folder with the published images.csv and JPEG files.
     out
         Folder for images.csv and annotations.csv.
+    rounds
+        Take the reviewed places of the first rounds only, such as those that a model was trained with.
     """
     from microcalc.datasets.cdd_cesm import read_cdd_cesm
     from microcalc.datasets.table import write_table
@@ -125,6 +130,6 @@ def table_cdd_cesm(folder: Path, /, *, out: Path) -> None:
     check_out(out)
     if out.resolve() == folder.resolve():
         raise InputError(f"{out.name}: the folder of the published images.csv, expected another one for the table")
-    table = read_cdd_cesm(folder)
+    table = read_cdd_cesm(folder, rounds=rounds)
     write_table(table, out)
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")

@@ -41,6 +41,7 @@ SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
 """mm, of a mammogram."""
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
+DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
 

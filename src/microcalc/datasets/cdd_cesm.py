@@ -53,13 +53,15 @@ _LARGEST_GE_MATRIX = (3062, 2394)
 _HOLOGIC = ("Hologic Selenia Dimensions", 0.070)
 
 
-def read_cdd_cesm(folder: Path) -> Table:
+def read_cdd_cesm(folder: Path, *, rounds: int | None = None) -> Table:
     """Read the images, the project's splits and the reviewed places.
 
     Parameters
     ----------
     folder
         The folder with ``images.csv`` and the JPEG files.
+    rounds
+        Take the reviewed places of the first rounds only; None: of all.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def read_cdd_cesm(folder: Path) -> Table:
     )
     for image in images:
         _check_sha256(image)
-    return Table(images, _reviewed_places(images))
+    return Table(images, _reviewed_places(images, rounds))
 
 
 def _image(line: Line, folder: Path, splits: dict[str, Split], where: str) -> ImageRow:
@@ -130,14 +132,14 @@ def _read_splits(file: Path) -> dict[str, Split]:
     }
 
 
-def _reviewed_places(images: Sequence[ImageRow]) -> tuple[AnnotationRow, ...]:
+def _reviewed_places(images: Sequence[ImageRow], rounds: int | None) -> tuple[AnnotationRow, ...]:
     if not REVIEWED.is_file():
         return ()
     name_of = {i.sha256: i.image for i in images}
     return tuple(
         AnnotationRow(name_of[r.sha256], r.row, r.column, kind=r.verdict, judge=r.judge)
         for r in read_reviewed(REVIEWED)
-        if r.sha256 in name_of
+        if r.sha256 in name_of and (rounds is None or r.round <= rounds)
     )
 
 

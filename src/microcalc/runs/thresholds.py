@@ -33,7 +33,7 @@ from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.sample.store import StoredImage
 
 _NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
-_DEFAULT = 1
+_DEFAULT = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
