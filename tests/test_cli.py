@@ -14,7 +14,7 @@ from microcalc.cli.detecting import image_files
 from microcalc.datasets.table import ImageRow, Table, write_table
 from microcalc.errors import InputError, MicrocalcError
 
-_COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "roc", "table")
+_COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "roc", "card", "table")
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
@@ -159,7 +159,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
 def test_a_full_disk_or_a_forbidden_folder_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run_raising(PermissionError(13, "Permission denied", "/root/secret/out"), monkeypatch) == 2
+    assert _run_raising(PermissionError(13, "Permission denied", "/home/someone/secret/out"), monkeypatch) == 2
     assert capsys.readouterr().err == "microcalc: out: Permission denied\n"
 
 
@@ -178,6 +178,18 @@ def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
     for name in ("b.dcm", "a.png", "images.csv", ".hidden"):
         (tmp_path / name).touch()
     assert image_files([tmp_path], "all") == [(tmp_path / "a.png", None), (tmp_path / "b.dcm", None)]
+
+
+def test_roc_takes_the_model_that_is_named_and_images_of_its_intent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = ImageRow("a", tmp_path / "a.png", "processed", (0.1, 0.1))
+    write_table(Table((picture,)), tmp_path / "t")
+    options = ["--truth", str(tmp_path / "t"), "--out", str(tmp_path / "o")]
+    assert cli.run(["roc", "--model", str(tmp_path / "nowhere" / "raw"), *options]) == 2
+    assert "raw/model.json: No such file" in capsys.readouterr().err
+    assert cli.run(["roc", "--model", "raw", *options]) == 2
+    assert "the table has no raw image" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -159,6 +159,16 @@ def test_the_folder_of_another_run_is_refused_and_left_as_it_is(
     assert not list(finished[0].rglob("*.part"))
 
 
+def test_a_table_that_lies_where_the_run_would_put_its_own_is_left_as_it_is(table: Table, tmp_path: Path) -> None:
+    mine = tmp_path / "project" / "table"
+    mine.mkdir(parents=True)
+    (mine / "annotations.csv").write_text("by hand")
+    with pytest.raises(InputError, match="project/table: not of a run"):
+        train(toy.recipe(), table, mine.parent, say=lambda _line: None)
+    assert (mine / "annotations.csv").read_text() == "by hand"
+    assert [f.name for f in mine.parent.iterdir()] == ["table"]
+
+
 def test_a_model_changed_after_the_run_is_not_passed_off_as_its_result(
     finished: tuple[Path, list[str]], table: Table, tmp_path: Path
 ) -> None:

@@ -127,7 +127,7 @@ def detect(
     return 0
 
 
-def demo(*, out: Path = Path("demo"), seed: CountOrNone = 1) -> None:
+def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
     """Simulate one mammogram per vendor, detect, and say what was found, missed and wrongly marked.
 
     Parameters
@@ -135,7 +135,7 @@ def demo(*, out: Path = Path("demo"), seed: CountOrNone = 1) -> None:
     out
         Folder for images, detections and overlays.
     seed
-        The same seed gives the same mammograms.
+        The same seed gives the same mammograms; with the default one, each has a cluster.
     """
     from microcalc import pipeline
 

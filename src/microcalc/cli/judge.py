@@ -58,14 +58,14 @@ def review(
     if take:
         return _take_verdicts(take, out, judge)
     from microcalc import pipeline
-    from microcalc.datasets.table import read_table
+    from microcalc.datasets.table import IMAGES, is_table, read_table
     from microcalc.review.folder import table_of_folder
     from microcalc.review.rounds import describe_round, make_round
     from microcalc.runs.images import open_mammogram
 
     rate = pipeline.rater(model)
     unread: tuple[tuple[str, str], ...] = ()
-    if source.name == "images.csv" or (source / "images.csv").is_file():
+    if source.name == IMAGES or is_table(source):
         table = read_table(source)
     else:
         table, unread = table_of_folder(
@@ -154,7 +154,7 @@ def evaluate(
 
 def roc(
     *,
-    model: Path,
+    model: str,
     truth: Path,
     out: Path,
     split: SplitOption = "all",
@@ -166,7 +166,7 @@ def roc(
     Parameters
     ----------
     model
-        Folder of a model, or name of a shipped one.
+        raw or processed (shipped), or a folder with a model.
     truth
         Folder with images.csv and annotations.csv.
     out
@@ -178,9 +178,9 @@ def roc(
     seed
         Of the bootstrap.
     """
-    from microcalc.detect.model import SHIPPED, shipped_model
+    from microcalc.detect.model import model_folder
     from microcalc.runs.sample_roc import sample_roc
 
     check_out(out)
-    folder = next((shipped_model(s) for s in SHIPPED if model.name == s and not model.exists()), model)
-    say(sample_roc(folder, table_of(truth, split), out, resamples=resamples, seed=seed, say=say).rstrip())
+    table = table_of(truth, split)
+    say(sample_roc(model_folder(model), table, out, resamples=resamples, seed=seed, say=say).rstrip())

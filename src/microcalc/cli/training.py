@@ -1,4 +1,4 @@
-"""``microcalc train``."""
+"""``microcalc train`` and ``microcalc card``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from microcalc.cli.options import Count, check_out
 from microcalc.cli.output import say
+from microcalc.errors import InputError
 
 
 def train(
@@ -36,3 +37,24 @@ def train(
     table = join_tables([read_table(d) for d in data])
     model = training.train(settings, table, out, device=device, workers=workers, say=say)
     say(f"{model}: the trained model")
+
+
+def card(*, run: Path, figures: Path) -> None:
+    """Write a trained model's card anew, with what was measured on test.
+
+    Parameters
+    ----------
+    run
+        Run folder of the training; the card is written into its model folder.
+    figures
+        Markdown file for the section "Measured on test".
+    """
+    from microcalc.datasets.table import read_table
+    from microcalc.runs.card import write_card
+
+    try:
+        lines = figures.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{figures.name}: not readable, expected a Markdown file in UTF-8") from None
+    write_card(run / "model", read_table(run / "table"), figures=lines)
+    say(f"{run / 'model' / 'MODEL_CARD.md'}: the card")

@@ -48,10 +48,20 @@ def fit(
         (n, 3) samples.
     negatives
         Pools of samples, each with its share of a batch's negatives (the shares sum to 1).
+    steps, batch, learning_rate, weight_decay, positive_share
+        As in the recipe: optimiser steps, patches in each, AdamW's rate at its highest, share that is positive.
+    gain_range, noise, flips
+        See ``augmented``.
+    seed
+        Of the batches and their augmentation; the network's first weights are the caller's.
     folder
         Takes ``checkpoint.pt`` (about every half minute) and ``metrics.jsonl``.
     progress
         Called with (step, loss).
+
+    Returns
+    -------
+    The same network, trained, on the CPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.to(device).train()
@@ -96,7 +106,11 @@ def check_device(device: str) -> None:
 def augmented(
     patches: FloatImage, rng: np.random.Generator, *, flips: bool, gain_range: tuple[float, float], noise: float
 ) -> FloatImage:
-    """Vary patches (n, side, side): flips and quarter turns, gain, added noise."""
+    """Vary patches (n, side, side): flips and quarter turns, gain, added noise.
+
+    ``gain_range`` is lowest and highest factor on a patch (log-uniform); ``noise`` the standard
+    deviation of what is added, in units of the image's own noise.
+    """
     if flips:
         turn = rng.integers(8, size=len(patches))
         out = np.empty_like(patches)

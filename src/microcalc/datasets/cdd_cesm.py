@@ -133,8 +133,6 @@ def _read_splits(file: Path) -> dict[str, Split]:
 
 
 def _reviewed_places(images: Sequence[ImageRow], rounds: int | None) -> tuple[AnnotationRow, ...]:
-    if not REVIEWED.is_file():
-        return ()
     name_of = {i.sha256: i.image for i in images}
     return tuple(
         AnnotationRow(name_of[r.sha256], r.row, r.column, kind=r.verdict, judge=r.judge)

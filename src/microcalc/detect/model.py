@@ -146,7 +146,7 @@ def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair")
         return functools.cache(lambda intent: load_model(shipped_model(intent), threads=threads, stage=stage))
     if choice == "log" and stage != "pair":
         raise InputError(f"log: a filter without networks, expected no --stage {stage}")
-    model = log_model() if choice == "log" else load_model(_folder(choice), threads=threads, stage=stage)
+    model = log_model() if choice == "log" else load_model(model_folder(choice), threads=threads, stage=stage)
 
     def named(intent: Intent) -> Model:
         if model.intent not in (None, intent):
@@ -159,6 +159,14 @@ def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair")
 def shipped_model(intent: Intent) -> Path:
     """The folder of the model in the package for raw or for processed images."""
     return Path(str(resources.files("microcalc") / "models" / intent))
+
+
+def model_folder(choice: str) -> Path:
+    """The folder of a model that is named: a shipped one by its name, any other by its path."""
+    for shipped in SHIPPED:
+        if choice == shipped:
+            return shipped_model(shipped)
+    return Path(choice)
 
 
 def load_model(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> Model:
@@ -230,13 +238,6 @@ def log_model() -> Model:
         clusters=ClusterRules(max_gap_mm=5.0, min_members=3, max_area_cm2=1.0, min_likelihood=0.3),
         operating_point=OperatingPoint(threshold=0.8, llf=None, nlf=None),
     )
-
-
-def _folder(choice: str) -> Path:
-    for shipped in SHIPPED:
-        if choice == shipped:
-            return shipped_model(shipped)
-    return Path(choice)
 
 
 def _bytes_of(folder: Path, name: str) -> bytes:

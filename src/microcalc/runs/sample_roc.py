@@ -38,7 +38,7 @@ def sample_roc(
     Raises
     ------
     InputError
-        No image has a microcalcification that can be seen.
+        No image is of the model's intent, or none has a microcalcification that can be seen.
     """
     scorers: dict[str, PixelScorer] = {
         "pair": load_model(model).scorer,
@@ -47,6 +47,8 @@ def sample_roc(
     }
     recipe = load_recipe(model / "recipe.toml")
     images = [i for i in table.images if i.intent == recipe.data.intent]
+    if not images:
+        raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
     patients = sorted({i.patient_or_image for i in images})
     rated: dict[str, list[tuple[int, Ratings, Ratings]]] = {name: [] for name in scorers}
     for number, image in enumerate(images, 1):

@@ -65,7 +65,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     Raises
     ------
     InputError
-        The table has no such images, no positives, or ``out`` holds another run.
+        The table has no such images, no positives, or ``out`` holds another run or a table of the user's.
     RecipeError
         A network is larger than the border around the stored images.
     """
@@ -138,6 +138,8 @@ def _as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
 def _claim(out: Path, recipe: Recipe, table: Table) -> None:
     """Make the folder this run's, or see that it is; another run's folder stays as it was."""
     given, file = out / "table.part", out / "manifest.json"
+    if (out / "table").exists() and not (out / "recipe.toml").is_file():  # a user's, perhaps the one being read
+        raise InputError(f"{out.resolve().name}/table: not of a run, expected an empty folder or one of this run")
     write_table(table, given)
     digest = hashlib.sha256()
     for name in (IMAGES, ANNOTATIONS):
@@ -147,9 +149,9 @@ def _claim(out: Path, recipe: Recipe, table: Table) -> None:
     if file.is_file() and json.loads(file.read_text()) != manifest:
         shutil.rmtree(given)
         raise InputError(f"{out.name}: holds a run of another recipe or table, expected an empty or the same folder")
+    (out / "recipe.toml").write_text(dump_recipe(recipe))  # before the table: it says that the table is a run's
     shutil.rmtree(out / "table", ignore_errors=True)
     given.replace(out / "table")
-    (out / "recipe.toml").write_text(dump_recipe(recipe))
     temporary = file.with_suffix(".part")
     temporary.write_text(json.dumps(manifest, indent=2) + "\n")
     temporary.replace(file)

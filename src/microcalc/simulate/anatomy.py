@@ -97,7 +97,7 @@ def _lines(
     area_cm2 = extent[0] * extent[1] / 100.0
     tubes = [
         ligaments(rng, here, extent, n=int(area_cm2 * rng.uniform(10.0, 18.0)) + 1),
-        ducts(rng, here, extent),
+        ducts(rng, here),
         vessels(rng, here, extent, n=int(rng.integers(4, 10))),
     ]
     return tubes if not len(places) else [*tubes, crossings(rng, places)]

@@ -133,7 +133,7 @@ def ligaments(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, 
     return Tubes(rows, columns, np.broadcast_to(radius, rows.shape), taper * strength * beat, step)
 
 
-def ducts(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, float]) -> Tubes:
+def ducts(rng: np.random.Generator, breast: Breast) -> Tubes:
     """Five to nine lobes that fan out from the nipple, each branching a few times."""
     step, length = 0.06, 0.55 * breast.nipple_mm[1]
     lobes, twigs = int(rng.integers(5, 10)), 5
