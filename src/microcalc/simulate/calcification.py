@@ -3,8 +3,9 @@
 Shapes are built of voxels of 20 µm and projected along the beam to a map of
 thickness. Sizes follow what micro-CT of biopsies shows: statistics of 1117
 microcalcifications in the public set of OpenVCT; equivalent diameter above 0.1 mm,
-geometric mean about 0.2 mm, ln-sd 0.45 (ours: 0.35 within a cluster, 0.15 between clusters). Numbers are higher than that set's (median 6
-in a biopsy core, which cuts clusters off): four and more, median about 10.
+geometric mean about 0.2 mm, ln-sd 0.45 (here 0.35 within a cluster and 0.15 between
+clusters). Numbers are higher than that set's (median 6 in a biopsy core, which cuts
+clusters off): four and more, median about 10.
 
 What no source gives is ours, chosen so that a cluster's peak contrasts span the range
 of real ones: shares of morphologies and layouts, roughness of the shapes, packing of
