@@ -1,6 +1,6 @@
 """Seconds and peak memory of detecting in one 3328 x 4096 mammogram, stage by stage.
 
-``python -m benchmarks.detect [--model FOLDER] [--cnn2-dense FILE] [--image FILE] [--threads N] [--repeats N]``
+``python -m benchmarks.detect [--model FOLDER] [--image FILE] [--threads N] [--repeats N]``
 
 The stages run one after the other in a process of their own; of each, the best of the
 repeats counts. Peak memory is the process's largest resident size during the stage, all
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROWS, COLUMNS = 4096, 3328
-DENSE = "cnn2_dense.onnx"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,8 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         image = options.image or _simulated(Path(folder))
         command = [sys.executable, "-m", "benchmarks.detect", "--measure", "--image", str(image)]
         command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
-        for flag, value in (("--model", options.model), ("--cnn2-dense", options.cnn2_dense)):
-            command += [flag, str(value)] if value else []
+        command += ["--model", str(options.model)] if options.model else []
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, check=False, env=environment).returncode
 
@@ -52,7 +50,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="a model's folder; by default the shipped one")
-    parser.add_argument("--cnn2-dense", type=Path, help=f"CNN2's dense form; by default {DENSE} beside the model")
     parser.add_argument("--image", type=Path, help="a DICOM mammogram; by default a simulated one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
@@ -104,7 +101,8 @@ def _measure(options: argparse.Namespace) -> None:
             ),
         )
         _measure_rest(best, mammogram, normalised, model, document, Path(out))
-    _measure_dense(best, normalised, options.cnn2_dense or folder / DENSE, scorer, threads=options.threads)
+    with tempfile.TemporaryDirectory() as made:
+        _measure_dense(best, normalised, _dense_form(folder, Path(made)), scorer, threads=options.threads)
 
 
 def _measure_scoring(best: _BestOf, normalised: NormalisedMammogram, scorer: CnnPair) -> None:
@@ -135,15 +133,37 @@ def _measure_rest(
     best.of("overlay, write", lambda: write_overlay(page, out / "overlay.png"))
 
 
+def _dense_form(model: Path, out: Path) -> Path:
+    """CNN2 for every pixel, of the same weights: dilations where the shipped form for patches has strides."""
+    import onnx
+
+    from microcalc.runs.recipe import load_recipe
+
+    network = onnx.load(model / "cnn2.onnx")
+    dilations = iter(load_recipe(model / "recipe.toml").cnn2.dilations)
+    for node in network.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "strides":
+                attribute.ints[:] = [1, 1]
+            if attribute.name == "dilations":
+                attribute.ints[:] = [next(dilations)] * 2
+    last = network.graph.node[-1]
+    del network.graph.initializer[[i.name for i in network.graph.initializer].index(last.input[1])]
+    last.CopyFrom(onnx.helper.make_node("Identity", [last.input[0]], list(last.output)))
+    for value, sides in ((network.graph.input[0], ("rows", "columns")), (network.graph.output[0], ("out_r", "out_c"))):
+        shape: list[str | int | None] = [1, 1, *sides]
+        value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
+    file = out / "cnn2_dense.onnx"
+    onnx.save(network, file)
+    return file
+
+
 def _measure_dense(
     best: _BestOf, normalised: NormalisedMammogram, file: Path, scorer: CnnPair, *, threads: int
 ) -> None:
     """What the pair replaces: the second network at every breast pixel."""
     from microcalc.detect.scorer import apply_densely, open_network
 
-    if not file.is_file():
-        print(f"CNN2 alone               left out: no {file.name} (made by training, not shipped; --cnn2-dense FILE)")
-        return
     session = open_network(file, threads=threads)
     margin_px = scorer.margins_px[1]
     for tile_px in (128, 256):  # small tiles keep to the cache, large ones waste less on their margins
