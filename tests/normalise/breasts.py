@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microcalc.domain import BoolImage, FloatImage, Mammogram
+from microcalc.domain import BoolImage, FloatImage, Intent, Mammogram
 
 SPACING_MM = 0.1
 SHAPE = (1000, 700)
@@ -35,9 +35,9 @@ def raw_image(*, seed: int = 0) -> FloatImage:
     return (-(exposure + rng.normal(size=SHAPE) * np.sqrt(0.12 * exposure))).astype(np.float32)
 
 
-def mammogram(pixels: FloatImage, *, intent: str = "processed", view: str | None = "CC") -> Mammogram:
+def mammogram(pixels: FloatImage, *, intent: Intent = "processed", view: str | None = "CC") -> Mammogram:
     """A mammogram of square pixels of 0.1 mm."""
-    return Mammogram(pixels, (SPACING_MM, SPACING_MM), intent, "1.2.3", "L", view)  # type: ignore[arg-type]
+    return Mammogram(pixels, (SPACING_MM, SPACING_MM), intent, "1.2.3", "L", view)
 
 
 def overlap(a: BoolImage, b: BoolImage) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from microcalc.domain import Intent
 from microcalc.normalise.noise import _square_root, equalise_noise, high_pass, noise_by_level
 
 EXPOSURES = (200.0, 400.0, 800.0, 1200.0)
@@ -41,9 +42,9 @@ def test_one_flat_field_comes_to_one() -> None:
 
 
 @pytest.mark.parametrize("intent", ["raw", "processed"])
-def test_no_noise_at_all_gives_no_contrast(intent: str) -> None:
+def test_no_noise_at_all_gives_no_contrast(intent: Intent) -> None:
     pixels = np.full((100, 100), -500.0 if intent == "raw" else 500.0, dtype=np.float32)
-    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent=intent)  # type: ignore[arg-type]
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent=intent)
     assert np.ptp(stable) == 0.0
 
 

@@ -7,9 +7,7 @@ any other detector. Rows and columns are pixel centres of the original image, 0-
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microcalc.datasets.lines import number_in, read_lines
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.errors import InputError
 
@@ -176,31 +175,11 @@ def _of_json(value: Any, file: Path) -> tuple[str, Detections, Path]:
 
 def _of_csv(file: Path) -> list[tuple[str, Detections]]:
     marks: dict[str, list[tuple[float, float, float]]] = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            missing = [c for c in _CSV_COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{file.name}: column {missing[0]!r} is missing, expected {', '.join(_CSV_COLUMNS)}")
-            for n, line in enumerate(reader, 2):
-                row, column, likelihood = (_number(line[c], f"{file.name} line {n}: {c}") for c in _CSV_COLUMNS[1:])
-                marks.setdefault((line["image"] or "").strip(), []).append((row, column, likelihood))
-    except OSError as error:
-        raise InputError(f"{file.name}: {error.strerror}, expected detections (CSV)") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file.name}: no CSV in UTF-8 ({_first_line(error)}), expected detections") from error
+    for n, line in read_lines(file, required=_CSV_COLUMNS):
+        row, column, likelihood = (number_in(line, c, f"{file.name} line {n}") for c in _CSV_COLUMNS[1:])
+        marks.setdefault(line["image"], []).append((row, column, likelihood))
     values = {name: np.array(rows, dtype=np.float64) for name, rows in marks.items()}
     return [(name, Detections(v[:, :2], v[:, 2])) for name, v in values.items()]
-
-
-def _number(text: str | None, where: str) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{where} is {text!r}, expected a number")
-    return value
 
 
 def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
