@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from microcalc.detect.model import Model
     from microcalc.detect.report import Detections
     from microcalc.detect.scorer import CnnPair
-    from microcalc.domain import Intent, Mammogram, NormalisedMammogram
+    from microcalc.domain import Mammogram, NormalisedMammogram
 
 T = TypeVar("T")
 
@@ -58,13 +58,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _simulated(folder: Path) -> Path:
-    from microcalc.runs.simulated import simulate_exam
+    from microcalc.runs.simulated import Settings, make_exam
     from microcalc.simulate.systems import system
 
     large = replace(system("hologic"), fields=((ROWS, COLUMNS),))
-    intents: list[Intent] = ["raw"]
-    table = simulate_exam(folder, large, 0, seed=0, intents=intents, views=["CC"])
-    return table.images[0].file
+    settings = Settings(intents=("raw",), views=("CC",), lateralities=("L",))
+    return make_exam(folder, large, 0, settings).images[0].file
 
 
 def _measure(options: argparse.Namespace) -> None:

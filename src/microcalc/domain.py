@@ -7,7 +7,7 @@ cannot be skipped, because the next function does not take the earlier type.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,10 +177,38 @@ Kind = Literal[
     "vascular",
     "rim_or_skin",
     "other_calcium",
+    "popcorn",
+    "rod_like",
+    "rim",
+    "round",
+    "skin",
+    "milk_of_calcium",
+    "dystrophic",
+    "suture",
     "no_calcium",
     "unsure",
 ]
-"""What an annotated place is. ``no_calcium`` is a place judged to be free of it."""
+"""What an annotated place is. ``no_calcium`` is a place judged to be free of it.
+
+A reader tells the first five and the last two apart; the others are what the simulator
+knows in more detail: ``rim`` and ``skin`` of ``rim_or_skin``, ``popcorn`` of ``coarse``.
+"""
+
+BENIGN_CALCIUM: Final[tuple[Kind, ...]] = (
+    "coarse",
+    "vascular",
+    "rim_or_skin",
+    "other_calcium",
+    "popcorn",
+    "rod_like",
+    "rim",
+    "round",
+    "skin",
+    "milk_of_calcium",
+    "dystrophic",
+    "suture",
+)
+"""Calcium that is no microcalcification."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

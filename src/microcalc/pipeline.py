@@ -118,17 +118,21 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
     from microcalc.evaluate.match import match
     from microcalc.runs.simulated import simulate_data_set
     from microcalc.simulate.contents import Amounts
-    from microcalc.simulate.systems import SYSTEMS
+    from microcalc.simulate.exam import RAW_ONLY
+    from microcalc.simulate.systems import VENDORS
 
     start, model_of = perf_counter(), choose_model(None)
-    say(f"simulating {len(SYSTEMS)} mammograms with known microcalcifications")
+    say(f"simulating {len(VENDORS)} mammograms with known microcalcifications")
     table = simulate_data_set(
         out / "images",
-        systems=tuple(SYSTEMS),
+        systems=VENDORS,
         exams=1,
         seed=seed,
-        amounts=Amounts(clusters=2.0, diameter_mm=0.3, density=(0.4, 0.9)),  # easy ones: a person sees them too
-        workers=min(len(SYSTEMS), os.cpu_count() or 1),
+        intents=RAW_ONLY,
+        views=("CC",),
+        lateralities=("L",),
+        amounts=Amounts(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),  # solid ones: a person sees them too
+        workers=min(len(VENDORS), os.cpu_count() or 1),
     )
     say(f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}")
     say(f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}")

@@ -57,6 +57,7 @@ def _annotations(names: list[str]) -> st.SearchStrategy[AnnotationRow]:
         outline=st.lists(st.tuples(_OUTLINE_PIXEL, _OUTLINE_PIXEL), max_size=4).map(tuple),
         d_prime=st.one_of(st.none(), st.integers(0, 900).map(lambda n: n / 10)),
         judge=st.one_of(st.just(""), _WORD),
+        morphology=st.one_of(st.just(""), _WORD),
     )
 
 

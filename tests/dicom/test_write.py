@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from microcalc.dicom.header import AcquisitionHeader, StoredValues
+from microcalc.dicom.header import AcquisitionHeader, ReceptorHeader, StoredValues
 from microcalc.dicom.read import read_dicom
 from microcalc.dicom.write import write_dicom
 
@@ -68,6 +68,31 @@ def test_every_view_comes_back(
     assert (mammogram.view, mammogram.laterality, mammogram.uid) == (view, laterality, uid)
     assert mammogram.spacing_mm == header.spacing_mm
     np.testing.assert_array_equal(-mammogram.pixels, stored)
+
+
+def test_the_receptor_is_described_as_the_machine_does(
+    tmp_path: Path, stored: NDArray[np.uint16], processed_header: AcquisitionHeader
+) -> None:
+    receptor = ReceptorHeader(
+        detector_type="SCINTILLATOR",
+        element_spacing_mm=(0.1, 0.1),
+        active_mm=(307.2, 240.0),
+        field_of_view_mm=(229, 191),
+        source_to_detector_mm=660.0,
+        source_to_patient_mm=660.0,
+        grid=("RECIPROCATING", "FOCUSED"),
+        sensitivity=0.00790328,
+        field_of_view_origin=(5, 1),
+        field_of_view_rotation=180,
+    )
+    write_dicom(tmp_path / "case.dcm", stored, header=dataclasses.replace(processed_header, receptor=receptor))
+    written = pydicom.dcmread(tmp_path / "case.dcm")
+    assert (written.FieldOfViewOrigin, written.FieldOfViewRotation) == ([5, 1], 180)
+    assert (written.FieldOfViewDimensions, written.DetectorActiveDimensions) == ([229, 191], [307.2, 240.0])
+    assert (written.ImagerPixelSpacing, written.DetectorElementSpacing) == ([0.0940909, 0.0940909], [0.1, 0.1])
+    assert (written.Grid, written.Sensitivity) == (["RECIPROCATING", "FOCUSED"], 0.00790328)
+    assert written.EstimatedRadiographicMagnificationFactor == 1
+    assert written.AcquisitionDeviceProcessingCode == "GEMS_FFDM_PV"
 
 
 def test_values_beyond_the_bits_are_not_written(

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from scipy import ndimage
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table, write_table
-from microcalc.domain import Intent
+from microcalc.domain import Intent, Mammogram
 from microcalc.errors import InputError, NoBreastError
 from microcalc.normalise.breast import breast_mask
 from microcalc.runs.images import open_row
-from microcalc.runs.inserted import Insertion, insert_data_set
+from microcalc.runs.inserted import Insertion, _noise_map, _system_of, insert_data_set
+from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
 
 SPACING_MM = 0.1
 SHAPE = (640, 420)
@@ -101,6 +103,9 @@ def test_clusters_have_at_least_four_members_inside_the_breast_and_all_can_be_se
             assert a.d_prime is not None
             assert a.d_prime >= Insertion().min_d_prime
             assert a.outline
+            morphology, layout = a.morphology.split()
+            assert morphology in MORPHOLOGIES
+            assert layout in LAYOUTS or (layout == "single") == (not a.cluster)
 
 
 def _changes(source: Table, made: Path) -> list[tuple[str, np.ndarray, np.ndarray, list[AnnotationRow]]]:
@@ -158,6 +163,70 @@ def test_an_image_of_eight_bits_stays_one(tmp_path: Path) -> None:
     made = insert_data_set(table, tmp_path / "out", insertion=Insertion(clusters=1))
     with Image.open(made.images[0].file) as image:
         assert image.mode == "L"
+
+
+def test_what_was_compressed_is_compressed_again_and_stays_as_it_was_where_nothing_was_inserted(tmp_path: Path) -> None:
+    """Else a microcalcification could be told by its lack of the marks of JPEG."""
+    values = np.clip(_values("processed") / 8.0, 0, 255).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "eight.jpg", quality=90)
+    row = ImageRow("eight", tmp_path / "eight.jpg", "processed", (SPACING_MM, SPACING_MM))
+    made = insert_data_set(Table((row,)), tmp_path / "out", insertion=Insertion(clusters=1))
+    with Image.open(tmp_path / "eight.jpg") as image:
+        before = np.asarray(image)
+        assert isinstance(image, JpegImageFile)
+        tables = image.quantization
+    with Image.open(made.images[0].file) as image:
+        after = np.asarray(image)
+    touched = np.zeros(values.shape, dtype=bool)
+    for a in made.annotations:
+        touched[max(0, round(a.row) - 40) : round(a.row) + 41, max(0, round(a.column) - 40) : round(a.column) + 41] = (
+            True
+        )
+    assert np.mean(before[~touched] != after[~touched]) < 0.02
+    assert np.abs(before[touched].astype(int) - after[touched]).max() > 5
+    Image.fromarray(after).save(tmp_path / "again.jpg", qtables=[tables[0]])
+    with Image.open(tmp_path / "again.jpg") as image:
+        assert np.mean(np.asarray(image) != after) < 0.02, "it bears the marks of compression everywhere"
+
+
+@pytest.mark.parametrize(
+    ("words", "spacing_mm", "name"),
+    [
+        ("GE Senographe", 0.094, "ge"),
+        ("GE", 0.0940909, "ge"),
+        ("GE", 0.1, "ge-pristina"),
+        ("GE MEDICAL SYSTEMS Senograph DS ADS_43.10.1", 0.0940909, "ge-ds"),
+        ("Hologic Selenia Dimensions", 0.094, "hologic"),
+        ("SIEMENS Mammomat Inspiration", 0.094, "siemens"),
+        ("siemens", 0.07, "siemens"),
+        ("ge-pristina", 0.1, "ge-pristina"),
+        ("", 0.07, "hologic"),
+        ("", 0.085, "siemens"),
+        ("of another maker", 0.094, "ge"),
+    ],
+)
+def test_the_system_is_that_of_the_words_and_else_that_of_the_pitch(words: str, spacing_mm: float, name: str) -> None:
+    pixels = np.zeros((8, 8), dtype=np.float32)
+    assert _system_of(Mammogram(pixels, (spacing_mm, spacing_mm), "processed", "1", system=words)).name == name
+
+
+def test_texture_in_a_part_of_the_breast_does_not_raise_the_measured_noise() -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((640, 640))
+    noise = rng.normal(0.0, 5.0, rows.shape)
+    texture = np.where(columns < 320, 12.0 * np.sin(rows * 1.2) * np.sin(columns * 1.1), 0.0)
+    measured = _noise_map((800.0 + noise + texture).astype(np.float32), np.ones(rows.shape, dtype=bool))
+    assert measured == pytest.approx(5.0, rel=0.08)
+
+
+def test_nothing_is_put_where_the_image_is_saturated(tmp_path: Path) -> None:
+    values = np.clip(_values("processed") / 8.0, 0, 255)
+    values[:, :120] = np.where(values[:, :120] > 0, 255, 0)
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "white.png")
+    row = ImageRow("white", tmp_path / "white.png", "processed", (SPACING_MM, SPACING_MM))
+    made = insert_data_set(Table((row,)), tmp_path / "out", insertion=Insertion(clusters=3), variants=2)
+    assert made.annotations
+    assert all(a.column > 112 for a in made.annotations)
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(

@@ -2,46 +2,84 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
-from microcalc.datasets.table import read_table
+from microcalc.datasets.table import Table, read_table
 from microcalc.errors import InputError
 from microcalc.runs import simulated
 from microcalc.runs.images import open_row
 from microcalc.simulate.systems import SYSTEMS
 
 
-@pytest.fixture
-def small_ge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GE with a receptor of a few centimetres."""
+@pytest.fixture(autouse=True)
+def small_receptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems with a receptor of a few centimetres."""
     monkeypatch.setattr(simulated, "system", lambda name: replace(SYSTEMS[name], fields=((560, 420),)))
 
 
-@pytest.mark.usefixtures("small_ge")
-def test_a_data_set_reads_back_as_it_was_made_and_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
-    made = [
-        simulated.simulate_data_set(
-            tmp_path / str(n), systems=("ge",), exams=2, seed=7, intents=("raw", "processed"), progress=False
-        )
-        for n in range(2)
-    ]
-    table = read_table(tmp_path / "0")
-    assert [i.sha256 for i in table.images] == [i.sha256 for i in made[1].images]
-    assert len(table.images) == 4
-    assert {i.intent for i in table.images} == {"raw", "processed"}
-    assert len({i.patient for i in table.images}) == 2
+def made(out: Path, *, exams: int = 1, seed: int = 7, workers: int = 1) -> Table:
+    return simulated.simulate_data_set(
+        out, systems=("ge",), exams=exams, seed=seed, workers=workers, lateralities=("L",), progress=False
+    )
+
+
+def test_a_data_set_reads_back_as_it_was_made(tmp_path: Path) -> None:
+    simulated.simulate_data_set(tmp_path, systems=("ge",), exams=1, seed=7, progress=False)
+    table = read_table(tmp_path)
+    assert len(table.images) == 8
+    assert Counter((i.laterality, i.view, i.intent) for i in table.images) == Counter(
+        (side, view, intent) for side in "LR" for view in ("CC", "MLO") for intent in ("raw", "processed")
+    )
+    assert len({i.patient for i in table.images}) == len({i.split for i in table.images}) == 1
     for row in table.images:
         mammogram = open_row(row)
         assert mammogram.intent == row.intent
         assert mammogram.laterality == row.laterality
         assert mammogram.spacing_mm == pytest.approx(row.spacing_mm)
+        assert {"simulated", "density-"} <= {t[:9].rstrip("ABCD") for t in row.tags.split()}
         inner = mammogram.pixels[200:360, 40:120] if row.laterality == "L" else mammogram.pixels[200:360, -120:-40]
         outer = mammogram.pixels[:, -20:] if row.laterality == "L" else mammogram.pixels[:, :20]
         assert np.median(inner) > np.median(outer)
+    headers = [pydicom.dcmread(i.file, stop_before_pixels=True) for i in table.images]
+    assert len({h.StudyInstanceUID for h in headers}) == 1
+    assert len({h.SOPInstanceUID for h in headers}) == 8
+    assert {float(h.FieldOfViewRotation) for h in headers} == {180.0}
+    raw, processed = (
+        next(a for a in headers if a.PresentationIntentType == i) for i in ("FOR PROCESSING", "FOR PRESENTATION")
+    )
+    assert processed.SourceImageSequence[0].ReferencedSOPInstanceUID in {h.SOPInstanceUID for h in headers}
+    assert "PixelPaddingValue" in processed
+    assert "PixelPaddingValue" not in raw
+
+
+def test_the_same_seed_gives_the_same_files_whatever_the_number_of_workers(tmp_path: Path) -> None:
+    one, two = (made(tmp_path / str(workers), exams=2, workers=workers) for workers in (1, 2))
+    assert [i.sha256 for i in one.images] == [i.sha256 for i in two.images]
+    assert one.annotations == two.annotations
+
+
+def test_an_exam_that_is_there_is_not_made_again_unless_with_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = made(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(simulated, "simulate_exam", None)  # not called
+        again = made(tmp_path)
+    assert [i.sha256 for i in again.images] == [i.sha256 for i in first.images]
+    first.images[0].file.unlink()
+    remade = made(tmp_path, exams=1)
+    assert remade.images[0].file.is_file()
+    other = simulated.simulate_data_set(
+        tmp_path, systems=("ge",), exams=1, seed=7, dose=0.5, lateralities=("L",), progress=False
+    )
+    assert other.images[0].sha256 != first.images[0].sha256
+    assert "dose-" in other.images[0].tags
 
 
 def test_patients_are_split_60_15_25() -> None:

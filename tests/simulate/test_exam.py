@@ -1,4 +1,4 @@
-"""Whole mammograms, on a receptor of few pixels."""
+"""Whole mammograms and exams, on a receptor of few pixels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from microcalc.geometry import Grid
-from microcalc.simulate.calcification import draw_calcification, render
-from microcalc.simulate.contents import Amounts
-from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.systems import System, system
+from microcalc.simulate.contents import NOTHING, Amounts
+from microcalc.simulate.exam import SimulatedMammogram, simulate_exam, simulate_mammogram
+from microcalc.simulate.systems import VENDORS, System, system
 
-MANY = Amounts(clusters=3.0, singles=6.0, coarse=2.0, rims=2.0, arteries=2.0, crossings=6.0, specks=8.0)
+MANY = Amounts(
+    clusters=3.0,
+    singles=6.0,
+    crossings=6.0,
+    confusers={"coarse": 2.0, "rim": 1.0, "arterial": 1.0, "skin": 1.0, "clip": 1.0},
+    nodes=1.0,
+    moles=1.0,
+    folds=1.0,
+    artefacts=1.0,
+    low_dose=0.0,
+)
 
 
 def small(name: str) -> System:
@@ -23,15 +31,27 @@ def small(name: str) -> System:
     return replace(s, fields=((round(60 / s.pitch_mm), round(45 / s.pitch_mm)),))
 
 
-@pytest.fixture(scope="module", params=["hologic", "ge", "siemens"])
+@pytest.fixture(scope="module", params=VENDORS)
 def mammogram(request: pytest.FixtureRequest) -> SimulatedMammogram:
-    return simulate_mammogram(small(request.param), seed=3, density="C", intents=("raw", "processed"), amounts=MANY)
+    return simulate_mammogram(
+        small(request.param),
+        seed=3,
+        density="C",
+        intents=("raw", "processed"),
+        amounts=replace(MANY, confusers={}, artefacts=0.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def exam() -> list[SimulatedMammogram]:
+    return list(simulate_exam(small("ge"), seed=21, amounts=MANY))
 
 
 def test_the_same_seed_gives_the_same_mammogram() -> None:
     first, second = (simulate_mammogram(small("ge"), seed=11, amounts=MANY) for _ in range(2))
     assert np.array_equal(first.stored["raw"], second.stored["raw"])
     assert first.places == second.places
+    assert first.tags == second.tags
     other = simulate_mammogram(small("ge"), seed=12, amounts=MANY)
     assert not np.array_equal(first.stored["raw"], other.stored["raw"])
 
@@ -62,7 +82,7 @@ def test_the_breast_is_darker_than_air_when_raw_and_brighter_when_processed(mamm
     assert 0.1 < breast.mean() < 0.9
     assert np.median(raw[breast]) < 0.6 * np.median(raw[~breast])
     assert processed.max() <= 4095
-    assert len(mammogram.windows) == 3
+    assert len(mammogram.windows) == len(mammogram.window_names) == 3
 
 
 def test_processing_keeps_denser_brighter(mammogram: SimulatedMammogram) -> None:
@@ -71,31 +91,98 @@ def test_processing_keeps_denser_brighter(mammogram: SimulatedMammogram) -> None
     assert np.corrcoef(raw[middle].ravel(), processed[middle].ravel())[0, 1] < -0.5
 
 
-def test_every_kind_of_calcium_and_what_is_taken_for_it_is_in_the_truth() -> None:
-    kinds: Counter[str] = Counter()
-    for seed in range(3):
-        kinds += Counter(p.kind for p in simulate_mammogram(small("ge"), seed=seed, amounts=MANY).places)
-    assert {"microcalcification", "coarse", "rim_or_skin", "vascular", "no_calcium"} <= set(kinds)
-
-
-def test_microcalcifications_say_how_visible_they_are(mammogram: SimulatedMammogram) -> None:
+def test_microcalcifications_say_how_visible_they_are_and_what_they_look_like(mammogram: SimulatedMammogram) -> None:
     found = [p for p in mammogram.places if p.kind == "microcalcification"]
     assert found
     assert all(p.d_prime is not None and 0.0 < p.d_prime < 400.0 for p in found)
     assert all(p.outline and 0.03 < p.diameter_mm < 2.0 for p in found)
+    assert {len(p.morphology.split()) for p in found} == {2}, "morphology and layout"
     rows, columns = mammogram.stored["raw"].shape
     assert all(0 <= p.row < rows and 0 <= p.column < columns for p in mammogram.places)
 
 
-@pytest.mark.parametrize("name", ["hologic", "ge", "siemens"])
-def test_a_place_is_the_centroid_of_its_shadow(name: str) -> None:
-    s = system(name)
-    rng = np.random.default_rng(8)
-    grid = Grid((s.pitch_mm, s.pitch_mm))
-    for _ in range(4):
-        calcification = draw_calcification(rng, diameter_mm=0.3, morphology="pleomorphic", attenuation_per_mm=0.7)
-        centre = rng.uniform(20.0, 44.0, (1, 2)) * s.pitch_mm
-        shadow = render([calcification], centre, grid=grid, shape=(64, 64), mtf=s.mtf)
-        row, column = np.indices(shadow.shape)
-        centroid = np.array([(row * shadow).sum(), (column * shadow).sum()]) / shadow.sum()
-        assert np.hypot(*(centroid - centre[0] / s.pitch_mm)) < 0.5
+def test_an_exam_is_two_views_of_either_breast(exam: list[SimulatedMammogram]) -> None:
+    assert [(m.laterality, m.view) for m in exam] == [("L", "CC"), ("L", "MLO"), ("R", "CC"), ("R", "MLO")]
+    assert len({m.density for m in exam}) == 1
+
+
+def test_the_views_of_a_breast_show_the_same_clusters_and_those_of_the_other_breast_do_not(
+    exam: list[SimulatedMammogram],
+) -> None:
+    def specks(m: SimulatedMammogram) -> Counter[tuple[str, str]]:
+        return Counter((p.cluster, p.morphology) for p in m.places if p.kind == "microcalcification")
+
+    left_cc, left_mlo, right_cc, right_mlo = map(specks, exam)
+    assert left_cc == left_mlo
+    assert right_cc == right_mlo
+    assert left_cc != right_cc
+    assert any(name for name, _ in left_cc)
+
+
+def test_a_breast_does_not_depend_on_whether_the_other_one_is_asked_for(exam: list[SimulatedMammogram]) -> None:
+    alone = list(simulate_exam(small("ge"), seed=21, amounts=MANY, lateralities=("R",)))
+    assert [(m.laterality, m.view) for m in alone] == [("R", "CC"), ("R", "MLO")]
+    for here, there in zip(alone, exam[2:], strict=True):
+        assert np.array_equal(here.stored["raw"], there.stored["raw"])
+        assert here.places == there.places
+
+
+def test_an_exam_can_be_made_twice_of_one_seed_sequence() -> None:
+    sequence = np.random.SeedSequence(5)
+    first, second = (next(simulate_exam(small("ge"), seed=sequence, amounts=NOTHING, views=("CC",))) for _ in range(2))
+    assert np.array_equal(first.stored["raw"], second.stored["raw"])
+
+
+def test_what_is_put_into_a_breast_changes_its_image_only_there() -> None:
+    amounts = replace(NOTHING, clusters=2.0, singles=3.0)
+    empty, filled = (simulate_mammogram(small("hologic"), seed=8, amounts=a) for a in (NOTHING, amounts))
+    assert filled.places
+    assert not empty.places
+    changed = empty.stored["raw"] != filled.stored["raw"]
+    assert changed.any()
+    rows, columns = np.nonzero(changed)
+    places = np.array([(p.row, p.column) for p in filled.places])
+    away = np.hypot(rows[:, None] - places[:, 0], columns[:, None] - places[:, 1]).min(axis=1)
+    assert away.max() * filled.system.pitch_mm < 3.0
+
+
+def test_a_clear_microcalcification_is_a_dark_spot_of_the_raw_image() -> None:
+    amounts = replace(NOTHING, singles=6.0, diameter_mm=0.5, packing=(0.9, 1.0))
+    empty, filled = (simulate_mammogram(small("siemens"), seed=9, amounts=a) for a in (NOTHING, amounts))
+    lost = empty.stored["raw"].astype(float) - filled.stored["raw"]
+    assert filled.places
+    for p in filled.places:
+        row, column = round(p.row), round(p.column)
+        assert lost[row - 1 : row + 2, column - 1 : column + 2].mean() > 0
+        assert p.contrast is not None
+        assert p.contrast > 0.05
+
+
+def test_half_the_dose_halves_the_values_and_is_tagged() -> None:
+    full, half = (simulate_mammogram(small("ge"), seed=6, amounts=NOTHING, dose=d) for d in (1.0, 0.5))
+    ratio = half.stored["raw"][100:400, 20:120].astype(float).mean() / full.stored["raw"][100:400, 20:120].mean()
+    assert ratio == pytest.approx(0.5, rel=0.01)
+    assert full.tags == ()
+    assert half.tags == ("dose-50",)
+    assert half.technique.mas == pytest.approx(0.5 * full.technique.mas, rel=0.02)
+
+
+def test_the_field_is_the_smallest_with_room_for_the_breast() -> None:
+    s = small("ge")
+    rows, columns = s.fields[0]
+    two = replace(s, fields=((rows // 2, columns // 2), (rows, columns)))
+    assert simulate_mammogram(two, seed=1, amounts=NOTHING).stored["raw"].shape == (rows, columns)
+
+
+def test_what_stands_out_without_calcium_is_in_the_truth_with_its_name_and_clear_of_calcium() -> None:
+    names: set[str] = set()
+    for seed in range(4):
+        m = simulate_mammogram(small("ge"), seed=seed, amounts=MANY)
+        assert m.tags
+        calcium = np.array([(p.row, p.column) for p in m.places if p.kind != "no_calcium"])
+        for p in m.places:
+            if p.kind == "no_calcium" and p.morphology != "clip":
+                names.add(p.morphology)
+                assert np.hypot(*(calcium - (p.row, p.column)).T).min() * m.system.pitch_mm > 2.0
+    assert "crossing" in names
+    assert names & {"dust", "bad-pixel", "hair"}

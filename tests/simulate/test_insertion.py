@@ -47,13 +47,22 @@ def test_a_processed_image_only_gets_brighter_by_slope_times_log_exposure() -> N
     np.testing.assert_allclose(added, expected, atol=0.51)
 
 
-def test_sharpening_raises_a_small_calcification() -> None:
-    image, contrast = _mammogram("processed"), _contrast(0.02)
+def test_sharpening_lowers_what_is_coarse_and_leaves_fine_detail() -> None:
+    """The slope is that of fine detail: the unsharp mask that it holds already takes from the coarse."""
+    image = _mammogram("processed")
     slope = np.full(SHAPE, 800.0, dtype=np.float32)
-    plain, sharp = (
-        insert_processed(image, contrast, slope=slope, scatter_to_primary=0.1, sharpening=s) for s in (0.0, 0.5)
-    )
-    assert sharp.pixels[60, 80] - image.pixels[60, 80] > plain.pixels[60, 80] - image.pixels[60, 80] > 0
+    rows, columns = np.indices(SHAPE)
+    squared = (rows - 60) ** 2 + (columns - 80) ** 2
+    lost = []
+    for sigma in (1.0, 8.0):
+        contrast = (0.05 * np.exp(-squared / (2 * sigma**2))).astype(np.float32)
+        plain, sharp = (
+            insert_processed(image, contrast, slope=slope, scatter_to_primary=0.1, sharpening=s).pixels - image.pixels
+            for s in (0.0, 0.5)
+        )
+        lost.append(1 - sharp[60, 80] / plain[60, 80])
+    assert lost[0] < 0.05
+    assert lost[1] == pytest.approx(0.5 / 1.5 * 8.0**2 / (8.0**2 + (0.4 / 0.07) ** 2), abs=0.05)
 
 
 @pytest.mark.parametrize("intent", ["raw", "processed"])

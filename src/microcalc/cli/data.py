@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from microcalc.cli.options import Count, CountOrNone, DPrime, IntentOption, SplitOption, check_out, table_of
+from microcalc.cli.options import (
+    Count,
+    CountOrNone,
+    DPrime,
+    Factor,
+    LateralityOption,
+    SimulatedIntent,
+    SplitOption,
+    check_out,
+    table_of,
+)
 from microcalc.cli.output import say
 from microcalc.errors import InputError
 
@@ -14,32 +24,40 @@ def simulate(
     *,
     out: Path,
     system: list[str] | None = None,
-    intent: IntentOption = None,
+    intent: SimulatedIntent = "both",
     view: list[Literal["CC", "MLO"]] | None = None,
+    laterality: list[LateralityOption] | None = None,
     exams: Count = 1,
+    dose: Factor = 1.0,
     seed: CountOrNone = 1,
-    workers: Count = 1,
+    workers: Count | None = None,
 ) -> None:
     """Simulate mammograms with exact truth, as DICOM files and a table.
 
     Parameters
     ----------
     out
-        Folder for the data set.
+        Folder for the data set. Exams that are there, made with the same settings, are not made again.
     system
-        Short name of a system: hologic, ge or siemens; may be given several times. By default all.
+        Short name of a system: hologic, ge, siemens, ge-pristina or ge-ds; may be given several times.
+        By default all.
     intent
-        raw or processed; by default both.
+        raw, processed or both.
     view
-        CC or MLO; may be given several times. By default CC.
+        CC or MLO; may be given several times. By default both.
+    laterality
+        L or R; may be given several times. By default both.
     exams
         Patients per system.
+    dose
+        Factor on the usual exposure.
     seed
         The same seed gives the same files.
     workers
-        Processes.
+        Processes; by default one per core.
     """
-    from microcalc.runs.simulated import simulate_data_set
+    from microcalc.runs.simulated import BOTH, simulate_data_set
+    from microcalc.simulate.exam import LATERALITIES, VIEWS
 
     check_out(out)
     table = simulate_data_set(
@@ -47,9 +65,11 @@ def simulate(
         systems=system or ["all"],
         exams=exams,
         seed=seed,
-        intents=[intent] if intent else ["raw", "processed"],
-        views=view or ["CC"],
-        workers=workers,
+        intents=BOTH if intent == "both" else [intent],
+        views=view or VIEWS,
+        lateralities=laterality or LATERALITIES,
+        dose=dose,
+        workers=workers or -1,
     )
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
 

@@ -33,13 +33,21 @@ def _intent(_type: type, tokens: Sequence[Token]) -> Intent:
     return _INTENTS[word]
 
 
+def _intent_or_both(_type: type, tokens: Sequence[Token]) -> Intent | Literal["both"]:
+    return "both" if tokens[0].value.lower() == "both" else _intent(_type, tokens)
+
+
 # Several words mean an intent; the functions see only "raw" and "processed".
 IntentOption = Annotated[Literal["raw", "processed"] | None, Parameter(converter=_intent, show_choices=False)]
+SimulatedIntent = Annotated[
+    Literal["raw", "processed", "both"], Parameter(converter=_intent_or_both, show_choices=False)
+]
 LateralityOption = Literal["L", "R"]
 SplitOption = Literal["train", "tune", "test", "all"]
 SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
 """mm, of a mammogram."""
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
+Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Final, get_args
 
 from microcalc.datasets.lines import Line, number_in, read_lines, word_in, write_lines
-from microcalc.domain import Kind
+from microcalc.domain import BENIGN_CALCIUM, Kind
 from microcalc.errors import TableError
 
-CALCIUM: Final[frozenset[Kind]] = frozenset(
-    ("microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium")
-)
+CALCIUM: Final[frozenset[Kind]] = frozenset(("microcalcification", *BENIGN_CALCIUM))
 """Verdicts that say that there is calcium; ``unsure`` says neither."""
 
 _REQUIRED = ("file", "sha256", "row", "column", "verdict", "judge")

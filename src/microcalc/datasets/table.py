@@ -12,7 +12,8 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     ``image``, ``row``, ``column`` (pixel centres of the original image, 0-based,
     fractions allowed), ``diameter_mm`` (0: not measured), ``kind``, ``cluster``
     (empty: none), ``outline`` (``row column; row column; ...``, may be empty),
-    ``d_prime`` (visibility to the ideal observer, may be empty), ``judge`` (who says so).
+    ``d_prime`` (visibility to the ideal observer, may be empty), ``judge`` (who says so),
+    ``morphology`` (words, may be empty).
 
 ``patient``, ``system``, ``view`` and ``laterality`` may be empty for pictures; an
 image without a patient counts as a patient of its own.
@@ -78,6 +79,7 @@ class AnnotationRow:
     outline: tuple[tuple[float, float], ...] = ()
     d_prime: float | None = None
     judge: str = ""
+    morphology: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ def write_table(table: Table, folder: Path) -> None:
             (
                 a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
                 "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
-                "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge,
+                "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology,
             )
             for a in table.annotations
         ),
@@ -238,6 +240,7 @@ def _annotation_row(line: Line, where: str) -> AnnotationRow:
         outline=_outline(line.get("outline", ""), where),
         d_prime=number_in(line, "d_prime", where) if line.get("d_prime") else None,
         judge=line.get("judge", ""),
+        morphology=line.get("morphology", ""),
     )
 
 

@@ -50,7 +50,7 @@ PROCESSED = StoredValues(12, "MONOCHROME2", "LOG", -1, "IDENTITY")
 
 @dataclass(frozen=True, slots=True)
 class ReceptorHeader:
-    """The image receptor and the geometry around it; lengths in mm."""
+    """The image receptor and the geometry around it; lengths in mm, the rotation in degrees."""
 
     detector_type: Literal["DIRECT", "SCINTILLATOR"]
     element_spacing_mm: tuple[float, float]
@@ -62,6 +62,7 @@ class ReceptorHeader:
     grid: tuple[str, ...] = ()
     sensitivity: float | None = None
     field_of_view_origin: tuple[int, int] = (0, 0)
+    field_of_view_rotation: Literal[0, 90, 180, 270] = 0
 
 
 @dataclass(frozen=True, slots=True)

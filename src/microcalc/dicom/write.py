@@ -208,7 +208,8 @@ def _add_receptor(dataset: Dataset, header: AcquisitionHeader) -> None:
         dataset.FieldOfViewShape = "RECTANGLE"
         dataset.FieldOfViewDimensions = list(receptor.field_of_view_mm)
     dataset.FieldOfViewOrigin = list(receptor.field_of_view_origin)
-    dataset.FieldOfViewRotation, dataset.FieldOfViewHorizontalFlip = "0", "NO"
+    dataset.FieldOfViewRotation = str(receptor.field_of_view_rotation)
+    dataset.FieldOfViewHorizontalFlip = "NO"
     dataset.DistanceSourceToDetector = _decimal(receptor.source_to_detector_mm)
     dataset.DistanceSourceToPatient = _decimal(receptor.source_to_patient_mm)
     dataset.EstimatedRadiographicMagnificationFactor = _decimal(receptor.magnification)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
-from microcalc.domain import Kind
+from microcalc.domain import BENIGN_CALCIUM, Kind
 from microcalc.evaluate.detections import Detections, DetectionSet
 from microcalc.evaluate.match import Matched, annotated_clusters, match, match_clusters
 from microcalc.geometry import Grid, Points
 
-IGNORED_KINDS: tuple[Kind, ...] = ("coarse", "vascular", "rim_or_skin", "other_calcium", "unsure")
+IGNORED_KINDS: tuple[Kind, ...] = (*BENIGN_CALCIUM, "unsure")
 """Neither lesion nor background: benign calcium, and what nobody knows."""
 
 

@@ -27,7 +27,7 @@ LETTERS: Final[Mapping[str, Kind]] = {
     "n": "no_calcium",
     "u": "unsure",
 }
-"""The short form of each verdict."""
+"""The short form of each verdict that a reader is asked for; the finer kinds are taken as words."""
 
 COLUMNS: Final = (
     "image", "file", "sha256", "number", "row", "column", "likelihood", "round", "verdict", "judge",

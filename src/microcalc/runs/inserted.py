@@ -7,14 +7,17 @@ The truth is exact; the background is real. What the source table says of its im
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
 from microcalc.domain import BoolImage, FloatImage, Mammogram
@@ -23,13 +26,27 @@ from microcalc.geometry import Grid
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.noise import high_pass, noise_by_level
 from microcalc.runs.images import naming, open_row
-from microcalc.simulate.calcification import Calcification, Mtf, draw_cluster, render, render_one
+from microcalc.simulate.acquisition import noise_variance, visibility
+from microcalc.simulate.calcification import (
+    Calcification,
+    Microcalcification3D,
+    Mtf,
+    draw_cluster,
+    draw_microcalcification,
+    render,
+    render_one,
+)
 from microcalc.simulate.insertion import Placed, draw_places, insert_processed, insert_raw
 from microcalc.simulate.systems import SYSTEMS, System
 
 _SKIN_MM = 4.0
 _APART_MM = 12.0
 _MIN_MEMBERS = 4
+_THICKNESS_MM = 53.0  # of a typical breast (UK dose surveys: 52 to 60 mm); its share of gland, skin included: ours
+_GLAND_MM = 12.0
+_MAD = 1.4826
+_TILE_PX = 32
+_LEVEL_TILES = 40  # at least, per grey level
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +57,47 @@ class Insertion:
     ----------
     clusters, singles
         Per image; single microcalcifications belong to no cluster.
-    relative_noise
-        Of the system's raw image, in the band of the high-pass: quantum noise over
-        signal. The processing's slope follows from it.
     min_d_prime
-        Microcalcifications that are less visible than this to a matched filter in
-        white noise are left out: nobody could annotate them.
+        Microcalcifications that are less visible than this to the ideal observer are
+        left out: nobody could annotate them.
     """
 
     clusters: int = 2
     singles: int = 0
-    relative_noise: float = 0.008
     min_d_prime: float = 4.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Imaging:
+    """How an image was taken, as far as it matters to what is inserted.
+
+    Attributes
+    ----------
+    relative_noise
+        Standard deviation over signal of the system's raw image behind a typical breast.
+    """
+
+    system: System
+    spacing_mm: tuple[float, float]
+    mtf: Mtf
+    scatter_to_primary: float
+    relative_noise: float
+
+    def contrast(self, calcification: Calcification) -> FloatImage:
+        """Fraction of the primary removed, before blur."""
+        return calcification.contrast(
+            self.system.beam(_THICKNESS_MM),
+            self.system.converter,
+            fat_mm=_THICKNESS_MM - _GLAND_MM,
+            gland_mm=_GLAND_MM,
+        )
+
+    def d_prime(self, calcification: Calcification) -> float:
+        """Visibility as in simulated images; processing changes neither it nor its noise's colour."""
+        _, patch = render_one(
+            self.contrast(calcification), np.array([20.0, 20.0]), spacing_mm=self.spacing_mm, mtf=self.mtf
+        )
+        return visibility(self.system, patch / np.float32(1 + self.scatter_to_primary), self.relative_noise)
 
 
 def insert_data_set(
@@ -103,34 +149,11 @@ def _insert_one(
         tissue = breast_mask(
             mammogram.pixels, spacing_mm=spacing_mm, intent=mammogram.intent, padding=mammogram.padding
         )
-    system = _system_of(mammogram)
+    imaging = _imaging(rng, mammogram)
     taken = mammogram.grid.to_mm(np.array([(a.row, a.column) for a in known if a.kind != "no_calcium"]))
-    relative = insertion.relative_noise * float(np.exp(rng.normal(0, 0.25)))
-    blur_mm = float(rng.uniform(0.0, 0.06))
-
-    def mtf(f: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(system.mtf(f) * np.exp(-2 * (np.pi * blur_mm * f) ** 2))
-
-    def d_prime(calcification: Calcification) -> float:
-        return _d_prime(calcification, mammogram.spacing_mm, mtf, relative)
-
-    placed = _draw(rng, mammogram, tissue, insertion, d_prime=d_prime, taken_mm=taken)
-    contrast = render(
-        [p.calcification for p in placed],
-        np.array([p.centre_mm for p in placed]).reshape(-1, 2),
-        grid=mammogram.grid,
-        shape=(mammogram.pixels.shape[0], mammogram.pixels.shape[1]),
-        mtf=mtf,
-    )
-    scatter = float(system.scatter_to_primary(np.array(55.0)))
-    if mammogram.intent == "raw":
-        changed = insert_raw(mammogram, contrast, offset=system.offset, scatter_to_primary=scatter)
-    else:
-        slope = _noise_map(mammogram.pixels, tissue) / np.float32(relative)
-        sharpening = float(rng.uniform(0, 0.5))
-        changed = insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
+    placed = _draw(rng, mammogram, tissue, insertion, d_prime=imaging.d_prime, taken_mm=taken)
     file = out / f"{name}.png"
-    _write_png(file, changed)
+    _write_png(file, _compressed_as(image.file, _with(rng, mammogram, tissue, placed, imaging)))
     row = replace(
         image,
         image=name,
@@ -138,8 +161,84 @@ def _insert_one(
         file=file,
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
     )
-    truth = [_annotation(name, p, mammogram.grid, d_prime(p.calcification)) for p in placed]
+    truth = [_annotation(name, p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
     return row, truth + [replace(a, image=name) for a in known]
+
+
+def _imaging(rng: np.random.Generator, mammogram: Mammogram) -> _Imaging:
+    system = _system_of(mammogram)
+    signal = np.full((1, 2), system.gain_per_ugy * system.kerma_ugy(_THICKNESS_MM), dtype=np.float32)
+    noise = float(np.sqrt(noise_variance(system, signal)[0, 1]) / signal[0, 1])  # [0, 1]: the field's centre
+    blur_mm = float(rng.uniform(0.0, 0.06))  # the patient moves, the calcium lies at any height: ours
+
+    def mtf(f: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(system.mtf(f) * np.exp(-2 * (np.pi * blur_mm * f) ** 2))
+
+    return _Imaging(
+        system,
+        mammogram.spacing_mm,
+        mtf,
+        scatter_to_primary=float(system.scatter_to_primary(np.array(_THICKNESS_MM))),
+        relative_noise=noise * float(np.exp(rng.normal(0, 0.25))),  # dose varies from image to image
+    )
+
+
+def _with(
+    rng: np.random.Generator, mammogram: Mammogram, tissue: BoolImage, placed: list[Placed], imaging: _Imaging
+) -> Mammogram:
+    """The mammogram with the calcifications at their places."""
+    contrast = render(
+        [imaging.contrast(p.calcification) for p in placed],
+        np.array([p.centre_mm for p in placed]).reshape(-1, 2),
+        grid=mammogram.grid,
+        shape=(mammogram.pixels.shape[0], mammogram.pixels.shape[1]),
+        mtf=imaging.mtf,
+    )
+    scatter = imaging.scatter_to_primary
+    if mammogram.intent == "raw":
+        return insert_raw(mammogram, contrast, offset=imaging.system.offset, scatter_to_primary=scatter)
+    slope = _noise_map(mammogram.pixels, tissue) / np.float32(imaging.relative_noise * _high_pass_share(imaging.system))
+    sharpening = float(rng.uniform(0, 0.5))
+    return insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
+
+
+def _noise_map(pixels: FloatImage, tissue: BoolImage) -> FloatImage:
+    """Standard deviation of the noise at each pixel's grey level, (rows, columns).
+
+    Measured as in ``normalise.noise``, but texture only ever adds: at each grey level the
+    lower quartile of the tiles' noise is taken, not the noise of all its pixels.
+    """
+    residual, level = high_pass(pixels)
+    inside = _tiles(tissue).all(axis=1)
+    if np.count_nonzero(inside) < _LEVEL_TILES:
+        grey, noise = noise_by_level(residual, level, tissue)
+    else:
+        deviation = _MAD * np.median(np.abs(_tiles(residual)[inside]), axis=1)
+        grey_of_tile = _tiles(level)[inside].mean(axis=1)
+        parts = np.array_split(np.argsort(grey_of_tile, kind="stable"), max(1, deviation.size // _LEVEL_TILES))
+        grey = np.array([grey_of_tile[p].mean() for p in parts])
+        noise = np.array([np.percentile(deviation[p], 25.0) for p in parts])
+        noise = np.maximum(noise, 0.25 * np.median(noise))
+    local = ndimage.gaussian_filter(level, 5.0, truncate=2.0)
+    return np.asarray(np.interp(local, grey, ndimage.gaussian_filter1d(noise, 1.5, mode="nearest")), dtype=np.float32)
+
+
+def _tiles(pixels: NDArray[np.generic]) -> NDArray[Any]:
+    """(tiles, pixels of one); what is left over at the far borders is dropped."""
+    rows, columns = (n // _TILE_PX for n in pixels.shape)
+    cut = pixels[: rows * _TILE_PX, : columns * _TILE_PX].reshape(rows, _TILE_PX, columns, _TILE_PX)
+    return cut.transpose(0, 2, 1, 3).reshape(rows * columns, _TILE_PX**2)
+
+
+def _high_pass_share(system: System) -> float:
+    """Share of the raw noise's standard deviation that the noise measure's high-pass keeps; 1 for white noise."""
+    size = 256
+    impulse = np.zeros((size, size), dtype=np.float32)
+    impulse[size // 2, size // 2] = 1.0
+    passed = np.abs(fft.fft2(high_pass(impulse)[0])) ** 2
+    f = fft.fftfreq(size, system.pitch_mm)
+    power = system.noise_power(f[:, None], f[None, :])
+    return float(np.sqrt(np.sum(power * passed) / np.sum(power)))
 
 
 def _draw(
@@ -155,33 +254,53 @@ def _draw(
     coarse_mm = step * mammogram.spacing_mm[0]
     inner = np.pad(tissue[::step, ::step], 1)  # a millimetre raster, the border counts as skin
     allowed = (ndimage.distance_transform_edt(inner)[1:-1, 1:-1] * coarse_mm) > _SKIN_MM
+    allowed &= ~_clipped(mammogram.pixels, step)
     brightness = ndimage.gaussian_filter(mammogram.pixels, step, truncate=2.0)[::step, ::step]
     n = insertion.clusters + insertion.singles
     centres = draw_places(
         rng, allowed, brightness, n=n, spacing_mm=coarse_mm, min_distance_mm=_APART_MM, taken_mm=taken_mm
     )
+    nipple = _nipple(tissue[::step, ::step]) * coarse_mm
     placed: list[Placed] = []
     for i, centre in enumerate(centres):
         if i < insertion.clusters:
-            placed += _cluster(rng, centre, f"c{i + 1}", insertion, d_prime, lambda p: _inside(allowed, p / coarse_mm))
+            placed += _cluster(
+                rng, centre, nipple, f"c{i + 1}", insertion, d_prime, lambda p: _inside(allowed, p / coarse_mm)
+            )
         else:
-            placed += [
-                Placed(m, (float(centre[0]), float(centre[1])), "") for m in _visible(rng, insertion, d_prime, 1)
-            ]
+            single = _visible(rng, insertion, d_prime, lambda: [draw_microcalcification(rng)])
+            placed += [Placed(m, (float(centre[0]), float(centre[1])), "") for m in single]
     return placed
+
+
+def _clipped(pixels: FloatImage, step: int) -> BoolImage:
+    """Where every tenth pixel or more has the image's greatest value: nothing could be seen there."""
+    share = ndimage.uniform_filter((pixels == pixels.max()).astype(np.float32), 2 * step + 1)[::step, ::step]
+    return np.asarray(share > 0.1)
+
+
+def _nipple(tissue: BoolImage) -> NDArray[np.float64]:
+    """(row, column) of the breast's point farthest from the chest wall, the image's side with more tissue."""
+    columns = np.flatnonzero(tissue.any(axis=0))
+    half = tissue.shape[1] // 2
+    column = columns[-1] if tissue[:, :half].sum() >= tissue[:, half:].sum() else columns[0]
+    return np.array([np.flatnonzero(tissue[:, column]).mean(), column])
 
 
 def _cluster(
     rng: np.random.Generator,
     centre: NDArray[np.float64],
+    nipple: NDArray[np.float64],
     name: str,
     insertion: Insertion,
     d_prime: Callable[[Calcification], float],
     inside: Callable[[NDArray[np.float64]], bool],
 ) -> list[Placed]:
     """A cluster of at least four that can be seen and lie in the breast; none where that does not come about."""
+    towards = (0.0, float(nipple[0] - centre[0]), float(nipple[1] - centre[1]))
     for _ in range(50):
-        positions = [(m, centre + np.array(m.offset_mm)) for m in _visible(rng, insertion, d_prime, 60)]
+        members = _visible(rng, insertion, d_prime, lambda: draw_cluster(rng, to_nipple=towards))
+        positions = [(m, centre + np.array(m.offset_mm)) for m in members]
         placed = [Placed(m, (float(p[0]), float(p[1])), name) for m, p in positions if inside(p)]
         if len(placed) >= _MIN_MEMBERS:
             return placed
@@ -189,11 +308,14 @@ def _cluster(
 
 
 def _visible(
-    rng: np.random.Generator, insertion: Insertion, d_prime: Callable[[Calcification], float], max_number: int
+    rng: np.random.Generator,
+    insertion: Insertion,
+    d_prime: Callable[[Calcification], float],
+    draw: Callable[[], list[Microcalcification3D]],
 ) -> list[Calcification]:
-    """The members of a drawn cluster that can be seen; of a single one, drawn until it can."""
+    """The members of what is drawn that can be seen, drawn until there are some."""
     for _ in range(50):
-        members = [m for m in draw_cluster(rng, max_number=max_number) if d_prime(m) >= insertion.min_d_prime]
+        members = [m for m in (solid.project() for solid in draw()) if d_prime(m) >= insertion.min_d_prime]
         if members:
             return members
     return []
@@ -205,26 +327,16 @@ def _inside(allowed: BoolImage, place: NDArray[np.float64]) -> bool:
 
 
 def _system_of(mammogram: Mammogram) -> System:
-    """The system whose blur is taken: by the table's words, else by the pixel pitch."""
-    words = (mammogram.system or "").lower()
-    for name, system in SYSTEMS.items():
-        if name in words:
-            return system
-    return min(SYSTEMS.values(), key=lambda s: abs(s.pitch_mm - mammogram.spacing_mm[0]))
+    """The system that shares most words with the table's, and among these the nearest in pitch."""
 
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"[a-z]{2,}", text.lower()))
 
-def _noise_map(pixels: FloatImage, tissue: BoolImage) -> FloatImage:
-    residual, level = high_pass(pixels)
-    grey, noise = noise_by_level(residual, level, tissue)
-    smooth = ndimage.gaussian_filter1d(noise, 1.5, mode="nearest")
-    local = ndimage.gaussian_filter(level, 5.0, truncate=2.0)
-    return np.asarray(np.interp(local, grey, smooth), dtype=np.float32)
+    def likeness(system: System) -> tuple[int, float]:
+        shared = words(mammogram.system or "") & words(f"{system.name} {system.manufacturer} {system.model}")
+        return len(shared), -abs(system.pitch_mm - mammogram.spacing_mm[0])
 
-
-def _d_prime(calcification: Calcification, spacing_mm: tuple[float, float], mtf: Mtf, relative_noise: float) -> float:
-    """Visibility to a matched filter in white noise: it is the same wherever the slope is."""
-    _, patch = render_one(calcification, np.array([20.0, 20.0]), spacing_mm=spacing_mm, mtf=mtf)
-    return float(np.sqrt(np.sum(np.square(patch, dtype=np.float64)))) / relative_noise
+    return max(SYSTEMS.values(), key=likeness)
 
 
 def _annotation(name: str, placed: Placed, grid: Grid, d_prime: float) -> AnnotationRow:
@@ -233,8 +345,24 @@ def _annotation(name: str, placed: Placed, grid: Grid, d_prime: float) -> Annota
     return AnnotationRow(
         image=name, row=float(row), column=float(column), diameter_mm=placed.calcification.diameter_mm,
         cluster=placed.cluster, outline=tuple((float(a), float(b)) for a, b in outline), d_prime=d_prime,
-        judge="inserted",
+        judge="inserted", morphology=f"{placed.calcification.morphology} {placed.calcification.layout}",
     )  # fmt: skip
+
+
+def _compressed_as(source: Path, mammogram: Mammogram) -> Mammogram:
+    """The mammogram with the losses of its source's compression, where that is JPEG of 8 bits.
+
+    Its own tables on its own blocks leave what was compressed before nearly as it was,
+    and give what is new the same marks of compression as the rest.
+    """
+    with Image.open(source) if source.suffix.lower() in (".jpg", ".jpeg") else Image.new("L", (1, 1)) as original:
+        tables = getattr(original, "quantization", None)
+    if not tables:
+        return mammogram
+    compressed = io.BytesIO()
+    values = np.clip(mammogram.pixels, 0, 255).astype(np.uint8)
+    Image.fromarray(values).save(compressed, format="JPEG", qtables=[tables[0]])
+    return replace(mammogram, pixels=np.asarray(Image.open(compressed), dtype=np.float32))
 
 
 def _write_png(file: Path, mammogram: Mammogram) -> None:

@@ -1,36 +1,66 @@
-"""Makes a data set of simulated mammograms: DICOM files, and the table with their truth."""
+"""Makes a data set of simulated mammograms: DICOM files, and the table with their truth.
+
+Every exam has a folder of its own with its files, its part of the table and, written
+last, ``settings.json``: what it was made with. A run that was interrupted goes on where
+it stopped; an exam made with other settings is made again.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, write_table
-from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader
+from microcalc import __version__
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, is_table, read_table, write_table
+from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.contents import Amounts
-from microcalc.simulate.exam import RAW_ONLY, SimulatedMammogram, simulate_mammogram
+from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, simulate_exam
 from microcalc.simulate.systems import SYSTEMS, System, system
 
+BOTH: tuple[Intent, ...] = ("raw", "processed")
+SETTINGS = "settings.json"
 _DENSITIES: tuple[Density, ...] = ("A", "B", "C", "D")
-_DENSITY_SHARES = (0.10, 0.40, 0.40, 0.10)
+_DENSITY_SHARES = (0.10, 0.40, 0.40, 0.10)  # of the BI-RADS categories in US screening
 _SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.60), ("tune", 0.75), ("test", 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an exam is made with, besides its system and number.
+
+    Attributes
+    ----------
+    dose
+        Factor on the usual exposure.
+    """
+
+    seed: int = 0
+    intents: tuple[Intent, ...] = BOTH
+    views: tuple[View, ...] = VIEWS
+    lateralities: tuple[Laterality, ...] = LATERALITIES
+    dose: float = 1.0
+    amounts: Amounts = field(default_factory=Amounts)
 
 
 def simulate_data_set(
     out: Path,
     *,
-    systems: Sequence[str],
+    systems: Sequence[str] = ("all",),
     exams: int,
     seed: int = 0,
-    intents: Collection[Intent] = RAW_ONLY,
-    views: Sequence[View] = ("CC",),
+    intents: Collection[Intent] = BOTH,
+    views: Sequence[View] = VIEWS,
+    lateralities: Sequence[Laterality] = LATERALITIES,
+    dose: float = 1.0,
     amounts: Amounts | None = None,
     workers: int = 1,
     progress: bool = True,
@@ -40,33 +70,40 @@ def simulate_data_set(
     Parameters
     ----------
     out
-        Folder, made if need be: one DICOM file per image, ``images.csv`` and
-        ``annotations.csv``.
+        Folder, made if need be: a folder per exam with its DICOM files and its part of the table, and the
+        whole table. Exams that are there, made with the same settings, are not made again.
     systems
         Short names of ``simulate.systems``, or ``("all",)``.
     exams
-        Number of exams per system; each is a patient of its own, one breast.
+        Number of exams per system; each is a patient of its own.
     workers
-        Processes; the files do not depend on their number.
+        Processes, -1: all cores; the files do not depend on their number.
 
     Raises
     ------
     InputError
         There is no such system, or nothing to make.
     """
-    names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(systems)
+    names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(dict.fromkeys(systems))
     rows = [system(name) for name in names]
-    if exams < 1 or not rows or not views or not intents:
+    if exams < 1 or not rows or not views or not lateralities or not intents:
         raise InputError(
-            f"{exams} exams of {len(rows)} systems, expected at least one of each, of a view and an intent"
+            f"{exams} exams of {len(rows)} systems, expected at least one of each, of a view, a side and an intent"
         )
-    from joblib import Parallel, delayed
-
+    settings = Settings(
+        seed,
+        tuple(i for i in BOTH if i in intents),
+        tuple(v for v in VIEWS if v in views),
+        tuple(side for side in LATERALITIES if side in lateralities),
+        dose,
+        amounts or Amounts(),
+    )
     out.mkdir(parents=True, exist_ok=True)
     jobs = [(s, number) for number in range(exams) for s in rows]
+    from joblib import Parallel, delayed
+
     results = Parallel(n_jobs=workers, return_as="generator")(
-        delayed(simulate_exam)(out, s, number, seed=seed, intents=intents, views=views, amounts=amounts)
-        for s, number in jobs
+        delayed(make_exam)(out, s, number, settings) for s, number in jobs
     )
     if progress:
         from rich.progress import track
@@ -81,32 +118,38 @@ def simulate_data_set(
     return table
 
 
-def simulate_exam(
-    out: Path,
-    s: System,
-    number: int,
-    *,
-    seed: int,
-    intents: Collection[Intent],
-    views: Sequence[View],
-    amounts: Amounts | None = None,
-) -> Table:
-    """Simulate one exam, write its files, and return its part of the table."""
-    patient = f"{s.name}-{seed}-{number:05d}"
-    sequence = np.random.SeedSequence([seed, number, *s.name.encode()])
-    rng = np.random.default_rng(sequence)
-    laterality: Laterality = "L" if rng.random() < 0.5 else "R"
-    density = _DENSITIES[int(rng.choice(4, p=_DENSITY_SHARES))]
+def make_exam(out: Path, s: System, number: int, settings: Settings) -> Table:
+    """Simulate one exam into its folder, and return its part of the table; if it is there, read that."""
+    patient = f"{s.name}-{settings.seed}-{number:05d}"
+    folder = out / patient
+    text = json.dumps({"version": __version__, **asdict(settings)}, indent=2) + "\n"
+    there = _made(folder, text)
+    if there is not None:
+        return there
+    folder.mkdir(exist_ok=True)
+    (folder / SETTINGS).unlink(missing_ok=True)
+    sequence = np.random.SeedSequence([settings.seed, number, *s.name.encode()])
+    density = _DENSITIES[int(np.random.default_rng(sequence).choice(4, p=_DENSITY_SHARES))]
     images: list[ImageRow] = []
     annotations: list[AnnotationRow] = []
-    for view, child in zip(views, sequence.spawn(len(views)), strict=True):
-        mammogram = simulate_mammogram(
-            s, view=view, laterality=laterality, density=density, seed=child, intents=intents, amounts=amounts
-        )
-        for row in _written(out, mammogram, patient):
+    mammograms = simulate_exam(
+        s,
+        density=density,
+        seed=sequence,
+        intents=settings.intents,
+        amounts=settings.amounts,
+        views=settings.views,
+        lateralities=settings.lateralities,
+        dose=settings.dose,
+    )
+    for mammogram in mammograms:
+        for row in _written(folder, mammogram, patient):
             images.append(row)
             annotations += _truth(mammogram, row.image)
-    return Table(tuple(images), tuple(annotations))
+    table = Table(tuple(images), tuple(annotations))
+    write_table(table, folder)
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
+    return table
 
 
 def split_of(patient: str) -> Split:
@@ -115,14 +158,23 @@ def split_of(patient: str) -> Split:
     return next(split for split, up_to in _SPLIT_SHARES if place < up_to)
 
 
-def _written(out: Path, mammogram: SimulatedMammogram, patient: str) -> list[ImageRow]:
+def _made(folder: Path, settings: str) -> Table | None:
+    """An exam's part of the table, if all of it is there and was made with these settings."""
+    file = folder / SETTINGS
+    if not file.is_file() or file.read_text(encoding="utf-8") != settings or not is_table(folder):
+        return None
+    table = read_table(folder)
+    return table if all(image.file.is_file() for image in table.images) else None
+
+
+def _written(folder: Path, mammogram: SimulatedMammogram, patient: str) -> list[ImageRow]:
     """Write the raw image before the processed one, which refers to it."""
     s = mammogram.system
     rows: list[ImageRow] = []
     raw_uid: str | None = None
-    for intent in sorted(mammogram.stored, key=("raw", "processed").index):
+    for intent in sorted(mammogram.stored, key=BOTH.index):
         name = f"{patient}-{mammogram.laterality}{mammogram.view}-{intent}"
-        file = out / f"{name}.dcm"
+        file = folder / f"{name}.dcm"
         uid = write_dicom(file, mammogram.stored[intent], header=_header(mammogram, intent, patient, raw_uid))
         raw_uid = uid if intent == "raw" else raw_uid
         row = ImageRow(
@@ -136,7 +188,7 @@ def _written(out: Path, mammogram: SimulatedMammogram, patient: str) -> list[Ima
             laterality=mammogram.laterality,
             split=split_of(patient),
             sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-            tags=f"simulated density-{mammogram.density}",
+            tags=" ".join(("simulated", f"density-{mammogram.density}", *mammogram.tags)),
         )
         rows.append(row)
     return rows
@@ -154,16 +206,15 @@ def _truth(mammogram: SimulatedMammogram, image: str) -> list[AnnotationRow]:
             outline=p.outline,
             d_prime=p.d_prime,
             judge="simulation",
+            morphology=p.morphology,
         )
         for p in mammogram.places
     ]
 
 
 def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid: str | None) -> AcquisitionHeader:
-    s, t = mammogram.system, mammogram.technique
+    s, t, h = mammogram.system, mammogram.technique, mammogram.system.header
     processed = intent == "processed"
-    shape = mammogram.stored[intent].shape
-    size_mm = (shape[0] * s.pitch_mm, shape[1] * s.pitch_mm)
     return AcquisitionHeader(
         manufacturer=s.manufacturer,
         model=s.model,
@@ -172,21 +223,26 @@ def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid
         laterality=mammogram.laterality,
         view=mammogram.view,
         spacing_mm=(s.pitch_mm, s.pitch_mm),
-        stored=PROCESSED if processed else RAW,
+        stored=_stored_values(s, processed=processed),
         receptor=ReceptorHeader(
             detector_type=s.detector_type,
-            element_spacing_mm=(s.pitch_mm, s.pitch_mm),
-            field_of_view_mm=(round(size_mm[0]), round(size_mm[1])),
-            source_to_detector_mm=s.source_to_detector_mm,
-            source_to_patient_mm=s.source_to_detector_mm - 17.0,
-            grid=tuple(s.grid.split("\\")),
+            element_spacing_mm=(h.element_spacing_mm, h.element_spacing_mm),
+            active_mm=h.active_mm,
+            field_of_view_mm=h.field_of_view_mm(mammogram.stored[intent].shape),
+            source_to_detector_mm=h.source_to_detector_mm,
+            source_to_patient_mm=h.source_to_patient_mm,
+            magnification=h.magnification,
+            grid=h.grid,
+            sensitivity=h.sensitivity,
+            field_of_view_origin=h.field_of_view_origin,
+            field_of_view_rotation=h.field_of_view_rotation,
         ),
         exposure=ExposureHeader(
             kvp=t.kvp,
             mas=t.mas,
             anode=t.anode,
             filter_material=t.filter_material,
-            filter_thickness_mm=None,
+            filter_thickness_mm=t.filter_mm,
             thickness_mm=t.thickness_mm,
             force_n=t.force_n,
             organ_dose_dgy=round(t.organ_dose_mgy / 100.0, 6),
@@ -194,7 +250,20 @@ def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid
         patient_id=patient,
         exam_id=patient,
         windows=mammogram.windows if processed else (),
-        window_names=("NORMAL", "HARDER", "SOFTER") if processed else (),
+        window_names=mammogram.window_names if processed else (),
         patient_name=f"SIMULATED^{patient}",
+        instance_number=1 + VIEWS.index(mammogram.view) + 2 * LATERALITIES.index(mammogram.laterality),
+        processing_description=h.processing_description if processed else None,
+        processing_code=h.processing_code if processed else None,
         source_uid=raw_uid if processed else None,
     )
+
+
+def _stored_values(s: System, *, processed: bool) -> StoredValues:
+    """What the stored values mean; processed ones with the padding that the system declares."""
+    if not processed:
+        return replace(RAW, bits_stored=s.bits_stored)
+    if s.header.padding is None:
+        return PROCESSED
+    value, limit = s.header.padding
+    return replace(PROCESSED, padding_value=value, padding_limit=limit)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from microcalc.domain import Annotations, BoolImage, FloatImage
+from microcalc.domain import BENIGN_CALCIUM, Annotations, BoolImage, FloatImage
 from microcalc.geometry import Grid
 from microcalc.sample.store import Samples
 
-_NOT_NEGATIVE = ("microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium", "unsure")
+_NOT_NEGATIVE = ("microcalcification", *BENIGN_CALCIUM, "unsure")
 
 
 def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, radius_mm: float) -> Samples:

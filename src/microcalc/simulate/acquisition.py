@@ -1,14 +1,20 @@
-"""From attenuation to the stored raw image: exposure, scatter, blur, noise, digitisation.
+"""From the paths through the breast to the stored raw image: exposure, scatter, blur, noise, digitising.
 
 References
 ----------
 Noise model (electronic, quantum with local gain, fixed pattern; noise of unit variance
 filtered by the system's kernel): Borges et al. 2019, doi 10.1002/mp.13534.
+
+Noise that differs over the field: van Schie and Karssemeijer 2008.
+
+Scatter as a smooth field of the local thickness: after Leon et al. 2014, doi 10.1118/1.4873321.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +22,12 @@ from scipy import fft, ndimage
 
 from microcalc.domain import FloatImage
 from microcalc.simulate.raster import enlarge, filtered, frequencies
-from microcalc.simulate.systems import System
+from microcalc.simulate.spectrum import tissue_attenuation
+from microcalc.simulate.systems import Beam, System
 
 _SCATTER_STEP_MM = 2.0
-_SCATTER_SIGMA_MM = 8.0
+_SCATTER_SIGMA_MM = 8.0  # 6 to 12
+_MOST_REMOVED = np.float32(0.98)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,72 +47,163 @@ class Exposure:
 
 
 def expose(
-    system: System, attenuation: FloatImage, thickness_mm: FloatImage, *, kerma_ugy: float, metered: NDArray[np.bool_]
+    system: System,
+    beam: Beam,
+    *,
+    fat_mm: FloatImage,
+    gland_mm: FloatImage,
+    thickness_mm: FloatImage,
+    kerma_ugy: float,
+    metered: NDArray[np.bool_],
 ) -> Exposure:
     """Expose a breast so that the metered region receives a mean detector kerma.
 
     Parameters
     ----------
-    attenuation
-        (rows, columns) minus log of the primary transmission, calcium not included.
+    fat_mm, gland_mm
+        (rows, columns) paths of the beam, calcium not included; skin and muscle as the
+        gland that attenuates alike.
     thickness_mm
         (rows, columns) compressed thickness, 0 in air: where scatter comes from.
     metered
         (rows, columns) True where the automatic exposure control looks.
     """
-    transmitted = np.exp(-attenuation)
-    scatter = _scatter(system, transmitted, thickness_mm)
-    blurred = filtered(transmitted, system.pitch_mm, lambda r, c: system.mtf(np.hypot(r, c)))
-    mean = float((transmitted[metered] + scatter[metered]).mean())
+    transmitted = tissue_attenuation(beam.spectrum, system.converter, fat_mm, gland_mm)
+    np.exp(np.negative(transmitted, out=transmitted), out=transmitted)
+    scatter_to_primary = system.scatter_to_primary(thickness_mm)
+    return expose_transmission(system, transmitted, scatter_to_primary, kerma_ugy=kerma_ugy, metered=metered)
+
+
+def expose_transmission(
+    system: System,
+    transmitted: FloatImage,
+    scatter_to_primary: float | NDArray[np.floating],
+    *,
+    kerma_ugy: float,
+    metered: NDArray[np.bool_],
+) -> Exposure:
+    """Expose what lets a known share of the beam through: a test object, or a breast.
+
+    Parameters
+    ----------
+    transmitted
+        (rows, columns) primary signal over that in air.
+    scatter_to_primary
+        Of each place, one number or (rows, columns): the scatter that starts there.
+    kerma_ugy, metered
+        As in ``expose``; primary and scatter count.
+    """
+    scatter = _scatter(system, transmitted * np.asarray(scatter_to_primary, dtype=np.float32))
+    blurred = filtered(transmitted, system.pitch_mm, lambda r, c: _transfer(system, np.hypot(r, c)))
+    mean = float(transmitted[metered].mean(dtype=np.float64) + scatter[metered].mean(dtype=np.float64))
     scale = np.float32(system.gain_per_ugy * kerma_ugy / mean)
-    return Exposure(primary=np.maximum(blurred, 0.0) * scale, scatter=scatter * scale)
+    np.maximum(blurred, 0.0, out=blurred)
+    blurred *= scale
+    scatter *= scale
+    return Exposure(primary=blurred, scatter=scatter)
 
 
-def _scatter(system: System, transmitted: FloatImage, thickness_mm: FloatImage) -> FloatImage:
-    """Scatter-to-primary ratio of the local thickness times primary, spread over 8 mm."""
+def _transfer(system: System, f: FloatImage) -> FloatImage:
+    """``System.mtf`` by linear interpolation in a fine table: millions of frequencies are asked for."""
+    at = np.linspace(0.0, float(f.max()), 4096)
+    return np.interp(f, at, system.mtf(at)).astype(np.float32)
+
+
+def _scatter(system: System, source: FloatImage) -> FloatImage:
+    """What starts everywhere, spread over 8 mm; as if the borders went on."""
     k = max(round(_SCATTER_STEP_MM / system.pitch_mm), 1)
-    source = np.where(thickness_mm > 1.0, transmitted * system.scatter_to_primary(thickness_mm), 0.0)
     h, w = -(-source.shape[0] // k), -(-source.shape[1] // k)
-    padded = np.pad(source, ((0, h * k - source.shape[0]), (0, w * k - source.shape[1])))
-    coarse = padded.reshape(h, k, w, k).mean(axis=(1, 3)).astype(np.float32)
+    padded = np.pad(source, ((0, h * k - source.shape[0]), (0, w * k - source.shape[1])), mode="edge")
+    coarse = padded.reshape(h, k, w, k).mean(axis=(1, 3), dtype=np.float32)
     spread = ndimage.gaussian_filter(coarse, _SCATTER_SIGMA_MM / (k * system.pitch_mm), mode="nearest")
-    at = [(np.arange(n) - 0.5 * (k - 1)) / k for n in transmitted.shape]
-    return np.maximum(enlarge(spread, at[0], at[1]), 0.0)
+    at = [(np.arange(n) - 0.5 * (k - 1)) / k for n in source.shape]
+    return np.maximum(enlarge(spread, at[0], at[1]), np.float32(0.0))
+
+
+def relative_output(system: System, shape: tuple[int, ...], *, field_columns: int | None = None) -> FloatImage:
+    """Exposure over the field without an object, (rows, columns), about 1 at its centre.
+
+    Falls from the chest wall, column 0, to the nipple by the heel effect, to the sides by the
+    longer way, and varies smoothly by 2 per cent with the single machine. The image that is
+    stored has been corrected for it: the noise has not.
+
+    Parameters
+    ----------
+    shape
+        Of a part of the image that reaches over all its rows.
+    field_columns
+        Columns of the whole image where ``shape`` is less.
+    """
+    rows, columns = shape[0], field_columns or shape[1]
+    across = np.arange(shape[1], dtype=np.float32) / np.float32(columns)
+    along = (np.arange(rows, dtype=np.float32) + np.float32(0.5)) / np.float32(rows)
+    aside_mm = (along - np.float32(0.5)) * np.float32(system.fields[-1][0] * system.pitch_mm)
+    longer = (1.0 + (aside_mm / np.float32(system.header.source_to_detector_mm)) ** 2) ** np.float32(-1.5)
+    machine = np.random.default_rng(zlib.crc32(system.name.encode())).normal(1.0, 0.02, (5, 4)).astype(np.float32)
+    output = enlarge(machine, along * np.float32(4.0), across * np.float32(3.0))
+    output *= longer[:, None]
+    output *= (1.0 + np.float32(system.heel) * (np.float32(0.5) - across))[None, :]
+    return output
 
 
 def noise_variance(system: System, signal: FloatImage, *, field_columns: int | None = None) -> FloatImage:
-    """Variance of the stored value, (rows, columns).
+    """Variance of the stored value at a signal (rows, columns) less the offset.
 
-    The receptor's image is corrected for the tube's heel effect, its noise is not: with
-    the output falling towards the nipple the variance over signal rises.
+    Electronic noise, quantum noise, fixed pattern. Where less exposure arrives, the variance over
+    signal is higher, for the stored image is corrected for it: see ``relative_output``.
     """
-    columns = field_columns or signal.shape[1]
-    across = np.arange(signal.shape[1], dtype=np.float32) / columns
-    output = 1.0 + system.heel * (0.5 - across)
-    quantum = np.float32(system.variance_ratio) / output[None, :] * signal
-    fixed = np.float32(system.fixed_pattern**2) * signal**2
-    return np.asarray(np.float32(system.electronic_noise**2) + quantum + fixed, dtype=np.float32)
+    variance = np.float32(system.variance_ratio) / relative_output(system, signal.shape, field_columns=field_columns)
+    variance += np.float32(system.fixed_pattern**2) * signal
+    variance *= signal
+    variance += np.float32(system.electronic_noise**2)
+    return variance
 
 
 def coloured_noise(rng: np.random.Generator, system: System, shape: tuple[int, int]) -> FloatImage:
-    """Gaussian noise of unit variance with the system's noise power spectrum."""
+    """Gaussian noise of unit variance with the system's noise power spectrum, (rows, columns)."""
     if system.converter == "a-Se":
-        row, column = system.noise_lag
-        white = rng.standard_normal((shape[0] + 2, shape[1] + 2), dtype=np.float32)
-        noise = white[1:-1, 1:-1].copy()
-        noise += np.float32(row) * (white[:-2, 1:-1] + white[2:, 1:-1])
-        noise += np.float32(column) * (white[1:-1, :-2] + white[1:-1, 2:])
-        return np.asarray(noise / np.float32(np.sqrt(1.0 + 2 * row**2 + 2 * column**2)), dtype=np.float32)
+        return _kernel_noise(rng, system.noise_lag, shape)
     size = (fft.next_fast_len(shape[0], real=True), fft.next_fast_len(shape[1], real=True))
     spectrum = fft.rfft2(rng.standard_normal(size, dtype=np.float32), workers=1)
-    spectrum *= np.sqrt(system.noise_power(*frequencies(size, system.pitch_mm)) / mean_noise_power(system))
-    return np.asarray(fft.irfft2(spectrum, s=size, workers=1)[: shape[0], : shape[1]], dtype=np.float32)
+    spectrum *= np.sqrt(system.noise_power(*frequencies(size, system.pitch_mm)) / np.float32(mean_noise_power(system)))
+    noise = fft.irfft2(spectrum, s=size, workers=1, overwrite_x=True)
+    return np.ascontiguousarray(noise[: shape[0], : shape[1]], dtype=np.float32)
 
 
+def _kernel_noise(rng: np.random.Generator, lag: tuple[float, float], shape: tuple[int, int]) -> FloatImage:
+    row, column = lag
+    white = rng.standard_normal((shape[0] + 2, shape[1] + 2), dtype=np.float32)
+    noise = white[1:-1, 1:-1].copy()
+    noise += np.float32(row) * (white[:-2, 1:-1] + white[2:, 1:-1])
+    noise += np.float32(column) * (white[1:-1, :-2] + white[1:-1, 2:])
+    noise /= np.float32(np.sqrt(1.0 + 2 * row**2 + 2 * column**2))
+    return noise
+
+
+@lru_cache
 def mean_noise_power(system: System) -> float:
     """Mean of ``System.noise_power`` over all frequencies of the raster."""
     f = fft.fftfreq(512, system.pitch_mm)
     return float(np.mean(system.noise_power(f[:, None], f[None, :])))
+
+
+def read_out(
+    rng: np.random.Generator, system: System, exposure: Exposure, contrast: FloatImage | None = None
+) -> FloatImage:
+    """Values less the offset with noise, (rows, columns), not yet digitised.
+
+    Parameters
+    ----------
+    contrast
+        (rows, columns) fraction of the primary that calcium removes, blurred by the system.
+    """
+    signal = exposure.signal
+    if contrast is not None:
+        signal -= exposure.primary * np.minimum(contrast, _MOST_REMOVED)
+    noise = coloured_noise(rng, system, (signal.shape[0], signal.shape[1]))
+    noise *= np.sqrt(noise_variance(system, signal))
+    signal += noise
+    return signal
 
 
 def digitise(system: System, values: FloatImage) -> NDArray[np.uint16]:

@@ -1,4 +1,4 @@
-"""The breast's attenuation: fat, gland, skin, muscle and lines put together on the image's raster."""
+"""The breast's inside: fat, gland, skin, muscle and lines put together on the image's raster."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from microcalc.geometry import Points
 from microcalc.simulate.breast import Breast, rasterise
 from microcalc.simulate.raster import enlarge
 from microcalc.simulate.structure import Tubes, crossings, draw_tubes, ducts, ligaments, vessels
-from microcalc.simulate.systems import Beam
-from microcalc.simulate.texture import gland_thickness
+from microcalc.simulate.texture import draw_tissue
 
-_TISSUE_STEP = 2
-"""Tissue is made on every second pixel: above 2.5 /mm the noise hides it."""
+_TISSUE_MM = 0.095
+"""Raster that tissue is made on: above 5 /mm blur and noise hide it."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,15 +24,18 @@ class Anatomy:
 
     Attributes
     ----------
-    attenuation
-        Minus log of the primary transmission.
+    fat_mm, gland_mm
+        Path of the beam through fat, and through all else as its equivalent of gland.
     thickness, gland, depth
         In mm: compressed, of it fibroglandular, and the distance to the outline.
+    muscle
+        (rows, columns) bool: where the pectoral muscle lies.
     crossings
         (n, 2) places in mm where ligaments were made to cross.
     """
 
-    attenuation: FloatImage
+    fat_mm: FloatImage
+    gland_mm: FloatImage
     thickness: FloatImage
     gland: FloatImage
     depth: FloatImage
@@ -42,7 +44,7 @@ class Anatomy:
 
 
 def build(
-    rng: np.random.Generator, breast: Breast, beam: Beam, shape: tuple[int, int], pitch_mm: float, *, n_crossings: int
+    rng: np.random.Generator, breast: Breast, shape: tuple[int, int], pitch_mm: float, *, n_crossings: int
 ) -> Anatomy:
     """Fill a breast with tissue, on the part of the raster that it covers, and place that in the image."""
     whole = rasterise(breast, shape, pitch_mm)
@@ -51,34 +53,43 @@ def build(
     box = (slice(int(used_rows[0]), int(used_rows[-1]) + 1), slice(0, int(used_columns[-1]) + 1))
     depth, thickness = whole.depth[box], whole.thickness[box]
     origin = int(used_rows[0]) * pitch_mm
-    gland = _gland(rng, breast, depth, thickness, pitch_mm, origin)
-    gland += 0.5 * whole.nipple[box]
+    here = replace(breast, nipple_mm=(breast.nipple_mm[0] - origin, breast.nipple_mm[1]))
+    gland, sheets = _tissue(rng, here, depth, thickness, pitch_mm)
     places = _crossing_places(rng, depth, pitch_mm, n_crossings)
-    lines = draw_tubes(_lines(rng, breast, depth.shape, pitch_mm, places, origin), depth.shape, pitch_mm)
+    lines = draw_tubes(_lines(rng, here, depth.shape, pitch_mm, places), depth.shape, pitch_mm)
     lines *= np.clip((depth - 0.5) / 5.0, 0.0, 1.0)
-    lines = np.minimum(lines, 0.5 * thickness)
-    muscle = np.where(depth > 0.0, whole.muscle[box], 0.0)
-    path = _attenuation(beam, thickness, gland, lines, whole.skin[box], whole.nipple[box], muscle)
-    attenuation, gland_whole = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    attenuation[box], gland_whole[box] = path, gland
+    deep = np.maximum(thickness, 0.1)  # each displaces its share of what the other leaves
+    dense = thickness * (1.0 - (1.0 - gland / deep) * np.exp(-(sheets + lines) / deep))
+    fat, equivalent = _paths(dense, thickness, whole.skin[box], whole.nipple[box], whole.muscle[box] * (depth > 0.0))
     return Anatomy(
-        attenuation, whole.thickness, gland_whole, whole.depth, whole.muscle > 0.0, places + np.array([origin, 0.0])
+        _placed(fat, box, shape),
+        _placed(equivalent, box, shape),
+        whole.thickness,
+        _placed(gland, box, shape),
+        whole.depth,
+        whole.muscle > 0.0,
+        places + np.array([origin, 0.0]),
     )
 
 
-def _gland(
-    rng: np.random.Generator, breast: Breast, depth: FloatImage, thickness: FloatImage, pitch_mm: float, origin: float
-) -> FloatImage:
-    k = _TISSUE_STEP
-    coarse = gland_thickness(
-        rng, _moved(breast, origin), np.ascontiguousarray(depth[::k, ::k]), thickness[::k, ::k], pitch_mm * k
-    )
-    fine = enlarge(coarse, np.arange(depth.shape[0]) / k, np.arange(depth.shape[1]) / k)
-    return np.clip(fine, 0.0, 0.95 * thickness)
+def _placed(part: FloatImage, box: tuple[slice, slice], shape: tuple[int, int]) -> FloatImage:
+    out = np.zeros(shape, dtype=np.float32)
+    out[box] = part
+    return out
 
 
-def _moved(breast: Breast, origin: float) -> Breast:
-    return replace(breast, nipple_mm=(breast.nipple_mm[0] - origin, breast.nipple_mm[1]))
+def _tissue(
+    rng: np.random.Generator, breast: Breast, depth: FloatImage, thickness: FloatImage, pitch_mm: float
+) -> tuple[FloatImage, FloatImage]:
+    """Gland and sheets, made on a raster of 0.095 mm or the image's own where that is coarser."""
+    k = max(_TISSUE_MM / pitch_mm, 1.0)
+    if k < 1.1:
+        tissue = draw_tissue(rng, breast, depth, thickness, pitch_mm)
+        return tissue.gland, tissue.sheets
+    coarse = [np.arange(0.0, n - 1 + k, k) for n in depth.shape]
+    tissue = draw_tissue(rng, breast, enlarge(depth, *coarse), enlarge(thickness, *coarse), pitch_mm * k)
+    fine = [np.arange(n) / k for n in depth.shape]
+    return np.maximum(enlarge(tissue.gland, *fine), 0.0), np.maximum(enlarge(tissue.sheets, *fine), 0.0)
 
 
 def _crossing_places(rng: np.random.Generator, depth: FloatImage, pitch_mm: float, n: int) -> Points:
@@ -90,33 +101,26 @@ def _crossing_places(rng: np.random.Generator, depth: FloatImage, pitch_mm: floa
 
 
 def _lines(
-    rng: np.random.Generator, breast: Breast, shape: tuple[int, int], pitch_mm: float, places: Points, origin: float
+    rng: np.random.Generator, breast: Breast, shape: tuple[int, ...], pitch_mm: float, places: Points
 ) -> list[Tubes]:
-    here = _moved(breast, origin)
     extent = (shape[0] * pitch_mm, shape[1] * pitch_mm)
     area_cm2 = extent[0] * extent[1] / 100.0
     tubes = [
-        ligaments(rng, here, extent, n=int(area_cm2 * rng.uniform(10.0, 18.0)) + 1),
-        ducts(rng, here),
-        vessels(rng, here, extent, n=int(rng.integers(4, 10))),
+        ligaments(rng, breast, extent, n=int(area_cm2 * rng.uniform(6.0, 14.0)) + 1),
+        ducts(rng, breast),
+        vessels(rng, breast, extent, n=int(rng.integers(3, 8))),
     ]
     return tubes if not len(places) else [*tubes, crossings(rng, places)]
 
 
-def _attenuation(
-    beam: Beam,
-    thickness: FloatImage,
-    gland: FloatImage,
-    lines: FloatImage,
-    skin: FloatImage,
-    nipple: FloatImage,
-    muscle: FloatImage,
-) -> FloatImage:
-    """Line integral: fat everywhere, and what the others have more than fat."""
-    fat = np.float32(beam.fat_per_mm)
-    path = fat * thickness
-    path += np.float32(beam.gland_per_mm - beam.fat_per_mm) * (gland + lines)
-    path += np.float32(beam.skin_per_mm - beam.fat_per_mm) * np.minimum(skin, thickness)
-    path += fat * nipple * (thickness < nipple)
-    path += np.float32(1.05 * beam.gland_per_mm - beam.fat_per_mm) * np.minimum(muscle, 0.8 * thickness)
-    return np.asarray(path, dtype=np.float32)
+def _paths(
+    dense: FloatImage, thickness: FloatImage, skin: FloatImage, nipple: FloatImage, muscle: FloatImage
+) -> tuple[FloatImage, FloatImage]:
+    """Fat, and the gland equivalent of all else: skin attenuates 1.06 and muscle 1.05 times as much as gland."""
+    shell = np.minimum(skin, thickness)
+    meat = np.minimum(muscle, 0.8 * thickness)
+    outside = nipple * (thickness < nipple)  # where the nipple stands out from the breast
+    filled = np.minimum(dense + shell + meat, thickness)
+    fat = thickness - filled + 0.5 * outside
+    equivalent = filled + np.float32(0.06) * shell + np.float32(0.05) * meat + 0.5 * nipple
+    return np.asarray(fat, dtype=np.float32), np.asarray(equivalent, dtype=np.float32)

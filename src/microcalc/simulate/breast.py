@@ -3,11 +3,14 @@
 Everything is in millimetres in the frame of a left breast: (row, column) from the
 centre of the first pixel, chest wall along column 0, nipple to the right. A right
 breast is the mirror image, made when all else is done.
+
+What the two views of a breast share, and what the two breasts of a woman have alike,
+is in ``Traits``; a ``Breast`` is one view of it under compression.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,8 +23,37 @@ from microcalc.simulate.raster import enlarge
 
 View = Literal["CC", "MLO"]
 Density = Literal["A", "B", "C", "D"]
-SKIN_MM = 1.5
-_COARSE_MM = 0.5
+SKIN_MM = 1.5  # OpenVCT
+_COARSE_MM = 1.0  # the distance to the outline is off by 0.003 mm for it
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """A breast, whatever the view.
+
+    Attributes
+    ----------
+    half_width_mm, depth_mm
+        Along the chest wall, and from it to the nipple, as compressed in CC.
+    thickness_mm
+        Compressed; the mean of CC and MLO.
+    gland_fraction
+        Share of the volume that is fibroglandular.
+    nipple_turn
+        Where on the outline the nipple sits, in radians from its tip.
+    muscle_angle_deg, muscle_mm
+        The pectoral muscle's edge from the vertical in MLO, and its thickness.
+    """
+
+    density: Density
+    half_width_mm: float
+    depth_mm: float
+    thickness_mm: float
+    gland_fraction: float
+    nipple_turn: float
+    nipple_radius_mm: float
+    muscle_angle_deg: float
+    muscle_mm: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,76 +103,169 @@ class BreastMaps:
     muscle: FloatImage
 
 
+# Volumetric fractions: 3 to 35 per cent over all (commercial volumetry); the limits are ours.
 _GLAND_FRACTION: dict[Density, tuple[float, float]] = {
     "A": (0.03, 0.06),
     "B": (0.06, 0.12),
     "C": (0.12, 0.22),
     "D": (0.22, 0.38),
 }
+# Dense breasts are thinner: 35, 45, 55, 60 mm from D to A in VICTRE; half of that here.
+_THICKER_MM: dict[Density, float] = {"A": 6.0, "B": 3.0, "C": -2.0, "D": -7.0}
+_THICKNESS_MM: dict[View, float] = {"CC": 52.0, "MLO": 57.0}  # UK screening, 1998
+_THICKNESS_RANGE_MM = (20.0, 100.0)
+_SIDES_LN_SD = 0.04  # by which the breasts of one woman differ; ours
+
+
+def draw_traits(rng: np.random.Generator, density: Density) -> Traits:
+    """A woman's breasts: sizes after the contact areas of mammography (70 to 115 by 60 to 130 mm)."""
+    size = rng.standard_normal()
+    half_width = float(np.clip(88.0 + 11.0 * size, 66.0, 115.0))
+    depth = float(np.clip(half_width * rng.normal(1.0, 0.14), 55.0, 130.0))
+    thickness = 54.5 + _THICKER_MM[density] + 13.0 * (0.5 * size + 0.87 * rng.standard_normal())
+    return Traits(
+        density=density,
+        half_width_mm=half_width,
+        depth_mm=depth,
+        thickness_mm=float(np.clip(thickness, *_THICKNESS_RANGE_MM)),
+        gland_fraction=float(rng.uniform(*_GLAND_FRACTION[density])),
+        nipple_turn=float(rng.normal(0.0, 0.08)),
+        nipple_radius_mm=float(rng.uniform(3.0, 5.5)),
+        muscle_angle_deg=float(np.clip(rng.normal(27.0, 6.5), 15.0, 45.0)),
+        muscle_mm=float(rng.uniform(10.0, 30.0)),
+    )
+
+
+def other_breast(rng: np.random.Generator, traits: Traits) -> Traits:
+    """A breast of the same woman: alike, not the same."""
+    by = np.exp(rng.normal(0.0, _SIDES_LN_SD, 4))
+    return replace(
+        traits,
+        half_width_mm=traits.half_width_mm * float(by[0]),
+        depth_mm=traits.depth_mm * float(by[1]),
+        thickness_mm=float(np.clip(traits.thickness_mm * by[2], *_THICKNESS_RANGE_MM)),
+        gland_fraction=traits.gland_fraction * float(by[3]) ** 2,
+        nipple_turn=traits.nipple_turn + float(rng.normal(0.0, 0.04)),
+    )
 
 
 def draw_breast(
     rng: np.random.Generator, *, view: View, density: Density, height_mm: float, width_mm: float, size: float = 1.0
 ) -> Breast:
-    """A random breast for a field of ``height_mm`` by ``width_mm``.
+    """One view of a breast of its own; see ``compress``."""
+    traits = draw_traits(rng, density)
+    return compress(rng, traits, view=view, height_mm=height_mm, width_mm=width_mm, size=size)
+
+
+def compress(
+    rng: np.random.Generator, traits: Traits, *, view: View, height_mm: float, width_mm: float, size: float = 1.0
+) -> Breast:
+    """A breast as it lies in one view on a field of ``height_mm`` by ``width_mm``.
 
     Parameters
     ----------
     size
-        Scales the outline; less than 1 for small test fields.
+        Scales the breast; less than 1 for small test fields.
     """
-    thickness = float(np.clip(rng.normal(57.0 if view == "MLO" else 53.0, 13.0), 22.0, 95.0))
-    low, high = _GLAND_FRACTION[density]
-    semi_height = min(rng.uniform(72.0, 105.0) * size, 0.47 * height_mm)
-    depth = min(rng.uniform(65.0, 115.0) * size, 0.8 * width_mm)
-    centre = 0.5 * height_mm + rng.normal(0.0, 0.02) * height_mm
-    outline, nipple = _outline(rng, view, semi_height, depth, centre, size)
-    muscle = None
-    if view == "MLO":
-        top = np.interp(0.0, outline[1:-1, 0], outline[1:-1, 1])
-        length = rng.uniform(0.85, 1.15) * nipple[0]
-        across = min(length * np.tan(np.radians(rng.uniform(18.0, 32.0))), 0.7 * float(top))
-        muscle = (float(across), float(length), float(rng.uniform(9.0, 18.0)))
+    half_width = min(traits.half_width_mm * size, 0.47 * height_mm)
+    depth = min(traits.depth_mm * size * float(rng.normal(1.0, 0.02)), 0.8 * width_mm)
+    draw = _oblique_outline if view == "MLO" else _cranial_outline
+    outline, nipple = draw(rng, traits, half_width, depth, height_mm, size)
+    more = _THICKNESS_MM[view] - 0.5 * (_THICKNESS_MM["CC"] + _THICKNESS_MM["MLO"])
+    thickness = float(np.clip(traits.thickness_mm + more + rng.normal(0.0, 3.0), *_THICKNESS_RANGE_MM))
     return Breast(
         view=view,
-        density=density,
+        density=traits.density,
         outline=outline,
         nipple_mm=nipple,
-        nipple_radius_mm=float(rng.uniform(3.0, 5.5) * size),
+        nipple_radius_mm=traits.nipple_radius_mm * size,
         thickness_mm=thickness * min(1.0, 0.4 + 0.6 * size),
-        tilt=(float(rng.normal(0.0, 0.01)), float(-np.tan(np.radians(rng.uniform(0.5, 2.5))))),
-        gland_fraction=float(rng.uniform(low, high)),
-        muscle=muscle,
+        # 1 to 3 degrees towards the nipple (measured: 2.1), little sideways
+        tilt=(float(rng.normal(0.0, 0.01)), float(-np.tan(np.radians(rng.uniform(1.0, 3.0))))),
+        gland_fraction=traits.gland_fraction,
+        muscle=_muscle_of(rng, traits, outline, nipple) if view == "MLO" else None,
     )
 
 
-def _outline(
-    rng: np.random.Generator, view: View, semi_height: float, depth: float, centre: float, size: float
+def half_width(breast: Breast, row_mm: float, column_mm: float) -> tuple[float, float]:
+    """How far the breast reaches above and below a row, at a distance from the chest wall; mm, 0: not at all."""
+    (r0, c0), (r1, c1) = breast.outline.T, np.roll(breast.outline, -1, axis=0).T
+    crossed = (c0 <= column_mm) != (c1 <= column_mm)
+    at = r0[crossed] + (column_mm - c0[crossed]) * (r1[crossed] - r0[crossed]) / (c1[crossed] - c0[crossed])
+    if not len(at):
+        return 0.0, 0.0
+    return max(row_mm - float(at.min()), 0.0), max(float(at.max()) - row_mm, 0.0)
+
+
+def _cranial_outline(
+    rng: np.random.Generator, traits: Traits, half_width: float, depth: float, height_mm: float, size: float
 ) -> tuple[Points, tuple[float, float]]:
-    """A superellipse with low-order bumps; in MLO tilted, with the axilla to the top edge."""
+    """A superellipse with low-order bumps, turned a little."""
     angle = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 2001)
-    power_row, power_column = rng.uniform(1.9, 2.4), rng.uniform(1.7, 2.2)
-    upper = 1.5 * centre + 0.6 * semi_height if view == "MLO" else semi_height * rng.uniform(0.92, 1.08)
-    extent = np.where(angle < 0.0, upper, semi_height)
+    power_row, power_column = rng.uniform(1.9, 2.4), rng.uniform(1.8, 2.2)
+    extent = np.where(angle < 0.0, half_width * rng.uniform(0.92, 1.08), half_width)
     rows = extent * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2.0 / power_row)
     columns = depth * np.maximum(np.cos(angle), 0.0) ** (2.0 / power_column)
-    bumps = 1.0 + sum(rng.normal(0.0, 0.016 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in range(2, 6))
+    bumps = _bumps(rng, angle)
     rows, columns = rows * bumps, columns * bumps
-    tilt = np.radians(rng.uniform(4.0, 12.0)) if view == "MLO" else np.radians(rng.normal(0.0, 3.0))
-    if view == "MLO":
-        centre += 0.35 * semi_height
+    turn = np.radians(rng.normal(0.0, 3.0))
+    centre = height_mm * (0.5 + float(np.clip(rng.normal(0.0, 0.02), -0.04, 0.04)))
     rows, columns = (
-        centre + np.cos(tilt) * rows + np.sin(tilt) * columns,
-        np.cos(tilt) * columns - np.sin(tilt) * rows,
+        centre + np.cos(turn) * rows + np.sin(turn) * columns,
+        np.cos(turn) * columns - np.sin(turn) * rows,
     )
-    if view == "CC":
-        columns = columns - max(columns[0], columns[-1], 0.0)
-    tip = int(np.argmin(np.abs(angle - rng.normal(0.0, 0.1))))
+    columns = columns - max(columns[0], columns[-1], 0.0)
+    tip = int(np.argmin(np.abs(angle - traits.nipple_turn)))
+    return _with_nipple(rng, rows, columns, tip, size)
+
+
+def _oblique_outline(
+    rng: np.random.Generator, traits: Traits, half_width: float, depth: float, height_mm: float, size: float
+) -> tuple[Points, tuple[float, float]]:
+    """From the axilla at the top edge out to the nipple, and back to the fold under the breast."""
+    middle = height_mm * float(np.clip(rng.normal(0.58, 0.035), 0.5, 0.66))
+    lower = min(half_width * rng.uniform(0.85, 1.0), 1.02 * (height_mm - middle))
+    rows = np.linspace(-0.1 * height_mm, middle + lower, 2001)
+    above, below = np.clip((middle - rows) / middle, 0.0, None), np.clip((rows - middle) / lower, 0.0, 1.0)
+    axilla = rng.uniform(0.6, 0.88)
+    upper = 1.0 - (1.0 - axilla) * above ** rng.uniform(1.5, 2.1)
+    power = rng.uniform(2.0, 2.5)
+    columns = depth * np.where(rows < middle, upper, (1.0 - below**power) ** (1.0 / rng.uniform(1.8, 2.2)))
+    columns *= _bumps(rng, (rows - middle) / half_width)
+    if rng.random() < 0.3:  # the belly below the fold
+        start, wide = middle + lower * rng.uniform(0.86, 0.97), rng.uniform(0.2, 0.4) * depth
+        rows = np.append(rows, np.linspace(rows[-1], 1.1 * height_mm, 201)[1:])
+        columns = np.append(columns, np.zeros(200))
+        columns = np.maximum(columns, wide * -np.expm1(-np.clip(rows - start, 0.0, None) / (25.0 * size)))
+    tip = int(np.argmin(np.abs(rows - middle - traits.nipple_turn * half_width)))
+    return _with_nipple(rng, rows, columns, tip, size)
+
+
+def _bumps(rng: np.random.Generator, angle: NDArray[np.floating]) -> NDArray[np.floating]:
+    waves = [rng.normal(0.0, 0.016 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in range(2, 6)]
+    return np.asarray(1.0 + np.sum(waves, axis=0))
+
+
+def _with_nipple(
+    rng: np.random.Generator, rows: NDArray[np.floating], columns: NDArray[np.floating], tip: int, size: float
+) -> tuple[Points, tuple[float, float]]:
+    """The outline with a bump for the nipple, closed far behind the chest wall."""
     arc = np.hypot(rows - rows[tip], columns - columns[tip])
     columns = columns + rng.uniform(1.0, 5.0) * size * np.exp(-((arc / (5.5 * size)) ** 4))
     far = -200.0
     closed = np.column_stack([np.r_[rows[0], rows, rows[-1]], np.r_[far, columns, far]])
     return closed, (float(rows[tip]), float(columns[tip]))
+
+
+def _muscle_of(
+    rng: np.random.Generator, traits: Traits, outline: Points, nipple: tuple[float, float]
+) -> tuple[float, float, float]:
+    """The muscle's edge meets the chest wall about the nipple's height and keeps clear of the skin at the top."""
+    top = float(np.interp(0.0, outline[1:-1, 0], outline[1:-1, 1]))
+    along = float(rng.uniform(0.85, 1.15)) * nipple[0]
+    across = along * float(np.tan(np.radians(traits.muscle_angle_deg)))
+    shrink = min(1.0, 0.8 * top / across)
+    return across * shrink, along * shrink, traits.muscle_mm
 
 
 def rasterise(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> BreastMaps:

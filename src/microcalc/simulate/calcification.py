@@ -1,21 +1,22 @@
-"""Microcalcifications: irregular shapes in 3-D, projected; and clusters of them.
+"""Microcalcifications: irregular solids in 3-D, projected; and clusters of them.
 
-Shapes are built of voxels of 20 µm and projected along the beam to a map of
-thickness. Sizes follow what micro-CT of biopsies shows: statistics of 1117
-microcalcifications in the public set of OpenVCT; equivalent diameter above 0.1 mm,
-geometric mean about 0.2 mm, ln-sd 0.45 (here 0.35 within a cluster and 0.15 between
-clusters). Numbers are higher than that set's (median 6 in a biopsy core, which cuts
-clusters off): four and more, median about 10.
+A shape is a union of ellipsoids with a rough surface, held as the share of each 20 µm
+voxel that is solid. It is projected along the beam after a rotation about the axis
+from chest wall to nipple, so that both views of a breast show the same solid. Sizes
+follow micro-CT of biopsies: 1117 microcalcifications in the public set of OpenVCT,
+those above 0.13 mm of geometric mean 0.22 mm and ln-sd 0.39 (0.45 here, 0.1 of it
+between clusters). Numbers are higher than that set's (median 6 in a biopsy core, which
+cuts clusters off): four and more, median about 10.
 
-What no source gives is ours, chosen so that a cluster's peak contrasts span the range
-of real ones: shares of morphologies and layouts, roughness of the shapes, packing of
-the calcium, extent of a cluster, hard core between its members.
+What no source gives is ours, chosen so that peak contrasts and visibility span the
+range of real ones: shares of morphologies and layouts, roughness of the shapes, packing
+of the calcium, extent of a cluster, hard core between its members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,130 +25,243 @@ from scipy import fft, ndimage
 
 from microcalc.domain import FloatImage
 from microcalc.geometry import Grid, Points
+from microcalc.simulate.spectrum import Material, Receptor, removed
+from microcalc.simulate.systems import Beam
 
 PITCH_MM = 0.02
-# Linear attenuation less gland's 0.07: 1.84 and 0.78 behind 53 mm of breast, W/Rh 28 kV, 21 keV on the mean
-# (computed: tube spectra and tabulated coefficients, see ``systems``).
-HYDROXYAPATITE_PER_MM = 1.75
-CALCIUM_OXALATE_PER_MM = 0.70
+DIAMETER_MM, DIAMETER_LN_SD = 0.22, 0.45  # target sampler, after the micro-CT set
+DIAMETER_RANGE_MM = (0.08, 1.0)
+PACKING = (0.55, 0.9)  # at 0.22 mm; ours: see ``packing_at``
 
 Morphology = Literal["punctate", "amorphous", "pleomorphic", "fine_linear"]
-Layout = Literal["grouped", "linear", "segmental"]
+Layout = Literal["grouped", "linear", "segmental", "regional", "single"]
 Mtf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Modulation transfer over spatial frequency in 1/mm, the pixel's aperture included."""
+Floats = NDArray[np.float64]
+
+# Shares of BI-RADS morphologies and distributions: ours.
+MORPHOLOGIES: dict[Morphology, float] = {"punctate": 0.3, "amorphous": 0.15, "pleomorphic": 0.35, "fine_linear": 0.2}
+LAYOUTS: dict[Layout, float] = {"grouped": 0.6, "linear": 0.15, "segmental": 0.15, "regional": 0.1}
+
+_APATITE_SHARE = 0.8  # the rest is calcium oxalate
+_LEAST, _NUMBER_SHAPE = 4, 1.5  # members, and the negative binomial's shape
+_CLUSTER_LN_SD = 0.1  # of the diameters' 0.45
+_THINNING = -1.1
+_WITHIN = (0.5, 1.0)  # packing of members relative to their cluster's (LAVI inserts: 0.3 to 1)
+_HARD_CORE_MM = 0.3
+_REACH_MM = 12.0
+_VIEWS_RAD = (0.0, np.pi / 4, -np.pi / 4)  # CC and MLO of either side: members keep apart in all
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Calcification:
-    """One calcification, projected.
+    """One calcification, projected along the beam of a view.
 
     Attributes
     ----------
     offset_mm
         (row, column) from the centre of its cluster.
+    height_mm
+        Towards the tube, from the centre of its cluster.
     thickness_mm
         (k, k) float32 along the beam, at a pitch of 20 µm, centred on its centroid.
-    attenuation_per_mm
-        Linear attenuation less that of the tissue it replaces; the calcium's
-        incomplete packing included.
+    material, packing
+        The solid, and the share of the thickness that it fills.
     diameter_mm
         Of the circle of equal area.
     """
 
     offset_mm: tuple[float, float]
+    height_mm: float
     thickness_mm: FloatImage
-    attenuation_per_mm: float
+    material: Material
+    packing: float
     diameter_mm: float
+    morphology: str
+    layout: str = ""
 
-    @property
-    def contrast(self) -> FloatImage:
-        """Fraction of the primary beam removed, (k, k), before any blur."""
-        removed: FloatImage = -np.expm1(-self.attenuation_per_mm * self.thickness_mm)
-        return removed
+    def contrast(self, beam: Beam, receptor: Receptor, *, fat_mm: float, gland_mm: float) -> FloatImage:
+        """Fraction of the primary signal removed, (k, k), before any blur.
+
+        Parameters
+        ----------
+        fat_mm, gland_mm
+            Path through the breast around it, which hardens the beam.
+        """
+        solid_mm = self.packing * self.thickness_mm
+        return removed(beam.spectrum, receptor, self.material, solid_mm, fat_mm=fat_mm, gland_mm=gland_mm)
 
     @property
     def outline_mm(self) -> Points:
         """Convex outline (n, 2) in mm from its centre."""
-        from scipy.spatial import ConvexHull, QhullError
+        from scipy.spatial import ConvexHull
 
-        filled = np.argwhere(self.thickness_mm > 0)
+        filled = np.argwhere(_covered(self.thickness_mm))
         centre = (np.array(self.thickness_mm.shape) - 1) / 2
         corners = (filled[:, None, :] + np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]])).reshape(-1, 2)
-        try:
-            hull = corners[ConvexHull(corners).vertices]
-        except QhullError:
-            hull = corners
-        return np.asarray((hull - centre) * PITCH_MM, dtype=np.float64)
+        return np.asarray((corners[ConvexHull(corners).vertices] - centre) * PITCH_MM, dtype=np.float64)
 
 
-def draw_calcification(
+@dataclass(frozen=True, eq=False, slots=True)
+class Microcalcification3D:
+    """One microcalcification as a solid in the breast.
+
+    Attributes
+    ----------
+    offset_mm
+        (height, row, column) of its centroid from the centre of its cluster; height is
+        towards the tube of a CC view.
+    solid
+        (h, r, c) float32, odd sizes: share of each voxel of 20 µm that lies inside, the
+        centroid in the middle voxel.
+    """
+
+    offset_mm: tuple[float, float, float]
+    solid: NDArray[np.float32]
+    material: Material
+    packing: float
+    morphology: Morphology
+    layout: Layout = "single"
+
+    def project(self, angle_rad: float = 0.0) -> Calcification:
+        """Its projection with the tube turned about the column axis: CC at 0, MLO at about 45 degrees.
+
+        A point at (height, row) appears at row ``row cos + height sin``.
+        """
+        height, row, column = self.offset_mm
+        cosine, sine = float(np.cos(angle_rad)), float(np.sin(angle_rad))
+        thickness = _centred(_turned(self.solid, angle_rad).sum(axis=0) * np.float32(PITCH_MM))
+        return Calcification(
+            offset_mm=(row * cosine + height * sine, column),
+            height_mm=height * cosine - row * sine,
+            thickness_mm=thickness,
+            material=self.material,
+            packing=self.packing,
+            diameter_mm=_diameter_mm(thickness),
+            morphology=self.morphology,
+            layout=self.layout,
+        )
+
+
+def draw_diameters(
+    rng: np.random.Generator, number: int, *, diameter_mm: float = DIAMETER_MM, ln_sd: float = DIAMETER_LN_SD
+) -> Floats:
+    """Draw (number,) lognormal diameters, those out of range drawn again."""
+    drawn = np.empty(0)
+    while drawn.size < number:
+        more = diameter_mm * np.exp(rng.normal(0.0, ln_sd, 2 * number + 8))
+        drawn = np.append(drawn, more[(more > DIAMETER_RANGE_MM[0]) & (more < DIAMETER_RANGE_MM[1])])
+    return drawn[:number]
+
+
+def draw_packing(rng: np.random.Generator, packing: tuple[float, float] = PACKING) -> float:
+    """Draw the packing of a microcalcification of 0.22 mm, log-uniform in a range."""
+    return float(np.exp(rng.uniform(*np.log(packing))))
+
+
+def draw_microcalcification(
     rng: np.random.Generator,
     *,
-    diameter_mm: float,
-    morphology: Morphology,
-    attenuation_per_mm: float,
-    offset_mm: tuple[float, float] = (0.0, 0.0),
-) -> Calcification:
-    """Draw one irregular calcification of about the given projected diameter."""
-    thickness = _SHAPES[morphology](rng, diameter_mm)
-    thickness = _centred(thickness)
-    area = float(np.count_nonzero(thickness)) * PITCH_MM**2
-    return Calcification(offset_mm, thickness, attenuation_per_mm, 2 * float(np.sqrt(area / np.pi)))
+    diameter_mm: float | None = None,
+    morphology: Morphology | None = None,
+    material: Material | None = None,
+    packing: float | None = None,
+    layout: Layout = "single",
+    offset_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Microcalcification3D:
+    """Draw one microcalcification; what is None is drawn as in clusters.
+
+    Parameters
+    ----------
+    diameter_mm
+        Of the circle of equal area in the CC view.
+    packing
+        Of the solid, at this diameter.
+    """
+    if diameter_mm is None:
+        diameter_mm = float(draw_diameters(rng, 1)[0])
+    morphology = morphology or _one_of(rng, MORPHOLOGIES)
+    material = material or _material(rng)
+    if packing is None:
+        packing = packing_at(diameter_mm, draw_packing(rng) * float(rng.uniform(*_WITHIN)))
+    return Microcalcification3D(
+        offset_mm, _solid(_SHAPES[morphology](rng), diameter_mm), material, packing, morphology, layout
+    )
+
+
+def packing_at(diameter_mm: float, packing: float) -> float:
+    """Share of a microcalcification that calcium fills, given that of one of 0.22 mm.
+
+    Larger ones are looser heaps, and flatter, than spheres of their diameter. Ours: without
+    it visibility would rise with the diameter's power of 2.5, and most would be either
+    obvious or invisible. Small ones are at most solid.
+    """
+    return float(np.clip(packing * (diameter_mm / DIAMETER_MM) ** _THINNING, 0.02, 1.0))
 
 
 def draw_cluster(
     rng: np.random.Generator,
     *,
     number_mean: float = 8.0,
-    diameter_mm: float = 0.22,
-    diameter_ln_sd: float = 0.35,
-    density: tuple[float, float] = (0.2, 0.7),
+    diameter_mm: float = DIAMETER_MM,
+    diameter_ln_sd: float = DIAMETER_LN_SD,
+    packing: tuple[float, float] = PACKING,
     morphology: Morphology | None = None,
     layout: Layout | None = None,
+    to_nipple: tuple[float, float, float] | None = None,
     max_number: int = 60,
-) -> list[Calcification]:
-    """Draw a cluster: its members lie around (0, 0).
+) -> list[Microcalcification3D]:
+    """Draw a cluster: its members lie around (0, 0, 0).
 
     Parameters
     ----------
     number_mean
         Mean of the negative binomial number that is added to the least, 4.
     diameter_mm, diameter_ln_sd
-        Geometric mean and ln-sd of the lognormal diameters, clipped to 0.08 .. 1 mm.
-    density
-        Range of the effective density factor (log-uniform, one draw per cluster;
-        members vary within it by 0.5 .. 1).
+        Geometric mean and ln-sd of the lognormal diameters.
+    packing
+        Range of the packing at 0.22 mm (log-uniform, one draw per cluster; members vary
+        within it by 0.5 .. 1).
+    to_nipple
+        (height, row, column) direction of the nipple: segmental and linear layouts follow
+        it. None: any.
     """
-    morphology = morphology or _one_of(
-        rng, ("punctate", "amorphous", "pleomorphic", "fine_linear"), (0.35, 0.15, 0.35, 0.15)
-    )
-    layout = layout or _one_of(rng, ("grouped", "linear", "segmental"), (0.65, 0.2, 0.15))
-    number = min(max_number, 4 + int(rng.negative_binomial(1.5, 1.5 / (1.5 + number_mean))))
-    offsets = _spread(rng, number, layout)
-    base = HYDROXYAPATITE_PER_MM if rng.random() < 0.8 else CALCIUM_OXALATE_PER_MM
-    packing = float(np.exp(rng.uniform(*np.log(density))))
-    size = diameter_mm * float(np.exp(rng.normal(0, 0.15)))
-    members = []
-    for offset in offsets:
-        diameter = float(np.clip(size * np.exp(rng.normal(0, diameter_ln_sd)), 0.08, 1.0))
-        attenuation = base * packing * float(rng.uniform(0.5, 1.0))
-        members.append(
-            draw_calcification(
-                rng, diameter_mm=diameter, morphology=morphology, attenuation_per_mm=attenuation, offset_mm=offset
-            )
+    morphology = morphology or _one_of(rng, MORPHOLOGIES)
+    layout = layout or _one_of(rng, LAYOUTS)
+    if layout == "regional":
+        number_mean *= 2.0
+    number = _LEAST + int(rng.negative_binomial(_NUMBER_SHAPE, _NUMBER_SHAPE / (_NUMBER_SHAPE + number_mean)))
+    number = 1 if layout == "single" else min(max_number, number)
+    material, base = _material(rng), draw_packing(rng, packing)
+    size = diameter_mm * float(np.exp(rng.normal(0.0, _CLUSTER_LN_SD)))
+    within = float(np.sqrt(max(diameter_ln_sd**2 - _CLUSTER_LN_SD**2, 0.0)))
+    diameters = draw_diameters(rng, number, diameter_mm=size, ln_sd=within)
+    offsets = _LAYOUTS[layout](rng, diameters, _direction(rng, to_nipple))
+    return [
+        draw_microcalcification(
+            rng,
+            diameter_mm=float(diameter),
+            morphology=morphology,
+            material=material,
+            packing=packing_at(float(diameter), base * float(rng.uniform(*_WITHIN))),
+            layout=layout,
+            offset_mm=(float(offset[0]), float(offset[1]), float(offset[2])),
         )
-    return members
+        for diameter, offset in zip(diameters, offsets, strict=False)
+    ]
 
 
 def render(
-    calcifications: Sequence[Calcification], centres_mm: Points, *, grid: Grid, shape: tuple[int, int], mtf: Mtf
+    contrasts: Sequence[FloatImage], centres_mm: Points, *, grid: Grid, shape: tuple[int, int], mtf: Mtf
 ) -> FloatImage:
     """Contrast of calcifications as the system images them.
 
     Parameters
     ----------
+    contrasts
+        (k, k) each: fraction of the primary removed, at a pitch of 20 µm.
     centres_mm
-        (n, 2) positions on the raster, one per calcification (offsets are not added).
+        (n, 2) positions on the raster, one per calcification.
     mtf
         Of the system, pixel aperture included.
 
@@ -157,29 +271,34 @@ def render(
     centres, summed over the calcifications.
     """
     out = np.zeros(shape, dtype=np.float32)
-    for calcification, position in zip(calcifications, grid.to_pixels(centres_mm), strict=True):
-        corner, patch = render_one(calcification, position, spacing_mm=grid.spacing_mm, mtf=mtf)
+    for contrast, position in zip(contrasts, grid.to_pixels(centres_mm), strict=True):
+        corner, patch = render_one(contrast, position, spacing_mm=grid.spacing_mm, mtf=mtf)
         _add(out, patch, corner)
     return out
 
 
 def render_one(
-    calcification: Calcification, position_px: NDArray[np.float64], *, spacing_mm: tuple[float, float], mtf: Mtf
+    contrast: FloatImage, position_px: Floats, *, spacing_mm: tuple[float, float], mtf: Mtf
 ) -> tuple[tuple[int, int], FloatImage]:
     """Blurred contrast of one calcification at a fractional pixel position.
+
+    Parameters
+    ----------
+    contrast
+        (k, k) fraction of the primary removed, at a pitch of 20 µm.
 
     Returns
     -------
     (row, column) of the patch's first pixel, and the patch. Glare that reaches beyond
     the patch is left out, so that its border is no step.
     """
-    reach_mm = calcification.thickness_mm.shape[0] * PITCH_MM / 2 + 0.8
+    k = contrast.shape[0]
+    reach_mm = k * PITCH_MM / 2 + 0.8
     half = [int(np.ceil(reach_mm / s)) for s in spacing_mm]
     first = [int(np.floor(p)) - h for p, h in zip(position_px, half, strict=True)]
     size = fft.next_fast_len(int(np.ceil(2.4 * reach_mm / PITCH_MM)), real=True)
     canvas = np.zeros((size, size))
-    k = calcification.thickness_mm.shape[0]
-    canvas[:k, :k] = calcification.contrast
+    canvas[:k, :k] = contrast
     frequency = [fft.fftfreq(size, PITCH_MM), fft.rfftfreq(size, PITCH_MM)]
     radial = np.hypot(frequency[0][:, None], frequency[1][None, :])
     blurred = fft.irfft2(fft.rfft2(canvas) * mtf(radial), s=(size, size))
@@ -201,118 +320,245 @@ def _add(out: FloatImage, patch: FloatImage, corner: tuple[int, int]) -> None:
         out[r0:r1, c0:c1] += patch[r0 - corner[0] : r1 - corner[0], c0 - corner[1] : c1 - corner[1]]
 
 
-def _spread(rng: np.random.Generator, number: int, layout: Layout) -> list[tuple[float, float]]:
-    """Offsets in mm: a Gaussian cloud, hard-core exclusion of 0.3 mm."""
-    sd = float(rng.uniform(1.0, 3.5)) * (number / 10) ** 0.3
-    angle = rng.uniform(0, 2 * np.pi)
-    stretch = {"grouped": (1.0, float(rng.uniform(0.5, 1.0))), "linear": (2.0, 0.15), "segmental": (2.0, 0.6)}[layout]
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    placed: list[NDArray[np.float64]] = []
-    for _ in range(number * 30):
-        if len(placed) == number:
+# Layouts: (diameters (n,), unit vector to the nipple) -> offsets (m, 3), m <= n where room is short.
+
+
+def _grouped(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
+    """A Gaussian cloud, of an extent that grows with the number."""
+    sd = float(rng.uniform(0.7, 2.3)) * (len(diameters) / 10) ** 0.3 * rng.uniform(0.5, 1.0, 3)
+    turn = _rotation(rng)
+    return _kept_apart(diameters, lambda: turn @ (rng.normal(0.0, 1.0, 3) * sd))
+
+
+def _linear(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
+    """Along a duct that bends a little."""
+    length = float(rng.uniform(4.0, 12.0)) * (len(diameters) / 10) ** 0.3
+    bend = np.cross(axis, rng.normal(0.0, 0.03, 3))
+
+    def place() -> Floats:
+        t = length * float(rng.uniform(-0.5, 0.5))
+        return np.asarray(axis * t + bend * t**2 + rng.normal(0.0, 0.2, 3))
+
+    return _kept_apart(diameters, place)
+
+
+def _segmental(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
+    """A wedge with its tip towards the nipple."""
+    length = float(rng.uniform(7.0, 14.0)) * (len(diameters) / 10) ** 0.2
+    opening = float(rng.uniform(0.3, 0.6))
+
+    def place() -> Floats:
+        t = length * float(np.sqrt(rng.uniform()))  # from the tip
+        across = rng.normal(0.0, 0.5 * opening * t, 3)
+        return np.asarray(axis * (0.6 * length - t) + across - axis * float(across @ axis))
+
+    return _kept_apart(diameters, place)
+
+
+def _regional(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
+    """Over a large part of the breast, in no duct's pattern."""
+    return _kept_apart(diameters, lambda: _REACH_MM * rng.uniform(-0.9, 0.9, 3) * (0.5, 1.0, 1.0))
+
+
+def _single(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
+    return np.zeros((1, 3))
+
+
+def _kept_apart(diameters: Floats, place: Callable[[], Floats]) -> Floats:
+    """Places drawn one by one, each apart from the others in every view."""
+    turns = np.array([[np.sin(a), np.cos(a)] for a in _VIEWS_RAD])  # (views, height and row)
+    seen: list[Floats] = []
+    placed: list[Floats] = []
+    for _ in range(30 * len(diameters)):
+        if len(placed) == len(diameters):
             break
-        point = rotation @ (rng.normal(0, sd / 1.5, 2) * stretch)
-        if np.hypot(*point) < 12 and all(np.hypot(*(point - other)) > 0.3 for other in placed):
+        point = place()
+        if np.hypot(*point[1:]) > _REACH_MM:
+            continue
+        views = np.column_stack([turns @ point[:2], np.full(len(turns), point[2])])
+        least = [max(_HARD_CORE_MM, 0.6 * (diameters[len(placed)] + d)) for d in diameters[: len(placed)]]
+        if all(np.hypot(*(views - other).T).min() > apart for other, apart in zip(seen, least, strict=True)):
             placed.append(point)
-    return [(float(p[0]), float(p[1])) for p in placed]
+            seen.append(views)
+    return np.array(placed).reshape(-1, 3)
 
 
-def _voxels(extent_mm: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    half = int(np.ceil(extent_mm / 2 / PITCH_MM)) + 1
-    axis = np.arange(-half, half + 1) * PITCH_MM
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    return z, y, x
+def _direction(rng: np.random.Generator, to_nipple: tuple[float, float, float] | None) -> Floats:
+    """Unit vector (height, row, column) along the ducts."""
+    if to_nipple is None:
+        angle = rng.uniform(0.0, 2 * np.pi)
+        to_nipple = (0.3 * rng.normal(), float(np.sin(angle)), float(np.cos(angle)))
+    axis = np.asarray(to_nipple, dtype=np.float64)
+    axis = axis / max(float(np.linalg.norm(axis)), 1e-9) + rng.normal(0.0, 0.15, 3)
+    return np.asarray(axis / np.linalg.norm(axis))
 
 
-def _ellipsoid(
-    rng: np.random.Generator, voxels: tuple[NDArray[np.float64], ...], diameter: float, centre: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Squared normalised radius of a randomly turned ellipsoid: <= 1 inside."""
-    ratio = np.exp(rng.normal(0, 0.25, 3))
-    radii = diameter / 2 * ratio / np.cbrt(np.prod(ratio))
-    basis, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    shifted = np.stack([v - c for v, c in zip(voxels, centre, strict=True)])
-    turned = np.tensordot(basis, shifted, axes=1) / radii[:, None, None, None]
-    squared: NDArray[np.float64] = np.sum(turned**2, axis=0)
-    return squared
+# Shapes, in units of their nominal diameter: a union of ellipsoids with a rough surface.
 
 
-def _roughness(rng: np.random.Generator, shape: tuple[int, ...], diameter: float) -> NDArray[np.float64]:
-    noise = ndimage.gaussian_filter(rng.normal(size=shape), max(1.0, diameter / PITCH_MM / 6))
-    scaled: NDArray[np.float64] = noise / max(float(noise.std()), 1e-9)
-    return scaled
+@dataclass(frozen=True, eq=False, slots=True)
+class _Shape:
+    """``centres`` (n, 3), ``turns`` (n, 3, 3) with radii divided out, ``radii`` (n,) mean; rough (a, b, c)."""
+
+    centres: Floats
+    turns: Floats
+    radii: Floats
+    roughness: float
+    lattice: Floats
+
+    @property
+    def half(self) -> Floats:
+        """(3,) half extent of the box around the origin that holds it all."""
+        # rows of inverse(turn) are as long as the ellipsoid reaches along each axis
+        reach = np.linalg.norm(np.linalg.inv(self.turns), axis=2) * (1.0 + 2.5 * self.roughness)
+        return np.asarray(np.max(np.abs(self.centres) + reach, axis=0), dtype=np.float64)
 
 
-def _punctate(rng: np.random.Generator, diameter: float) -> FloatImage:
-    voxels = _voxels(diameter * 1.8)
-    radius = _ellipsoid(rng, voxels, diameter, np.zeros(3))
-    return _projected(radius < 1 + 0.2 * _roughness(rng, radius.shape, diameter))
+def _shape(rng: np.random.Generator, centres: Floats, sizes: Floats, *, spread: float, roughness: float) -> _Shape:
+    """Randomly turned ellipsoids; radii vary by ``spread`` (ln-sd) around half of each size."""
+    ratio = np.exp(rng.normal(0.0, spread, (len(sizes), 3))) if spread > 0 else np.ones((len(sizes), 3))
+    radii = 0.5 * sizes[:, None] * ratio / np.cbrt(np.prod(ratio, axis=1, keepdims=True))
+    turns = np.stack([_rotation(rng) / r[:, None] for r in radii])
+    return _Shape(centres, turns, 0.5 * sizes, roughness, rng.normal(size=(9, 9, 9)))
 
 
-def _pleomorphic(rng: np.random.Generator, diameter: float) -> FloatImage:
-    voxels = _voxels(diameter * 2.2)
-    filled = np.zeros(voxels[0].shape, dtype=bool)
-    rough = 0.35 * _roughness(rng, filled.shape, diameter)
-    for _ in range(int(rng.integers(2, 6))):
-        part = diameter * float(rng.uniform(0.4, 0.75))
-        filled |= _ellipsoid(rng, voxels, part, rng.normal(0, diameter / 4, 3)) < 1 + rough
-    return _projected(filled)
+def _punctate(rng: np.random.Generator) -> _Shape:
+    return _shape(rng, np.zeros((1, 3)), np.ones(1), spread=0.3, roughness=0.1)
 
 
-def _amorphous(rng: np.random.Generator, diameter: float) -> FloatImage:
+def _pleomorphic(rng: np.random.Generator) -> _Shape:
+    n = int(rng.integers(2, 6))
+    return _shape(rng, _scattered(rng, n, 0.25), rng.uniform(0.4, 0.75, n), spread=0.4, roughness=0.2)
+
+
+def _amorphous(rng: np.random.Generator) -> _Shape:
     """A loose heap of grains: flat and faint."""
-    voxels = _voxels(diameter * 2.2)
-    filled = np.zeros(voxels[0].shape, dtype=bool)
-    for _ in range(int(rng.integers(4, 12))):
-        filled |= _ellipsoid(rng, voxels, diameter * float(rng.uniform(0.15, 0.4)), rng.normal(0, diameter / 3, 3)) < 1
-    return _projected(filled)
+    n = int(rng.integers(6, 16))
+    return _shape(rng, _scattered(rng, n, 0.33), rng.uniform(0.2, 0.45, n), spread=0.2, roughness=0.0)
 
 
-def _fine_linear(rng: np.random.Generator, diameter: float) -> FloatImage:
-    """A bent rod whose projected area is that of the diameter's circle."""
-    width = diameter * float(rng.uniform(0.35, 0.6))
-    length = np.pi / 4 * diameter**2 / width
-    voxels = _voxels(length + 2 * width)
-    direction = rng.normal(size=3) * (0.4, 1, 1)
-    filled = np.zeros(voxels[0].shape, dtype=bool)
-    position = np.zeros(3)
-    steps = max(2, int(length / (width / 2)))
-    path = []
-    for _ in range(steps):
-        direction = direction / np.linalg.norm(direction) + rng.normal(0, 0.25, 3)
-        position = position + direction / np.linalg.norm(direction) * length / steps
-        path.append(position)
-    for point in np.array(path) - np.mean(path, axis=0):
-        part = width * float(rng.uniform(0.7, 1.2))
-        squared = sum((v - c) ** 2 for v, c in zip(voxels, point, strict=True))
-        filled |= np.asarray(squared) < (part / 2) ** 2
-    return _projected(filled)
+def _scattered(rng: np.random.Generator, number: int, sd: float) -> Floats:
+    """(number, 3) points of a Gaussian cloud, longer in one direction than in another."""
+    return np.asarray(rng.normal(0.0, sd, (number, 3)) * np.exp(rng.normal(0.0, 0.4, 3)) @ _rotation(rng))
 
 
-def _projected(filled: NDArray[np.bool_]) -> FloatImage:
-    return np.asarray(filled.sum(axis=0) * PITCH_MM, dtype=np.float32)
+def _fine_linear(rng: np.random.Generator) -> _Shape:
+    """A bent rod, in three of ten with a branch."""
+    width = float(rng.uniform(0.32, 0.55))
+    length = np.pi / 4 / width
+    path = _path(rng, np.zeros(3), rng.normal(size=3) * (0.4, 1.0, 1.0), length, width)
+    if rng.random() < 0.3:
+        heading = path[-1] - path[0] + rng.normal(0.0, 0.6, 3) * length
+        path = np.concatenate([path, _path(rng, path[len(path) // 2], heading, 0.5 * length, width)])
+    return _shape(rng, path - path.mean(axis=0), width * rng.uniform(0.7, 1.2, len(path)), spread=0.0, roughness=0.1)
+
+
+def _path(rng: np.random.Generator, start: Floats, heading: Floats, length: float, width: float) -> Floats:
+    """(n, 3) points of a random walk, a third of the width apart."""
+    n = max(3, int(3 * length / width))
+    steps = []
+    for _ in range(n):
+        heading = heading / np.linalg.norm(heading) + rng.normal(0.0, 0.15, 3)
+        steps.append(heading / np.linalg.norm(heading))
+    return np.asarray(start + np.cumsum(steps, axis=0) * length / n)
+
+
+def _solid(shape: _Shape, diameter_mm: float) -> NDArray[np.float32]:
+    """Voxels of a shape, scaled until its projection has the area of the diameter's circle."""
+    scale = diameter_mm
+    for _ in range(2):
+        solid = _voxels(shape, scale)
+        solid_middle = (np.array(solid.shape) - 1) / 2
+        moved = (np.array(ndimage.center_of_mass(solid)) - solid_middle) * PITCH_MM / scale
+        shape = replace(shape, centres=shape.centres - moved)
+        scale *= diameter_mm / _diameter_mm(solid.sum(axis=0) * np.float32(PITCH_MM))
+    return _voxels(shape, scale)
+
+
+def _voxels(shape: _Shape, scale_mm: float) -> NDArray[np.float32]:
+    """Share of each voxel inside, (h, r, c) with the origin in the middle voxel."""
+    pitch = PITCH_MM / scale_mm
+    half = np.ceil(shape.half / pitch).astype(int) + 1
+    axes = [np.arange(-n, n + 1, dtype=np.float32) * np.float32(pitch) for n in half]
+    rough = shape.roughness * _roughness(shape, axes) if shape.roughness > 0 else np.float32(0)
+    outside = np.full([len(a) for a in axes], np.inf, dtype=np.float32)
+    for centre, turn, radius in zip(shape.centres, shape.turns.astype(np.float32), shape.radii, strict=True):
+        z, y, x = (a - np.float32(c) for a, c in zip(axes, centre, strict=True))
+        squared = sum((t[0] * z[:, None, None] + t[1] * y[:, None] + t[2] * x[None, None]) ** 2 for t in turn)
+        outside = np.minimum(outside, (np.sqrt(squared) - 1 - rough) * np.float32(radius))
+    return np.asarray(np.clip(0.5 - outside / np.float32(pitch), 0.0, 1.0), dtype=np.float32)
+
+
+def _roughness(shape: _Shape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Smooth noise of unit deviation over a box, the same in units of the shape whatever the voxels."""
+    field = shape.lattice
+    for axis, half in zip(axes, shape.half, strict=True):
+        knots = np.linspace(-half, half, field.shape[0])
+        weight = np.exp(-0.5 * ((axis[:, None] - knots) / (0.7 * (knots[1] - knots[0]))) ** 2)
+        weight /= np.linalg.norm(weight, axis=1, keepdims=True)
+        field = np.moveaxis(np.tensordot(weight, field, axes=1), 0, -1)  # last axis last: three turns restore the order
+    return np.asarray(field, dtype=np.float32)
+
+
+def _turned(solid: NDArray[np.float32], angle_rad: float) -> NDArray[np.float32]:
+    """Voxels rotated in the plane of height and row."""
+    if angle_rad == 0.0:
+        return solid
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    h, r = (n // 2 for n in solid.shape[:2])
+    new_h, new_r = (int(np.ceil(abs(a) * h + abs(b) * r)) + 1 for a, b in ((cosine, sine), (sine, cosine)))
+    # at (height', row') of the view: height = cos height' + sin row', row = cos row' - sin height'
+    back = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    middle = np.array([h, r, 0]) - back @ np.array([new_h, new_r, 0])
+    size = (2 * new_h + 1, 2 * new_r + 1, solid.shape[2])
+    turned: NDArray[np.float32] = ndimage.affine_transform(solid, back, middle, size, order=1)
+    return turned
+
+
+def _covered(thickness_mm: FloatImage) -> NDArray[np.bool_]:
+    """Pixels that a projection covers by half at least: as thick as a ball is half a pixel from its rim."""
+    thickest = float(thickness_mm.max())
+    return np.asarray(thickness_mm >= min(0.47 * np.sqrt(thickest * PITCH_MM), thickest))
+
+
+def _diameter_mm(thickness_mm: FloatImage) -> float:
+    """Of the circle of equal area."""
+    return 2.0 * PITCH_MM * float(np.sqrt(np.count_nonzero(_covered(thickness_mm)) / np.pi))
 
 
 def _centred(thickness: FloatImage) -> FloatImage:
-    """Cut to what is filled and pad so that the centroid falls on the middle pixel."""
-    if not thickness.any():
-        return np.full((1, 1), PITCH_MM, dtype=np.float32)
-    centre = np.rint(ndimage.center_of_mass(thickness)).astype(int)
+    """Cut or pad to the smallest square (k, k), k odd, around the middle that holds all that is filled."""
+    middle = np.array(thickness.shape) // 2
     filled = np.argwhere(thickness > 0)
-    half = int(np.max(np.abs(filled - centre)))
-    out = np.zeros((2 * half + 1, 2 * half + 1), dtype=np.float32)
-    shifted = filled - centre + half
-    out[shifted[:, 0], shifted[:, 1]] = thickness[filled[:, 0], filled[:, 1]]
-    return out
+    half = int(np.max(np.abs(filled - middle)))
+    padded = np.pad(thickness, half)
+    r, c = middle
+    return np.ascontiguousarray(padded[r : r + 2 * half + 1, c : c + 2 * half + 1], dtype=np.float32)
 
 
-def _one_of(rng: np.random.Generator, names: tuple, shares: tuple[float, ...]):  # type: ignore[no-untyped-def, type-arg]
-    return names[int(rng.choice(len(names), p=shares))]
+def _rotation(rng: np.random.Generator) -> Floats:
+    basis, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return np.asarray(basis, dtype=np.float64)
 
 
-_SHAPES: dict[Morphology, Callable[[np.random.Generator, float], FloatImage]] = {
+def _material(rng: np.random.Generator) -> Material:
+    return "hydroxyapatite" if rng.random() < _APATITE_SHARE else "calcium_oxalate"
+
+
+def _one_of(rng: np.random.Generator, shares: dict):  # type: ignore[no-untyped-def, type-arg]
+    return list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
+
+
+_SHAPES: dict[Morphology, Callable[[np.random.Generator], _Shape]] = {
     "punctate": _punctate,
     "amorphous": _amorphous,
     "pleomorphic": _pleomorphic,
     "fine_linear": _fine_linear,
+}
+_LAYOUTS: dict[Layout, Callable[[np.random.Generator, Floats, Floats], Floats]] = {
+    "grouped": _grouped,
+    "linear": _linear,
+    "segmental": _segmental,
+    "regional": _regional,
+    "single": _single,
 }

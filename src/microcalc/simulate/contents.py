@@ -1,9 +1,16 @@
-"""What is put into a breast besides its tissue: calcium of every kind, and the truth about it."""
+"""What is put into a breast besides its tissue: calcium of every kind, and the truth about it.
+
+Everything has a place in three dimensions, and what the views of a breast show of it
+follows from that: the distance behind the nipple stays, the row turns from the one view
+into the other with the tube. Under compression a breast changes its shape; a place keeps
+its share of the way from the nipple's axis to the skin.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,50 +19,69 @@ from microcalc.domain import FloatImage, Kind
 from microcalc.geometry import Points
 from microcalc.simulate.acquisition import Exposure, noise_variance, visibility
 from microcalc.simulate.anatomy import Anatomy
-from microcalc.simulate.breast import Breast
+from microcalc.simulate.breast import Breast, View, half_width
 from microcalc.simulate.calcification import (
-    HYDROXYAPATITE_PER_MM,
+    DIAMETER_LN_SD,
+    DIAMETER_MM,
+    PACKING,
     Calcification,
-    Morphology,
-    draw_calcification,
     draw_cluster,
     render_one,
 )
-from microcalc.simulate.confusers import arterial_calcium, draw_coarse, draw_rim
+from microcalc.simulate.confusers import CONFUSERS, Confuser, Lines, Zone, draw_confuser, imaged_lines
 from microcalc.simulate.raster import filtered
-from microcalc.simulate.structure import draw_tubes
-from microcalc.simulate.systems import System
+from microcalc.simulate.spectrum import removed
+from microcalc.simulate.systems import Beam, System
+
+ANGLE_RAD: Mapping[View, float] = {"CC": 0.0, "MLO": -np.pi / 4}
+"""Turn of the tube; upper and outer is at the top of an oblique image."""
+_GROUND_STEP = 8
+_CANDIDATES = 400
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """How much is put into an image, on average.
+    """How much is put into a breast or an image, on average.
 
     Attributes
     ----------
     clusters, singles
-        Of microcalcifications; Poisson means. At most three clusters.
+        Of microcalcifications per breast; Poisson means. At most three clusters.
     cluster_members
         Mean number beyond the least, four.
-    diameter_mm, diameter_ln_sd, density
-        Lognormal diameters, and the range of the effective density factor.
-    coarse, rims, arteries
-        Benign calcium; Poisson means.
-    crossings, specks
-        Ligament crossings, and sharp faults of the receptor (in one image of four).
+    diameter_mm, diameter_ln_sd, packing
+        Lognormal diameters; the range of the packing at 0.22 mm.
+    crossings
+        Ligament crossings per image.
+    confusers
+        Per breast, by their names in ``confusers.CONFUSERS``.
+    nodes, moles, folds
+        Lymph nodes and moles per breast, skin folds per image.
+    artefacts, low_dose
+        Shares of the images with an artefact, and with half or 30 per cent of the dose.
+        Real: 0.034 and 0.007; more here, for training.
     """
 
     clusters: float = 1.2
     singles: float = 3.0
     cluster_members: float = 8.0
-    diameter_mm: float = 0.22
-    diameter_ln_sd: float = 0.40
-    density: tuple[float, float] = (0.34, 0.7)
-    coarse: float = 0.8
-    rims: float = 0.4
-    arteries: float = 0.15
+    diameter_mm: float = DIAMETER_MM
+    diameter_ln_sd: float = DIAMETER_LN_SD
+    packing: tuple[float, float] = PACKING
     crossings: float = 12.0
-    specks: float = 6.0
+    confusers: Mapping[str, float] = field(default_factory=lambda: {name: row.rate for name, row in CONFUSERS.items()})
+    nodes: float = 0.3
+    moles: float = 0.04
+    folds: float = 0.1
+    artefacts: float = 0.25
+    low_dose: float = 0.05
+
+
+NOTHING = Amounts(
+    clusters=0.0, singles=0.0, crossings=0.0, confusers={}, nodes=0.0, moles=0.0, folds=0.0, artefacts=0.0, low_dose=0.0
+)
+"""A breast of tissue alone, well exposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +89,8 @@ class Place:
     """One entry of the truth; ``row``, ``column`` and ``outline`` in pixels of the image.
 
     ``d_prime`` is the visibility to the ideal observer in the system's noise; None
-    where it was not computed.
+    where it was not computed. ``morphology``: what it looks like, in words, or what it
+    is where it is no calcium.
     """
 
     row: float
@@ -74,6 +101,7 @@ class Place:
     outline: tuple[tuple[float, float], ...] = ()
     d_prime: float | None = None
     contrast: float | None = None
+    morphology: str = ""
 
     def mirrored(self, columns: int) -> Place:
         """The place in the image with its columns reversed."""
@@ -82,159 +110,265 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Contents:
-    """``contrast``: (rows, columns) fraction of the primary that calcium removes, blurred."""
+class Ground:
+    """What lies where, at every eighth pixel: all (rows, columns), lengths in mm, noise in stored values."""
 
-    contrast: FloatImage
-    places: tuple[Place, ...]
+    depth: FloatImage
+    share: FloatImage
+    fat_mm: FloatImage
+    gland_mm: FloatImage
+    muscle: NDArray[np.bool_]
+    noise_sd: FloatImage
+    step_mm: float
 
-
-def draw_contents(
-    rng: np.random.Generator, system: System, breast: Breast, anatomy: Anatomy, exposure: Exposure, amounts: Amounts
-) -> Contents:
-    """Draw the calcium of one image and where it lies."""
-    wanted = [
-        *_clusters(rng, system, anatomy, amounts),
-        *_singles(rng, system, anatomy, amounts),
-        *_benign(rng, system, anatomy, amounts),
-    ]
-    contrast = np.zeros_like(anatomy.depth)
-    places = [_insert(contrast, system, exposure, *item) for item in wanted]
-    for number in range(int(rng.poisson(amounts.arteries))):
-        places += _artery(rng, contrast, system, breast, anatomy, f"artery-{number + 1}")
-    return Contents(contrast, tuple(p for p in places if p is not None))
+    def at(self, image: NDArray[_Value], place_mm: Points) -> NDArray[_Value]:
+        """Values (n,) of one of the maps at places (n, 2); beyond it those of its border."""
+        index = np.rint(np.asarray(place_mm) / self.step_mm).astype(np.int64)
+        rows, columns = (np.clip(index[:, k], 0, image.shape[k] - 1) for k in (0, 1))
+        return np.asarray(image[rows, columns])
 
 
-_Wanted = tuple[Calcification, NDArray[np.float64], Kind, str]
-
-
-def _clusters(rng: np.random.Generator, system: System, anatomy: Anatomy, amounts: Amounts) -> list[_Wanted]:
-    wanted: list[_Wanted] = []
-    for number in range(min(int(rng.poisson(amounts.clusters)), 3)):
-        centre = _somewhere(rng, anatomy, system.pitch_mm, n=1, at_least_mm=10.0)
-        if not len(centre):
-            break
-        members = draw_cluster(
-            rng,
-            number_mean=amounts.cluster_members,
-            diameter_mm=amounts.diameter_mm,
-            diameter_ln_sd=amounts.diameter_ln_sd,
-            density=amounts.density,
-        )
-        wanted += [
-            (_thinned(m), centre[0] + m.offset_mm, "microcalcification", f"cluster-{number + 1}") for m in members
-        ]
-    return wanted
-
-
-def _singles(rng: np.random.Generator, system: System, anatomy: Anatomy, amounts: Amounts) -> list[_Wanted]:
-    wanted: list[_Wanted] = []
-    shapes: tuple[Morphology, ...] = ("punctate", "pleomorphic", "amorphous", "fine_linear")
-    for place in _somewhere(rng, anatomy, system.pitch_mm, n=int(rng.poisson(amounts.singles)), at_least_mm=5.0):
-        calcification = draw_calcification(
-            rng,
-            diameter_mm=float(np.clip(rng.lognormal(np.log(amounts.diameter_mm), amounts.diameter_ln_sd), 0.1, 0.8)),
-            morphology=shapes[int(rng.choice(4, p=(0.6, 0.2, 0.1, 0.1)))],
-            attenuation_per_mm=HYDROXYAPATITE_PER_MM * float(np.exp(rng.uniform(*np.log(amounts.density)))),
-        )
-        wanted.append((_thinned(calcification), place, "microcalcification", ""))
-    return wanted
-
-
-def _thinned(calcification: Calcification) -> Calcification:
-    """Larger microcalcifications are flatter and looser than spheres of their diameter.
-
-    Without this, visibility would rise with the diameter's power of 2.5, and most
-    would be either obvious or invisible.
-    """
-    factor = float(np.clip((calcification.diameter_mm / 0.22) ** -1.3, 0.2, 2.5))
-    return replace(calcification, attenuation_per_mm=factor * calcification.attenuation_per_mm)
-
-
-def _benign(rng: np.random.Generator, system: System, anatomy: Anatomy, amounts: Amounts) -> list[_Wanted]:
-    n_coarse, n_rims = int(rng.poisson(amounts.coarse)), int(rng.poisson(amounts.rims))
-    wanted: list[_Wanted] = [
-        (draw_coarse(rng), place, "coarse", "")
-        for place in _somewhere(rng, anatomy, system.pitch_mm, n=n_coarse, at_least_mm=6.0)
-    ]
-    for place in _somewhere(rng, anatomy, system.pitch_mm, n=n_rims, at_least_mm=3.0):
-        wanted.append((draw_rim(rng, skin=bool(rng.random() < 0.5)), place, "rim_or_skin", ""))
-    return wanted
-
-
-def _somewhere(rng: np.random.Generator, anatomy: Anatomy, pitch_mm: float, *, n: int, at_least_mm: float) -> Points:
-    """Random places (n, 2) in mm inside the breast, four times as likely in gland as in fat."""
-    step = 8
-    depth = anatomy.depth[::step, ::step]
-    edge = int(min(8.0, 0.1 * depth.shape[0] * pitch_mm * step) / pitch_mm / step) + 1  # whole clusters in the image
-    inner = np.zeros(depth.shape, dtype=np.bool_)
-    inner[edge:-edge, edge:-edge] = ~anatomy.muscle[::step, ::step][edge:-edge, edge:-edge]
-    allowed = inner & (depth > min(at_least_mm, 0.5 * float(depth[inner].max(initial=0.0))))
-    rows, columns = np.nonzero(allowed)
-    if n == 0 or not len(rows):
-        return np.empty((0, 2))
-    share = anatomy.gland[::step, ::step][allowed] / np.maximum(anatomy.thickness[::step, ::step][allowed], 1.0)
-    weight = 0.25 + np.clip(share, 0.0, 0.75)
-    chosen = rng.choice(len(rows), size=n, p=weight / weight.sum())
-    pixel = np.column_stack([rows[chosen], columns[chosen]]) * step + rng.uniform(-4.0, 4.0, (n, 2))
-    return pixel * pitch_mm
-
-
-def _insert(
-    contrast: FloatImage,
-    system: System,
-    exposure: Exposure,
-    calcification: Calcification,
-    centre_mm: NDArray[np.float64],
-    kind: Kind,
-    cluster: str,
-) -> Place | None:
-    """Add one calcification's contrast; its place, or None where it lies outside the image."""
-    pixel = np.asarray(centre_mm) / system.pitch_mm
-    inside = all(2 <= p < n - 3 for p, n in zip(pixel, contrast.shape, strict=True))
-    if not inside or exposure.primary[int(pixel[0]), int(pixel[1])] > 8.0 * float(
-        np.median(exposure.primary[::64, :8])
-    ):
-        return None
-    spacing = (system.pitch_mm, system.pitch_mm)
-    (r0, c0), patch = render_one(calcification, pixel, spacing_mm=spacing, mtf=system.mtf)
-    r1, c1 = max(r0, 0), max(c0, 0)
-    here = contrast[r1 : r0 + patch.shape[0], c1 : c0 + patch.shape[1]]
-    patch = patch[r1 - r0 : r1 - r0 + here.shape[0], c1 - c0 : c1 - c0 + here.shape[1]]
-    primary = exposure.primary[r1 : r1 + patch.shape[0], c1 : c1 + patch.shape[1]]
-    here += patch
-    row, column = int(pixel[0]), int(pixel[1])
-    behind = exposure.primary[row : row + 1, column : column + 1] + exposure.scatter[row : row + 1, column : column + 1]
-    noise_sd = float(np.sqrt(noise_variance(system, behind))[0, 0])
-    outline = tuple((float(r), float(c)) for r, c in pixel + calcification.outline_mm / system.pitch_mm)
-    return Place(
-        row=float(pixel[0]),
-        column=float(pixel[1]),
-        diameter_mm=calcification.diameter_mm,
-        kind=kind,
-        cluster=cluster,
-        outline=outline,
-        d_prime=visibility(system, patch * primary, noise_sd),
-        contrast=float(patch.max()),
+def ground_of(system: System, anatomy: Anatomy, exposure: Exposure) -> Ground:
+    """The maps of an anatomy and its noise, of few pixels."""
+    some = (slice(None, None, _GROUND_STEP), slice(None, None, _GROUND_STEP))
+    return Ground(
+        depth=anatomy.depth[some].copy(),
+        share=np.asarray(anatomy.gland[some] / np.maximum(anatomy.thickness[some], 1.0), dtype=np.float32),
+        fat_mm=anatomy.fat_mm[some].copy(),
+        gland_mm=anatomy.gland_mm[some].copy(),
+        muscle=anatomy.muscle[some].copy(),
+        noise_sd=np.sqrt(noise_variance(system, exposure.primary[some] + exposure.scatter[some])),
+        step_mm=_GROUND_STEP * system.pitch_mm,
     )
 
 
-def _artery(
-    rng: np.random.Generator,
-    contrast: FloatImage,
-    system: System,
-    breast: Breast,
-    anatomy: Anatomy,
-    name: str,
-) -> Sequence[Place]:
-    start = _somewhere(rng, anatomy, system.pitch_mm, n=1, at_least_mm=15.0)
-    if not len(start):
-        return ()
-    to_nipple = np.asarray(breast.nipple_mm) - start[0]
-    tubes, along = arterial_calcium(rng, start, float(np.arctan2(*to_nipple) + rng.normal(0.0, 0.6)))
-    path = draw_tubes([tubes], contrast.shape, system.pitch_mm)
-    removed = -np.expm1(-HYDROXYAPATITE_PER_MM * 0.6 * path)
-    contrast += np.clip(filtered(removed, system.pitch_mm, lambda r, c: system.mtf(np.hypot(r, c))), 0.0, None)
-    pixels = along / system.pitch_mm
-    inside = [p for p in pixels if all(0 <= x < n for x, n in zip(p, contrast.shape, strict=True))]
-    return [Place(float(r), float(c), 3.0, "vascular", name) for r, c in inside]
+class Space:
+    """One view of a breast as coordinates that its other view shares.
+
+    A place is (behind the nipple in mm, height, row), the last two as shares of the way
+    from the nipple's axis to the skin, so that height² + row² <= 1.
+    """
+
+    def __init__(self, breast: Breast, height_mm: float) -> None:
+        self.nipple_mm = breast.nipple_mm
+        self.view = breast.view
+        columns = np.arange(0.0, breast.nipple_mm[1] + 1.0)
+        reach = np.array([half_width(breast, breast.nipple_mm[0], float(c)) for c in columns])
+        # the axilla, above, belongs to no part of the breast that a craniocaudal view shows
+        reach[:, 0] = np.minimum(reach[:, 0], min(1.3 * float(np.median(reach[:, 1])), 0.5 * height_mm))
+        self._columns, self._reach = columns, reach
+
+    def locate(self, places: NDArray[np.float64]) -> Points:
+        """Positions (n, 2) in mm of places (n, 3)."""
+        angle = ANGLE_RAD[self.view]
+        column = self.nipple_mm[1] - places[:, 0]
+        row = places[:, 2] * np.cos(angle) + places[:, 1] * np.sin(angle)
+        up, down = (np.interp(column, self._columns, self._reach[:, k]) for k in (0, 1))
+        return np.column_stack([self.nipple_mm[0] + row * np.where(row < 0, up, down), column])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scene:
+    """One view between exposure and read-out; ``contrast`` and ``places`` are filled.
+
+    Attributes
+    ----------
+    exposure
+        Without calcium.
+    contrast
+        (rows, columns) fraction of the primary that is removed, blurred.
+    motion_mm
+        (row, column) by which the breast moved.
+    """
+
+    system: System
+    beam: Beam
+    breast: Breast
+    space: Space
+    ground: Ground
+    exposure: Exposure
+    contrast: FloatImage
+    motion_mm: tuple[float, float] = (0.0, 0.0)
+    places: list[Place] = field(default_factory=list)
+
+    @property
+    def angle_rad(self) -> float:
+        """Turn of the tube."""
+        return ANGLE_RAD[self.breast.view]
+
+    def holds(self, place_mm: Points, *, depth_mm: float) -> NDArray[np.bool_]:
+        """Whether places (n, 2) lie in the image, and in the breast at this depth at least; (n,)."""
+        pixel = place_mm / self.system.pitch_mm
+        inside = ((pixel >= 3.0) & (pixel <= np.array(self.contrast.shape) - 4.0)).all(axis=1)
+        return np.asarray(inside & (self.ground.at(self.ground.depth, place_mm) >= depth_mm))
+
+
+def fill(rng: np.random.Generator, scenes: Sequence[Scene], amounts: Amounts) -> None:
+    """Put calcium and confusers into the views of one breast, the same into each."""
+    for number in range(min(int(rng.poisson(amounts.clusters)), 3)):
+        _put_cluster(rng, scenes, amounts, f"cluster-{number + 1}")
+    for _ in range(int(rng.poisson(amounts.singles))):
+        _put_cluster(rng, scenes, amounts, "")
+    for name, rate in amounts.confusers.items():
+        for number in range(int(rng.poisson(rate))):
+            _put_confuser(rng, scenes, draw_confuser(rng, name), f"{name}-{number + 1}")
+
+
+def somewhere(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone) -> NDArray[np.float64] | None:
+    """A random place (3,) that lies in the zone in every view; None: there is none."""
+    places = draw_places(rng, _CANDIDATES, zone, max(s.space.nipple_mm[1] for s in scenes))
+    weight = np.ones(len(places))
+    for scene in scenes:
+        weight *= _suits(scene, scene.space.locate(places), zone)
+    if not weight.any():
+        return None
+    return np.asarray(places[int(rng.choice(len(places), p=weight / weight.sum()))])
+
+
+def draw_places(rng: np.random.Generator, n: int, zone: Zone, depth_mm: float) -> NDArray[np.float64]:
+    """Places (n, 3) in the coordinates of ``Space``, evenly in the zone."""
+    angle, radius = rng.uniform(0.0, 2 * np.pi, n), 0.93 * np.sqrt(rng.uniform(0.0, 1.0, n))
+    behind = depth_mm * rng.uniform(0.04, 1.0, n)
+    if zone in ("skin", "axilla"):
+        radius = rng.uniform(0.9, 0.99, n)
+    if zone == "axilla":
+        angle, behind = rng.normal(-np.pi / 4, 0.25, n), depth_mm * rng.uniform(0.6, 1.0, n)
+    return np.column_stack([behind, radius * np.cos(angle), radius * np.sin(angle)])
+
+
+def _suits(scene: Scene, place_mm: Points, zone: Zone) -> NDArray[np.float64]:
+    """How likely things of a zone lie at places (n, 2): in gland four times as likely as in fat."""
+    ground = scene.ground
+    if zone in ("skin", "axilla"):
+        return scene.holds(place_mm, depth_mm=0.5).astype(np.float64)
+    deepest = float(ground.depth.max())
+    allowed = scene.holds(place_mm, depth_mm=min(8.0, 0.4 * deepest)) & ~ground.at(ground.muscle, place_mm)
+    margin = min(8.0, 0.1 * min(ground.depth.shape) * ground.step_mm)  # whole clusters in the image
+    last = (np.array(ground.depth.shape) - 1) * ground.step_mm
+    allowed &= ((place_mm > margin) & (place_mm < last - margin)).all(axis=1)
+    share = np.clip(ground.at(ground.share, place_mm), 0.0, 0.75) if zone == "gland" else 0.0
+    return np.asarray(allowed * (0.25 + share), dtype=np.float64)
+
+
+def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], amounts: Amounts, name: str) -> None:
+    """A cluster, or a single microcalcification where it has no name; its members show in all views or in none."""
+    place = somewhere(rng, scenes, "gland")
+    if place is None:
+        return
+    members = draw_cluster(
+        rng,
+        number_mean=amounts.cluster_members,
+        diameter_mm=amounts.diameter_mm,
+        diameter_ln_sd=amounts.diameter_ln_sd,
+        packing=amounts.packing,
+        layout=None if name else "single",
+        to_nipple=(-0.3 * float(place[1]), -0.6 * float(place[2]), 1.0),
+    )
+    centres = [s.space.locate(place[None])[0] for s in scenes]
+    for member in members:
+        seen = [member.project(s.angle_rad) for s in scenes]
+        at = [c + np.asarray(m.offset_mm) for c, m in zip(centres, seen, strict=True)]
+        if all(s.holds(a[None], depth_mm=1.5)[0] for s, a in zip(scenes, at, strict=True)):
+            for scene, calcification, where in zip(scenes, seen, at, strict=True):
+                words = f"{calcification.morphology} {calcification.layout}".strip()
+                insert(scene, calcification, where, kind="microcalcification", cluster=name, morphology=words)
+
+
+def _put_confuser(rng: np.random.Generator, scenes: Sequence[Scene], confuser: Confuser, name: str) -> None:
+    place = somewhere(rng, scenes, confuser.zone)
+    if place is None:
+        return
+    for scene in scenes:
+        centre = scene.space.locate(place[None])[0]
+        for body in confuser.bodies:
+            if isinstance(body, Lines):
+                _insert_lines(scene, body, centre, kind=confuser.kind, cluster=name, morphology=confuser.what)
+                continue
+            seen = body.project(scene.angle_rad)
+            where = centre + np.asarray(seen.offset_mm)
+            if scene.holds(where[None], depth_mm=0.2)[0]:
+                insert(scene, seen, where, kind=confuser.kind, cluster=name, morphology=confuser.what)
+
+
+def insert(
+    scene: Scene, seen: Calcification, centre_mm: Points, *, kind: Kind, cluster: str = "", morphology: str = ""
+) -> None:
+    """Add the contrast of one solid at a position (2,) in mm, and its place."""
+    s = scene.system
+    fat, gland = _behind(scene, centre_mm)
+    pixel = np.asarray(centre_mm) / s.pitch_mm
+    contrast = seen.contrast(scene.beam, s.converter, fat_mm=fat, gland_mm=gland)
+    (r0, c0), patch = render_one(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
+    patch = moved(patch, scene.motion_mm, s.pitch_mm)
+    here, part = overlap(scene.contrast.shape, (r0, c0), patch.shape)
+    patch = patch[part]
+    scene.contrast[here] += patch
+    outline = pixel + seen.outline_mm / s.pitch_mm
+    noise_sd = float(scene.ground.at(scene.ground.noise_sd, np.asarray(centre_mm)[None])[0])
+    scene.places.append(
+        Place(
+            row=float(pixel[0]),
+            column=float(pixel[1]),
+            diameter_mm=seen.diameter_mm,
+            kind=kind,
+            cluster=cluster,
+            outline=tuple((float(r), float(c)) for r, c in outline),
+            d_prime=visibility(s, patch * scene.exposure.primary[here], noise_sd),
+            contrast=float(patch.max()),
+            morphology=morphology,
+        )
+    )
+
+
+def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, *, kind: Kind, cluster: str, morphology: str) -> None:
+    s = scene.system
+    tubes, along = lines.project(scene.angle_rad)
+    tubes = replace(tubes, rows=tubes.rows + centre_mm[0], columns=tubes.columns + centre_mm[1])
+    fat, gland = _behind(scene, centre_mm)
+
+    def contrast(path_mm: FloatImage) -> FloatImage:
+        solid = lines.packing * path_mm
+        return removed(scene.beam.spectrum, s.converter, lines.material, solid, fat_mm=fat, gland_mm=gland)
+
+    shape = (scene.contrast.shape[0], scene.contrast.shape[1])
+    corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=contrast, mtf=s.mtf)
+    add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
+    wide = lines.apart_mm + 4 * float(lines.radius_mm.mean())
+    places = along + centre_mm
+    for row, column in places[scene.holds(places, depth_mm=0.2)] / s.pitch_mm:
+        diameter = max(wide, lines.mark_mm)
+        scene.places.append(Place(float(row), float(column), diameter, kind, cluster, morphology=morphology))
+
+
+def _behind(scene: Scene, centre_mm: Points) -> tuple[float, float]:
+    """Paths through fat and gland at a place, in mm."""
+    ground, at = scene.ground, np.asarray(centre_mm)[None]
+    return float(ground.at(ground.fat_mm, at)[0]), float(ground.at(ground.gland_mm, at)[0])
+
+
+def add_patch(image: FloatImage, corner: tuple[int, int], patch: FloatImage) -> None:
+    """Add a patch to an image in place; what lies outside is left out."""
+    here, part = overlap(image.shape, corner, patch.shape)
+    image[here] += patch[part]
+
+
+def overlap(
+    shape: tuple[int, ...], corner: tuple[int, int], size: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The part of an image that a patch covers, and the part of the patch that lies in the image."""
+    first = [max(c, 0) for c in corner]
+    last = [max(min(c + n, m), f) for c, n, m, f in zip(corner, size, shape, first, strict=True)]
+    here = (slice(first[0], last[0]), slice(first[1], last[1]))
+    return here, (slice(first[0] - corner[0], last[0] - corner[0]), slice(first[1] - corner[1], last[1] - corner[1]))
+
+
+def moved(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
+    """An image as a steady motion during the exposure blurs it."""
+    if motion_mm == (0.0, 0.0) or not image.size:
+        return image
+    row_mm, column_mm = motion_mm
+
+    def transfer(row_f: FloatImage, column_f: FloatImage) -> NDArray[np.floating]:
+        return np.sinc(row_f * row_mm + column_f * column_mm)
+
+    return filtered(image, pitch_mm, transfer)

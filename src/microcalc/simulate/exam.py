@@ -1,23 +1,48 @@
-"""A simulated mammogram, start to end: breast, calcium, acquisition, processing, truth."""
+"""Simulated mammograms, start to end: breast, tissue, calcium, acquisition, processing, truth.
+
+An exam is four views of one woman. Her breasts are alike, and the two views of a breast
+show the same calcium. Every part draws from a generator of its own, spawned from the
+exam's seed: a side that is not asked for changes nothing in the other one, neither does
+the processed image in the raw one, nor what is put into a breast in its tissue.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.domain import FloatImage, Intent, Laterality, Window
-from microcalc.simulate.acquisition import Exposure, coloured_noise, digitise, expose, noise_variance
-from microcalc.simulate.anatomy import build
-from microcalc.simulate.breast import Density, View, draw_breast
-from microcalc.simulate.confusers import add_receptor_faults
-from microcalc.simulate.contents import Amounts, Contents, Place, draw_contents
+from microcalc.simulate import artefacts
+from microcalc.simulate.acquisition import Exposure, digitise, expose, noise_variance, read_out
+from microcalc.simulate.anatomy import Anatomy, build
+from microcalc.simulate.artefacts import Faults, Patch
+from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
+from microcalc.simulate.calcification import render_one
+from microcalc.simulate.confusers import imaged_lines, lines_path
+from microcalc.simulate.contents import (
+    Amounts,
+    Place,
+    Scene,
+    Space,
+    add_patch,
+    draw_places,
+    fill,
+    ground_of,
+    moved,
+    overlap,
+)
 from microcalc.simulate.processing import present
-from microcalc.simulate.systems import System
+from microcalc.simulate.systems import Beam, System
 
 RAW_ONLY: tuple[Intent, ...] = ("raw",)
+VIEWS: tuple[View, ...] = ("CC", "MLO")
+LATERALITIES: tuple[Laterality, ...] = ("L", "R")
+
+_OPAQUE = np.float32(0.98)
+_CLEARANCE_MM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +51,7 @@ class Technique:
 
     anode: str
     filter_material: str
+    filter_mm: float
     kvp: float
     mas: float
     thickness_mm: float
@@ -43,10 +69,12 @@ class SimulatedMammogram:
     stored
         Per intent the stored values (rows, columns) uint16: raw falls with density,
         processed rises with it.
-    windows
+    windows, window_names
         Of the processed image; empty without one.
     places
         The truth, pixel positions in the stored image.
+    tags
+        What is wrong with the image; see ``artefacts.Faults``.
     """
 
     system: System
@@ -55,8 +83,10 @@ class SimulatedMammogram:
     density: Density
     stored: dict[Intent, NDArray[np.uint16]]
     windows: tuple[Window, ...]
+    window_names: tuple[str, ...]
     places: tuple[Place, ...]
     technique: Technique
+    tags: tuple[str, ...]
 
 
 def simulate_mammogram(
@@ -75,65 +105,261 @@ def simulate_mammogram(
     Parameters
     ----------
     seed
-        The same seed gives the same breast, noise and truth.
+        The same seed gives the same breast, noise and truth; a right breast is the
+        mirror image of a left one.
     intents
         The raw and the processed image are of the same exposure.
     dose
         Factor on the usual exposure.
     """
-    rng = np.random.default_rng(seed)
-    amounts = amounts or Amounts()
-    shape = system.fields[int(rng.random() < 0.25) % len(system.fields)]
-    height, width = shape[0] * system.pitch_mm, shape[1] * system.pitch_mm
-    breast = draw_breast(rng, view=view, density=density, height_mm=height, width_mm=width, size=min(1.0, height / 210))
-    beam = system.beam(breast.thickness_mm)
-    n_crossings = int(rng.poisson(amounts.crossings))
-    anatomy = build(rng, breast, beam, shape, system.pitch_mm, n_crossings=n_crossings)
-    kerma = dose * system.kerma_ugy * float(np.exp(rng.normal(0.0, 0.12)))
-    metered = (anatomy.depth > min(20.0, 0.5 * float(anatomy.depth.max()))) & ~anatomy.muscle
-    exposure = expose(system, anatomy.attenuation, anatomy.thickness, kerma_ugy=kerma, metered=metered)
-    contents = draw_contents(rng, system, breast, anatomy, exposure, amounts)
-    specks = int(rng.poisson(amounts.specks)) if rng.random() < 0.25 else 0
-    raw, faults = _read_out(rng, system, exposure, contents, specks=specks)
-    no_calcium = [*anatomy.crossings / system.pitch_mm, *faults]
-    places = [*contents.places, *_no_calcium(no_calcium, contents.places, clearance_px=2.0 / system.pitch_mm)]
-    stored: dict[Intent, NDArray[np.uint16]] = {}
-    windows: tuple[Window, ...] = ()
-    if "processed" in intents:
-        processed = present(system, raw)
-        stored["processed"], windows = processed.stored, processed.windows
-    if "raw" in intents:
-        stored["raw"] = raw
-    return SimulatedMammogram(
-        system=system,
-        view=view,
-        laterality=laterality,
-        density=density,
-        stored={i: _as_seen(pixels, laterality) for i, pixels in stored.items()},
-        windows=windows,
-        places=tuple(p if laterality == "L" else p.mirrored(shape[1]) for p in places),
-        technique=_technique(rng, beam.anode, beam.filter_material, beam.kvp, breast.thickness_mm, kerma),
+    woman, breast = _sequence(seed).spawn(2)
+    traits = draw_traits(np.random.default_rng(woman), density)
+    order = _Order(system, tuple(intents), amounts or Amounts(), (view,), dose)
+    return next(_mammograms(order, traits, laterality, breast))
+
+
+def simulate_exam(
+    system: System,
+    *,
+    density: Density = "B",
+    seed: int | np.random.SeedSequence = 0,
+    intents: Collection[Intent] = RAW_ONLY,
+    amounts: Amounts | None = None,
+    views: Sequence[View] = VIEWS,
+    lateralities: Sequence[Laterality] = LATERALITIES,
+    dose: float = 1.0,
+) -> Iterator[SimulatedMammogram]:
+    """Simulate the mammograms of one woman, breast by breast; parameters as of ``simulate_mammogram``.
+
+    Parameters
+    ----------
+    views, lateralities
+        Which to make, in their order. What lies in a breast lies where all its views
+        show it, and so depends on them; a breast does not depend on the other one.
+    """
+    woman, *sides = _sequence(seed).spawn(1 + len(LATERALITIES))
+    traits = draw_traits(np.random.default_rng(woman), density)
+    order = _Order(system, tuple(intents), amounts or Amounts(), tuple(views), dose)
+    for laterality in lateralities:
+        own, breast = sides[LATERALITIES.index(laterality)].spawn(2)
+        yield from _mammograms(order, other_breast(np.random.default_rng(own), traits), laterality, breast)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be made of a breast."""
+
+    system: System
+    intents: tuple[Intent, ...]
+    amounts: Amounts
+    views: tuple[View, ...]
+    dose: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Shot:
+    """One view, exposed and not yet read out."""
+
+    scene: Scene
+    faults: Faults
+    crossings_px: NDArray[np.float64]
+    technique: Technique
+
+
+def _sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
+    """A sequence that was not spawned from yet, so that a second call gives the same."""
+    if isinstance(seed, int):
+        return np.random.SeedSequence(seed)
+    return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+
+
+def _mammograms(
+    order: _Order, traits: Traits, laterality: Laterality, sequence: np.random.SeedSequence
+) -> Iterator[SimulatedMammogram]:
+    """The views of one breast: expose all, fill them with the same things, read out one by one."""
+    shared, *each = sequence.spawn(1 + len(VIEWS))
+    rng = np.random.default_rng(shared)
+    extra = _Extra.draw(rng, order.amounts)
+    generators = [[np.random.default_rng(s) for s in each[VIEWS.index(view)].spawn(4)] for view in order.views]
+    shots = [
+        _expose(tissue, technique, order, traits, view, extra)
+        for view, (tissue, technique, _, _) in zip(order.views, generators, strict=True)
+    ]
+    fill(rng, [shot.scene for shot in shots], order.amounts)
+    shots.reverse()
+    for view, (_, _, noise, look) in zip(order.views, generators, strict=True):
+        shot = shots.pop()
+        raw, found = _read_out(noise, shot)
+        scene = shot.scene
+        places = [*scene.places, *_no_calcium(found, scene.places, _CLEARANCE_MM / order.system.pitch_mm)]
+        stored: dict[Intent, NDArray[np.uint16]] = {"raw": raw} if "raw" in order.intents else {}
+        shown = present(order.system, raw, look) if "processed" in order.intents else None
+        if shown is not None:
+            stored["processed"] = shown.stored
+        yield SimulatedMammogram(
+            system=order.system,
+            view=view,
+            laterality=laterality,
+            density=traits.density,
+            stored={intent: _as_seen(pixels, laterality) for intent, pixels in stored.items()},
+            windows=shown.windows if shown else (),
+            window_names=shown.window_names if shown else (),
+            places=tuple(p if laterality == "L" else p.mirrored(raw.shape[1]) for p in places),
+            technique=shot.technique,
+            tags=shot.faults.tags,
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Extra:
+    """Tissue that both views of a breast show: places (n, 3) of lymph nodes and moles, in coordinates of ``Space``."""
+
+    nodes: NDArray[np.float64]
+    moles: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, amounts: Amounts) -> _Extra:
+        nodes = draw_places(rng, int(rng.poisson(amounts.nodes)), "axilla", 1.0)
+        nodes[:, 1:] *= rng.uniform(0.6, 0.9)
+        return cls(nodes, draw_places(rng, int(rng.poisson(amounts.moles)), "skin", 1.0))
+
+
+def _expose(
+    rng: np.random.Generator,
+    technique: np.random.Generator,
+    order: _Order,
+    traits: Traits,
+    view: View,
+    extra: _Extra,
+) -> _Shot:
+    """Compress a breast, fill it with tissue (``rng``, whatever the amounts), and expose it."""
+    s = order.system
+    shape = _field(s, traits)
+    height, width = shape[0] * s.pitch_mm, shape[1] * s.pitch_mm
+    breast = compress(rng, traits, view=view, height_mm=height, width_mm=width, size=min(1.0, height / 210.0))
+    anatomy = build(rng, breast, shape, s.pitch_mm, n_crossings=int(technique.poisson(order.amounts.crossings)))
+    space = Space(breast, height)
+    _add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=int(technique.poisson(order.amounts.folds)))
+    faults = artefacts.draw_faults(technique, artefacts=order.amounts.artefacts, low_dose=order.amounts.low_dose)
+    faults = replace(faults, dose=faults.dose * order.dose)
+    beam = s.beam(breast.thickness_mm)
+    # automatic exposure control varies by 12 per cent (ours)
+    kerma = faults.dose * s.kerma_ugy(breast.thickness_mm) * float(np.exp(technique.normal(0.0, 0.12)))
+    deep = min(20.0, 0.5 * float(anatomy.depth.max()))
+    exposure = expose(
+        s,
+        beam,
+        fat_mm=anatomy.fat_mm,
+        gland_mm=anatomy.gland_mm,
+        thickness_mm=anatomy.thickness,
+        kerma_ugy=kerma,
+        metered=(anatomy.depth > deep) & ~anatomy.muscle,
     )
+    scene = Scene(
+        system=s,
+        beam=beam,
+        breast=breast,
+        space=space,
+        ground=ground_of(s, anatomy, exposure),
+        exposure=exposure,
+        contrast=np.zeros(shape, dtype=np.float32),
+        motion_mm=faults.motion_mm,
+    )
+    return _Shot(scene, faults, anatomy.crossings / s.pitch_mm, _technique(technique, beam, breast.thickness_mm, kerma))
 
 
-def _read_out(
-    rng: np.random.Generator, system: System, exposure: Exposure, contents: Contents, *, specks: int
-) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-    """Calcium shades the primary beam; then noise, faults of the receptor, digitisation."""
-    signal: FloatImage = exposure.primary * (1 - np.minimum(contents.contrast, np.float32(0.98))) + exposure.scatter
-    noise_sd: FloatImage = np.sqrt(noise_variance(system, signal))
-    values = signal + noise_sd * coloured_noise(rng, system, signal.shape)
-    faults = add_receptor_faults(rng, values, noise_sd, specks=specks)
-    return digitise(system, values), faults
+def _field(system: System, traits: Traits) -> tuple[int, int]:
+    """The smallest of the system's fields on which the breast has room, or the largest."""
+    for shape in system.fields:
+        if shape[0] * system.pitch_mm > 2.1 * traits.half_width_mm and shape[1] * system.pitch_mm > (
+            traits.depth_mm + 15.0
+        ):
+            return shape
+    return system.fields[-1]
 
 
-def _no_calcium(pixels: Sequence[NDArray[np.number]], calcium: Sequence[Place], *, clearance_px: float) -> list[Place]:
-    """Confusers without calcium, but for those where calcium happens to lie."""
-    found = [(float(row), float(column)) for row, column in pixels]
+def _add_tissue(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    breast: Breast,
+    space: Space,
+    extra: _Extra,
+    pitch_mm: float,
+    *,
+    folds: int,
+) -> None:
+    """Lymph nodes in place of fat; moles and folds of the skin on top of the rest; into the anatomy's paths."""
+    depth_mm = np.array([space.nipple_mm[1], 1.0, 1.0])
+    for centre in space.locate(extra.nodes * depth_mm) / pitch_mm:
+        _replace_fat(anatomy, artefacts.lymph_node(rng, centre, pitch_mm))
+    for centre in space.locate(extra.moles * depth_mm) / pitch_mm:
+        corner, path = artefacts.mole(rng, centre, pitch_mm)
+        here, part = overlap(anatomy.depth.shape, corner, path.shape)
+        total = anatomy.gland_mm[here] + path[part] * (anatomy.depth[here] > 0.0)
+        anatomy.gland_mm[here] = np.maximum(total, 0.0)
+    for _ in range(folds):
+        tubes = artefacts.skin_fold(rng, breast)
+        corner, path = lines_path(tubes, anatomy.depth.shape, pitch_mm)
+        here, part = overlap(anatomy.depth.shape, corner, path.shape)
+        anatomy.gland_mm[here] += path[part] * (anatomy.depth[here] > 0.0)
+
+
+def _replace_fat(anatomy: Anatomy, patch: Patch) -> None:
+    corner, path = patch
+    here, part = overlap(anatomy.depth.shape, corner, path.shape)
+    inside = np.minimum(path[part], anatomy.fat_mm[here])
+    anatomy.fat_mm[here] -= inside
+    anatomy.gland_mm[here] += inside
+
+
+def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16], list[tuple[str, float, float]]]:
+    """Calcium shades the primary beam; then what is wrong with the receptor, noise and digitisation.
+
+    Returns
+    -------
+    The stored values, and what stands out in them without being calcium: name, row, column.
+    """
+    scene, names = shot.scene, shot.faults.names
+    s, breast = scene.system, scene.breast
+    shape = (scene.contrast.shape[0], scene.contrast.shape[1])
+    found = [("crossing", float(r), float(c)) for r, c in shot.crossings_px]
+    if "hair" in names:
+        for tubes in artefacts.hairs(rng, breast):
+            corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=artefacts.hair_contrast, mtf=s.mtf)
+            add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
+            every = int(3.0 / tubes.step_mm)
+            along = np.column_stack([tubes.rows[0, ::every], tubes.columns[0, ::every]]).astype(np.float64)
+            found += [("hair", float(r), float(c)) for r, c in along[scene.holds(along, depth_mm=0.0)] / s.pitch_mm]
+    exposure = Exposure(moved(scene.exposure.primary, scene.motion_mm, s.pitch_mm), scene.exposure.scatter)
+    for name, gain in artefacts.GAINS.items():
+        if name in names:
+            factor = gain(rng, shape, s.pitch_mm)
+            exposure = Exposure(exposure.primary * factor, exposure.scatter * factor)
+    if "dust" in names:
+        for pixel, contrast in artefacts.dust(rng, shape, int(rng.integers(1, 16))):
+            corner, patch = render_one(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
+            here, part = overlap(shape, corner, patch.shape)
+            for layer in (exposure.primary, exposure.scatter):
+                layer[here] *= 1.0 - patch[part]
+            found.append(("dust", float(pixel[0]), float(pixel[1])))
+    values = read_out(rng, s, exposure, np.minimum(scene.contrast, _OPAQUE))
+    noise_sd: FloatImage = np.sqrt(noise_variance(s, np.maximum(values, 0.0)))
+    artefacts.repair_pixels(rng, values)
+    if "bad-pixels" in names:
+        bad = artefacts.bad_pixels(rng, values, noise_sd, int(rng.integers(1, 41)))
+        found += [("bad-pixel", float(r), float(c)) for r, c in bad]
+    if "lines" in names:
+        artefacts.bad_lines(rng, values, noise_sd)
+    return digitise(s, values), found
+
+
+def _no_calcium(found: Sequence[tuple[str, float, float]], others: Sequence[Place], clearance_px: float) -> list[Place]:
+    """What was found without calcium, but for where something else lies."""
+    taken = np.array([(p.row, p.column) for p in others]).reshape(-1, 2)
     return [
-        Place(row=row, column=column, diameter_mm=0.0, kind="no_calcium")
-        for row, column in found
-        if all(np.hypot(row - c.row, column - c.column) > clearance_px for c in calcium)
+        Place(row=row, column=column, diameter_mm=0.0, kind="no_calcium", morphology=name)
+        for name, row, column in found
+        if not len(taken) or np.hypot(*(taken - (row, column)).T).min() > clearance_px
     ]
 
 
@@ -141,15 +367,14 @@ def _as_seen(pixels: NDArray[np.uint16], laterality: Laterality) -> NDArray[np.u
     return pixels if laterality == "L" else np.ascontiguousarray(pixels[:, ::-1])
 
 
-def _technique(
-    rng: np.random.Generator, anode: str, material: str, kvp: float, thickness_mm: float, kerma: float
-) -> Technique:
+def _technique(rng: np.random.Generator, beam: Beam, thickness_mm: float, kerma: float) -> Technique:
     """Header values of the usual size; the dose follows thickness and exposure."""
     relative = float(np.exp(0.035 * (thickness_mm - 55.0))) * kerma / 90.0
     return Technique(
-        anode=anode,
-        filter_material=material,
-        kvp=kvp,
+        anode=beam.anode,
+        filter_material=beam.filter_material,
+        filter_mm=beam.filter_mm,
+        kvp=beam.kvp,
         mas=round(90.0 * relative, 1),
         thickness_mm=round(thickness_mm),
         force_n=round(float(rng.uniform(50.0, 140.0)), 1),

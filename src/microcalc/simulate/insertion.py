@@ -58,14 +58,16 @@ def insert_processed(
     Parameters
     ----------
     slope
-        Grey values per unit of log exposure, (rows, columns).
+        Grey values per unit of log exposure, (rows, columns), of fine detail.
     sharpening
-        Gain of an unsharp mask of 0.4 mm, for processing that favours fine detail.
+        Gain of an unsharp mask of 0.4 mm in the processing. ``slope`` holds it already,
+        since noise is fine detail: what is coarser is amplified less.
     """
     signal = -np.log1p(-np.clip(contrast / np.float32(1 + scatter_to_primary), 0, 0.95)) * slope
     if sharpening > 0:
         sigma = [0.4 / s for s in mammogram.spacing_mm]
-        signal = signal + np.float32(sharpening) * (signal - ndimage.gaussian_filter(signal, sigma, truncate=3.0))
+        coarse = ndimage.gaussian_filter(signal, sigma, truncate=3.0)
+        signal = signal - np.float32(sharpening / (1 + sharpening)) * coarse
     top = float(mammogram.pixels.max())
     changed = np.clip(np.rint(mammogram.pixels + signal), float(mammogram.pixels.min()), top)
     return replace(mammogram, pixels=np.where(np.abs(signal) < 0.25, mammogram.pixels, changed).astype(np.float32))

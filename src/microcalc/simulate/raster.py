@@ -10,8 +10,8 @@ from scipy import fft, sparse
 
 from microcalc.domain import FloatImage
 
-_PAD = 64
-"""Pixels between an image's last and first row, so that filtering does not wrap around."""
+_PAD = 192
+"""Pixels between an image's last and first row, so that filtering (glare reaches furthest) does not wrap around."""
 
 
 def enlarge(coarse: FloatImage, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> FloatImage:

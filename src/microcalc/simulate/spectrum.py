@@ -82,14 +82,16 @@ def tissue_attenuation(spectrum: str, receptor: Receptor, fat_mm: FloatImage, gl
     error is below 0.01 up to 110 mm of both together, and smooth.
     """
     coefficients = _polynomial(spectrum, receptor)
-    f = np.minimum(np.asarray(fat_mm, dtype=np.float32), np.float32(_REACH_MM)) / np.float32(_REACH_MM)
-    g = np.minimum(np.asarray(gland_mm, dtype=np.float32), np.float32(_REACH_MM)) / np.float32(_REACH_MM)
-    total: FloatImage = np.zeros(np.broadcast(f, g).shape, dtype=np.float32)
+    f, g = (
+        np.asarray(np.minimum(path, _REACH_MM) / _REACH_MM, dtype=np.float32)
+        for path in np.broadcast_arrays(fat_mm, gland_mm)
+    )
+    total: FloatImage = np.zeros(f.shape, dtype=np.float32)
     for i in range(_DEGREE, -1, -1):  # Horner in fat, each coefficient Horner in gland
         inner: FloatImage = np.zeros(total.shape, dtype=np.float32)
         for j in range(_DEGREE - i, -1, -1):
-            inner = inner * g + np.float32(coefficients[i, j])
-        total = total * f + inner
+            inner = np.asarray(inner * g + np.float32(coefficients[i, j]), dtype=np.float32)
+        total = np.asarray(total * f + inner, dtype=np.float32)
     return total
 
 

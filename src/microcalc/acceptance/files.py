@@ -1,0 +1,196 @@
+"""Points 19 and 20: files, and how they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage, stats
+
+from microcalc.acceptance.points import Figure, missed
+from microcalc.datasets.table import ImageRow, Table
+from microcalc.detect.display import apply_window
+from microcalc.domain import FloatImage
+from microcalc.runs.images import open_row
+from microcalc.runs.simulated import simulate_data_set
+from microcalc.simulate.exam import simulate_mammogram
+from microcalc.simulate.systems import SYSTEMS, System
+
+_MOST_SECONDS = 15.0
+_MOST_GIB = 3.0
+"""Ours: two at once on a machine of 8 GiB, with room for the rest."""
+
+_PRESENTATION: Mapping[str, str] = {"raw": "FOR PROCESSING", "processed": "FOR PRESENTATION"}
+_CLASS: Mapping[str, str] = {
+    "raw": "1.2.840.10008.5.1.4.1.1.1.2.1",
+    "processed": "1.2.840.10008.5.1.4.1.1.1.2",
+}
+
+
+def measure_files(systems: Sequence[System], *, seed: int) -> list[Figure]:
+    """Point 19, and of 20 that files do not depend on the number of processes."""
+    names = [s.name for s in systems if SYSTEMS.get(s.name) == s]
+    if not names:
+        return [missed(19, "files are written of the tabled systems only"), missed(20, "no file was written")]
+    with tempfile.TemporaryDirectory() as folder:
+        tables = [
+            simulate_data_set(
+                Path(folder) / str(workers),
+                systems=names,
+                exams=1,
+                seed=seed,
+                intents=["raw", "processed"],
+                workers=workers,
+                progress=False,
+            )
+            for workers in (1, 2)
+        ]
+        return [*_judged(tables[0]), *_read_back(tables[0]), *_shown(tables[0]), _same_files(*tables)]
+
+
+def measure_making(systems: Sequence[System], *, seed: int, reduced_mm: float | None) -> list[Figure]:
+    """Point 20: seconds and memory of one image, made alone in a process of its own; and the same seed twice."""
+    from joblib import Parallel, delayed
+
+    if reduced_mm is not None:
+        systems = [reduced(s, reduced_mm) for s in systems]
+    alone = Parallel(n_jobs=1)(delayed(_in_a_process)(s, seed) for s in systems)
+    again = Parallel(n_jobs=2)(delayed(made)(s, seed) for s in systems)
+    figures = []
+    for s, first, second in zip(systems, alone, again, strict=True):
+        figures += [
+            Figure(20, s.name, "seconds of a raw image, one core", first[0], 0.0, _MOST_SECONDS),
+            Figure(20, s.name, "memory in GiB", first[1], 0.0, _MOST_GIB),
+            Figure(20, s.name, "same bytes in another process", float(first[2] == second[2]), 1.0, 1.0),
+        ]
+    return figures
+
+
+def reduced(s: System, height_mm: float) -> System:
+    """A system with a receptor of few pixels, for trials."""
+    return replace(s, fields=((round(height_mm / s.pitch_mm), round(0.8 * height_mm / s.pitch_mm)),))
+
+
+def made(s: System, seed: int) -> tuple[float, float, str]:
+    """Seconds, peak memory of the process in GiB, and a digest of one raw image."""
+    start = time.perf_counter()
+    image = simulate_mammogram(s, seed=seed, density="C")
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux: KiB
+    return seconds, peak, hashlib.sha256(image.stored["raw"].tobytes()).hexdigest()
+
+
+def _in_a_process(s: System, seed: int) -> tuple[float, float, str]:
+    """The peak is a process's own only where it has made nothing before."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(made, s, seed).result()
+
+
+def _judged(table: Table) -> list[Figure]:
+    """Errors that an outside judge of DICOM finds, or pydicom where that one is not installed."""
+    judge = shutil.which("dciodvfy")
+    figures = []
+    for row in table.images:
+        if judge:
+            done = subprocess.run([judge, row.file], capture_output=True, text=True, check=False)
+            errors, by = sum(line.startswith("Error") for line in done.stderr.splitlines()), "by dciodvfy"
+        else:
+            errors, by = len(_wrong(row)), "by pydicom: dciodvfy is not installed"
+        figures.append(Figure(19, row.system, f"errors in the {row.intent} file", float(errors), 0.0, 0.0, by))
+    return figures
+
+
+def _wrong(row: ImageRow) -> list[str]:
+    """What a plain reading of the header finds wrong."""
+    import pydicom
+
+    ds = pydicom.dcmread(row.file)
+    processed = row.intent == "processed"
+    expected = {
+        "SOPClassUID": _CLASS[row.intent],
+        "PresentationIntentType": _PRESENTATION[row.intent],
+        "PhotometricInterpretation": "MONOCHROME2" if processed else "MONOCHROME1",
+        "PresentationLUTShape": "IDENTITY" if processed else "INVERSE",
+        "PixelIntensityRelationship": "LOG" if processed else "LIN",
+        "PixelIntensityRelationshipSign": -1 if processed else 1,
+        "BitsAllocated": 16,
+        "PixelRepresentation": 0,
+        "ImageLaterality": row.laterality,
+        "ViewPosition": row.view,
+        "Modality": "MG",
+    }
+    wrong = [name for name, value in expected.items() if ds.get(name) != value]
+    if int(ds.pixel_array.max()) >= 2**ds.BitsStored:
+        wrong.append("BitsStored")
+    if processed and ("WindowCenter" not in ds or "WindowWidth" not in ds):
+        wrong.append("WindowCenter")
+    return wrong
+
+
+def _read_back(table: Table) -> list[Figure]:
+    """Laterality, view and spacing come back as the table has them, the chest wall on its side."""
+    wrong = 0
+    for row in table.images:
+        image = open_row(row)
+        wall_left = _darker_side(image.pixels, row.intent)
+        wrong += (image.laterality, image.view) != (row.laterality, row.view)
+        wrong += not np.allclose(image.spacing_mm, row.spacing_mm, rtol=1e-6)
+        wrong += wall_left != (row.laterality == "L")
+    return [Figure(14, "all", "files whose side, view or spacing differ", float(wrong), 0.0, 0.0)]
+
+
+def _darker_side(pixels: FloatImage, intent: str) -> bool:
+    """Whether the breast (brighter than air, as mammograms are read) touches the first column more than the last."""
+    return float(pixels[:, :5].mean()) > float(pixels[:, -5:].mean())
+
+
+def _shown(table: Table) -> list[Figure]:
+    """The window as pydicom applies it against ours; and that processed grey rises with density."""
+    import pydicom
+    from pydicom.pixels.processing import apply_voi_lut
+
+    figures = []
+    raw = {row.patient: row for row in table.images if row.intent == "raw"}
+    for row in table.images:
+        if row.intent != "processed":
+            continue
+        image = open_row(row)
+        ds = pydicom.dcmread(row.file)
+        reference = np.asarray(apply_voi_lut(ds.pixel_array, ds), dtype=np.float64)
+        grey = 255.0 * (reference - 0.0) / (2**ds.BitsStored - 1)
+        worst = float("nan")
+        if image.window is not None:
+            worst = float(np.abs(apply_window(image.pixels, image.window).astype(np.float64) - np.floor(grey)).max())
+        figures.append(Figure(19, row.system, "grey levels off the reference window", worst, 0.0, 1.0))
+        rho = rank_correlation(open_row(raw[row.patient]).pixels, image.pixels, row.spacing_mm[0])
+        # ours: order is kept where it can be seen, over millimetres; equalisation shifts levels across the breast
+        figures.append(Figure(19, row.system, "rank correlation of processed and density", rho, 0.8, 1.0))
+    return figures
+
+
+def rank_correlation(raw: FloatImage, processed: FloatImage, pitch_mm: float) -> float:
+    """Spearman's, of minus log exposure and processed grey, each smoothed and against its surroundings of 8 mm."""
+    k = max(round(0.5 / pitch_mm), 1)
+    log_raw, grey = (ndimage.uniform_filter(i, k)[::k, ::k] for i in (-np.log(np.maximum(-raw, 1.0)), processed))
+    inside = ndimage.binary_erosion(grey > 0, iterations=round(10 / 0.5)) & (grey > 0)
+    local = [(i - ndimage.gaussian_filter(i, 16.0))[inside] for i in (log_raw, grey)]
+    if not inside.any():
+        return float("nan")
+    return float(stats.spearmanr(*local).statistic)
+
+
+def _same_files(one: Table, two: Table) -> Figure:
+    """Whether one and two processes wrote the same bytes."""
+    same = [a.file.read_bytes() == b.file.read_bytes() for a, b in zip(one.images, two.images, strict=True)]
+    return Figure(20, "all", "share of files alike for 1 and 2 processes", float(np.mean(same)), 1.0, 1.0)

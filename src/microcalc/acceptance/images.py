@@ -1,0 +1,136 @@
+"""Simulated mammograms for the points, made once, kept in a folder, and measured one by one on all cores."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from microcalc.domain import Annotations, Intent, Mammogram
+from microcalc.simulate.breast import Density, View
+from microcalc.simulate.contents import NOTHING, Amounts
+from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
+from microcalc.simulate.systems import System
+
+Filling = Literal["tissue", "first", "second"]
+"""Tissue alone; or with calcium, of which a breast has two drawings that share nothing but the breast and noise."""
+
+DENSITIES: tuple[Density, ...] = ("B", "C", "B", "C", "A", "D")
+"""Of breasts by their number: about the shares in a screened population."""
+
+_Result = TypeVar("_Result")
+_TISSUE = replace(NOTHING, crossings=Amounts().crossings)
+_CALCIUM = replace(_TISSUE, singles=25.0, confusers=Amounts().confusers)
+# with clusters to draw, or none, what is drawn after them differs: two drawings of one breast
+_FILLINGS: Mapping[Filling, Amounts] = MappingProxyType(
+    {"tissue": _TISSUE, "first": replace(_CALCIUM, clusters=2.0), "second": _CALCIUM}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image to be made: the same job gives the same image."""
+
+    system: System
+    seed: int
+    view: View = "CC"
+    density: Density = "B"
+    filling: Filling = "tissue"
+    dose: float = 1.0
+    intents: tuple[Intent, ...] = ("raw",)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of images already made; ``workers`` processes make and measure."""
+
+    folder: Path
+    workers: int = 1
+    simulator: str = field(default_factory=lambda: _simulator_digest())
+
+    def file_of(self, job: Job) -> Path:
+        """Where a job's image is kept: by its settings, and by the code and tables that made it."""
+        digest = hashlib.sha256(f"{self.simulator} {job!r}".encode()).hexdigest()[:20]
+        return self.folder / f"{digest}.joblib"
+
+    def measure(self, function: Callable[[SimulatedMammogram], _Result], jobs: Sequence[Job]) -> list[_Result]:
+        """A function of each job's image, made if it is not there yet."""
+        return self.each(lambda images: function(images[0]), [(job,) for job in jobs])
+
+    def each(
+        self, function: Callable[[list[SimulatedMammogram]], _Result], groups: Sequence[tuple[Job, ...]]
+    ) -> list[_Result]:
+        """A function of the images of each group of jobs."""
+        from joblib import Parallel, delayed
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        work = (delayed(_measured)(function, [(job, self.file_of(job)) for job in group]) for group in groups)
+        return list(Parallel(n_jobs=self.workers)(work))
+
+
+def _measured(function: Callable[[list[SimulatedMammogram]], Any], jobs: list[tuple[Job, Path]]) -> Any:
+    return function([_made(job, file) for job, file in jobs])
+
+
+def _made(job: Job, file: Path) -> SimulatedMammogram:
+    import joblib
+
+    if file.is_file():
+        image: SimulatedMammogram = joblib.load(file)
+        return image
+    image = simulate_mammogram(
+        job.system,
+        view=job.view,
+        density=job.density,
+        seed=job.seed,
+        intents=job.intents,
+        amounts=_FILLINGS[job.filling],
+        dose=job.dose,
+    )
+    temporary = file.with_suffix(f".{job.seed}.part")
+    joblib.dump(image, temporary)
+    temporary.replace(file)
+    return image
+
+
+def as_read(image: SimulatedMammogram, intent: Intent) -> Mammogram:
+    """The mammogram that its file would give."""
+    stored = image.stored[intent].astype(np.float32)
+    s = image.system
+    return Mammogram(
+        pixels=-stored if intent == "raw" else stored,
+        spacing_mm=(s.pitch_mm, s.pitch_mm),
+        intent=intent,
+        uid="",
+        laterality=image.laterality,
+        view=image.view,
+        system=s.name,
+        window=image.windows[0] if intent == "processed" and image.windows else None,
+    )
+
+
+def truth_of(image: SimulatedMammogram) -> Annotations:
+    """Its places as annotations, positions in mm."""
+    pitch = image.system.pitch_mm
+    return Annotations(
+        centres=np.array([(p.row, p.column) for p in image.places], dtype=np.float64).reshape(-1, 2) * pitch,
+        diameter_mm=np.array([p.diameter_mm for p in image.places], dtype=np.float64),
+        kind=np.array([p.kind for p in image.places], dtype=np.str_),
+        cluster=np.array([p.cluster for p in image.places], dtype=np.str_),
+    )
+
+
+def _simulator_digest() -> str:
+    digest = hashlib.sha256()
+    folder = resources.files("microcalc.simulate")
+    for part in (folder, folder / "tables"):
+        for file in sorted(part.iterdir(), key=lambda f: f.name):
+            if file.name.endswith((".py", ".csv")):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
