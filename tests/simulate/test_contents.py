@@ -120,7 +120,7 @@ def test_most_places_lie_in_gland_where_there_is_some() -> None:
 
 def test_skin_lies_near_the_surface_and_the_axilla_above_and_outside() -> None:
     rng = np.random.default_rng(5)
-    skin, axilla = (draw_places(rng, 200, zone, 60.0) for zone in ("skin", "axilla"))  # type: ignore[arg-type]
+    skin, axilla = (draw_places(rng, 200, zone, 60.0) for zone in ("skin", "axilla"))
     assert (np.hypot(skin[:, 1], skin[:, 2]) > 0.89).all()
     assert (axilla[:, 1] > 0).mean() > 0.95
     assert (axilla[:, 2] < 0).mean() > 0.95
@@ -128,7 +128,7 @@ def test_skin_lies_near_the_surface_and_the_axilla_above_and_outside() -> None:
 
 def test_every_confuser_enters_the_truth_under_its_kind_and_name() -> None:
     seen: Counter[tuple[str, str]] = Counter()
-    for seed in range(3):
+    for seed in range(5):
         both = filled(seed, replace(NOTHING, confusers=BENIGN))
         seen += Counter((p.kind, p.morphology) for scene in both for p in scene.places)
     assert set(seen) == {(row.kind, name) for name, row in CONFUSERS.items()}
@@ -147,7 +147,7 @@ def test_rates_are_means_per_breast() -> None:
 def test_the_contrast_is_where_the_truth_says() -> None:
     for scene in filled(6, replace(NOTHING, singles=5.0, diameter_mm=0.4, packing=(0.9, 1.0))):
         pitch = scene.system.pitch_mm
-        rows, columns = np.indices(scene.contrast.shape)
+        rows, columns = np.mgrid[: scene.contrast.shape[0], : scene.contrast.shape[1]]
         for p in scene.places:
             near = np.hypot(rows - p.row, columns - p.column) * pitch < 0.5
             if sum(np.hypot(p.row - q.row, p.column - q.column) * pitch < 2 for q in scene.places) > 1:
@@ -175,3 +175,11 @@ def test_of_a_patch_beyond_the_image_the_rest_is_taken() -> None:
     assert part == (slice(2, 5), slice(0, 3))
     here, _ = overlap((10, 10), (20, 0), (5, 5))
     assert np.zeros((10, 10))[here].size == 0
+
+
+def test_calcium_ends_where_the_breast_does() -> None:
+    for scene in filled(3, replace(NOTHING, confusers={"rod-like": 4.0, "arterial": 4.0})):
+        outside = np.repeat(np.repeat(scene.ground.depth < -1.5, 8, axis=0), 8, axis=1)
+        shape = scene.contrast.shape
+        assert scene.contrast.max() > 0.1
+        assert scene.contrast[outside[: shape[0], : shape[1]]].max() < 0.01

@@ -36,7 +36,7 @@ def edge_transfer(image: FloatImage, pitch_mm: float, f: Floats) -> Floats:
     counts = np.bincount(index[inside], minlength=2 * n + 1)
     profile = np.bincount(index[inside], image[inside], minlength=2 * n + 1) / np.maximum(counts, 1)
     spread = np.asarray(np.diff(profile) / step, dtype=np.float64)
-    x: Floats = (np.arange(2 * n) - n + 0.5) * width_mm
+    x = np.asarray((np.arange(2 * n) - n + 0.5) * width_mm, dtype=np.float64)
     amplitude = np.abs(np.exp(-2j * np.pi * f[:, None] * x) @ (spread * _window(x)))
     return np.asarray(amplitude / np.sinc(f * width_mm) ** 2)  # binning, and the difference for the derivative
 

@@ -192,7 +192,7 @@ def _distance_mm(places: Annotations, breast: BoolImage, grid: Grid) -> FloatIma
         reach = int((2.0 + diameter / 2) / spacing) + 1
         r, c = (round(float(v)) for v in centre)
         here = (slice(max(r - reach, 0), max(r + reach + 1, 0)), slice(max(c - reach, 0), max(c + reach + 1, 0)))
-        y, x = (np.arange(n)[part] - middle for n, part, middle in zip(out.shape, here, centre, strict=True))
+        y, x = (np.arange(out.shape[k])[here[k]] - centre[k] for k in (0, 1))
         distance = np.hypot(y[:, None], x[None, :]) * spacing - diameter / 2
         out[here] = np.minimum(out[here], distance)
     return out

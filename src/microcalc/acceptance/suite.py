@@ -80,8 +80,7 @@ def _measured(
     say("filters and networks")
     figures += measure_learning(vendors, store, effort=effort.learning, seed=seed)
     say("files, time and memory")
-    figures += files.measure_making(systems, seed=seed, reduced_mm=effort.reduced_mm)
-    return [*figures, *files.measure_files(systems, seed=seed)]
+    return [*figures, *files.measure_making(whole, seed=seed), *files.measure_files(whole, seed=seed)]
 
 
 def _receptors(systems: Sequence[System], effort: Effort, workers: int, seed: int) -> list[Figure]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from microcalc.cli.options import (
+    Amount,
     Count,
     CountOrNone,
     DPrime,
@@ -28,6 +29,9 @@ def simulate(
     view: list[Literal["CC", "MLO"]] | None = None,
     laterality: list[LateralityOption] | None = None,
     exams: Count = 1,
+    clusters: Amount | None = None,
+    singles: Amount | None = None,
+    confusers: Amount = 1.0,
     dose: Factor = 1.0,
     seed: CountOrNone = 1,
     workers: Count | None = None,
@@ -49,6 +53,10 @@ def simulate(
         L or R; may be given several times. By default both.
     exams
         Patients per system.
+    clusters, singles
+        Mean number of clusters and of single microcalcifications per breast. By default 1.2 and 3.
+    confusers
+        Factor on the usual rates of benign calcium, artefacts and crossings.
     dose
         Factor on the usual exposure.
     seed
@@ -57,6 +65,7 @@ def simulate(
         Processes; by default one per core.
     """
     from microcalc.runs.simulated import BOTH, simulate_data_set
+    from microcalc.simulate.contents import usual_amounts
     from microcalc.simulate.exam import LATERALITIES, VIEWS
 
     check_out(out)
@@ -69,6 +78,7 @@ def simulate(
         views=view or VIEWS,
         lateralities=laterality or LATERALITIES,
         dose=dose,
+        amounts=usual_amounts(clusters=clusters, singles=singles, confusers=confusers),
         workers=workers or -1,
     )
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")

@@ -48,6 +48,7 @@ SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
 """mm, of a mammogram."""
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
 Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
+Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]

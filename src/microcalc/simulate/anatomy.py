@@ -59,8 +59,11 @@ def build(
     lines = draw_tubes(_lines(rng, here, depth.shape, pitch_mm, places), depth.shape, pitch_mm)
     lines *= np.clip((depth - 0.5) / 5.0, 0.0, 1.0)
     deep = np.maximum(thickness, 0.1)  # each displaces its share of what the other leaves
-    dense = thickness * (1.0 - (1.0 - gland / deep) * np.exp(-(sheets + lines) / deep))
-    fat, equivalent = _paths(dense, thickness, whole.skin[box], whole.nipple[box], whole.muscle[box] * (depth > 0.0))
+    left = (1.0 - gland / deep) * np.exp(-(sheets + lines) / deep)
+    dense = np.asarray(thickness * (1.0 - left), dtype=np.float32)
+    fat, equivalent = _paths(
+        dense, thickness, whole.skin[box], whole.nipple[box], np.where(depth > 0.0, whole.muscle[box], 0.0)
+    )
     return Anatomy(
         _placed(fat, box, shape),
         _placed(equivalent, box, shape),

@@ -146,12 +146,21 @@ Body = Balls | Cup | Lines
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Confuser:
-    """Bodies that belong together, such as the rods of a breast; ``what`` names them in the truth."""
+    """Bodies that belong together, such as the rods of a breast.
+
+    Attributes
+    ----------
+    what
+        Their name in the truth.
+    to_nipple
+        Whether their column axis is turned towards the nipple.
+    """
 
     kind: Kind
     what: str
     zone: Zone
     bodies: tuple[Body, ...]
+    to_nipple: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +171,13 @@ class Row:
     zone: Zone
     rate: float
     draw: Callable[[np.random.Generator], tuple[Body, ...]]
+    to_nipple: bool = False
 
 
 def draw_confuser(rng: np.random.Generator, name: str) -> Confuser:
     """One confuser of the table."""
     row = CONFUSERS[name]
-    return Confuser(row.kind, name, row.zone, row.draw(rng))
+    return Confuser(row.kind, name, row.zone, row.draw(rng), row.to_nipple)
 
 
 # Balls
@@ -233,7 +243,7 @@ def _rim(rng: np.random.Generator) -> tuple[Body, ...]:
     radius = 0.5 * float(np.clip(rng.lognormal(np.log(4.5), 0.6), 2.0, 30.0))
     wall = float(rng.uniform(0.1, 0.4)) * min(1.0, radius / 2)
     return (
-        _lumps(rng, np.array([radius]), np.zeros(3), (0.1, 0.4), wall_mm=wall, uneven=float(rng.uniform(0.1, 0.4))),
+        _lumps(rng, np.array([radius]), np.zeros(3), (0.1, 0.4), wall_mm=wall, uneven=float(rng.uniform(0.05, 0.25))),
     )
 
 
@@ -406,7 +416,7 @@ CONFUSERS: Mapping[str, Row] = MappingProxyType(
         "arterial": Row("vascular", "breast", 0.15, _artery),
         "coarse": Row("coarse", "gland", 0.35, _coarse),
         "popcorn": Row("popcorn", "gland", 0.05, _popcorn),
-        "rod-like": Row("rod_like", "gland", 0.05, _rods),
+        "rod-like": Row("rod_like", "gland", 0.05, _rods, to_nipple=True),
         "rim": Row("rim", "breast", 0.15, _rim),
         "round": Row("round", "gland", 0.3, _round),
         "skin": Row("skin", "skin", 0.12, _skin),

@@ -47,7 +47,7 @@ class Amounts:
     Attributes
     ----------
     clusters, singles
-        Of microcalcifications per breast; Poisson means. At most three clusters.
+        Of microcalcifications per breast; Poisson means.
     cluster_members
         Mean number beyond the least, four.
     diameter_mm, diameter_ln_sd, packing
@@ -82,6 +82,22 @@ NOTHING = Amounts(
     clusters=0.0, singles=0.0, crossings=0.0, confusers={}, nodes=0.0, moles=0.0, folds=0.0, artefacts=0.0, low_dose=0.0
 )
 """A breast of tissue alone, well exposed."""
+
+
+def usual_amounts(*, clusters: float | None, singles: float | None, confusers: float) -> Amounts:
+    """The usual amounts, but for the numbers given; ``confusers`` is a factor on the rates of all that confuses."""
+    usual = Amounts()
+    return replace(
+        usual,
+        clusters=usual.clusters if clusters is None else clusters,
+        singles=usual.singles if singles is None else singles,
+        crossings=confusers * usual.crossings,
+        confusers={name: confusers * rate for name, rate in usual.confusers.items()},
+        nodes=confusers * usual.nodes,
+        moles=confusers * usual.moles,
+        folds=confusers * usual.folds,
+        artefacts=min(confusers * usual.artefacts, 1.0),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +221,7 @@ class Scene:
 
 def fill(rng: np.random.Generator, scenes: Sequence[Scene], amounts: Amounts) -> None:
     """Put calcium and confusers into the views of one breast, the same into each."""
-    for number in range(min(int(rng.poisson(amounts.clusters)), 3)):
+    for number in range(int(rng.poisson(amounts.clusters))):
         _put_cluster(rng, scenes, amounts, f"cluster-{number + 1}")
     for _ in range(int(rng.poisson(amounts.singles))):
         _put_cluster(rng, scenes, amounts, "")
@@ -282,7 +298,7 @@ def _put_confuser(rng: np.random.Generator, scenes: Sequence[Scene], confuser: C
         centre = scene.space.locate(place[None])[0]
         for body in confuser.bodies:
             if isinstance(body, Lines):
-                _insert_lines(scene, body, centre, kind=confuser.kind, cluster=name, morphology=confuser.what)
+                _insert_lines(scene, body, centre, confuser, cluster=name)
                 continue
             seen = body.project(scene.angle_rad)
             where = centre + np.asarray(seen.offset_mm)
@@ -320,10 +336,19 @@ def insert(
     )
 
 
-def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, *, kind: Kind, cluster: str, morphology: str) -> None:
+def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confuser, *, cluster: str) -> None:
+    """Add the contrast of lines, and places along them; calcium ends where the breast does."""
     s = scene.system
     tubes, along = lines.project(scene.angle_rad)
-    tubes = replace(tubes, rows=tubes.rows + centre_mm[0], columns=tubes.columns + centre_mm[1])
+    angle = float(np.arctan2(*(np.array(scene.breast.nipple_mm) - centre_mm))) if confuser.to_nipple else 0.0
+    rows, columns = (centre_mm[:, None, None] + _turned(np.stack([tubes.rows, tubes.columns]), angle)).astype(
+        np.float64
+    )
+    weight = tubes.weight
+    if confuser.kind != "no_calcium":
+        inside = scene.holds(np.column_stack([rows.ravel(), columns.ravel()]), depth_mm=1.0)
+        weight = weight * inside.reshape(rows.shape)
+    tubes = replace(tubes, rows=rows, columns=columns, weight=weight)
     fat, gland = _behind(scene, centre_mm)
 
     def contrast(path_mm: FloatImage) -> FloatImage:
@@ -334,10 +359,19 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, *, kind: Kind, 
     corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=contrast, mtf=s.mtf)
     add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
     wide = lines.apart_mm + 4 * float(lines.radius_mm.mean())
-    places = along + centre_mm
+    places = centre_mm + _turned(along.T, angle).T
     for row, column in places[scene.holds(places, depth_mm=0.2)] / s.pitch_mm:
         diameter = max(wide, lines.mark_mm)
-        scene.places.append(Place(float(row), float(column), diameter, kind, cluster, morphology=morphology))
+        scene.places.append(
+            Place(float(row), float(column), diameter, confuser.kind, cluster, morphology=confuser.what)
+        )
+
+
+def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
+    """Rows and columns (2, ...) turned so that the column axis points at the angle, from columns towards rows."""
+    row, column = points
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return np.stack([cosine * row + sine * column, cosine * column - sine * row])
 
 
 def _behind(scene: Scene, centre_mm: Points) -> tuple[float, float]:

@@ -114,9 +114,9 @@ def present(system: System, raw: NDArray[np.uint16], rng: np.random.Generator) -
 
 
 def _breast(exposure: FloatImage) -> NDArray[np.bool_]:
-    """Where less than half of the unattenuated exposure arrives; the largest part, smooth."""
+    """Where less arrives than in air; the largest part, smooth. Air may be clipped, so the rim is near it."""
     air = float(np.percentile(exposure[:, -exposure.shape[1] // 20 :], 50))
-    coarse = ndimage.uniform_filter(exposure, 5)[::4, ::4] < 0.6 * air
+    coarse = ndimage.uniform_filter(exposure, 5)[::4, ::4] < 0.9 * air
     labels, n = ndimage.label(ndimage.binary_opening(coarse, iterations=2))
     if n == 0:
         return np.ones(exposure.shape, dtype=np.bool_)

@@ -90,7 +90,9 @@ def draw_tubes(tubes: list[Tubes], shape: tuple[int, int], pitch_mm: float) -> F
         canvas = np.zeros(size, dtype=np.float32)
         for t in tubes:
             mine = (np.abs(np.log(t.radius_mm[..., None] / _RADII_MM)).argmin(axis=-1) == k) & (t.weight > 0.0)
-            _deposit(canvas, t.rows[mine] / pitch_mm, t.columns[mine] / pitch_mm, t.weight[mine] * t.step_mm, shape)
+            section = (t.radius_mm[mine] / radius) ** 2  # the tube's own cross-section, not the tabulated one's
+            amount = t.weight[mine] * section * t.step_mm
+            _deposit(canvas, t.rows[mine] / pitch_mm, t.columns[mine] / pitch_mm, amount, shape)
         if canvas.any():
             total += fft.rfft2(canvas, workers=1) * _disc(f, radius, pitch_mm)
     path = fft.irfft2(total, s=size, workers=1)[: shape[0], : shape[1]]

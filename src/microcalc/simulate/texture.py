@@ -205,9 +205,7 @@ class _Space:
         warp = [2.0 * power_law_field(rng, self._coarse, _COARSE_MM, beta=6.0, longest_mm=70.0) for _ in range(2)]
         self._fan = _fan(self.row + warp[0], self.column + warp[1])
 
-    def field(
-        self, rng: np.random.Generator, cell_mm: float, fall: float, stretch: float, turn: float = 0.0
-    ) -> Volume:
+    def field(self, rng: np.random.Generator, cell_mm: float, fall: float, stretch: float, turn: float = 0.0) -> Volume:
         """A smooth random field (slices, rows, columns), in mm: its gradient is one, root mean square.
 
         ``turn`` is the angle in radians between its grain and the way to the nipple.
@@ -315,7 +313,8 @@ def _gland(
     weight = np.where(depth[at] > 0, thickness[at], 0.0)
     lobes -= _threshold(lobes, weight, breast.gland_fraction / _PACKED)
     path = project_above(lobes, float(rng.uniform(0.3, 0.9)), space.enlarged, _SLICE_MM)
-    return _PACKED * path * np.clip(1.0 + 0.12 * space.uneven(rng), 0.4, 1.0 / _PACKED)
+    uneven = np.clip(1.0 + 0.12 * space.uneven(rng), 0.4, 1.0 / _PACKED)
+    return np.asarray(_PACKED * path * uneven, dtype=np.float32)
 
 
 def _unit(field: Volume) -> Volume:
