@@ -14,6 +14,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _HEAVY = ("torch", "onnx", "onnxruntime", "pydicom", "scipy", "matplotlib", "PIL", "joblib", "numpy")
 _TRAINING = ("torch", "onnx", "matplotlib")
 _LIGHT_FOLDERS = (
+    "acceptance",
     "cli",
     "datasets",
     "detect",

@@ -85,6 +85,11 @@ class Report:
         """How many of the twenty points hold."""
         return sum(self.holds(point) for point in POINTS)
 
+    @property
+    def all_hold(self) -> bool:
+        """Whether every point holds."""
+        return self.n_holding == len(POINTS)
+
     def lines(self) -> list[str]:
         """The table (point, what, system, target, measured, pass), and the count as last line."""
         head = ("", "what", "system", "target", "measured", "")

@@ -65,11 +65,14 @@ def measure_texture(systems: Sequence[System], store: Store, *, breasts: int, se
         for s in systems
         for view in views
     }
-    figures: list[Figure] = []
-    for s in systems:
-        both = [*mine[s.name, "CC"], *mine[s.name, "MLO"]]
-        figures += [*_spectrum(s, mine[s.name, "CC"], both), *_structure(s, both), *_levels(s, both)]
+    figures = [f for s in systems for f in figures_of(s, mine[s.name, "CC"], mine[s.name, "MLO"])]
     return [*figures, *_views(systems, mine)]
+
+
+def figures_of(s: System, craniocaudal: Sequence[Tissue], oblique: Sequence[Tissue]) -> list[Figure]:
+    """Points 10 to 12 of one system, from what its images say."""
+    both = [*craniocaudal, *oblique]
+    return [*_spectrum(s, both), *_structure(s, both), *_levels(s, both)]
 
 
 def tissue_of(image: SimulatedMammogram) -> Tissue:
@@ -208,7 +211,7 @@ def gabor_excess(region: Floats, pitch_mm: float) -> tuple[float, ...]:
     return tuple(out)
 
 
-def _spectrum(s: System, craniocaudal: Sequence[Tissue], both: Sequence[Tissue]) -> list[Figure]:
+def _spectrum(s: System, both: Sequence[Tissue]) -> list[Figure]:
     beta, fine = (np.concatenate([getattr(t, name) for t in both]) for name in ("exponents", "fine"))
     if not len(beta):
         return [missed(10, f"no region of {REGION_MM} mm fits into the breasts", system=s.name)]

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Scene:
+class Scene:
     """What lies behind the details: its transmission, an exposure of it, and the exposure's kerma."""
 
     transmitted: FloatImage
@@ -77,7 +77,7 @@ _GOLD = "gold threshold of {:g} mm in um"
 
 
 def _discs(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
-    at_100, at_50, at_200 = (_uniform(rng, s, effort, kerma_ugy=kerma) for kerma in (100.0, 50.0, 200.0))
+    at_100, at_50, at_200 = (uniform(rng, s, effort, kerma_ugy=kerma) for kerma in (100.0, 50.0, 200.0))
     exponent = np.log(gold_threshold_um(rng, s, at_200, 0.25) / gold_threshold_um(rng, s, at_50, 0.25)) / np.log(4.0)
     return [
         Figure(8, s.name, _GOLD.format(0.25), gold_threshold_um(rng, s, at_100, 0.25), 0.15, 0.30),
@@ -87,7 +87,7 @@ def _discs(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
     ]
 
 
-def gold_threshold_um(rng: np.random.Generator, s: System, scenes: Sequence[_Scene], diameter_mm: float) -> float:
+def gold_threshold_um(rng: np.random.Generator, s: System, scenes: Sequence[Scene], diameter_mm: float) -> float:
     """Thickness of a gold disc at which d' is 3.5; d' goes with contrast, contrast with thickness."""
     beam = s.beam(BREAST_MM)
     detail = disc_contrast(s, beam, diameter_mm=diameter_mm, gold_um=0.25 if diameter_mm > 0.2 else 1.2)
@@ -117,13 +117,13 @@ _SPHERES: Mapping[str, tuple[Material, float, float]] = {
 
 
 def _spheres(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
-    uniform, structured = _uniform(rng, s, effort, kerma_ugy=100.0), _structured(rng, s, effort)
+    even, structured = uniform(rng, s, effort, kerma_ugy=100.0), _structured(rng, s, effort)
     return [
         Figure(
             9,
             s.name,
             f"threshold of {name} in mm",
-            sphere_threshold_mm(rng, s, material, structured if "structure" in name else uniform),
+            sphere_threshold_mm(rng, s, material, structured if "structure" in name else even),
             low,
             high,
         )
@@ -131,7 +131,7 @@ def _spheres(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure
     ]
 
 
-def sphere_threshold_mm(rng: np.random.Generator, s: System, material: Material, scenes: Sequence[_Scene]) -> float:
+def sphere_threshold_mm(rng: np.random.Generator, s: System, material: Material, scenes: Sequence[Scene]) -> float:
     """Diameter of a solid sphere at which d' is 3.5, between those tried; inf where none is seen."""
     found = []
     for diameter in _DIAMETERS_MM:
@@ -153,15 +153,16 @@ def sphere_threshold_mm(rng: np.random.Generator, s: System, material: Material,
     return float(np.exp(np.interp(np.log(THRESHOLD), np.log(rising), np.log(_DIAMETERS_MM))))
 
 
-def _uniform(rng: np.random.Generator, s: System, effort: Effort, *, kerma_ugy: float) -> list[_Scene]:
+def uniform(rng: np.random.Generator, s: System, effort: Effort, *, kerma_ugy: float) -> list[Scene]:
+    """45 mm of PMMA, exposed as often as the effort says."""
     level = transmission(s, s.beam(BREAST_MM), {"pmma": PMMA_MM})
     flat = np.full((effort.side, effort.side), level, dtype=np.float32)
-    return [_Scene(flat, _exposed(rng, s, flat, kerma_ugy), kerma_ugy) for _ in range(effort.images)]
+    return [Scene(flat, _exposed(rng, s, flat, kerma_ugy), kerma_ugy) for _ in range(effort.images)]
 
 
-def _structured(rng: np.random.Generator, s: System, effort: Effort) -> list[_Scene]:
+def _structured(rng: np.random.Generator, s: System, effort: Effort) -> list[Scene]:
     scenes = [structured_background(rng, s, side=effort.side) for _ in range(effort.images)]
-    return [_Scene(scene, _exposed(rng, s, scene, 100.0), 100.0) for scene in scenes]
+    return [Scene(scene, _exposed(rng, s, scene, 100.0), 100.0) for scene in scenes]
 
 
 def _exposed(

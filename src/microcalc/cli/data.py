@@ -23,7 +23,7 @@ from microcalc.errors import InputError
 
 def simulate(
     *,
-    out: Path,
+    out: Path | None = None,
     system: list[str] | None = None,
     intent: SimulatedIntent = "both",
     view: list[Literal["CC", "MLO"]] | None = None,
@@ -35,8 +35,10 @@ def simulate(
     dose: Factor = 1.0,
     seed: CountOrNone = 1,
     workers: Count | None = None,
-) -> None:
-    """Simulate mammograms with exact truth, as DICOM files and a table.
+    verify: bool = False,
+    quick: bool = False,
+) -> int:
+    """Simulate mammograms with exact truth, as DICOM files and a table; or measure the simulator itself.
 
     Parameters
     ----------
@@ -63,7 +65,18 @@ def simulate(
         The same seed gives the same files.
     workers
         Processes; by default one per core.
+    verify
+        Measure the images against the twenty acceptance points, print target, measured and pass, and leave
+        with 0 where all hold, else 1. Takes --system, --seed, --workers, and --out to keep the images.
+    quick
+        With --verify: fewer and smaller images; says that all runs, not that the points hold.
     """
+    if verify:
+        return _verified(system, quick=quick, seed=seed, out=out, workers=workers)
+    if out is None:
+        raise InputError("no --out, expected a folder for the data set")
+    if quick:
+        raise InputError("--quick without --verify, expected both")
     from microcalc.runs.simulated import BOTH, simulate_data_set
     from microcalc.simulate.contents import usual_amounts
     from microcalc.simulate.exam import LATERALITIES, VIEWS
@@ -82,6 +95,23 @@ def simulate(
         workers=workers or -1,
     )
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+    return 0
+
+
+def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | None, workers: int | None) -> int:
+    """Print the acceptance report; 0 where all points hold, else 1."""
+    import os
+
+    from microcalc.acceptance import verify
+    from microcalc.simulate.systems import system
+
+    if out is not None:
+        check_out(out)
+    systems = [system(name) for name in dict.fromkeys(names or ())] or None
+    report = verify(systems, quick=quick, seed=seed, out=out, workers=workers or os.cpu_count() or 1, say=say)
+    for line in report.lines():
+        say(line)
+    return 0 if report.all_hold else 1
 
 
 def insert(

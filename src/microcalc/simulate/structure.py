@@ -86,10 +86,12 @@ def draw_tubes(tubes: list[Tubes], shape: tuple[int, int], pitch_mm: float) -> F
     size = (fft.next_fast_len(shape[0] + 64, real=True), fft.next_fast_len(shape[1] + 64, real=True))
     f = np.hypot(*frequencies(size, pitch_mm))
     total = np.zeros(f.shape, dtype=np.complex64)
+    limits = np.sqrt(_RADII_MM[1:] * _RADII_MM[:-1])
+    nearest = [np.searchsorted(limits, t.radius_mm) for t in tubes]
     for k, radius in enumerate(_RADII_MM):
         canvas = np.zeros(size, dtype=np.float32)
-        for t in tubes:
-            mine = (np.abs(np.log(t.radius_mm[..., None] / _RADII_MM)).argmin(axis=-1) == k) & (t.weight > 0.0)
+        for t, which in zip(tubes, nearest, strict=True):
+            mine = (which == k) & (t.weight > 0.0)
             section = (t.radius_mm[mine] / radius) ** 2  # the tube's own cross-section, not the tabulated one's
             amount = t.weight[mine] * section * t.step_mm
             _deposit(canvas, t.rows[mine] / pitch_mm, t.columns[mine] / pitch_mm, amount, shape)

@@ -114,9 +114,8 @@ class System:
         Share of the grid-less scatter-to-primary ratio that is left behind the grid.
     beams
         (Up to this thickness in mm, beam), thinnest first.
-    equalisation, gain_power, fine_gain
-        Of the presentation processing: strength at the periphery, exponent of the
-        detail amplification (less is stronger), extra gain of the finest detail.
+
+    How it presents its images is in ``processing.STYLES``.
     """
 
     name: str
@@ -140,9 +139,6 @@ class System:
     scatter_transmission: float
     beams: tuple[tuple[float, Beam], ...]
     header: Header
-    equalisation: float
-    gain_power: float
-    fine_gain: float
     noise_lag: tuple[float, float] = (0.0, 0.0)
     noise_floor: float = 0.0
     noise_scale_per_mm: float = 1.0
@@ -237,9 +233,6 @@ _HOLOGIC = System(
         source_to_patient_mm=675.0,  # g
         grid=("CROSSED",),  # g
     ),
-    equalisation=0.8,  # g
-    gain_power=0.62,  # g
-    fine_gain=1.25,  # g
 )
 
 _SIEMENS = System(
@@ -272,9 +265,6 @@ _SIEMENS = System(
         grid=("FOCUSED", "PARALLEL"),  # d
         field_of_view_origin=(39, 14),  # d
     ),
-    equalisation=0.7,  # g
-    gain_power=0.72,  # g
-    fine_gain=1.0,  # g
 )
 
 _GE = System(
@@ -314,9 +304,6 @@ _GE = System(
         processing_code="GEMS_FFDM_PV",  # d
         padding=(0, 49),  # value d; limit g: 658 in a header, but our processed breast starts at 50
     ),
-    equalisation=0.9,  # g
-    gain_power=0.58,  # g
-    fine_gain=1.0,  # g
 )
 
 _GE_DS = replace(

@@ -18,8 +18,9 @@ eye beside real mammograms and by the distance to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,12 @@ from microcalc.simulate.raster import frequencies
 
 Volume = NDArray[np.float32]
 """(slices, rows, columns), a field on a coarse raster."""
+Band = Callable[[FloatImage], FloatImage]
+Bands = Sequence[Band]
 
 _SLICE_MM = 1.25
+_BAND_ROWS = 48
+"""Rows that are projected at once: a handful of arrays of them fit into a core's cache."""
 _COARSE_MM = 0.5
 _PACKED = 0.75  # share of a lobe that is gland: the rest is fat between its lobules
 _BORDER = 4
@@ -125,15 +130,13 @@ def draw_tissue(
     for net in _NETS:
         cell_mm = net.cell_mm * float(np.exp(rng.normal(0.0, 0.15)))
         field = space.field(rng, cell_mm, net.fall, net.stretch, float(rng.normal(0.0, net.spread)))
-        path = project_sheets(field, 0.5 * net.thickness_mm, space.enlarged, _SLICE_MM)
+        path = project_sheets(field, 0.5 * net.thickness_mm, space.bands, _SLICE_MM)
         sheets += np.float32(strength * np.exp(rng.normal(0.0, 0.3))) * path * space.patches(rng, net.patchy)
     sheets *= relative * (1.0 + 0.5 * np.clip(share, 0.0, 0.5))
     return Tissue(gland, sheets * np.clip(depth / 4.0, 0.0, 1.0))
 
 
-def project_sheets(
-    field: Volume, half_mm: float, enlarged: Callable[[FloatImage], FloatImage], slice_mm: float
-) -> FloatImage:
+def project_sheets(field: Volume, half_mm: float, bands: Bands, slice_mm: float) -> FloatImage:
     """Path in mm along the beam through the sheets where a field is zero.
 
     Parameters
@@ -143,32 +146,35 @@ def project_sheets(
     half_mm
         Half the sheet's thickness. The profile across it is ``(1 + (d / half)^2)^-1.5``, whose integral is
         known: between two slices the field is linear, so the sum is exact however thin the sheet.
-    enlarged
-        Brings a slice to the image's raster.
+    bands
+        Each brings a slice to some rows of the image's raster.
     """
-    half = np.float32(half_mm)
+    return np.concatenate([_sheets_in_band(field, np.float32(half_mm), band) for band in bands]) * np.float32(slice_mm)
+
+
+def _sheets_in_band(field: Volume, half: np.float32, enlarged: Band) -> FloatImage:
     before = enlarged(field[0])
     total = np.zeros_like(before)
-    root_before = np.sqrt(before * before + half * half)
+    slope_before = half * before / np.sqrt(before * before + half * half)
     for coarse in field[1:]:
         here = enlarged(coarse)
         root = np.sqrt(here * here + half * half)
+        slope = half * here / root
         step = here - before
-        rise = half * (here / root - before / root_before)
-        flat = np.abs(step) < 0.02 * half
-        np.copyto(step, np.float32(1.0), where=flat)
-        mean = rise / step
+        flat = np.abs(step) < np.float32(0.02) * half
+        mean = (slope - slope_before) / np.where(flat, np.float32(1.0), step)
         np.copyto(mean, (half / root) ** 3, where=flat)
         total += mean
-        before, root_before = here, root
-    return np.asarray(total * np.float32(slice_mm), dtype=np.float32)
+        before, slope_before = here, slope
+    return total
 
 
-def project_above(
-    field: Volume, soft: float, enlarged: Callable[[FloatImage], FloatImage], slice_mm: float
-) -> FloatImage:
+def project_above(field: Volume, soft: float, bands: Bands, slice_mm: float) -> FloatImage:
     """Path in mm along the beam where a field is above zero; ``soft`` is the edge's width in the field's units."""
-    half = np.float32(soft)
+    return np.concatenate([_above_in_band(field, np.float32(soft), b) for b in bands]) * np.float32(0.5 * slice_mm)
+
+
+def _above_in_band(field: Volume, half: np.float32, enlarged: Band) -> FloatImage:
     before = enlarged(field[0])
     total = np.zeros_like(before)
     area_before = before + np.sqrt(before * before + half * half)
@@ -177,14 +183,12 @@ def project_above(
         root = np.sqrt(here * here + half * half)
         area = here + root
         step = here - before
-        flat = np.abs(step) < 0.02 * half
-        rise = area - area_before
-        np.copyto(step, np.float32(1.0), where=flat)
-        mean = rise / step
-        np.copyto(mean, 1.0 + here / root, where=flat)
+        flat = np.abs(step) < np.float32(0.02) * half
+        mean = (area - area_before) / np.where(flat, np.float32(1.0), step)
+        np.copyto(mean, np.float32(1.0) + here / root, where=flat)
         total += mean
         before, area_before = here, area
-    return np.asarray(total * np.float32(0.5 * slice_mm), dtype=np.float32)
+    return total
 
 
 class _Space:
@@ -223,13 +227,24 @@ class _Space:
         flat = weights @ polar.reshape(len(polar), -1).T
         return np.ascontiguousarray(flat.T, dtype=np.float32).reshape(len(polar), *self._coarse)
 
+    @property
+    def bands(self) -> Bands:
+        """What brings a coarse slice to the image's raster, a band of rows each."""
+        height = self._shape[0]
+        return [partial(self._band, first, min(first + _BAND_ROWS, height)) for first in range(0, height, _BAND_ROWS)]
+
     def enlarged(self, coarse: FloatImage) -> FloatImage:
         """A coarse slice on the image's raster, bicubic."""
-        h, w = self._shape
+        return self._band(0, self._shape[0], coarse)
+
+    def _band(self, first: int, last: int, coarse: FloatImage) -> FloatImage:
         # pixel centres: fine i lies at coarse i * scale + border
-        top = _BORDER + 0.5 - 0.5 * self._scale
-        box = (top, top, top + w * self._scale, top + h * self._scale)
-        return np.asarray(Image.fromarray(coarse).resize((w, h), Image.Resampling.BICUBIC, box=box))
+        left = _BORDER + 0.5 - 0.5 * self._scale
+        box = (left, left + first * self._scale, left + self._shape[1] * self._scale, left + last * self._scale)
+        top, bottom = max(int(box[1]) - 3, 0), min(int(box[3]) + 4, coarse.shape[0])
+        part = Image.fromarray(coarse[top:bottom])
+        box = (box[0], box[1] - top, box[2], box[3] - top)
+        return np.asarray(part.resize((self._shape[1], last - first), Image.Resampling.BICUBIC, box=box))
 
     def nearest(self, size: int, axis: int, pitch_mm: float) -> NDArray[np.int64]:
         """The fine pixel of one axis nearest to each coarse one."""
@@ -312,7 +327,7 @@ def _gland(
     lobes += prior[None] - (1.2 * across**4)[:, None, None]  # fat under the skin above and below
     weight = np.where(depth[at] > 0, thickness[at], 0.0)
     lobes -= _threshold(lobes, weight, breast.gland_fraction / _PACKED)
-    path = project_above(lobes, float(rng.uniform(0.3, 0.9)), space.enlarged, _SLICE_MM)
+    path = project_above(lobes, float(rng.uniform(0.3, 0.9)), space.bands, _SLICE_MM)
     uneven = np.clip(1.0 + 0.12 * space.uneven(rng), 0.4, 1.0 / _PACKED)
     return np.asarray(_PACKED * path * uneven, dtype=np.float32)
 

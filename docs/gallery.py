@@ -1,0 +1,398 @@
+"""Draws the sheets of simulated mammograms in docs/simulator.md.
+
+``python docs/gallery.py --out docs/images/simulator [--seed 1] [--workers N]``
+
+Everything that is committed is simulated. With ``--real FOLDER --local FOLDER`` a sheet of crops of CDD-CESM
+beside simulated ones is drawn as well, for one's own eyes: into a folder outside the repository only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from microcalc.datasets.cdd_cesm import read_cdd_cesm
+from microcalc.detect.display import LOCAL_PERCENTILES, GreyImage, apply_window, stretch
+from microcalc.domain import FloatImage, Intent
+from microcalc.simulate.artefacts import ARTEFACTS, GAINS
+from microcalc.simulate.breast import Density
+from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
+from microcalc.simulate.confusers import CONFUSERS
+from microcalc.simulate.contents import NOTHING, Amounts, Place
+from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
+from microcalc.simulate.systems import VENDORS, System, system
+
+BOTH: tuple[Intent, ...] = ("raw", "processed")
+DENSITIES: tuple[Density, ...] = ("A", "B", "C", "D")
+OTHER_SYSTEMS: Mapping[str, Density] = {"ge-pristina": "B", "ge-ds": "C"}
+_OBLIQUE: Density = "C"  # whose MLO view is shown as well
+_REAL_DENSITIES: tuple[Density, ...] = ("B", "C", "B", "C", "A", "D")
+
+_GAP, _LABEL_PX, _GROUND, _INK = 4, 13, 24, 228
+_ENLARGED, _LEVELS = 3, 4  # steps of four grey levels: half the bytes, and no eye sees it
+_ATTEMPTS = 60
+_RAW_PERCENTILES = (15.0, 99.8)  # the thin periphery is left dark, so that the inside has contrast
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Panel:
+    """One picture of a sheet: grey (rows, columns), what is written above it, and (row, column) of rings on it."""
+
+    grey: GreyImage
+    label: str
+    rings: tuple[tuple[float, float], ...] = ()
+    radius: float = 8.0
+
+
+Row = Sequence[Panel | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw all sheets."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.real is None) != (options.local is None):
+        parser.error("--real and --local belong together")
+    if options.local is not None and options.local.resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+        parser.error(f"--local {options.local.name}: inside the repository, which holds no crops of real images")
+    options.out.mkdir(parents=True, exist_ok=True)
+    each = Parallel(n_jobs=options.workers)
+    for name, rows in _vendor_sheets(each, options.seed).items():
+        _write(rows, options.out / f"{name}.png")
+    _write(_views(options.seed), options.out / "views.png")
+    shown = each(delayed(_calcium)(system(name), options.seed) for name in VENDORS)
+    for name, words in (("morphologies", tuple(MORPHOLOGIES)), ("layouts", (*LAYOUTS, "single"))):
+        _write([[p for found in shown for p in found.get(word, ())] for word in words], options.out / f"{name}.png")
+    _write(_confusers(options.seed), options.out / "confusers.png")
+    _write(_artefacts(options.seed), options.out / "artefacts.png")
+    if options.local is not None:
+        options.local.mkdir(parents=True, exist_ok=True)
+        _write(_beside_real(each, options.real, options.seed), options.local / "beside-real.png")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Draw the sheets of simulated mammograms in docs/simulator.md.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the sheets")
+    parser.add_argument("--real", type=Path, help="folder of CDD-CESM, for a sheet of real crops beside simulated ones")
+    parser.add_argument("--local", type=Path, help="folder for that sheet, outside the repository")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same sheets")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    return parser
+
+
+# Images as grey levels
+
+
+def _seed(*numbers: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(numbers)
+
+
+def _log_exposure(m: SimulatedMammogram) -> FloatImage:
+    """A raw image as a reader expects it: minus the logarithm of the exposure."""
+    return np.asarray(-np.log(np.maximum(m.stored["raw"].astype(np.float32) - m.system.offset, 1.0)), dtype=np.float32)
+
+
+def _whole(m: SimulatedMammogram, intent: Intent) -> GreyImage:
+    """The whole image: processed through its first window, raw as log exposure stretched over the breast."""
+    processed = m.stored["processed"]
+    if intent == "processed":
+        return apply_window(processed.astype(np.float32), m.windows[0])
+    values = _log_exposure(m)
+    low, high = np.percentile(values[processed > 0], _RAW_PERCENTILES)
+    return stretch(values, float(low), float(high))
+
+
+def _reduced(grey: GreyImage, height: int) -> GreyImage:
+    size = (round(grey.shape[1] * height / grey.shape[0]), height)
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX))
+
+
+def _corner(shape: Sequence[int], centre: tuple[float, float], side: int) -> tuple[int, int]:
+    """First pixel of a square around a place, moved into the image."""
+    row, column = (int(np.clip(round(p) - side // 2, 0, n - side)) for p, n in zip(centre, shape, strict=True))
+    return row, column
+
+
+def _crop(m: SimulatedMammogram, intent: Intent, centre: tuple[float, float], side: int) -> GreyImage:
+    """Native pixels: processed through the window, raw as log exposure, stretched over the crop."""
+    r, c = _corner(m.stored[intent].shape, centre, side)
+    here = (slice(r, r + side), slice(c, c + side))
+    if intent == "processed":
+        return apply_window(m.stored["processed"][here].astype(np.float32), m.windows[0])
+    return _stretched(_log_exposure(m)[here])
+
+
+def _stretched(values: FloatImage) -> GreyImage:
+    low, high = np.percentile(values, LOCAL_PERCENTILES)
+    return stretch(values, float(low), float(high))
+
+
+def _middle(inside: NDArray[np.bool_]) -> tuple[float, float]:
+    rows, columns = np.nonzero(inside[::8, ::8])
+    return 8.0 * float(rows.mean()), 8.0 * float(columns.mean())
+
+
+def _enlarged(grey: GreyImage) -> GreyImage:
+    return np.kron(grey, np.ones((_ENLARGED, _ENLARGED), dtype=np.uint8))
+
+
+def _rings(places: Iterable[Place], corner: tuple[int, int], zoom: float) -> tuple[tuple[float, float], ...]:
+    """Positions of places on a crop that starts at a corner and is enlarged."""
+    return tuple(((p.row - corner[0] + 0.5) * zoom, (p.column - corner[1] + 0.5) * zoom) for p in places)
+
+
+# Systems and densities
+
+
+def _vendor_sheets(each: Parallel, seed: int) -> dict[str, list[list[Panel | None]]]:
+    """Whole images and crops of both intents: a row per vendor, a column per density, then MLO."""
+    jobs = [(name, d) for name in VENDORS for d in DENSITIES] + list(OTHER_SYSTEMS.items())
+    made = dict(zip(jobs, each(delayed(_shown)(system(name), d, seed) for name, d in jobs), strict=True))
+    sheets: dict[str, list[list[Panel | None]]] = {}
+    for what in ("whole-processed", "whole-raw", "crops-processed", "crops-raw"):
+        rows: list[list[Panel | None]] = [
+            [*(made[name, d][0][what] for d in DENSITIES), *(view[what] for view in made[name, _OBLIQUE][1:])]
+            for name in VENDORS
+        ]
+        sheets[what] = [*rows, [made[job][0][what] for job in OTHER_SYSTEMS.items()]]
+    return sheets
+
+
+def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
+    """The views of one breast, each as panels by their sheet."""
+    views = VIEWS if density == _OBLIQUE and s.name in VENDORS else VIEWS[:1]
+    sequence = _seed(seed, DENSITIES.index(density))
+    exam = simulate_exam(s, density=density, seed=sequence, intents=BOTH, views=views, lateralities=("L",))
+    panels = []
+    for m in exam:
+        middle, label = _middle(m.stored["processed"] > 0), f"{s.name} {density} {m.view}"
+        whole = {f"whole-{i}": Panel(_reduced(_whole(m, i), 230), label) for i in BOTH}
+        panels.append(whole | {f"crops-{i}": Panel(_crop(m, i, middle, 184), label) for i in BOTH})
+    return panels
+
+
+# Microcalcifications
+
+
+def _views(seed: int) -> list[Row]:
+    """Both views of one breast, and one cluster in both."""
+    amounts = replace(Amounts(), clusters=4.0, low_dose=0.0, artefacts=0.0)
+    sequence = _seed(seed, 100)
+    exam = list(simulate_exam(system("siemens"), seed=sequence, intents=BOTH, amounts=amounts, lateralities=("L",)))
+    clusters = _clusters(exam[0])
+    name = max(clusters, key=lambda c: _visibility(clusters[c]))
+    whole, close = [], []
+    for m in exam:
+        members, height, side = _clusters(m)[name], 450, 128
+        centre = _densest(members, side)
+        scale = height / m.stored["raw"].shape[0]
+        ring = ((centre[0] * scale, centre[1] * scale),)
+        whole.append(Panel(_reduced(_whole(m, "processed"), height), f"{m.view}: ring around {name}", ring, 12.0))
+        grey = _enlarged(_crop(m, "processed", centre, side))
+        corner = _corner(m.stored["raw"].shape, centre, side)
+        close += [
+            Panel(grey, f"{m.view}: {members[0].morphology}"),
+            Panel(grey, f"{m.view}: {len(members)} microcalcifications", _rings(members, corner, _ENLARGED)),
+        ]
+    return [whole, close[:2], close[2:]]
+
+
+def _clusters(m: SimulatedMammogram) -> dict[str, list[Place]]:
+    """Microcalcifications by their cluster; single ones apart."""
+    found: dict[str, list[Place]] = {}
+    for number, p in enumerate(m.places):
+        if p.kind == "microcalcification":
+            found.setdefault(p.cluster or f"single-{number}", []).append(p)
+    return found
+
+
+def _visibility(members: Sequence[Place]) -> float:
+    return float(np.median([p.d_prime or 0.0 for p in members]))
+
+
+def _densest(members: Sequence[Place], side: int) -> tuple[float, float]:
+    """Middle of the members around that one which has most others within reach."""
+    at = np.array([(p.row, p.column) for p in members])
+    near = (np.abs(at[:, None] - at[None]) < 0.45 * side).all(axis=2)
+    row, column = at[near[int(near.sum(axis=1).argmax())]].mean(axis=0)
+    return float(row), float(column)
+
+
+def _calcium(s: System, seed: int) -> dict[str, list[Panel]]:
+    """Per morphology and layout the most visible cluster, without and with its centres."""
+    amounts = replace(NOTHING, clusters=14.0, singles=8.0)
+
+    def make(number: int) -> SimulatedMammogram:
+        return simulate_mammogram(s, density="B", seed=_seed(seed, 200 + number), intents=BOTH, amounts=amounts)
+
+    def found(m: SimulatedMammogram) -> dict[str, list[Panel]]:
+        best: dict[str, list[Place]] = {}
+        for members in _clusters(m).values():
+            morphology, layout = members[0].morphology.split()
+            for word in (layout, *((morphology,) if layout == "grouped" else ())):
+                if word not in best or _visibility(members) > _visibility(best[word]):
+                    best[word] = members
+        return {word: _pair(m, word, members) for word, members in best.items()}
+
+    return _gathered((*MORPHOLOGIES, *LAYOUTS, "single"), make, found)
+
+
+def _pair(m: SimulatedMammogram, word: str, members: Sequence[Place]) -> list[Panel]:
+    side = 96
+    centre = _densest(members, side)
+    grey = _enlarged(_crop(m, "processed", centre, side))
+    rings = _rings(members, _corner(m.stored["raw"].shape, centre, side), _ENLARGED)
+    return [
+        Panel(grey, f"{m.system.name}: {members[0].morphology if word in LAYOUTS else word}"),
+        Panel(grey, f"n {len(members)}, median d' {_visibility(members):.0f}", rings),
+    ]
+
+
+def _gathered(
+    names: Sequence[str],
+    make: Callable[[int], SimulatedMammogram],
+    found: Callable[[SimulatedMammogram], Mapping[str, _T]],
+) -> dict[str, _T]:
+    """What images of one number after the other show first of each name, until all were met."""
+    shown: dict[str, _T] = {}
+    for number in range(_ATTEMPTS):
+        for name, panel in found(make(number)).items():
+            shown.setdefault(name, panel)
+        if shown.keys() >= set(names):
+            break
+    return shown
+
+
+# Confusers
+
+
+def _confusers(seed: int) -> list[Row]:
+    """Each kind once, in native pixels of a processed image; its places in the truth beside it."""
+    s, side = system("ge"), 192
+    names = (*CONFUSERS, "crossing")
+    amounts = replace(NOTHING, confusers=dict.fromkeys(CONFUSERS, 1.2), crossings=8.0)
+
+    def make(number: int) -> SimulatedMammogram:
+        return simulate_mammogram(s, density="B", seed=_seed(seed, 300 + number), intents=BOTH, amounts=amounts)
+
+    def found(m: SimulatedMammogram) -> dict[str, Panel]:
+        groups: dict[str, list[Place]] = {}
+        for p in m.places:
+            groups.setdefault(p.cluster or p.morphology, []).append(p)
+        shown: dict[str, Panel] = {}
+        for members in groups.values():
+            name = members[0].morphology
+            members = members[:1] if name == "crossing" else members
+            kind = members[0].kind
+            label = f"{name} ({kind.replace('_', ' ')})" if name.replace("-", "_") != kind else name
+            shown.setdefault(name, Panel(_crop(m, "processed", _densest(members, side), side), label))
+        return shown
+
+    shown = _gathered(names, make, found)
+    return _in_rows([shown[name] for name in names if name in shown], 5)
+
+
+def _artefacts(seed: int) -> list[Row]:
+    """Each fault on a small field of raw values, and the same field without it, or what differs."""
+    s = replace(system("ge"), fields=((900, 720),))
+
+    def make(number: int, share: float) -> SimulatedMammogram:
+        amounts = replace(NOTHING, clusters=3.0, artefacts=share)
+        return simulate_mammogram(s, density="B", seed=_seed(seed, 400 + number), intents=BOTH, amounts=amounts)
+
+    shown: dict[str, list[Panel]] = {}
+    for number in range(_ATTEMPTS):
+        m = make(number, 1.0)
+        if len(m.tags) == 1 and m.tags[0] not in shown and (name := m.tags[0]):
+            shown[name] = _fault(name, m, make(number, 0.0))
+        if shown.keys() == ARTEFACTS.keys():
+            break
+    return _in_rows([panel for name in ARTEFACTS for panel in shown.get(name, ())], 4)
+
+
+def _fault(name: str, faulty: SimulatedMammogram, clean: SimulatedMammogram) -> list[Panel]:
+    """Two panels: where a fault is a small place, native pixels with and without it; else the whole field."""
+    side = 180
+    with_it, without = _log_exposure(faulty), _log_exposure(clean)
+    if name in GAINS or name == "lines":
+        k = 5
+        blocks = (with_it - without).reshape(with_it.shape[0] // k, k, with_it.shape[1] // k, k)
+        return [
+            Panel(_reduced(_whole(faulty, "raw"), side), name),
+            Panel(_reduced(_stretched(blocks.mean(axis=(1, 3))), side), "less the same without"),
+        ]
+    word = {"bad-pixels": "bad-pixel", "motion": "microcalcification"}.get(name, name)
+    row, column = _middle(faulty.stored["processed"] > 0)
+    places = [(p.row, p.column) for p in faulty.places if word in (p.morphology, p.kind)] or [(row, column)]
+    centre = min(places, key=lambda p: float(np.hypot(p[0] - row, p[1] - column)))
+    return [Panel(_crop(m, "raw", centre, side), text) for m, text in ((faulty, name), (clean, "the same without"))]
+
+
+# Beside real ones
+
+
+def _beside_real(each: Parallel, folder: Path, seed: int) -> list[Row]:
+    """Crops of normal GE images of CDD-CESM above simulated ones of the same size and stretch."""
+    side = 256
+    table = read_cdd_cesm(folder)
+    real = [image for image in table.images if "GE" in image.system and "normal" in image.tags.split()]
+    chosen = real[:: max(len(real) // len(_REAL_DENSITIES), 1)][: len(_REAL_DENSITIES)]
+    made = each(delayed(_alone)(d, seed, number, side) for number, d in enumerate(_REAL_DENSITIES))
+    rows: list[Row] = []
+    for k in range(0, len(_REAL_DENSITIES), 3):
+        rows += [[_real(image.file, side) for image in chosen[k : k + 3]], made[k : k + 3]]
+    return rows
+
+
+def _real(file: Path, side: int) -> Panel:
+    with Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("L"), dtype=np.float32)
+    r, c = _corner(pixels.shape, _middle(pixels > 20), side)
+    return Panel(_stretched(pixels[r : r + side, c : c + side]), f"real {file.stem}")
+
+
+def _alone(density: Density, seed: int, number: int, side: int) -> Panel:
+    m = simulate_mammogram(system("ge"), density=density, seed=_seed(seed, 500 + number), intents=BOTH)
+    pixels = _whole(m, "processed").astype(np.float32)
+    r, c = _corner(pixels.shape, _middle(m.stored["processed"] > 0), side)
+    return Panel(_stretched(pixels[r : r + side, c : c + side]), f"simulated {density}")
+
+
+# Sheets
+
+
+def _in_rows(panels: Sequence[Panel], columns: int) -> list[Row]:
+    return [panels[k : k + columns] for k in range(0, len(panels), columns)]
+
+
+def _write(rows: Sequence[Row], file: Path) -> None:
+    """Put panels side by side, rows below each other, each panel below its label."""
+    heights = [_LABEL_PX + max((p.grey.shape[0] for p in row if p), default=0) + _GAP for row in rows]
+    widths = [sum(p.grey.shape[1] + _GAP if p else 0 for p in row) for row in rows]
+    image = Image.new("L", (max(widths) + _GAP, sum(heights) + _GAP), _GROUND)
+    pen = ImageDraw.Draw(image)
+    top = _GAP
+    for row, height in zip(rows, heights, strict=True):
+        left = _GAP
+        for panel in filter(None, row):
+            pen.text((left, top), panel.label, fill=_INK)
+            image.paste(Image.fromarray(panel.grey // _LEVELS * _LEVELS), (left, top + _LABEL_PX))
+            for r, c in panel.rings:
+                at, reach = (left + c, top + _LABEL_PX + r), panel.radius
+                pen.ellipse((at[0] - reach, at[1] - reach, at[0] + reach, at[1] + reach), outline=255)
+            left += panel.grey.shape[1] + _GAP
+        top += height
+    image.save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The whole suite, quick: every point is measured, and what is broken in the images is found by its point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microcalc.acceptance import files, learning, suite, texture, verify
+from microcalc.acceptance.images import Job, Store
+from microcalc.acceptance.points import POINTS
+from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
+from microcalc.simulate.systems import system
+
+
+@pytest.fixture(scope="module")
+def mammogram() -> SimulatedMammogram:
+    """Tissue of a breast of 130 mm: whole regions fit into it."""
+    small = files.reduced(system("ge"), 130.0)
+    return simulate_mammogram(small, seed=1, density="C", intents=("raw", "processed"))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a miniature has too little for some means
+def test_every_point_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=replace(learning.QUICK, train=1, steps=5)))
+    said: list[str] = []
+    report = verify([system("ge"), system("hologic")], quick=True, out=tmp_path, workers=1, say=said.append)
+    assert {f.point for f in report.figures} == set(POINTS)
+    assert all(report.holds(point) for point in range(1, 8))
+    assert not report.holds(8)  # its order takes Siemens too
+    assert len(report.lines()) == len(report.figures) + len(POINTS) + 2
+    assert len(said) == 5
+
+
+def _flat(image: SimulatedMammogram) -> SimulatedMammogram:
+    """Tissue without structure finer than the breast: its levels, with noise."""
+    raw = image.stored["raw"].astype(np.float64)
+    rng = np.random.default_rng(0)
+    level = np.where(raw < 0.6 * raw.max(), np.median(raw[raw < 0.6 * raw.max()]), raw)
+    noisy = np.rint(level + rng.normal(0.0, np.sqrt(0.04 * level)))
+    return replace(image, stored={**image.stored, "raw": noisy.astype(np.uint16)})
+
+
+def _brighter(image: SimulatedMammogram) -> SimulatedMammogram:
+    return replace(image, stored={**image.stored, "raw": (3 * image.stored["raw"].astype(np.int64)).astype(np.uint16)})
+
+
+@pytest.mark.parametrize(("break_it", "figure"), [(_flat, "beta"), (_flat, "kurtosis"), (_brighter, "percentile")])
+def test_images_of_broken_tissue_miss(
+    mammogram: SimulatedMammogram, break_it: Callable[[SimulatedMammogram], SimulatedMammogram], figure: str
+) -> None:
+    s = mammogram.system
+    broken = texture.figures_of(s, [texture.tissue_of(break_it(mammogram))], [texture.tissue_of(break_it(mammogram))])
+    assert any(figure in f.what and not f.holds for f in broken)
+
+
+def test_an_image_is_made_once_for_the_same_job_and_again_for_another_system(tmp_path: Path) -> None:
+    small = files.reduced(system("ge"), 60.0)
+    images = Store(tmp_path)
+    first = images.measure(lambda i: int(i.stored["raw"].sum()), [Job(small, 1)])
+    assert len(list(tmp_path.iterdir())) == 1
+    assert images.measure(lambda i: int(i.stored["raw"].sum()), [Job(small, 1)]) == first
+    assert len(list(tmp_path.iterdir())) == 1
+    images.measure(lambda i: 0, [Job(replace(small, offset=9.0), 1)])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_two_drawings_of_a_breast_share_all_but_the_calcium(tmp_path: Path) -> None:
+    small = files.reduced(system("ge"), 60.0)
+    found = Store(tmp_path).each(
+        lambda images: [i.stored["raw"].astype(np.float64) for i in images],
+        [tuple(Job(small, 2, filling=f) for f in ("tissue", "first", "second"))],
+    )[0]
+    tissue, first, second = found
+    assert 0.0 < np.mean(first != tissue) < 0.1
+    assert 0.0 < np.mean(second != tissue) < 0.1
+    assert not np.array_equal(first, second)

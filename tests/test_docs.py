@@ -1,0 +1,98 @@
+"""The figures that the documentation repeats are those of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from microcalc.simulate.artefacts import ARTEFACTS
+from microcalc.simulate.confusers import CONFUSERS
+from microcalc.simulate.systems import SYSTEMS, Beam, System
+
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "simulator.md"
+
+
+def _mtf(s: System) -> str:
+    return ", ".join(f"{v:.2f}" for v in s.mtf(np.array([1.0, 2.0, 5.0])))
+
+
+def _neighbours(s: System) -> str:
+    """Correlation of the noise of neighbours in a column and in a row."""
+    f = np.fft.fftfreq(512, s.pitch_mm)
+    row, column = f[:, None], f[None, :]
+    power = np.broadcast_to(s.noise_power(row, column), (512, 512))
+    along = (float((power * np.cos(2 * np.pi * s.pitch_mm * lag)).mean() / power.mean()) for lag in (row, column))
+    return ", ".join(f"{c:.2f}" for c in along)
+
+
+def _beams(s: System) -> str:
+    def words(beam: Beam) -> str:
+        element = {
+            "TUNGSTEN": "W",
+            "MOLYBDENUM": "Mo",
+            "RHODIUM": "Rh",
+            "SILVER": "Ag",
+        }
+        return f"{element[beam.anode]}/{element[beam.filter_material]} {beam.kvp:.0f} kV"
+
+    *steps, (_, last) = s.beams
+    return "; ".join([*(f"{words(beam)} to {limit:.0f} mm" for limit, beam in steps), words(last)])
+
+
+_FIGURES: Mapping[str, Callable[[System], str]] = {
+    "model": lambda s: f"{s.manufacturer} {s.model}",
+    "converter": lambda s: s.converter,
+    "pitch, mm": lambda s: f"{s.pitch_mm:.4g}",
+    "matrix": lambda s: ", ".join(f"{rows} x {columns}" for rows, columns in s.fields),
+    "MTF at 1, 2, 5 /mm": _mtf,
+    "offset": lambda s: f"{s.offset:.0f}",
+    "stored values per µGy": lambda s: f"{s.gain_per_ugy:g}",
+    "saturation": lambda s: f"{s.saturation}",
+    "noise variance over signal": lambda s: f"{s.variance_ratio:g}",
+    "electronic noise, stored values": lambda s: f"{s.electronic_noise:g}",
+    "fixed pattern, of the signal": lambda s: f"{s.fixed_pattern:g}",
+    "correlation of neighbours' noise (in a column, in a row)": _neighbours,
+    "kerma at the receptor behind 55 mm, µGy": lambda s: f"{s.kerma_55_ugy:.0f}",
+    "its change per mm of thickness": lambda s: f"{s.kerma_rise_per_mm:.1%}",
+    "scatter to primary at 30, 50, 80 mm": lambda s: ", ".join(
+        f"{v:.2f}" for v in s.scatter_to_primary(np.array([30.0, 50.0, 80.0]))
+    ),
+    "beams by thickness": _beams,
+}
+
+
+def _table(head: str) -> dict[str, list[str]]:
+    """The cells of each line of a table of the page, by the first; the table is found by its head's first cell."""
+    lines = iter(_PAGE.read_text(encoding="utf-8").splitlines())
+    rows = [next(line for line in lines if line.startswith(f"| {head} |"))]
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append(line)
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {first: rest for first, *rest in cells if not first.startswith("---")}
+
+
+def test_the_page_states_the_figures_of_the_systems() -> None:
+    expected = {label: [figure(s) for s in SYSTEMS.values()] for label, figure in _FIGURES.items()}
+    assert _table("figure") == {"figure": [f"`{name}`" for name in SYSTEMS], **expected}
+
+
+def test_the_page_states_the_rates_of_the_confusers() -> None:
+    stated = {name: row[:2] for name, row in _table("confuser").items() if name != "confuser"}
+    assert stated == {f"`{name}`": [f"`{row.kind}`", f"{row.rate:g}"] for name, row in CONFUSERS.items()}
+
+
+def test_the_page_states_the_shares_of_the_artefacts() -> None:
+    stated = {name: row[0] for name, row in _table("artefact").items() if name != "artefact"}
+    assert stated == {f"`{name}`": f"{share:.0%}" for name, share in ARTEFACTS.items()}
+
+
+def test_the_page_shows_sheets_that_are_there() -> None:
+    images = _PAGE.parent / "images" / "simulator"
+    text = _PAGE.read_text(encoding="utf-8")
+    for file in images.glob("*.png"):
+        assert f"](images/simulator/{file.name})" in text
+    assert text.count("](images/simulator/") == len(list(images.glob("*.png"))) > 0
