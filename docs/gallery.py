@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,8 @@ _REAL_DENSITIES: tuple[Density, ...] = ("B", "C", "B", "C", "A", "D")
 _GAP, _LABEL_PX, _GROUND, _INK = 4, 13, 24, 228
 _ENLARGED, _LEVELS = 3, 4  # steps of four grey levels: half the bytes, and no eye sees it
 _ATTEMPTS = 60
+_WELL_VISIBLE = 8.0  # d'
+_REDUCED_MM = 0.65
 _RAW_PERCENTILES = (15.0, 99.8)  # the thin periphery is left dark, so that the inside has contrast
 _T = TypeVar("_T")
 
@@ -111,9 +114,16 @@ def _whole(m: SimulatedMammogram, intent: Intent) -> GreyImage:
     return stretch(values, float(low), float(high))
 
 
-def _reduced(grey: GreyImage, height: int) -> GreyImage:
-    size = (round(grey.shape[1] * height / grey.shape[0]), height)
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX))
+def _breast_alone(m: SimulatedMammogram) -> tuple[int, int, int]:
+    """First and last row, and last column, of the part of an image that the breast lies in, with some air."""
+    inside, air = m.stored["processed"] > 0, round(5.0 / m.system.pitch_mm)
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    return max(int(rows[0]) - air, 0), int(rows[-1]) + air, int(columns[-1]) + air
+
+
+def _reduced(grey: GreyImage, factor: float) -> GreyImage:
+    rows, columns = (max(round(n / factor), 1) for n in grey.shape)
+    return np.asarray(Image.fromarray(grey).resize((columns, rows), Image.Resampling.BOX))
 
 
 def _corner(shape: Sequence[int], centre: tuple[float, float], side: int) -> tuple[int, int]:
@@ -123,12 +133,10 @@ def _corner(shape: Sequence[int], centre: tuple[float, float], side: int) -> tup
 
 
 def _crop(m: SimulatedMammogram, intent: Intent, centre: tuple[float, float], side: int) -> GreyImage:
-    """Native pixels: processed through the window, raw as log exposure, stretched over the crop."""
+    """Native pixels, raw as log exposure, stretched over the crop."""
     r, c = _corner(m.stored[intent].shape, centre, side)
-    here = (slice(r, r + side), slice(c, c + side))
-    if intent == "processed":
-        return apply_window(m.stored["processed"][here].astype(np.float32), m.windows[0])
-    return _stretched(_log_exposure(m)[here])
+    values = m.stored["processed"].astype(np.float32) if intent == "processed" else _log_exposure(m)
+    return _stretched(values[r : r + side, c : c + side])
 
 
 def _stretched(values: FloatImage) -> GreyImage:
@@ -163,7 +171,8 @@ def _vendor_sheets(each: Parallel, seed: int) -> dict[str, list[list[Panel | Non
             [*(made[name, d][0][what] for d in DENSITIES), *(view[what] for view in made[name, _OBLIQUE][1:])]
             for name in VENDORS
         ]
-        sheets[what] = [*rows, [made[job][0][what] for job in OTHER_SYSTEMS.items()]]
+        others = {density: made[name, density][0][what] for name, density in OTHER_SYSTEMS.items()}
+        sheets[what] = [*rows, [others.get(d) for d in DENSITIES]]
     return sheets
 
 
@@ -174,8 +183,10 @@ def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
     exam = simulate_exam(s, density=density, seed=sequence, intents=BOTH, views=views, lateralities=("L",))
     panels = []
     for m in exam:
-        middle, label = _middle(m.stored["processed"] > 0), f"{s.name} {density} {m.view}"
-        whole = {f"whole-{i}": Panel(_reduced(_whole(m, i), 230), label) for i in BOTH}
+        middle, label = _middle(m.stored["processed"] > 0), f"{s.name} {density}, {m.view}"
+        first, last, right = _breast_alone(m)
+        factor = _REDUCED_MM / s.pitch_mm
+        whole = {f"whole-{i}": Panel(_reduced(_whole(m, i)[first:last, :right], factor), label) for i in BOTH}
         panels.append(whole | {f"crops-{i}": Panel(_crop(m, i, middle, 184), label) for i in BOTH})
     return panels
 
@@ -189,18 +200,20 @@ def _views(seed: int) -> list[Row]:
     sequence = _seed(seed, 100)
     exam = list(simulate_exam(system("siemens"), seed=sequence, intents=BOTH, amounts=amounts, lateralities=("L",)))
     clusters = _clusters(exam[0])
-    name = max(clusters, key=lambda c: _visibility(clusters[c]))
+    name = max(clusters, key=lambda c: _visible(clusters[c]))
     whole, close = [], []
     for m in exam:
-        members, height, side = _clusters(m)[name], 450, 128
+        members, side = _clusters(m)[name], 128
         centre = _densest(members, side)
-        scale = height / m.stored["raw"].shape[0]
-        ring = ((centre[0] * scale, centre[1] * scale),)
-        whole.append(Panel(_reduced(_whole(m, "processed"), height), f"{m.view}: ring around {name}", ring, 12.0))
+        first, last, right = _breast_alone(m)
+        factor = 0.8 * _REDUCED_MM / m.system.pitch_mm
+        ring = (((centre[0] - first) / factor, centre[1] / factor),)
+        grey = _reduced(_whole(m, "processed")[first:last, :right], factor)
+        whole.append(Panel(grey, f"{m.view}: ring around {name}", ring, 14.0))
         grey = _enlarged(_crop(m, "processed", centre, side))
         corner = _corner(m.stored["raw"].shape, centre, side)
         close += [
-            Panel(grey, f"{m.view}: {members[0].morphology}"),
+            Panel(grey, f"{m.view}: {members[0].morphology.replace('_', ' ')}"),
             Panel(grey, f"{m.view}: {len(members)} microcalcifications", _rings(members, corner, _ENLARGED)),
         ]
     return [whole, close[:2], close[2:]]
@@ -215,8 +228,10 @@ def _clusters(m: SimulatedMammogram) -> dict[str, list[Place]]:
     return found
 
 
-def _visibility(members: Sequence[Place]) -> float:
-    return float(np.median([p.d_prime or 0.0 for p in members]))
+def _visible(members: Sequence[Place]) -> tuple[int, float]:
+    """How many are well visible, a dozen at most, and the median d'."""
+    d_prime = np.array([p.d_prime or 0.0 for p in members])
+    return min(int((d_prime >= _WELL_VISIBLE).sum()), 12), float(np.median(d_prime))
 
 
 def _densest(members: Sequence[Place], side: int) -> tuple[float, float]:
@@ -228,7 +243,7 @@ def _densest(members: Sequence[Place], side: int) -> tuple[float, float]:
 
 
 def _calcium(s: System, seed: int) -> dict[str, list[Panel]]:
-    """Per morphology and layout the most visible cluster, without and with its centres."""
+    """Per morphology and layout the cluster with most well visible members, without and with its centres."""
     amounts = replace(NOTHING, clusters=14.0, singles=8.0)
 
     def make(number: int) -> SimulatedMammogram:
@@ -239,7 +254,7 @@ def _calcium(s: System, seed: int) -> dict[str, list[Panel]]:
         for members in _clusters(m).values():
             morphology, layout = members[0].morphology.split()
             for word in (layout, *((morphology,) if layout == "grouped" else ())):
-                if word not in best or _visibility(members) > _visibility(best[word]):
+                if word not in best or _visible(members) > _visible(best[word]):
                     best[word] = members
         return {word: _pair(m, word, members) for word, members in best.items()}
 
@@ -252,8 +267,8 @@ def _pair(m: SimulatedMammogram, word: str, members: Sequence[Place]) -> list[Pa
     grey = _enlarged(_crop(m, "processed", centre, side))
     rings = _rings(members, _corner(m.stored["raw"].shape, centre, side), _ENLARGED)
     return [
-        Panel(grey, f"{m.system.name}: {members[0].morphology if word in LAYOUTS else word}"),
-        Panel(grey, f"n {len(members)}, median d' {_visibility(members):.0f}", rings),
+        Panel(grey, f"{m.system.name}: {(members[0].morphology if word in LAYOUTS else word).replace('_', ' ')}"),
+        Panel(grey, f"n {len(members)}, median d' {_visible(members)[1]:.0f}", rings),
     ]
 
 
@@ -286,19 +301,24 @@ def _confusers(seed: int) -> list[Row]:
 
     def found(m: SimulatedMammogram) -> dict[str, Panel]:
         groups: dict[str, list[Place]] = {}
-        for p in m.places:
-            groups.setdefault(p.cluster or p.morphology, []).append(p)
+        for number, p in enumerate(m.places):
+            groups.setdefault(p.cluster or f"{p.morphology}-{number}", []).append(p)
         shown: dict[str, Panel] = {}
-        for members in groups.values():
-            name = members[0].morphology
-            members = members[:1] if name == "crossing" else members
-            kind = members[0].kind
+        for members in sorted(groups.values(), key=lambda members: _others(m, members, side)):
+            name, kind = members[0].morphology, members[0].kind
             label = f"{name} ({kind.replace('_', ' ')})" if name.replace("-", "_") != kind else name
             shown.setdefault(name, Panel(_crop(m, "processed", _densest(members, side), side), label))
         return shown
 
     shown = _gathered(names, make, found)
     return _in_rows([shown[name] for name in names if name in shown], 5)
+
+
+def _others(m: SimulatedMammogram, members: Sequence[Place], side: int) -> int:
+    """How many places of something else lie in a crop of some."""
+    row, column = _densest(members, side)
+    near = [p for p in m.places if max(abs(p.row - row), abs(p.column - column)) < 0.5 * side]
+    return len(set(near) - set(members))
 
 
 def _artefacts(seed: int) -> list[Row]:
@@ -320,21 +340,22 @@ def _artefacts(seed: int) -> list[Row]:
 
 
 def _fault(name: str, faulty: SimulatedMammogram, clean: SimulatedMammogram) -> list[Panel]:
-    """Two panels: where a fault is a small place, native pixels with and without it; else the whole field."""
-    side = 180
+    """Two panels: where a fault is a small place, native pixels enlarged, with and without it; else the whole field."""
+    side = 60
     with_it, without = _log_exposure(faulty), _log_exposure(clean)
     if name in GAINS or name == "lines":
         k = 5
         blocks = (with_it - without).reshape(with_it.shape[0] // k, k, with_it.shape[1] // k, k)
         return [
-            Panel(_reduced(_whole(faulty, "raw"), side), name),
-            Panel(_reduced(_stretched(blocks.mean(axis=(1, 3))), side), "less the same without"),
+            Panel(_reduced(_whole(faulty, "raw"), k), name),
+            Panel(_stretched(blocks.mean(axis=(1, 3))), "less the same without"),
         ]
     word = {"bad-pixels": "bad-pixel", "motion": "microcalcification"}.get(name, name)
     row, column = _middle(faulty.stored["processed"] > 0)
     places = [(p.row, p.column) for p in faulty.places if word in (p.morphology, p.kind)] or [(row, column)]
     centre = min(places, key=lambda p: float(np.hypot(p[0] - row, p[1] - column)))
-    return [Panel(_crop(m, "raw", centre, side), text) for m, text in ((faulty, name), (clean, "the same without"))]
+    pair = ((faulty, name), (clean, "the same without"))
+    return [Panel(_enlarged(_crop(m, "raw", centre, side)), label) for m, label in pair]
 
 
 # Beside real ones
@@ -361,7 +382,8 @@ def _real(file: Path, side: int) -> Panel:
 
 
 def _alone(density: Density, seed: int, number: int, side: int) -> Panel:
-    m = simulate_mammogram(system("ge"), density=density, seed=_seed(seed, 500 + number), intents=BOTH)
+    amounts, sequence = replace(Amounts(), artefacts=0.0, low_dose=0.0), _seed(seed, 500 + number)
+    m = simulate_mammogram(system("ge"), density=density, seed=sequence, intents=BOTH, amounts=amounts)
     pixels = _whole(m, "processed").astype(np.float32)
     r, c = _corner(pixels.shape, _middle(m.stored["processed"] > 0), side)
     return Panel(_stretched(pixels[r : r + side, c : c + side]), f"simulated {density}")
@@ -375,23 +397,26 @@ def _in_rows(panels: Sequence[Panel], columns: int) -> list[Row]:
 
 
 def _write(rows: Sequence[Row], file: Path) -> None:
-    """Put panels side by side, rows below each other, each panel below its label."""
+    """Put panels below each other in rows, and side by side in columns as wide as their widest."""
     heights = [_LABEL_PX + max((p.grey.shape[0] for p in row if p), default=0) + _GAP for row in rows]
-    widths = [sum(p.grey.shape[1] + _GAP if p else 0 for p in row) for row in rows]
-    image = Image.new("L", (max(widths) + _GAP, sum(heights) + _GAP), _GROUND)
+    columns = [[p for p in column if p] for column in zip_longest(*rows)]
+    widths = [max((p.grey.shape[1] for p in column), default=0) + _GAP for column in columns]
+    image = Image.new("L", (sum(widths) + _GAP, sum(heights) + _GAP), _GROUND)
     pen = ImageDraw.Draw(image)
-    top = _GAP
-    for row, height in zip(rows, heights, strict=True):
-        left = _GAP
-        for panel in filter(None, row):
-            pen.text((left, top), panel.label, fill=_INK)
-            image.paste(Image.fromarray(panel.grey // _LEVELS * _LEVELS), (left, top + _LABEL_PX))
-            for r, c in panel.rings:
-                at, reach = (left + c, top + _LABEL_PX + r), panel.radius
-                pen.ellipse((at[0] - reach, at[1] - reach, at[0] + reach, at[1] + reach), outline=255)
-            left += panel.grey.shape[1] + _GAP
-        top += height
+    for row, top in zip(rows, accumulate(heights[:-1], initial=_GAP), strict=True):
+        for panel, left in zip(row, accumulate(widths, initial=_GAP), strict=False):
+            if panel:
+                pen.text((left, top), panel.label, fill=_INK)
+                image.paste(_ringed(panel), (left, top + _LABEL_PX))
     image.save(file, optimize=True)
+
+
+def _ringed(panel: Panel) -> Image.Image:
+    picture = Image.fromarray(panel.grey // _LEVELS * _LEVELS)
+    pen = ImageDraw.Draw(picture)
+    for r, c in panel.rings:
+        pen.ellipse((c - panel.radius, r - panel.radius, c + panel.radius, r + panel.radius), outline=255)
+    return picture
 
 
 if __name__ == "__main__":

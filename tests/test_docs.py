@@ -55,7 +55,7 @@ _FIGURES: Mapping[str, Callable[[System], str]] = {
     "fixed pattern, of the signal": lambda s: f"{s.fixed_pattern:g}",
     "correlation of neighbours' noise (in a column, in a row)": _neighbours,
     "kerma at the receptor behind 55 mm, µGy": lambda s: f"{s.kerma_55_ugy:.0f}",
-    "its change per mm of thickness": lambda s: f"{s.kerma_rise_per_mm:.1%}",
+    "its change per mm of thickness": lambda s: f"{100 * s.kerma_rise_per_mm:.1f} %",
     "scatter to primary at 30, 50, 80 mm": lambda s: ", ".join(
         f"{v:.2f}" for v in s.scatter_to_primary(np.array([30.0, 50.0, 80.0]))
     ),
@@ -87,7 +87,7 @@ def test_the_page_states_the_rates_of_the_confusers() -> None:
 
 def test_the_page_states_the_shares_of_the_artefacts() -> None:
     stated = {name: row[0] for name, row in _table("artefact").items() if name != "artefact"}
-    assert stated == {f"`{name}`": f"{share:.0%}" for name, share in ARTEFACTS.items()}
+    assert stated == {f"`{name}`": f"{100 * share:.0f} %" for name, share in ARTEFACTS.items()}
 
 
 def test_the_page_shows_sheets_that_are_there() -> None:

@@ -10,7 +10,7 @@ from microcalc.acceptance.files import rank_correlation, reduced
 from microcalc.simulate.systems import system
 
 
-def _breast() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _breast() -> tuple[np.ndarray, np.ndarray]:
     density = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(500, 400)), 12.0)
     density = 0.1 * density / density.std()
     y, x = np.mgrid[:500, :400]

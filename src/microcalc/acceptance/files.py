@@ -170,9 +170,12 @@ def rank_correlation(raw: FloatImage, processed: FloatImage, pitch_mm: float) ->
     k = max(round(0.5 / pitch_mm), 1)
     log_raw, grey = (ndimage.uniform_filter(i, k)[::k, ::k] for i in (-np.log(np.maximum(-raw, 1.0)), processed))
     inside = ndimage.binary_erosion(grey > 0, iterations=round(10 / 0.5)) & (grey > 0)
-    local = [(i - ndimage.gaussian_filter(i, 16.0))[inside] for i in (log_raw, grey)]
     if not inside.any():
         return float("nan")
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), 16.0)
+    local = [
+        (i - ndimage.gaussian_filter(i * inside, 16.0) / np.maximum(weight, 1e-6))[inside] for i in (log_raw, grey)
+    ]
     first, second = (ranks(values) - (len(values) + 1) / 2 for values in local)
     return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 

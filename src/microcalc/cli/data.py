@@ -55,8 +55,10 @@ def simulate(
         L or R; may be given several times. By default both.
     exams
         Patients per system.
-    clusters, singles
-        Mean number of clusters and of single microcalcifications per breast. By default 1.2 and 3.
+    clusters
+        Mean number of clusters of microcalcifications per breast. By default 1.2.
+    singles
+        Mean number of single microcalcifications per breast. By default 3.
     confusers
         Factor on the usual rates of benign calcium, artefacts and crossings.
     dose
@@ -141,7 +143,7 @@ def insert(
     singles
         Single microcalcifications per image, beside the clusters.
     min_d_prime
-        Leave out what a matched filter in white noise sees less well than this.
+        Leave out what the ideal observer in the system's noise sees less well than this.
     variants
         Copies of each image, each with microcalcifications of its own.
     split

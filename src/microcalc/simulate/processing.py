@@ -53,23 +53,22 @@ class Style:
     power: float
     equalisation: float
     restoration: float
-    windows: tuple[tuple[str, float, float], ...] = (
-        ("NORMAL", 2300.0, 2100.0),
-        ("HARDER", 2360.0, 1680.0),
-        ("SOFTER", 2220.0, 2625.0),
-    )
+    windows: tuple[tuple[str, float, float], ...]
 
 
 _TYPICAL = (0.010, 0.008, 0.016, 0.020, 0.040, 0.060, 0.10, 0.30)
 """Contrast of each band in log exposure: where the amplification is ``band_gain`` itself."""
 
+_WIDE = (("NORMAL", 2300.0, 2100.0), ("HARDER", 2360.0, 1680.0), ("SOFTER", 2220.0, 2625.0))
+_NARROW = (("NORMAL", 2080.0, 1500.0), ("HARDER", 2120.0, 1200.0), ("SOFTER", 2050.0, 1900.0))
+
 STYLES: Mapping[str, Style] = MappingProxyType(
     {
-        "ge": Style((4100, 5000, 2600, 4000, 2500, 3000, 1650, 1150), 0.85, 0.9, 1.3),
-        "ge-pristina": Style((4800, 4200, 3100, 3000, 2000, 1400, 850, 950), 0.8, 0.9, 1.0),
-        "ge-ds": Style((4000, 3400, 2600, 2600, 1900, 1500, 1000, 1100), 0.85, 0.9, 0.6),
-        "hologic": Style((4300, 4300, 3600, 3000, 2000, 1400, 950, 1050), 0.78, 0.8, 0.3),
-        "siemens": Style((2900, 2700, 2300, 2200, 1700, 1400, 1100, 1200), 0.86, 0.7, 0.1),
+        "ge": Style((4100, 5000, 2600, 4000, 2500, 3000, 1650, 1150), 0.85, 0.9, 1.3, _WIDE),
+        "ge-pristina": Style((4800, 4200, 3100, 3000, 2000, 1400, 850, 950), 0.8, 0.9, 1.0, _NARROW),
+        "ge-ds": Style((4000, 3400, 2600, 2600, 1900, 1500, 1000, 1100), 0.85, 0.9, 0.6, _WIDE),
+        "hologic": Style((4300, 4300, 3600, 3000, 2000, 1400, 950, 1050), 0.78, 0.8, 0.3, _NARROW),
+        "siemens": Style((2900, 2700, 2300, 2200, 1700, 1400, 1100, 1200), 0.86, 0.7, 0.1, _NARROW),
     }
 )
 
