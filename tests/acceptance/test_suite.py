@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from microcalc.acceptance import files, learning, suite, texture, verify
+from microcalc.acceptance.classifier import tell_apart
 from microcalc.acceptance.images import Job, Store
 from microcalc.acceptance.points import POINTS
+from microcalc.simulate.contents import Place
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.systems import system
 
@@ -56,6 +59,35 @@ def test_images_of_broken_tissue_miss(
     s = mammogram.system
     broken = texture.figures_of(s, [texture.tissue_of(break_it(mammogram))], [texture.tissue_of(break_it(mammogram))])
     assert any(figure in f.what and not f.holds for f in broken)
+
+
+def _twin_patches(image: SimulatedMammogram, seam: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Patches of two drawings on one flat breast: either has places of its own, a square ridge around each."""
+    rng, half = np.random.default_rng(seed), round(0.95 / image.system.pitch_mm)
+    level = np.rint(rng.normal(500.0, 5.0, (600, 600)))
+    drawings = []
+    for first in (0, 1):
+        raw, places = level.copy(), []
+        for r in range(60, 560, 60):
+            for c in range(60 + 60 * (first ^ (r // 60 % 2)), 560, 120):
+                raw[r - half : r + half + 1, [c - half, c + half]] += seam
+                raw[[r - half, r + half], c - half : c + half + 1] += seam
+                outline = ((r - 1.5, float(c)), (r + 1.5, float(c)))
+                places.append(Place(float(r), float(c), 0.28, "microcalcification", outline=outline))
+        drawings.append(replace(image, stored={"raw": raw.astype(np.uint16)}, places=tuple(places)))
+    return learning.patches_of_twins(drawings)
+
+
+def test_a_ridge_around_what_was_inserted_is_found_and_nothing_is_not(mammogram: SimulatedMammogram) -> None:
+    pytest.importorskip("torch")
+    found = []
+    for seam in (2.0, 0.0):  # noise is 5
+        patients = [_twin_patches(mammogram, seam, seed) for seed in range(6)]
+        patient = np.repeat([f"p{k}" for k in range(6)], [len(i) for _, i in patients])
+        patches, inserted = (np.concatenate([p[k] for p in patients]) for k in (0, 1))
+        found.append(tell_apart(patches, inserted.astype(np.bool_), patient, steps=150, folds=2, seed=1).auc)
+    assert found[0] > 0.6
+    assert found[1] == pytest.approx(0.5, abs=0.03)
 
 
 def test_an_image_is_made_once_for_the_same_job_and_again_for_another_system(tmp_path: Path) -> None:

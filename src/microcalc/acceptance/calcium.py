@@ -24,7 +24,7 @@ from microcalc.simulate.systems import System
 Floats = NDArray[np.float64]
 
 _DIAMETER_MM, _LN_SD, _CLIPPED_MM = 0.22, 0.45, (0.08, 1.0)
-_CENTRED_D_PRIME = 25.0  # enough for a centroid to be measured to a tenth of a pixel
+_CENTRED_D_PRIME = 8.0  # the twins' noise is the same, so that little of it is left in what calcium changed
 _SHARES = {"3.5 and less": (0.05, 0.20), "3.5 to 8": (0.30, 0.50), "20 and more": (0.0, 0.20)}
 
 
@@ -132,10 +132,10 @@ def _alone(places: Sequence[Place], apart_px: float) -> list[Place]:
 
 
 def centroid_error(shadow: FloatImage, row: float, column: float, *, half_px: int = 9) -> float:
-    """Distance in pixels from a place to the centroid of the shadow around it, above a quarter of its height."""
+    """Distance in pixels from a place to the centroid of the shadow around it, above a tenth of its height."""
     r, c = round(row), round(column)
     part = shadow[max(r - half_px, 0) : r + half_px + 1, max(c - half_px, 0) : c + half_px + 1].astype(np.float64)
-    bright = part > 0.25 * part.max()
+    bright = part > 0.1 * part.max()
     labels, _ = ndimage.label(bright)
     bright = labels == labels[np.unravel_index(int(np.argmax(part)), part.shape)]
     centre = ndimage.center_of_mass(part * bright)
@@ -147,7 +147,8 @@ def _centred(s: System, errors: Floats) -> list[Figure]:
     if len(errors) < 5:
         return [missed(14, f"{len(errors)} plain single microcalcifications, expected 5 or more", system=s.name)]
     note = f"{len(errors)} single ones of d' above {_CENTRED_D_PRIME:g}"
-    return [Figure(14, s.name, "median centroid error in pixels", float(np.median(errors)), 0.0, 0.5, note)]
+    largest = float(np.quantile(errors, 0.95))
+    return [Figure(14, s.name, "centroid error in pixels, 95 % of them", largest, 0.0, 0.5, note)]
 
 
 def _outlined(s: System) -> list[Figure]:

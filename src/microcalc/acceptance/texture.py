@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from microcalc.acceptance.images import DENSITIES, Job, Store, as_read
+from microcalc.acceptance.phantoms import flat_field
 from microcalc.acceptance.points import Figure, missed
 from microcalc.domain import BoolImage, FloatImage
 from microcalc.normalise.breast import breast_mask, without_pectoral
@@ -92,7 +93,7 @@ def tissue_of(image: SimulatedMammogram) -> Tissue:
         if len(excess) == 1:
             surrogates = [gabor_excess(phase_scrambled(rng, region), pitch) for _ in range(2)]
             surrogate = tuple(np.mean(surrogates, axis=0).tolist())
-    low, high = np.percentile(-raw[inside], [1.0, 99.0])
+    low, high = np.percentile(-raw[inside], [2.5, 97.5])  # the published ranges are mean +- 2 SD
     return Tissue(exponents, fine, excess[0], surrogate, excess[1], (float(low), float(high)))
 
 
@@ -137,6 +138,14 @@ def power_exponents(
             exponents.append(-_slope(at, radial, _FIT_PER_MM))
             fine.append(-_slope(at, radial, _FINE_PER_MM))
     return np.array(exponents), np.array(fine)
+
+
+def noise_exponent(s: System) -> float:
+    """The fall of a flat field's noise, measured as that of tissue is."""
+    side = round(2 * REGION_MM / s.pitch_mm)
+    flat = flat_field(np.random.default_rng(0), s, kerma_ugy=100.0, side=side)
+    log = -np.log(np.maximum(flat - np.float32(s.offset), 1.0))
+    return float(power_exponents(log, np.ones(log.shape, dtype=np.bool_), s.pitch_mm)[1].mean())
 
 
 def _slope(f: Floats, power: Floats, span: tuple[float, float]) -> float:
@@ -216,12 +225,15 @@ def _spectrum(s: System, both: Sequence[Tissue]) -> list[Figure]:
     if not len(beta):
         return [missed(10, f"no region of {REGION_MM} mm fits into the breasts", system=s.name)]
     within = float(np.mean((beta >= 2.5) & (beta <= 3.8)))
+    noise = noise_exponent(s)
+    left = float((fine.mean() - noise) / (beta.mean() - noise))
+    note = f"fall at 2.5-4.5 /mm {fine.mean():.2f}, of a flat field {noise:.2f}"
     return [
         Figure(10, s.name, "mean beta of log raw", float(beta.mean()), 3.0, 3.4, f"{len(beta)} regions"),
         Figure(10, s.name, "SD of beta over regions", float(beta.std()), 0.2, 0.35),
         Figure(10, s.name, "share of beta in 2.5 .. 3.8", within, 0.98, 1.0),
-        # ours: half of the fall in tissue; noise alone falls by less, even behind a scintillator
-        Figure(10, s.name, "fall at 2.5-4.5 /mm over beta", float(fine.mean() / beta.mean()), -1.0, 0.5),
+        # ours: at least half of the way from tissue's fall to that of the system's own noise
+        Figure(10, s.name, "short of the noise floor, 2.5-4.5 /mm", left, -0.25, 0.5, note),
     ]
 
 
@@ -255,6 +267,6 @@ def _levels(s: System, both: Sequence[Tissue]) -> list[Figure]:
     low, high = _LEVELS.get(s.name, (math.inf, math.inf))
     lowest, highest = np.mean([t.levels for t in both], axis=0)
     return [
-        Figure(12, s.name, "1st percentile of interior", float(lowest), low, high),
-        Figure(12, s.name, "99th percentile of interior", float(highest), low, high),
+        Figure(12, s.name, "2.5th percentile of interior", float(lowest), low, high),
+        Figure(12, s.name, "97.5th percentile of interior", float(highest), low, high),
     ]

@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from microcalc import __version__
 from microcalc.cli.data import insert, simulate, table_cdd_cesm
 from microcalc.cli.detecting import demo, detect
-from microcalc.cli.judge import evaluate, review, roc
+from microcalc.cli.judge import evaluate, realism, review, roc
 from microcalc.cli.output import say_error
 from microcalc.cli.training import card, train
 from microcalc.errors import MicrocalcError, MissingExtraError
@@ -41,7 +41,7 @@ app = cyclopts.App(
 _table = cyclopts.App(name="table", help="Make the table of a public data set.")
 app.command(_table)
 _table.command(table_cdd_cesm, name="cdd-cesm")
-for _command in (detect, train, simulate, insert, demo, review, evaluate, roc, card):
+for _command in (detect, train, simulate, insert, demo, review, evaluate, roc, realism, card):
     app.command(_command)
 
 

@@ -11,7 +11,9 @@ from microcalc.cli.options import (
     Count,
     CountOrNone,
     IntentOption,
+    JpegQuality,
     Length,
+    PatchSpacing,
     SpacingOption,
     SplitOption,
     check_out,
@@ -184,3 +186,49 @@ def roc(
     check_out(out)
     table = table_of(truth, split)
     say(sample_roc(model_folder(model), table, out, resamples=resamples, seed=seed, say=say).rstrip())
+
+
+def realism(
+    simulated: Path,
+    /,
+    *,
+    real: Path,
+    scale: list[PatchSpacing] | None = None,
+    jpeg_quality: JpegQuality = 90,
+    steps: Count = 2000,
+    seed: CountOrNone = 1,
+    workers: Count = 1,
+) -> None:
+    """Measure how well a small network tells simulated processed mammograms from real ones. Needs microcalc[train].
+
+    Parameters
+    ----------
+    simulated
+        Folder with the table of simulated images.
+    real
+        Folder with the table of real images, of the same system and view at best.
+    scale
+        mm per pixel of the patches; may be given several times. By default 0.1, 0.2, 0.4 and 0.8.
+    jpeg_quality
+        Of the compression that all images go through: best that of the real ones, where these are JPEG files.
+    steps
+        Of the network's training.
+    seed
+        Of the patches and the training.
+    workers
+        Processes.
+    """
+    from microcalc.acceptance.distance import SCALES_MM, measure_distance
+
+    distance = measure_distance(
+        table_of(simulated, "all"),
+        table_of(real, "all"),
+        seed=seed,
+        scales_mm=scale or SCALES_MM,
+        jpeg_quality=jpeg_quality,
+        steps=steps,
+        workers=workers,
+        say=say,
+    )
+    for line in distance.lines():
+        say(line)

@@ -46,6 +46,8 @@ LateralityOption = Literal["L", "R"]
 SplitOption = Literal["train", "tune", "test", "all"]
 SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
 """mm, of a mammogram."""
+PatchSpacing = Annotated[float, Parameter(validator=Number(gte=0.05, lte=2))]
+JpegQuality = Annotated[int, Parameter(validator=Number(gte=10, lte=100))]
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
 Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
 Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
