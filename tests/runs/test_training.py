@@ -19,6 +19,7 @@ from microcalc.runs import training
 from microcalc.runs.card import write_card
 from microcalc.runs.recipe import Recipe
 from microcalc.runs.split import split_by_patient
+from microcalc.runs.thresholds import default_point
 from microcalc.runs.training import train
 from microcalc.sample.store import open_stored
 
@@ -74,7 +75,7 @@ def test_the_model_is_loaded_as_its_user_will_and_says_what_it_was_made_of(finis
     assert (described.cnn1.margin_px, described.cnn2.margin_px) == (3, 5)
     assert described.trained_on.startswith("3 images; samples: 75 positive, ")
     assert [point.nlf for point in described.operating_points] == sorted(p.nlf for p in described.operating_points)
-    assert described.default_operating_point == 2
+    assert described.default_operating_point == 3  # few tune images
 
 
 def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table: Table) -> None:
@@ -355,3 +356,8 @@ def test_figures_are_put_into_a_finished_model_card_and_change_nothing_else(
     untagged = Table(tuple(replace(i, tags="") for i in table.images), table.annotations)
     write_card(tmp_path / "model", untagged)
     assert "Sources" not in (tmp_path / "model" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(("n_tune", "point"), [(1, 3), (8, 3), (19, 3), (20, 2), (200, 2)])
+def test_a_default_threshold_rests_on_four_false_clusters_where_the_tune_set_allows(n_tune: int, point: int) -> None:
+    assert default_point(n_tune) == point

@@ -33,7 +33,8 @@ from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.sample.store import StoredImage
 
 _NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
-_DEFAULT = 2
+_DEFAULT_NLF = 0.2
+_LEAST_FALSE = 4  # counted false clusters that a default threshold may rest on; ours: of one or two it is chance
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,9 +55,9 @@ def write_model(
     shutil.copyfile(out / "cnn2.onnx", folder / "cnn2.onnx")
     (folder / RECIPE).write_text(dump_recipe(recipe))
     described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), counts=counts, n=n_train)
-    _write(folder, described)
+    _write(folder, described, n_tune=len(tune))
     points = _operating_points(folder, tune)
-    _write(folder, described.model_copy(update={"operating_points": points}))
+    _write(folder, described.model_copy(update={"operating_points": points}), n_tune=len(tune))
     load_model(folder)  # as every user of it will
     write_card(folder, table)
     return folder
@@ -138,9 +139,15 @@ def _matched(found: Detected, annotations: Annotations) -> tuple[NDArray[np.floa
     return matched.lesion_rating, matched.nl_rating
 
 
-def _write(folder: Path, description: ModelDescription) -> None:
-    points = description.operating_points
-    chosen = description.model_copy(update={"default_operating_point": min(_DEFAULT, len(points) - 1)})
+def default_point(n_tune: int) -> int:
+    """Which of the operating points a finding is shown at: 0.2 false clusters per image, or more on few tune images."""
+    enough = [i for i, nlf in enumerate(_NLF) if nlf >= _DEFAULT_NLF and nlf * n_tune >= _LEAST_FALSE]
+    return enough[0] if enough else len(_NLF) - 1
+
+
+def _write(folder: Path, description: ModelDescription, *, n_tune: int) -> None:
+    last = len(description.operating_points) - 1
+    chosen = description.model_copy(update={"default_operating_point": min(default_point(n_tune), last)})
     temporary = folder / "model.json.part"
     temporary.write_text(chosen.to_json())
     temporary.replace(folder / "model.json")
