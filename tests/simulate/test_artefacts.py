@@ -22,7 +22,7 @@ from microcalc.simulate.artefacts import (
     repair_pixels,
     skin_fold,
 )
-from microcalc.simulate.breast import draw_breast
+from microcalc.simulate.breast import View, draw_breast
 
 SHAPE, PITCH = (120, 90), 0.1
 
@@ -111,7 +111,7 @@ def test_a_lymph_node_has_a_hilum_and_a_mole_a_halo_of_air() -> None:
 
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_folds_and_hairs_begin_near_the_breast(view) -> None:  # type: ignore[no-untyped-def]
+def test_folds_and_hairs_begin_near_the_breast(view: View) -> None:
     rng = np.random.default_rng(8)
     breast = draw_breast(rng, view=view, density="B", height_mm=230.0, width_mm=180.0)
     fold = skin_fold(rng, breast)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from microcalc.simulate.breast import View
 from microcalc.simulate.contents import NOTHING, Amounts
 from microcalc.simulate.exam import SimulatedMammogram, simulate_exam, simulate_mammogram
 from microcalc.simulate.systems import VENDORS, System, system
@@ -63,7 +64,7 @@ def test_asking_for_the_processed_image_too_changes_nothing_in_the_raw_one() -> 
 
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_a_right_breast_is_the_mirror_image_of_a_left_one(view) -> None:  # type: ignore[no-untyped-def]
+def test_a_right_breast_is_the_mirror_image_of_a_left_one(view: View) -> None:
     left = simulate_mammogram(small("ge"), seed=5, view=view, laterality="L", amounts=MANY)
     right = simulate_mammogram(small("ge"), seed=5, view=view, laterality="R", amounts=MANY)
     assert np.array_equal(left.stored["raw"], right.stored["raw"][:, ::-1])

@@ -36,7 +36,15 @@ def _weights(positions: NDArray[np.floating], size: int) -> sparse.csr_matrix:
     position = np.clip(positions, 0.0, size - 1.0)
     first = np.minimum(np.floor(position).astype(np.int64), max(size - 2, 0))
     t = position - first
-    taps = np.stack(
+    taps = catmull_rom(t).astype(np.float32)
+    index = np.clip(first[:, None] + np.arange(-1, 3), 0, size - 1)
+    row = np.repeat(np.arange(len(position)), 4)
+    return sparse.csr_matrix((taps.ravel(), (row, index.ravel())), shape=(len(position), size))
+
+
+def catmull_rom(t: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Weights (n, 4) of the pixels -1, 0, 1 and 2 at fractions t (n,) between pixels 0 and 1."""
+    return np.stack(
         [
             -0.5 * t + t**2 - 0.5 * t**3,
             1.0 - 2.5 * t**2 + 1.5 * t**3,
@@ -44,10 +52,7 @@ def _weights(positions: NDArray[np.floating], size: int) -> sparse.csr_matrix:
             -0.5 * t**2 + 0.5 * t**3,
         ],
         axis=1,
-    ).astype(np.float32)
-    index = np.clip(first[:, None] + np.arange(-1, 3), 0, size - 1)
-    row = np.repeat(np.arange(len(position)), 4)
-    return sparse.csr_matrix((taps.ravel(), (row, index.ravel())), shape=(len(position), size))
+    )
 
 
 def frequencies(shape: tuple[int, int], pitch_mm: float) -> tuple[FloatImage, FloatImage]:

@@ -29,7 +29,7 @@ from scipy import fft, sparse
 
 from microcalc.domain import FloatImage
 from microcalc.simulate.breast import Breast, Density
-from microcalc.simulate.raster import frequencies
+from microcalc.simulate.raster import catmull_rom, frequencies
 
 Volume = NDArray[np.float32]
 """(slices, rows, columns), a field on a coarse raster."""
@@ -288,24 +288,12 @@ def _fan(row: FloatImage, column: FloatImage) -> tuple[FloatImage, FloatImage]:
 def _bicubic(row: NDArray[np.floating], column: NDArray[np.floating], size: tuple[int, int]) -> sparse.csr_matrix:
     """Weights (n, rows x columns) of Catmull-Rom interpolation at n fractional places."""
     first = [np.clip(np.floor(p).astype(np.int64), 1, n - 3) for p, n in zip((row, column), size, strict=True)]
-    taps = [_catmull_rom(p - f) for p, f in zip((row, column), first, strict=True)]
+    taps = [catmull_rom(p - f) for p, f in zip((row, column), first, strict=True)]
     offset = np.arange(-1, 3)
     index = (first[0][:, None, None] + offset[None, :, None]) * size[1] + first[1][:, None, None] + offset[None, None]
     value = (taps[0][:, :, None] * taps[1][:, None, :]).astype(np.float32)
     n = len(row)
     return sparse.csr_matrix((value.ravel(), index.ravel(), np.arange(0, 16 * n + 1, 16)), shape=(n, size[0] * size[1]))
-
-
-def _catmull_rom(t: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.stack(
-        [
-            -0.5 * t + t**2 - 0.5 * t**3,
-            1.0 - 2.5 * t**2 + 1.5 * t**3,
-            0.5 * t + 2.0 * t**2 - 1.5 * t**3,
-            -0.5 * t**2 + 0.5 * t**3,
-        ],
-        axis=1,
-    )
 
 
 def _gland(
