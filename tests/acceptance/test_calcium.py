@@ -39,7 +39,9 @@ def test_a_centroid_off_by_some_pixels_is_found_off_by_so_much(shift: tuple[floa
     row, column = np.mgrid[:60, :60]
     spot = 100.0 * np.exp(-((row - 30.0 - shift[0]) ** 2 + (column - 28.0 - shift[1]) ** 2) / 8.0)
     noise = np.random.default_rng(1).normal(0.0, 1.0, spot.shape)
-    assert centroid_error((spot + noise).astype(np.float32), 30.0, 28.0) == pytest.approx(np.hypot(*shift), abs=0.1)
+    assert centroid_error((spot + noise).astype(np.float32), 30.0, 28.0, half_px=9) == pytest.approx(
+        np.hypot(*shift), abs=0.1
+    )
 
 
 def test_the_area_of_a_polygon_is_that_of_the_formula() -> None:

@@ -102,7 +102,8 @@ def interior(image: SimulatedMammogram) -> BoolImage:
     mammogram, pitch = as_read(image, "raw"), image.system.pitch_mm
     tissue = breast_mask(mammogram.pixels, spacing_mm=pitch, intent="raw", padding=None)
     if image.view == "MLO":
-        tissue = without_pectoral(mammogram.pixels, tissue, spacing_mm=pitch)
+        log_raw = -np.log(np.maximum(-mammogram.pixels - np.float32(image.system.offset), 1.0))
+        tissue = without_pectoral(log_raw, tissue, spacing_mm=pitch)
     k = max(round(1.0 / pitch), 1)
     coarse = np.pad(tissue[::k, ::k], 1, mode="edge")  # a border of the image is no edge of the breast
     depth_mm = ndimage.distance_transform_edt(coarse)[1:-1, 1:-1] * k * pitch

@@ -17,6 +17,8 @@ _COARSE_MM = 0.5
 _OPENING_MM = 2.0
 _MIN_BREAST_CM2 = 5.0
 _MOST_OF_IMAGE = 0.97
+_PERIPHERY_MM = 12.0
+"""The breast thins out towards the skin line: its grey levels there say nothing about tissue."""
 
 
 def breast_mask(pixels: FloatImage, *, spacing_mm: float, intent: Intent, padding: BoolImage | None) -> BoolImage:
@@ -75,7 +77,8 @@ def without_pectoral(pixels: FloatImage, breast: BoolImage, *, spacing_mm: float
 def _pectoral_edge(coarse: FloatImage, inside: BoolImage, spacing_mm: float) -> tuple[float, float] | None:
     """Where the muscle's edge meets the upper border (column) and the chest wall (row), in coarse pixels."""
     smooth = ndimage.gaussian_filter(coarse, 1.5)
-    spread = float(np.std(smooth[inside]))
+    deep = ndimage.binary_erosion(inside, iterations=round(_PERIPHERY_MM / spacing_mm), border_value=1)
+    spread = float(np.std(smooth[deep])) if deep.any() else float(np.std(smooth[inside]))
     best, best_score = None, 0.0
     offset = 4.0 / spacing_mm
     for top_mm in range(15, 100, 3):

@@ -21,6 +21,7 @@ from microcalc.simulate.anatomy import Anatomy, build
 from microcalc.simulate.artefacts import Faults, Patch
 from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
 from microcalc.simulate.calcification import render_one
+from microcalc.simulate.conspicuous import conspicuous_tissue
 from microcalc.simulate.confusers import imaged_lines, lines_path
 from microcalc.simulate.contents import (
     Amounts,
@@ -158,11 +159,11 @@ class _Order:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Shot:
-    """One view, exposed and not yet read out."""
+    """One view, exposed and not yet read out; what stands out of its tissue: name, row, column in pixels."""
 
     scene: Scene
     faults: Faults
-    crossings_px: NDArray[np.float64]
+    found: tuple[tuple[str, float, float], ...]
     technique: Technique
 
 
@@ -265,7 +266,10 @@ def _expose(
         contrast=np.zeros(shape, dtype=np.float32),
         motion_mm=faults.motion_mm,
     )
-    return _Shot(scene, faults, anatomy.crossings / s.pitch_mm, _technique(technique, beam, breast.thickness_mm, kerma))
+    made = anatomy.crossings / s.pitch_mm
+    natural = conspicuous_tissue(exposure.primary, (anatomy.depth > 3.0) & ~anatomy.muscle, s.pitch_mm) / s.pitch_mm
+    found = [(name, float(r), float(c)) for name, at in (("crossing", made), ("tissue", natural)) for r, c in at]
+    return _Shot(scene, faults, tuple(found), _technique(technique, beam, breast.thickness_mm, kerma))
 
 
 def _field(system: System, traits: Traits) -> tuple[int, int]:
@@ -322,7 +326,7 @@ def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16]
     scene, names = shot.scene, shot.faults.names
     s, breast = scene.system, scene.breast
     shape = (scene.contrast.shape[0], scene.contrast.shape[1])
-    found = [("crossing", float(r), float(c)) for r, c in shot.crossings_px]
+    found = list(shot.found)
     if "hair" in names:
         for tubes in artefacts.hairs(rng, breast):
             corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=artefacts.hair_contrast, mtf=s.mtf)
