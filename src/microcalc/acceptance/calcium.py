@@ -144,7 +144,7 @@ def _alone(places: Sequence[Place], apart_px: float) -> list[Place]:
 
 
 def centroid_error(shadow: FloatImage, row: float, column: float, *, half_px: int) -> float:
-    """Distance in pixels from a place to the centroid of the shadow around it, of all that is above a tenth of its height.
+    """Distance in pixels from a place to the centroid of the shadow around it, where it is above a tenth of its height.
 
     All of it: an amorphous microcalcification is a heap of grains, and its shadow falls into pieces.
     """
