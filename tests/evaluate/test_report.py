@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.domain import Intent
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.evaluate.bootstrap import Difference
 from microcalc.evaluate.report import Summary, compare_detections, evaluate_detections
@@ -92,6 +94,40 @@ def test_a_hand_worked_evaluation(tmp_path: Path) -> None:
     assert value(summary, "sensitivity", about="findings") == 0
     assert value(summary, "false findings per image", about="findings") == 0.5
     assert summary.counts.false_marks == 5
+
+
+def test_the_area_under_froc_of_a_hand_worked_case(tmp_path: Path) -> None:
+    # Two images; lesions at .9, .8 and four missed, false marks at .95 and .6: the curve is
+    # (0, 0) (0.5, 0) (0.5, 1/6) (0.5, 2/6) (1, 2/6), so its area up to 1 per image is half of 2/6.
+    detected(tmp_path, "image0.dcm", [(700.0, 700.0, 0.95), (100.0, 100.0, 0.9), (103.0, 120.0, 0.8)])
+    detected(tmp_path, "image1.dcm", [(700.0, 700.0, 0.6)])
+    summary = evaluate_detections([tmp_path], table(2), out=tmp_path / "out", resamples=20)
+    assert value(summary, "area under FROC, 0 to 1 false marks per image") == pytest.approx(1 / 6)
+
+
+def test_microcalcifications_that_nobody_can_see_are_neither_lesions_nor_false(tmp_path: Path) -> None:
+    data = table(4)
+    faint = [replace(a, d_prime=1.0) if (a.row, a.column) == CLUSTER[0] else a for a in data.annotations]
+    found = perfect(tmp_path / "d")
+    summary = evaluate_detections(
+        [found], Table(data.images, tuple(faint)), out=tmp_path / "out", resamples=9, min_d_prime=3.0
+    )
+    assert (summary.counts.microcalcifications, summary.counts.false_marks) == (8, 0)
+    assert "microcalcifications of d' below 3" in (tmp_path / "out/summary.md").read_text()
+
+
+def test_densities_and_intents_are_reported_apart(tmp_path: Path) -> None:
+    data = table(4)
+    kinds: list[tuple[str, Intent]] = [("a density-B", "raw"), ("density-C", "raw"), ("", "processed"), ("", "raw")]
+    images = tuple(replace(i, tags=tags, intent=intent) for i, (tags, intent) in zip(data.images, kinds, strict=True))
+    found = perfect(tmp_path / "d", 3)
+    detected(found, "image3.dcm", [])
+    summary = evaluate_detections([found], Table(images, data.annotations), out=tmp_path / "out", resamples=9)
+    name = "sensitivity at 1 false marks per image"
+    groups = {a.group for a in summary.answers}
+    assert {g for g in groups if g.startswith("density")} == {"density B", "density C"}
+    assert value(summary, name, group="intent processed") == 1
+    assert value(summary, name, group="intent raw") == pytest.approx(2 / 3)
 
 
 def test_marks_on_benign_calcium_are_false_only_when_asked_for(tmp_path: Path) -> None:

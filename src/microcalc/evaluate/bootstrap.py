@@ -12,7 +12,7 @@ chapters 13 (percentile interval) and 16 (tests).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,9 +84,7 @@ def bootstrap(
     level: float = 0.95,
 ) -> dict[str, Estimate]:
     """Each figure with its percentile interval by patient."""
-    x, y = ratings.curves(np.ones((1, ratings.n_patients)))
-    spread = _spread(ratings, figures, resamples, rng)
-    return {name: Estimate(float(figure(x, y)[0]), *_interval(spread[name], level)) for name, figure in figures.items()}
+    return bootstrap_methods({"": ratings}, figures, (), resamples=resamples, rng=rng, level=level)[0][""]
 
 
 def compare(
@@ -105,25 +103,58 @@ def compare(
     ValueError
         The two are not of the same number of patients (which must be the same ones, in one order).
     """
-    if first.n_patients != second.n_patients:
-        raise ValueError(f"{first.n_patients} patients against {second.n_patients}, expected the same patients")
-    ones = np.ones((1, first.n_patients), dtype=np.int64)
-    draws = np.concatenate([ones, draw_patients(first.n_patients, resamples, rng)])
-    values, others = resample(first, figures, draws), resample(second, figures, draws)
-    differences: dict[str, Difference] = {}
-    for name in figures:
-        change = values[name] - others[name]
-        spread = change[1:] if first.n_patients > 1 else np.empty(0)
-        differences[name] = Difference(float(change[0]), *_interval(spread, level), _two_sided_p(spread))
-    return differences
+    pair = ("first", "second")
+    both = dict(zip(pair, (first, second), strict=True))
+    return bootstrap_methods(both, figures, [pair], resamples=resamples, rng=rng, level=level)[1][pair]
 
 
-def _spread(
-    ratings: PatientRatings, figures: Mapping[str, Figure], resamples: int, rng: np.random.Generator
-) -> dict[str, Values]:
-    if ratings.n_patients < 2:
-        return {name: np.empty(0) for name in figures}
-    return resample(ratings, figures, draw_patients(ratings.n_patients, resamples, rng))
+def bootstrap_methods(
+    ratings: Mapping[str, PatientRatings],
+    figures: Mapping[str, Figure],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    resamples: int = 2000,
+    rng: np.random.Generator,
+    level: float = 0.95,
+) -> tuple[dict[str, dict[str, Estimate]], dict[tuple[str, str], dict[str, Difference]]]:
+    """Figures of several methods and their differences, all on one set of draws.
+
+    Parameters
+    ----------
+    ratings
+        Per method, of the same patients in one order.
+    pairs
+        Names of methods to compare, first minus second.
+
+    Returns
+    -------
+    estimates, differences
+        By method and figure, and by pair and figure.
+
+    Raises
+    ------
+    ValueError
+        The methods are not of the same number of patients.
+    """
+    n_patients = next(iter(ratings.values())).n_patients
+    for other in ratings.values():
+        if other.n_patients != n_patients:
+            raise ValueError(f"{n_patients} patients against {other.n_patients}, expected the same patients")
+    draws = np.ones((1, n_patients), dtype=np.int64)
+    if n_patients > 1:
+        draws = np.concatenate([draws, draw_patients(n_patients, resamples, rng)])
+    values = {method: resample(of_method, figures, draws) for method, of_method in ratings.items()}
+    estimates = {
+        method: {name: Estimate(float(v[0]), *_interval(v[1:], level)) for name, v in of_method.items()}
+        for method, of_method in values.items()
+    }
+    differences: dict[tuple[str, str], dict[str, Difference]] = {}
+    for first, second in pairs:
+        changes = {name: values[first][name] - values[second][name] for name in figures}
+        differences[first, second] = {
+            name: Difference(float(c[0]), *_interval(c[1:], level), _two_sided_p(c[1:])) for name, c in changes.items()
+        }
+    return estimates, differences
 
 
 def _interval(values: Values, level: float) -> tuple[float, float]:

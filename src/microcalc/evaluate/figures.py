@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FROC_GRID = np.geomspace(0.01, 100.0, 49)
-_ROC_GRID = np.geomspace(1e-6, 1.0, 49)
+# Even on a logarithmic axis, and from 0 to 0.1 on a linear one as well.
+_ROC_GRID = np.union1d(np.geomspace(1e-6, 1.0, 49), np.linspace(0.0025, 0.1, 40))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -96,7 +97,7 @@ def _draw(
         for i, (name, bands) in enumerate(panels.items()):
             axes = sheet.add_subplot(1, len(panels), i + 1)
             for label, curve in bands.items():
-                _line(axes, curve, label, step=step)
+                draw_band(axes, curve, label, step=step)
             axes.set(xscale="log", ylim=(0, 1.02), xlabel=labels[name][0], ylabel=labels[name][1])
             axes.grid(visible=True, alpha=0.3)
             axes.legend(loc="lower right", frameon=False)
@@ -104,10 +105,11 @@ def _draw(
         sheet.savefig(file, metadata=metadata)
 
 
-def _line(axes: Axes, curve: Band, label: str, *, step: bool) -> None:
+def draw_band(axes: Axes, curve: Band, label: str, *, step: bool, colour: str | None = None) -> None:
+    """One curve with its interval; in steps where only its vertices can be attained (FROC)."""
     if step:
-        (line,) = axes.step(curve.x, curve.value, where="post", label=label)
-        axes.fill_between(curve.x, curve.low, curve.high, step="post", alpha=0.15, color=line.get_color(), linewidth=0)
+        (line,) = axes.step(curve.x, curve.value, where="post", label=label, color=colour)
     else:
-        (line,) = axes.plot(curve.x, curve.value, label=label)
-        axes.fill_between(curve.x, curve.low, curve.high, alpha=0.15, color=line.get_color(), linewidth=0)
+        (line,) = axes.plot(curve.x, curve.value, label=label, color=colour)
+    within: Literal["post"] | None = "post" if step else None
+    axes.fill_between(curve.x, curve.low, curve.high, step=within, alpha=0.15, color=line.get_color(), linewidth=0)

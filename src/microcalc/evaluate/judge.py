@@ -34,6 +34,9 @@ class Rules:
     lesions_by
         Only the microcalcifications that this judge annotated (``"inserted"``, say) are
         lesions; those of other judges are ignored like other calcium.
+    min_d_prime
+        Only microcalcifications of at least this d' are lesions, where d' is known; those that
+        nobody can see are ignored like other calcium.
     false_marks
         ``"all"``: every other mark is false. ``"reviewed"``: only the highest mark on each
         place annotated as no calcium is; images without any annotation are not judged, as
@@ -51,6 +54,12 @@ class Rules:
     false_on: Literal["all", "lesion_free"] = "all"
     outline_buffer_mm: float = 1.0
     lesions_by: str | None = None
+    min_d_prime: float = 0.0
+
+    def takes(self, row: AnnotationRow) -> bool:
+        """Whether an annotated microcalcification is a lesion."""
+        visible = row.d_prime is None or row.d_prime >= self.min_d_prime
+        return visible and self.lesions_by in (None, row.judge)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,8 +103,8 @@ def judge(detections: Detections, image: ImageRow, rows: Sequence[AnnotationRow]
     """Judge the detections on one image against its annotations."""
     grid = Grid(image.spacing_mm)
     calcium = [r for r in rows if r.kind == "microcalcification"]
-    lesions = [r for r in calcium if rules.lesions_by in (None, r.judge)]
-    others = [r for r in calcium if rules.lesions_by not in (None, r.judge)]
+    lesions = [r for r in calcium if rules.takes(r)]
+    others = [r for r in calcium if not rules.takes(r)]
     ignored = [] if rules.count_ignored else [*others, *(r for r in rows if r.kind in rules.ignore_kinds)]
     truth = _centres(lesions, grid)
     centres = grid.to_mm(detections.centres_px)

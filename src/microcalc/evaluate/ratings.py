@@ -8,7 +8,7 @@ bootstrap resample is one matrix product.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,6 +57,48 @@ class PatientRatings:
         return PatientRatings(
             self.thresholds, self.hits[chosen], self.false[chosen], self.n_positive[chosen], self.exposure[chosen]
         )
+
+    def folded(self, owner: NDArray[np.integer], n_owners: int) -> PatientRatings:
+        """The same with several counted as one, such as the images of a patient.
+
+        Parameters
+        ----------
+        owner
+            (p,) index of what each belongs to, 0 to ``n_owners - 1``.
+        """
+        belongs = np.zeros((n_owners, self.n_patients))
+        belongs[owner, np.arange(self.n_patients)] = 1.0
+        return PatientRatings(
+            self.thresholds,
+            belongs @ self.hits,
+            belongs @ self.false,
+            belongs @ self.n_positive,
+            belongs @ self.exposure,
+        )
+
+    def having(self, positive_rating: ArrayLike, positive_patient: ArrayLike) -> PatientRatings:
+        """The same negatives against some of the positives, such as those of one size.
+
+        Parameters as in `gather`. The curve is that of these positives alone, unchanged.
+
+        Raises
+        ------
+        ValueError
+            A rating is not one of the positives'.
+        """
+        rating, owner = _ratings(positive_rating), np.asarray(positive_patient, dtype=np.int64).reshape(-1)
+        hits = _count_hits(self.thresholds[::-1], rating, owner, self.n_patients)
+        n_positive = np.bincount(owner, minlength=self.n_patients).astype(np.float64)
+        return replace(self, hits=hits, n_positive=n_positive)
+
+    def without_empty(self) -> PatientRatings:
+        """The same curve with fewer vertices: thresholds that no positive has are gone, nothing is lost."""
+        kept = np.flatnonzero(self.hits.any(axis=0))
+        if kept.size == self.thresholds.size:
+            return self
+        starts = np.concatenate([[0], np.stack([2 * kept + 1, 2 * kept + 2], axis=1).ravel()])
+        false = np.add.reduceat(self.false, starts, axis=1)
+        return replace(self, thresholds=self.thresholds[kept], hits=self.hits[:, kept], false=false)
 
     def curve(self) -> tuple[Values, Values]:
         """The curve of all patients, each counted once: x and y, each (2k + 2,)."""
@@ -128,11 +170,8 @@ def gather(
     per_patient = np.asarray(exposure, dtype=np.float64).reshape(-1)
     p = per_patient.size
     owner = np.asarray(positive_patient, dtype=np.int64).reshape(-1)
-    found = np.isfinite(positive)
-    levels = np.unique(positive[found])
-    k = levels.size
-    rank = k - 1 - np.searchsorted(levels, positive[found])
-    hits = np.bincount(owner[found] * k + rank, minlength=p * k).reshape(p, k)
+    levels = np.unique(positive[np.isfinite(positive)])
+    hits = _count_hits(levels, positive, owner, p)
     false = _count_gaps(
         levels,
         negative,
@@ -141,7 +180,20 @@ def gather(
         p,
     )
     n_positive = np.bincount(owner, minlength=p).astype(np.float64)
-    return PatientRatings(levels[::-1].astype(np.float64), hits.astype(np.float64), false, n_positive, per_patient)
+    return PatientRatings(levels[::-1].astype(np.float64), hits, false, n_positive, per_patient)
+
+
+def _count_hits(
+    levels: NDArray[np.floating], rating: NDArray[np.floating], owner: NDArray[np.int64], n_patients: int
+) -> Values:
+    """(p, k) positives of each patient at each level, highest level first."""
+    found = np.isfinite(rating)
+    k = levels.size
+    place = np.searchsorted(levels, rating[found])
+    if place.size and (place.max() >= k or not np.array_equal(levels[place], rating[found])):
+        raise ValueError("a positive has a rating that is none of the thresholds, expected some of the same positives")
+    hits = np.bincount(owner[found] * k + (k - 1 - place), minlength=n_patients * k)
+    return hits.reshape(n_patients, k).astype(np.float64)
 
 
 def _count_gaps(

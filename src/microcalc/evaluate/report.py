@@ -90,6 +90,7 @@ def evaluate_detections(
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
     lesions_by: str | None = None,
+    min_d_prime: float = 0.0,
     outline_buffer_mm: float = 1.0,
     resamples: int = 2000,
     seed: int = 0,
@@ -104,7 +105,7 @@ def evaluate_detections(
         Folder for the results; made if it is not there.
     name
         What the detector is called in the results.
-    hit_mm, ignore_kinds, count_ignored, false_marks, false_on, lesions_by, outline_buffer_mm
+    hit_mm, ignore_kinds, count_ignored, false_marks, false_on, lesions_by, min_d_prime, outline_buffer_mm
         As in `microcalc.evaluate.judge.Rules`.
     resamples, seed
         Of the bootstrap by patient.
@@ -116,7 +117,9 @@ def evaluate_detections(
     MissingExtraError
         matplotlib is not installed.
     """
-    rules = Rules(hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by)
+    rules = Rules(
+        hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by, min_d_prime
+    )
     require_matplotlib()
     run = _run(name, read_detections(detections, table), table, rules, resamples, seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -138,6 +141,7 @@ def compare_detections(
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
     lesions_by: str | None = None,
+    min_d_prime: float = 0.0,
     outline_buffer_mm: float = 1.0,
     resamples: int = 2000,
     seed: int = 0,
@@ -152,7 +156,9 @@ def compare_detections(
     InputError
         As there; or one detector has an image that another lacks.
     """
-    rules = Rules(hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by)
+    rules = Rules(
+        hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by, min_d_prime
+    )
     require_matplotlib()
     found = {name: read_detections(paths, table) for name, paths in detections.items()}
     _refuse_unequal(found)
@@ -309,10 +315,11 @@ def _comparison_markdown(comparison: Comparison) -> str:
 def _basis(summary: Summary) -> list[str]:
     c, r = summary.counts, summary.rules
     ignored = "nothing" if r.count_ignored else ", ".join(r.ignore_kinds) or "nothing"
+    invisible = f", microcalcifications of d' below {r.min_d_prime:g}" if r.min_d_prime > 0 else ""
     clusters = "" if c.clusters is None else f" in {c.clusters} clusters"
     lines = [
         f"{c.images} images of {c.patients} patients, {c.microcalcifications} microcalcifications{clusters}. "
-        f"A mark hits within {r.hit_mm:g} mm. Ignored: {ignored}. "
+        f"A mark hits within {r.hit_mm:g} mm. Ignored: {ignored}{invisible}. "
         f"False marks ({'all others' if r.false_marks == 'all' else 'on places reviewed as no calcium only'}) "
         f"are counted on {c.images_for_false_marks} images"
         f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; {c.false_marks} are listed. "

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.evaluate.bootstrap import Difference, Estimate, Figure, bootstrap, compare
-from microcalc.evaluate.curves import Values, end_x, end_y
+from microcalc.datasets.table import ImageRow
+from microcalc.evaluate.bootstrap import Difference, Estimate, Figure, bootstrap_methods
+from microcalc.evaluate.curves import Values, end_x, end_y, mean_height
 from microcalc.evaluate.froc import sensitivity_figures
 from microcalc.evaluate.judge import JudgedImage, Rules
 from microcalc.evaluate.match import Matched
 from microcalc.evaluate.ratings import PatientRatings, gather
 
 PER_IMAGE = (0.1, 1.0, 10.0)
-PER_CM2 = (0.4, 1.0)
+PER_CM2 = (0.1, 0.4, 1.0, 10.0)
 CLUSTERS_PER_IMAGE = (0.05, 0.1, 0.2, 0.5, 1.0)
 DIAMETER_EDGES_MM = (0.0, 0.15, 0.2, 0.3, 0.5, np.inf)
 D_PRIME_EDGES = (0.0, 3.0, 5.0, 8.0, np.inf)
@@ -72,12 +74,11 @@ class RatedImages:
 
 
 def questions(judged: Sequence[JudgedImage], rules: Rules) -> list[Question]:
-    """All figures that these images can answer: all, per system, by diameter, by d'."""
+    """All figures that these images can answer: all, per system, intent and density, by diameter, by d'."""
     asked = _of_group("all", judged, rules)
-    systems = sorted({j.image.system for j in judged if j.image.system})
-    if len(systems) > 1 or any(not j.image.system for j in judged):
-        for system in systems:
-            asked += _of_group(f"system {system}", [j for j in judged if j.image.system == system], rules)
+    asked += _of_images(judged, rules, "system", lambda j: j.image.system)
+    asked += _of_images(judged, rules, "intent", lambda j: j.image.intent)
+    asked += _of_images(judged, rules, "density", lambda j: density_of(j.image))
     asked += _by(judged, rules, "diameter", " mm", DIAMETER_EDGES_MM, lambda j: j.diameter_mm)
     asked += _by(judged, rules, "d'", "", D_PRIME_EDGES, lambda j: j.d_prime)
     return [q for q in asked if q.n_lesions > 0 and q.ratings.exposure.sum() > 0]
@@ -85,25 +86,50 @@ def questions(judged: Sequence[JudgedImage], rules: Rules) -> list[Question]:
 
 def answer(asked: Sequence[Question], *, resamples: int, seed: int) -> list[Answer]:
     """Every figure with its interval; each question starts from the same seed."""
-    answers: list[Answer] = []
-    for q in asked:
-        estimates = bootstrap(q.ratings, q.figures, resamples=resamples, rng=np.random.default_rng(seed))
-        answers += [Answer(q.group, q.about, name, q.n_lesions, q.n_images, e) for name, e in estimates.items()]
-    return answers
+    return answer_methods({"": asked}, (), resamples=resamples, seed=seed)[0][""]
 
 
 def answer_difference(
     first: Sequence[Question], second: Sequence[Question], *, resamples: int, seed: int
 ) -> list[Answer]:
     """First minus second, for the questions that both can answer."""
-    others = {q.key: q for q in second}
-    answers: list[Answer] = []
-    for q in first:
-        if q.key in others:
-            rng = np.random.default_rng(seed)
-            differences = compare(q.ratings, others[q.key].ratings, q.figures, resamples=resamples, rng=rng)
-            answers += [Answer(q.group, q.about, name, q.n_lesions, q.n_images, d) for name, d in differences.items()]
-    return answers
+    pair = ("first", "second")
+    return answer_methods(dict(zip(pair, (first, second), strict=True)), [pair], resamples=resamples, seed=seed)[1][
+        pair
+    ]
+
+
+def answer_methods(
+    asked: Mapping[str, Sequence[Question]], pairs: Sequence[tuple[str, str]], *, resamples: int, seed: int
+) -> tuple[dict[str, list[Answer]], dict[tuple[str, str], list[Answer]]]:
+    """Every figure of several methods, and the differences of pairs of them (first minus second), on one set of draws.
+
+    A question that one of a pair cannot answer has no difference.
+    """
+    answers: dict[str, list[Answer]] = {method: [] for method in asked}
+    differences: dict[tuple[str, str], list[Answer]] = {pair: [] for pair in pairs}
+    by_key: dict[tuple[str, str, tuple[str, ...]], dict[str, Question]] = {}
+    for method, its in asked.items():
+        for q in its:
+            by_key.setdefault(q.key, {})[method] = q
+    for of_methods in by_key.values():
+        a_question = next(iter(of_methods.values()))
+        estimates, changes = bootstrap_methods(
+            {method: q.ratings for method, q in of_methods.items()},
+            a_question.figures,
+            [p for p in pairs if p[0] in of_methods and p[1] in of_methods],
+            resamples=resamples,
+            rng=np.random.default_rng(seed),
+        )
+        for method, e in estimates.items():
+            answers[method] += _answers(of_methods[method], e)
+        for pair, d in changes.items():
+            differences[pair] += _answers(of_methods[pair[0]], d)
+    return answers, differences
+
+
+def _answers(q: Question, values: Mapping[str, Estimate] | Mapping[str, Difference]) -> list[Answer]:
+    return [Answer(q.group, q.about, name, q.n_lesions, q.n_images, value) for name, value in values.items()]
 
 
 def rate(
@@ -177,12 +203,31 @@ def _findings_of(judged: JudgedImage) -> Matched:
     return Matched(shown, np.ones_like(m.nl_rating), m.lesion_mark, m.nl_mark)
 
 
+def density_of(image: ImageRow) -> str:
+    """The breast's density, such as ``"B"``, from a tag ``density-B``; empty where there is none."""
+    found = [tag.removeprefix("density-") for tag in image.tags.split() if tag.startswith("density-")]
+    return found[0] if found else ""
+
+
+def _of_images(
+    judged: Sequence[JudgedImage], rules: Rules, quantity: str, value: Callable[[JudgedImage], str]
+) -> list[Question]:
+    """Every value's images apart, unless all images are of one value; none for what is not known."""
+    values = [value(j) for j in judged]
+    if len(set(values)) < 2:
+        return []
+    asked = []
+    for one in sorted(set(values) - {""}):
+        asked += _of_group(f"{quantity} {one}", [j for j, v in zip(judged, values, strict=True) if v == one], rules)
+    return asked
+
+
 def _of_group(group: str, judged: Sequence[JudgedImage], rules: Rules) -> list[Question]:
     counted = counted_images(judged, rules)
     images = counted.astype(np.float64)
     rated = rate(judged, marks_of, counted=counted)
     false = _FALSE[rules.false_marks]
-    figures = sensitivity_figures(PER_IMAGE, f"{false} per image")
+    figures = sensitivity_figures(PER_IMAGE, f"{false} per image") | _area(f"{false} per image")
     asked = [Question(group, "microcalcifications", patient_ratings(judged, rated, images), figures, len(judged))]
     areas = areas_cm2(judged)
     if areas is not None:
@@ -191,12 +236,18 @@ def _of_group(group: str, judged: Sequence[JudgedImage], rules: Rules) -> list[Q
         asked.append(Question(group, "microcalcifications", per_cm2, figures, len(judged)))
     if all(j.clusters is not None for j in judged):
         clusters = patient_ratings(judged, rate(judged, clusters_of, counted=counted), images)
-        figures = sensitivity_figures(CLUSTERS_PER_IMAGE, "false clusters per image")
+        per_image = "false clusters per image"
+        figures = sensitivity_figures(CLUSTERS_PER_IMAGE, per_image) | _area(per_image)
         asked.append(Question(group, "clusters", clusters, figures, len(judged)))
         findings = patient_ratings(judged, rate(judged, _findings_of, counted=counted), images)
         shown: dict[str, Figure] = {"sensitivity": end_y, "false findings per image": end_x}
         asked.append(Question(group, "findings", findings, shown, len(judged)))
     return asked
+
+
+def _area(unit: str) -> dict[str, Figure]:
+    """Area under the curve up to one false mark per image (the range is ours)."""
+    return {f"area under FROC, 0 to 1 {unit}": partial(mean_height, low=0.0, high=1.0)}
 
 
 def _by(

@@ -1,0 +1,76 @@
+"""Seconds and memory of the study's ROC evaluation: ``python -m benchmarks.evaluate``.
+
+As many samples as the publication's test (5,298 positive, 18 million negative), four methods,
+three manufacturers and pooled, every stratum, bootstrap by patient. The ratings are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from microcalc.datasets.table import ImageRow
+from microcalc.study.evaluation import evaluate_study
+from microcalc.study.scored import METHODS, VENDORS, Ratings, ScoredImage
+
+_IMAGES_PER_PATIENT = 4
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--positives", type=int, default=5298)
+    parser.add_argument("--negatives", type=int, default=18_000_000)
+    parser.add_argument("--images", type=int, default=480)
+    parser.add_argument("--resamples", type=int, default=2000)
+    asked = parser.parse_args(arguments)
+    images = drawn_images(asked.images, asked.positives, asked.negatives, np.random.default_rng(0))
+    started = time.perf_counter()
+    figures = evaluate_study(images, resamples=asked.resamples, say=lambda line: None)
+    seconds = time.perf_counter() - started
+    pooled = figures.groups["pooled"]
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{pooled.positives:,} positives, {pooled.negatives:,} negatives, {len(figures.methods)} methods, "
+        f"{len(figures.groups)} groups and {len(figures.strata)} strata, {asked.resamples} resamples of "
+        f"{pooled.patients} patients: {seconds:.0f} s, peak {peak_mb:,.0f} MB"
+    )
+    return 0
+
+
+def drawn_images(n_images: int, positives: int, negatives: int, rng: np.random.Generator) -> list[ScoredImage]:
+    """Images of all manufacturers with so many samples in all."""
+    return [
+        _image(i, len(p), len(n), rng)
+        for i, (p, n) in enumerate(
+            zip(*(np.array_split(np.empty(k, np.bool_), n_images) for k in (positives, negatives)), strict=True)
+        )
+    ]
+
+
+def _image(i: int, positives: int, negatives: int, rng: np.random.Generator) -> ScoredImage:
+    def rating(n: int, mean: float) -> Ratings:
+        return rng.normal(mean, 1, n).astype(np.float32)
+
+    patient = i // _IMAGES_PER_PATIENT
+    return ScoredImage(
+        ImageRow(f"im{i}", Path(f"im{i}.dcm"), "raw", (0.1, 0.1), patient=f"p{patient}"),
+        (),
+        VENDORS[patient % len(VENDORS)],
+        "ABCD"[patient % 4],
+        100.0,
+        {m: rating(positives, 3 + 0.2 * k) for k, m in enumerate(METHODS)},
+        rng.uniform(2, 12, positives),
+        rng.uniform(0.1, 0.6, positives),
+        {m: rating(negatives, 0.0) for m in METHODS},
+        {},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
