@@ -24,7 +24,7 @@ from microcalc.errors import UnreadableImageError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["is_dicom", "read_dicom"]
+__all__ = ["is_dicom", "laterality_of", "read_data_set", "read_dicom", "view_of"]
 
 _LARGEST_FILE = 1024**3
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -64,7 +64,7 @@ def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
     DICOM PS3.3 A.27, C.8.11.
     """
     with quiet():
-        header = _read(path, stop_before_pixels=True)
+        header = read_data_set(path, stop_before_pixels=True)
         intent = check_kind(header, path.name, any_view=any_view)
         shape = check_size(header, path.name)
         spacing_mm = check_spacing(header, path.name)
@@ -75,15 +75,22 @@ def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
             spacing_mm=spacing_mm,
             intent=intent,
             uid=_uid(header, path),
-            laterality=_laterality(header),
-            view=_view(header),
+            laterality=laterality_of(header),
+            view=view_of(header),
             system=system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName")),
             padding=padding_mask(stored, header),
             window=first_window(header, convert),
         )
 
 
-def _read(path: Path, *, stop_before_pixels: bool) -> Dataset:
+def read_data_set(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
+    """The elements of a DICOM file.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, not DICOM, too large, or damaged.
+    """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -133,7 +140,7 @@ def _stored_values(path: Path, header: Dataset, shape: tuple[int, int]) -> NDArr
     syntax = transfer_syntax(uid, path.name)
     if syntax.plugin:
         return decode_compressed(path, syntax, shape)
-    dataset = _read(path, stop_before_pixels=False)
+    dataset = read_data_set(path)
     if "PixelData" not in dataset:
         raise UnreadableImageError(f"{path.name}: a header without pixel data, expected an image")
     return _unpack(dataset, shape, big_endian=uid.endswith("1.2.2"), name=path.name)
@@ -160,7 +167,7 @@ def _uid(header: Dataset, path: Path) -> str:
     return uid if is_uid(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _laterality(header: Dataset) -> Laterality | None:
+def laterality_of(header: Dataset) -> Laterality | None:
     """Of the image, or of the series in older files; None for both sides or neither."""
     for keyword in ("ImageLaterality", "Laterality"):
         side = word(header, keyword).upper()
@@ -169,7 +176,7 @@ def _laterality(header: Dataset) -> Laterality | None:
     return None
 
 
-def _view(header: Dataset) -> str | None:
+def view_of(header: Dataset) -> str | None:
     """ViewPosition, or the name of ViewCodeSequence's code."""
     position = word(header, "ViewPosition").upper()
     if position in VIEWS:

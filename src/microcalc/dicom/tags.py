@@ -38,13 +38,15 @@ def quiet() -> Iterator[None]:
 
 
 def _values(dataset: Dataset, keyword: str) -> tuple[object, ...]:
+    from pydicom.valuerep import PersonName
+
     try:
         value = dataset.get(keyword)
     except Exception:  # any fault of a hostile element makes it absent
         return ()
     if value is None or value == "":
         return ()
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | PersonName) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
 

@@ -31,6 +31,9 @@ __all__ = [
     "ExposureHeader",
     "ReceptorHeader",
     "StoredValues",
+    "file_meta",
+    "hashed_uid",
+    "write_data_set",
     "write_dicom",
 ]
 
@@ -75,19 +78,28 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
     if int(stored.max()) >= 1 << header.stored.bits_stored:
         raise ValueError(f"stored value {int(stored.max())}, expected below 2**{header.stored.bits_stored}")
     pixels = np.ascontiguousarray(stored, dtype="<u2").tobytes()
-    uid = _uid("image", repr(header), hashlib.sha256(pixels).hexdigest(), str(stored.shape))
+    uid = hashed_uid("image", repr(header), hashlib.sha256(pixels).hexdigest(), str(stored.shape))
     dataset = _dataset(header, uid)
     _add_pixels(dataset, header, stored.shape, pixels)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        dataset.save_as(file, enforce_file_format=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_data_set(dataset, path)
     return uid
 
 
-def _uid(*words: str) -> str:
+def write_data_set(dataset: Dataset, path: Path) -> None:
+    """Write a data set with its file meta information: under a temporary name in the same folder, then renamed."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            dataset.save_as(file, enforce_file_format=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def hashed_uid(*words: str) -> str:
     """A UID of the 2.25 root, hashed from words (PS3.5 B.2)."""
     digest = hashlib.sha256("\x1f".join(("microcalc", *words)).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
@@ -97,7 +109,7 @@ def _dataset(header: AcquisitionHeader, uid: str) -> Dataset:
     from pydicom.dataset import Dataset
 
     dataset = Dataset()
-    dataset.file_meta = _file_meta(_SOP_CLASS[header.intent], uid)
+    dataset.file_meta = file_meta(_SOP_CLASS[header.intent], uid)
     _add_patient_and_study(dataset, header)
     _add_image_identity(dataset, header, uid)
     _add_equipment(dataset, header)
@@ -109,7 +121,8 @@ def _dataset(header: AcquisitionHeader, uid: str) -> Dataset:
     return dataset
 
 
-def _file_meta(sop_class: str, uid: str) -> FileMetaDataset:
+def file_meta(sop_class: str, uid: str) -> FileMetaDataset:
+    """The file meta information of an instance, explicit VR little endian."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -119,7 +132,7 @@ def _file_meta(sop_class: str, uid: str) -> FileMetaDataset:
     meta.MediaStorageSOPInstanceUID = UID(uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     # Ours, not the library's: the bytes must not change with pydicom's version.
-    meta.ImplementationClassUID = UID(_uid("implementation"))
+    meta.ImplementationClassUID = UID(hashed_uid("implementation"))
     meta.ImplementationVersionName = "MICROCALC"
     return meta
 
@@ -130,7 +143,7 @@ def _add_patient_and_study(dataset: Dataset, header: AcquisitionHeader) -> None:
     dataset.PatientID = header.patient_id
     dataset.PatientBirthDate = header.patient_birth_date
     dataset.PatientSex = "F"
-    dataset.StudyInstanceUID = _uid("study", header.patient_id, header.exam_id)
+    dataset.StudyInstanceUID = hashed_uid("study", header.patient_id, header.exam_id)
     dataset.StudyDate, dataset.StudyTime = _DATE, _TIME
     dataset.ReferringPhysicianName = ""
     dataset.StudyID = header.exam_id[:16]
@@ -139,7 +152,7 @@ def _add_patient_and_study(dataset: Dataset, header: AcquisitionHeader) -> None:
 
 def _add_image_identity(dataset: Dataset, header: AcquisitionHeader, uid: str) -> None:
     dataset.SOPClassUID, dataset.SOPInstanceUID = _SOP_CLASS[header.intent], uid
-    dataset.SeriesInstanceUID = _uid("series", header.patient_id, header.exam_id, header.intent)
+    dataset.SeriesInstanceUID = hashed_uid("series", header.patient_id, header.exam_id, header.intent)
     dataset.SeriesNumber = 1 if header.intent == "raw" else 2
     dataset.InstanceNumber = header.instance_number
     dataset.Modality = "MG"

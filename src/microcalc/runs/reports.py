@@ -1,0 +1,222 @@
+"""From detections to DICOM reports, and from anybody's CAD reports to detections.
+
+The command and the node both go this way: an image's detections document (or why it has none)
+becomes an ``ImageResult``, those of an exam become its reports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microcalc.detect.model import DESCRIPTION, Model, model_folder, parse_description, shipped_model
+from microcalc.detect.report import Detections, write_whole
+from microcalc.dicom.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
+from microcalc.dicom.exam_report import exam_reports, write_report
+from microcalc.dicom.read import is_dicom
+from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, by_study, read_image_header
+from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
+from microcalc.errors import InputError, MicrocalcError
+from microcalc.geometry import Grid
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
+    from microcalc.dicom.cad_report import CodeScheme
+    from microcalc.dicom.report_header import ReportKind
+
+SCHEMA = "microcalc/detections/1"
+
+
+def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = ()) -> Algorithm:
+    """What a report says of the model that looked at an image.
+
+    Parameters
+    ----------
+    model
+        As ``choose_model`` gave it for the image's intent.
+    choice
+        The name or folder that it was chosen by; None: the shipped one of its intent.
+    parameters
+        Settings of the call that change what is found, as ``name=value``.
+    """
+    return Algorithm(
+        name=f"microcalc {model.name}",
+        version=model.version,
+        sha256=model.sha256,
+        operating_points=(model.operating_point, *_more_sensitive(model, choice)),
+        parameters=tuple(parameters),
+    )
+
+
+def _more_sensitive(model: Model, choice: str | None) -> list[OperatingPoint]:
+    """The model's operating points below its default one, the highest threshold first."""
+    if choice == "log" or (choice is None and model.intent is None):
+        return []
+    folder = model_folder(choice) if choice is not None else shipped_model(_intent(model))
+    described = parse_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
+    below = (p for p in described.operating_points if p.threshold < model.operating_point.threshold)
+    return [OperatingPoint(p.threshold, p.llf, p.nlf) for p in sorted(below, key=lambda p: -p.threshold)]
+
+
+def _intent(model: Model) -> Intent:
+    if model.intent is None:
+        raise ValueError("a model for both intents has no shipped folder")
+    return model.intent
+
+
+def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | MicrocalcError | str) -> ImageResult:
+    """What a report says of one image.
+
+    Parameters
+    ----------
+    header
+        Of the image's file; see ``read_image_header``.
+    found
+        Its detections, or why there are none; the file's name is taken off the reason.
+    """
+    if not isinstance(found, Detections):
+        return ImageResult(header, algorithm, failure=str(found).removeprefix(f"{header.file.name}: "))
+    grid = Grid(found.image.pixel_spacing_mm)
+    places = np.array([(c.row, c.column) for c in found.candidates]).reshape(-1, 2)
+    return ImageResult(
+        header,
+        algorithm,
+        Candidates(grid.to_mm(places), np.array([c.likelihood for c in found.candidates])),
+        [
+            Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood)
+            for c in found.clusters
+        ],
+    )
+
+
+def write_reports(
+    named: Sequence[tuple[str, ImageResult]],
+    kinds: Collection[ReportKind],
+    *,
+    out: Path,
+    made: datetime,
+    codes: CodeScheme = "sct",
+    per_image: bool = False,
+) -> list[Path]:
+    """Write the reports of images, those of one study together; the files written.
+
+    Parameters
+    ----------
+    named
+        (name of what is written about the image, result).
+    kinds
+        Which reports.
+    out
+        Folder, made if need be. A report is named ``STEM.KIND.dcm`` by its first image.
+    made, codes
+        See ``exam_reports``.
+    per_image
+        Each image is an exam of its own.
+    """
+    stems = {id(result): stem for stem, result in named}
+    results = [result for _, result in named]
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for exam in [[r] for r in results] if per_image else by_study(results):
+        for report in exam_reports(exam, kinds, made=made, codes=codes):
+            written.append(out / f"{stems[id(report.results[0])]}.{report.kind}.dcm")
+            write_report(report, written[-1])
+    return written
+
+
+def are_reports(path: Path) -> bool:
+    """Whether detections are given as CAD reports: one, or a folder of them without detections in JSON."""
+    if path.is_dir():
+        return not any(path.glob("*.json")) and any(is_cad_report(file) for file in path.iterdir())
+    return is_cad_report(path)
+
+
+def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
+    """Change CAD reports, ours or another maker's, to detections that ``evaluate`` reads.
+
+    A cluster's marks are its microcalcifications; of one that has none listed, its centre. A single
+    calcification outside clusters is a mark. Findings of other kinds are passed over. Ratings are
+    certainties; a finding without one is rated by the operating point k of n from which it is shown,
+    1 - k / (n + 1), and 1 where it is always shown (ours).
+
+    Parameters
+    ----------
+    path
+        A CAD SR, or a folder of them; other DICOM files there are passed over.
+    table
+        Its images are known by their SOP Instance UIDs; pictures have none and are passed over.
+    out
+        Folder for one ``STEM.json`` an image.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    InputError
+        No CAD report, one that breaks its form, or two that speak of one image.
+    """
+    files = [file for file in sorted(path.iterdir()) if is_cad_report(file)] if path.is_dir() else [path]
+    reports = [read_cad_report(file) for file in files]
+    if not reports:
+        raise InputError(f"{path.name}: no Mammography CAD SR, expected at least one")
+    names = dict(_uids(table))
+    out.mkdir(parents=True, exist_ok=True)
+    seen: set[str] = set()
+    for report in reports:
+        for image in report.images:
+            name = names.get(image.uid, f"{image.uid}.dcm")
+            if image.uid in report.failed:
+                continue
+            if name in seen:
+                raise InputError(f"{path.name}: two reports speak of {name}, expected one for each image")
+            seen.add(name)
+            document = _document(name, report, image.uid)
+            write_whole(out / f"{Path(name).stem}.json", json.dumps(document).encode())
+    return out
+
+
+def _uids(table: Table) -> Iterator[tuple[str, str]]:
+    """(SOP Instance UID, name of the file) of the table's images that are DICOM."""
+    for row in table.images:
+        if is_dicom(row.file):
+            yield read_image_header(row.file).uid, row.file.name
+
+
+def _document(name: str, report: CadReport, uid: str) -> dict[str, Any]:
+    """The detections document of one image, as far as a report knows it."""
+    candidates: list[dict[str, float]] = []
+    clusters: list[dict[str, Any]] = []
+    for finding in report.findings:
+        if finding.uid != uid or not (finding.is_cluster or finding.is_individual):
+            continue
+        marks = finding.parts or (finding,)
+        first = len(candidates)
+        for mark in marks:
+            row, column = (float(value) for value in mark.centre)
+            candidates.append({"row": row, "column": column, "likelihood": _rating(mark, report)})
+        if finding.is_cluster:
+            clusters.append(
+                {
+                    "likelihood": _rating(finding, report),
+                    "finding": finding.required,
+                    "members": list(range(first, len(candidates))),
+                    "outline": [] if finding.outline is None else finding.outline.tolist(),
+                }
+            )
+    return {"schema": SCHEMA, "image": {"file": name}, "candidates": candidates, "clusters": clusters}
+
+
+def _rating(finding: ReadFinding, report: CadReport) -> float:
+    if finding.certainty is not None:
+        return finding.certainty
+    if finding.required or finding.point is None:
+        return 1.0
+    return max(0.0, 1 - finding.point / ((report.max_point or finding.point) + 1))

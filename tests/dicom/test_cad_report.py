@@ -1,0 +1,324 @@
+"""The CAD report says what was found, always, and the same for the same images."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from tests.dicom.exams import ALGORITHM, EXAM, MADE, SPACING_MM, failed, header, result, with_image
+
+from microcalc.dicom import concepts as c
+from microcalc.dicom.cad_reader import CadReport, is_cad_report, parse_cad_report, read_cad_report
+from microcalc.dicom.cad_report import cad_report
+from microcalc.dicom.codes import VIEWS as VIEW_CODES
+from microcalc.dicom.content_items import at, children, has_name, named, walk
+from microcalc.dicom.exam_report import Report, exam_reports, write_report
+from microcalc.dicom.results import ImageResult, by_study, displaced
+from microcalc.domain import Candidates, Cluster, OperatingPoint
+from microcalc.errors import InputError, UnreadableImageError
+
+
+def _read(*results: ImageResult) -> CadReport:
+    return parse_cad_report(cad_report(results, made=MADE))
+
+
+# What it says.
+
+
+@pytest.mark.parametrize(
+    ("results", "outcome", "detections"),
+    [
+        ([result()], c.ALL_SUCCEEDED_WITHOUT, c.SUCCEEDED),
+        ([result(clusters=[0.95]), result(1)], c.ALL_SUCCEEDED_WITH, c.SUCCEEDED),
+        ([result(), failed(1)], c.NOT_ALL_SUCCEEDED_WITHOUT, c.PARTIALLY_SUCCEEDED),
+        ([result(clusters=[0.95]), failed(1)], c.NOT_ALL_SUCCEEDED_WITH, c.PARTIALLY_SUCCEEDED),
+        ([failed(), failed(1)], c.NONE_SUCCEEDED, c.FAILED),
+    ],
+)
+def test_the_summary_says_whether_all_was_analysed_and_anything_found(
+    results: list[ImageResult], outcome: c.Concept, detections: c.Concept
+) -> None:
+    root = cad_report(results, made=MADE)
+    (summary,), (done,) = named(root, c.SUMMARY), named(root, c.DETECTIONS)
+    assert summary.ConceptCodeSequence[0].CodeValue == outcome.value
+    assert done.ConceptCodeSequence[0].CodeValue == detections.value
+
+
+def test_a_failed_image_is_named_with_its_reason() -> None:
+    report = _read(result(), failed(3, "truncated pixel data"))
+    assert report.description == "Not analysed: L MLO: truncated pixel data"
+    assert report.failed == {header(3).uid}
+
+
+def test_findings_of_the_default_point_are_required_and_others_optional_from_their_point_on() -> None:
+    report = _read(result(clusters=[0.95, 0.85, 0.75]))
+    assert [(f.required, f.point) for f in report.findings] == [(True, None), (False, 1)]  # 0.75 reaches no point
+    assert report.max_point == 1
+
+
+def test_a_model_nobody_measured_gives_no_operating_points() -> None:
+    algorithm = dataclasses.replace(ALGORITHM, operating_points=(OperatingPoint(0.8, None, None),))
+    report = _read(result(clusters=[0.95], algorithm=algorithm))
+    assert report.max_point is None
+    assert [f.required for f in report.findings] == [True]
+
+
+def test_the_parameters_say_what_the_operating_points_mean() -> None:
+    parameters = _read(result()).parameters
+    assert "stage=pair" in parameters
+    assert f"model={ALGORITHM.sha256}" in parameters
+    assert (
+        "operating_point_1: clusters of certainty 80 % or more; "
+        "where measured, 0.5 false clusters per image, sensitivity 0.7" in parameters
+    )
+
+
+def test_two_models_in_one_exam_are_told_apart() -> None:
+    other = dataclasses.replace(ALGORITHM, name="microcalc processed", sha256="cd" * 32)
+    report = _read(result(clusters=[0.95]), result(1, clusters=[0.95], algorithm=other))
+    assert report.algorithms == ("microcalc raw 0.1.0", "microcalc processed 0.1.0")
+
+
+def test_the_library_tells_side_view_and_modifiers() -> None:
+    spot = with_image(result(), view_modifiers=c.VIEW_MODIFIERS[:2])
+    root = cad_report([spot, result(3)], made=MADE)
+    assert [(i.laterality, i.view) for i in parse_cad_report(root).images] == [
+        ("Right breast", VIEW_CODES["CC"].meaning),
+        ("Left breast", VIEW_CODES["MLO"].meaning),
+    ]
+    modifiers = [i.ConceptCodeSequence[0].CodeMeaning for i in walk(root) if has_name(i, c.IMAGE_VIEW_MODIFIER)]
+    assert modifiers == ["Magnification", "Spot Compression"]
+
+
+def test_an_image_that_tells_little_is_reported_all_the_same() -> None:
+    bare = with_image(failed(), laterality=None, view=None, orientation=None, spacing_mm=None, content_date="")
+    report = parse_cad_report(cad_report([bare], made=MADE))
+    assert [(i.laterality, i.view) for i in report.images] == [("", "")]
+
+
+def test_patient_and_study_are_those_of_the_images() -> None:
+    root = cad_report([result()], made=MADE)
+    assert (root.PatientName, root.PatientID, root.StudyInstanceUID) == ("Müller^Anna", "SECRET-1", EXAM.study)
+    (study,) = root.CurrentRequestedProcedureEvidenceSequence
+    references = [r for series in study.ReferencedSeriesSequence for r in series.ReferencedSOPSequence]
+    assert [r.ReferencedSOPInstanceUID for r in references] == [header().uid]
+
+
+def test_no_header_shows_the_patient_when_printed() -> None:
+    assert "Müller" not in repr(header())
+    assert "SECRET" not in repr(header())
+
+
+# Its UIDs.
+
+
+def test_the_same_images_give_the_same_report_whatever_their_order() -> None:
+    first, second = result(clusters=[0.95]), result(1)
+    root = cad_report([first, second], made=MADE)
+    again = cad_report([first, second], made=MADE)
+    turned = cad_report([second, first], made=MADE + timedelta(days=1))
+    assert root == again
+    assert root.SOPInstanceUID == turned.SOPInstanceUID
+    assert root.SeriesInstanceUID == turned.SeriesInstanceUID
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_image(result(), uid="1.2.3"),
+        result(algorithm=dataclasses.replace(ALGORITHM, sha256="cd" * 32)),
+        result(algorithm=dataclasses.replace(ALGORITHM, parameters=("stage=cnn1",))),
+        result(algorithm=dataclasses.replace(ALGORITHM, operating_points=ALGORITHM.operating_points[:1])),
+        failed(),
+    ],
+)
+def test_another_image_model_setting_or_failure_is_another_report(other: ImageResult) -> None:
+    assert cad_report([result()], made=MADE).SOPInstanceUID != cad_report([other], made=MADE).SOPInstanceUID
+
+
+def test_images_of_two_studies_do_not_stand_in_one_report() -> None:
+    stranger = with_image(result(1), exam=dataclasses.replace(EXAM, study="1.2.9"))
+    with pytest.raises(InputError, match="images of 2 studies"):
+        cad_report([result(), stranger], made=MADE)
+    with pytest.raises(InputError, match="no image"):
+        cad_report([], made=MADE)
+    with pytest.raises(InputError, match="twice"):
+        cad_report([result(), result()], made=MADE)
+    assert [len(exam) for exam in by_study([result(), stranger, result(2)])] == [2, 1]
+
+
+def test_a_processed_image_that_may_have_moved_is_told_of() -> None:
+    raw = header()
+    kept = dataclasses.replace(header(1), source=(raw.uid, True))
+    moved = dataclasses.replace(header(2), source=(raw.uid, False))
+    stranger = dataclasses.replace(header(3), source=("1.2.3", False))
+    assert displaced([raw, kept, moved, stranger]) == [moved]
+
+
+# Codes.
+
+
+def test_srt_replaces_every_code_of_snomed_ct() -> None:
+    def schemes(root: Dataset) -> set[str]:
+        return {code.CodingSchemeDesignator for i in walk(root) for code in i.get("ConceptCodeSequence", [])}
+
+    results = [with_image(result(n, clusters=[0.95]), view_modifiers=c.VIEW_MODIFIERS) for n in range(4)]
+    old, new = cad_report(results, made=MADE, codes="srt"), cad_report(results, made=MADE, codes="sct")
+    assert "SCT" in schemes(new)
+    assert "SCT" not in schemes(old)
+    assert old.SOPInstanceUID != new.SOPInstanceUID
+    assert [f.is_cluster for f in parse_cad_report(old).findings] == [True] * 4
+
+
+def test_codes_are_those_of_the_standard_as_pydicom_has_it() -> None:
+    from pydicom.sr._concepts_dict import concepts
+    from pydicom.sr._snomed_dict import mapping
+
+    known: dict[tuple[str, str], set[str]] = {}
+    dictionary: dict[str, Any] = concepts
+    for scheme, names in dictionary.items():
+        for codes in names.values():
+            for code, (meaning, _) in codes.items():
+                known.setdefault((code, scheme), set()).add(meaning.replace("\u200b", "").lower())
+    ours = [value for value in vars(c).values() if isinstance(value, c.Concept)] + list(c.VIEW_MODIFIERS)
+    for concept in (*ours, *c.SIDES.values(), *c.VIEW_CONCEPTS.values()):
+        if concept.scheme in ("DCM", "SCT"):
+            assert concept.meaning.lower() in known[concept.value, concept.scheme]
+        if concept.srt:
+            assert mapping["SCT"][concept.value] == concept.srt
+
+
+# Round trip.
+
+_PLACES = st.lists(
+    st.tuples(st.floats(0, 1999 * SPACING_MM[0]), st.floats(0, 1499 * SPACING_MM[1])), min_size=3, max_size=12
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(places=_PLACES, rating=st.floats(0.8, 1))
+def test_positions_and_ratings_come_back(places: list[tuple[float, float]], rating: float) -> None:
+    centres = np.array(places)
+    outline = np.concatenate([centres, centres[:1]])
+    written = ImageResult(
+        header(),
+        ALGORITHM,
+        Candidates(centres, np.linspace(1, 0.5, len(centres))),
+        [Cluster(np.arange(len(centres)), outline, rating)],
+    )
+    (finding,) = _read(written).findings
+    pixels = centres / SPACING_MM
+    np.testing.assert_allclose([p.centre for p in finding.parts], pixels, atol=2e-3)
+    assert finding.outline is not None
+    np.testing.assert_allclose(finding.outline, outline / SPACING_MM, atol=2e-3)
+    np.testing.assert_allclose(finding.centre, pixels.mean(axis=0), atol=2e-3)
+    np.testing.assert_allclose([p.certainty or 0.0 for p in finding.parts], written.candidates.likelihood, atol=1e-7)
+    assert finding.certainty == pytest.approx(rating, abs=1e-8)
+    assert (finding.count, finding.uid) == (len(places), header().uid)
+
+
+def test_an_outline_that_leaves_the_image_is_cut_at_its_border() -> None:
+    outline = np.array([[-1.0, 5.0], [5.0, 200.0], [-1.0, 5.0]])
+    cluster = Cluster(np.arange(3), outline, 0.95)
+    (finding,) = _read(dataclasses.replace(result(clusters=[0.95]), clusters=[cluster])).findings
+    assert finding.outline is not None
+    assert finding.outline.min() == -0.5
+    assert finding.outline[:, 1].max() == header().columns - 0.5
+
+
+def test_a_file_gives_the_report_that_was_written(tmp_path: Path) -> None:
+    report = Report("sr", cad_report([result(clusters=[0.95])], made=MADE), ())
+    write_report(report, tmp_path / "a.dcm")
+    write_report(report, tmp_path / "b.dcm")
+    assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dcm", "b.dcm"]
+    assert pydicom.dcmread(tmp_path / "a.dcm").PatientName == "Müller^Anna"
+    assert is_cad_report(tmp_path / "a.dcm")
+    assert len(read_cad_report(tmp_path / "a.dcm").findings) == 1
+
+
+# Reports of other makers.
+
+
+def _cluster_item(root: Dataset) -> Dataset:
+    return next(i for i in walk(root) if has_name(i, c.SINGLE_IMAGE_FINDING))
+
+
+def test_a_cluster_with_its_calcifications_beside_it_by_reference_is_read() -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    impression = at(root, (1, 3, 1))
+    assert impression is not None
+    cluster = _cluster_item(root)
+    inside = [i for i in children(cluster) if i.RelationshipType == "INFERRED FROM"]
+    cluster.ContentSequence = [i for i in children(cluster) if i.RelationshipType != "INFERRED FROM"]
+    for n, item in enumerate(inside, start=3):
+        item.RelationshipType = "CONTAINS"
+        impression.ContentSequence.append(item)
+        pointer = Dataset()
+        pointer.RelationshipType, pointer.ReferencedContentItemIdentifier = "INFERRED FROM", [1, 3, 1, n]
+        cluster.ContentSequence.append(pointer)
+    (finding,) = parse_cad_report(root).findings
+    assert len(finding.parts) == 3
+
+
+def test_a_circle_around_a_cluster_and_an_image_by_value_are_read() -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    cluster = _cluster_item(root)
+    cluster.ContentSequence = [i for i in children(cluster) if i.RelationshipType != "INFERRED FROM"]
+    (outline,) = named(cluster, c.OUTLINE)
+    (image,) = children(named(root, c.IMAGE_LIBRARY)[0])
+    cluster.ContentSequence = [i for i in children(cluster) if not has_name(i, c.CENTER)]
+    outline.GraphicType, outline.GraphicData, outline.ContentSequence = "CIRCLE", [100.5, 200.5, 110.5, 200.5], [image]
+    (finding,) = parse_cad_report(root).findings
+    np.testing.assert_allclose(finding.centre, [200, 100])
+    assert finding.outline is not None
+    np.testing.assert_allclose(np.linalg.norm(finding.outline - [200, 100], axis=1), 10)
+    assert (finding.uid, finding.parts) == (header().uid, ())
+
+
+def test_an_ellipse_keeps_its_axes() -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    (outline,) = named(_cluster_item(root), c.OUTLINE)
+    outline.GraphicType, outline.GraphicData = "ELLIPSE", [90.5, 200.5, 110.5, 200.5, 100.5, 195.5, 100.5, 205.5]
+    (finding,) = parse_cad_report(root).findings
+    assert finding.outline is not None
+    np.testing.assert_allclose(finding.outline.max(axis=0) - finding.outline.min(axis=0), [10, 20], atol=0.5)
+
+
+def test_a_dangling_reference_is_an_error_in_one_line(tmp_path: Path) -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    (library,) = named(root, c.IMAGE_LIBRARY)
+    library.ContentSequence = []
+    write_report(Report("sr", root, ()), tmp_path / "x.dcm")
+    with pytest.raises(InputError, match=r"x\.dcm: content item 1\.2\.1 is referred to but missing"):
+        read_cad_report(tmp_path / "x.dcm")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_damaged_report_is_read_or_refused_in_one_line(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    write_report(Report("sr", cad_report([result(clusters=[0.95]), failed(1)], made=MADE), ()), path)
+    rng, data = np.random.default_rng(seed), bytearray(path.read_bytes())
+    for at_byte in rng.integers(132, len(data), 40):
+        data[at_byte] = rng.integers(256)
+    path.write_bytes(data)
+    said = ""
+    try:
+        read_cad_report(path)
+    except (InputError, UnreadableImageError) as error:
+        said = str(error)
+    assert "\n" not in said
+    assert "Müller" not in said
+
+
+def test_asking_for_all_kinds_of_nothing_gives_the_structured_reports_alone() -> None:
+    reports = exam_reports([result(), failed(1)], ("sr", "tid1500", "gsps", "seg"), made=datetime(2025, 1, 1))
+    assert [report.kind for report in reports] == ["sr", "tid1500"]
