@@ -14,7 +14,20 @@ from microcalc.cli.detecting import image_files
 from microcalc.datasets.table import ImageRow, Table, write_table
 from microcalc.errors import InputError, MicrocalcError
 
-_COMMANDS = ("detect", "train", "simulate", "insert", "demo", "review", "evaluate", "roc", "card", "table")
+_COMMANDS = (
+    "detect",
+    "train",
+    "study",
+    "simulate",
+    "insert",
+    "demo",
+    "review",
+    "evaluate",
+    "roc",
+    "card",
+    "table",
+    "show-report",
+)
 
 
 @pytest.mark.parametrize("command", _COMMANDS)

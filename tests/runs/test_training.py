@@ -13,7 +13,7 @@ from tests.runs import toy
 
 from microcalc.cnn import fit
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
-from microcalc.detect.model import load_model, parse_description
+from microcalc.detect.model import load_model, parse_pair_description
 from microcalc.errors import InputError, RecipeError
 from microcalc.runs import training
 from microcalc.runs.card import write_card
@@ -71,7 +71,7 @@ def test_the_model_is_loaded_as_its_user_will_and_says_what_it_was_made_of(finis
     folder = finished[0] / "model"
     model = load_model(folder, threads=1)
     assert (model.name, model.intent, model.scorer.spacing_mm) == ("toy", "processed", 0.1)
-    described = parse_description((folder / "model.json").read_bytes(), where="model.json")
+    described = parse_pair_description((folder / "model.json").read_bytes(), where="model.json")
     assert (described.cnn1.margin_px, described.cnn2.margin_px) == (3, 5)
     assert described.trained_on.startswith("3 images; samples: 75 positive, ")
     assert [point.nlf for point in described.operating_points] == sorted(p.nlf for p in described.operating_points)
@@ -323,7 +323,7 @@ def test_the_card_says_what_a_stranger_needs_and_nothing_of_this_machine(
 ) -> None:
     folder = finished[0] / "model"
     card = (folder / "MODEL_CARD.md").read_text()
-    described = parse_description((folder / "model.json").read_bytes(), where="model.json")
+    described = parse_pair_description((folder / "model.json").read_bytes(), where="model.json")
     for words in (
         "# toy, version ",
         "For research use only",

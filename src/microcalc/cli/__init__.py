@@ -20,7 +20,10 @@ from microcalc import __version__
 from microcalc.cli.data import insert, simulate, table_cdd_cesm
 from microcalc.cli.detecting import demo, detect
 from microcalc.cli.judge import evaluate, realism, review, roc
+from microcalc.cli.node import node
 from microcalc.cli.output import say_error
+from microcalc.cli.reports import show_report
+from microcalc.cli.study import study
 from microcalc.cli.training import card, train
 from microcalc.errors import MicrocalcError, MissingExtraError
 
@@ -28,6 +31,12 @@ _EXTRA_OF: Final = {
     "torch": "train",
     "onnx": "train",
     "matplotlib": "evaluate",
+    "highdicom": "report",
+    "pynetdicom": "node",
+    "dicomweb_client": "node",
+    "prometheus_client": "node",
+    "requests": "node",
+    "numba": "cascade",
 }
 
 app = cyclopts.App(
@@ -41,7 +50,7 @@ app = cyclopts.App(
 _table = cyclopts.App(name="table", help="Make the table of a public data set.")
 app.command(_table)
 _table.command(table_cdd_cesm, name="cdd-cesm")
-for _command in (detect, train, simulate, insert, demo, review, evaluate, roc, realism, card):
+for _command in (detect, train, study, simulate, insert, demo, review, evaluate, roc, realism, card, show_report, node):
     app.command(_command)
 
 

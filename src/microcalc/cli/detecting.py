@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -22,7 +22,13 @@ from microcalc.errors import InputError, MicrocalcError
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import ImageRow
+    from microcalc.detect.report import Detections
+    from microcalc.dicom.cad_report import CodeScheme
+    from microcalc.dicom.report_header import ReportKind
+    from microcalc.dicom.results import Algorithm
+    from microcalc.domain import Intent
 
+ReportOption = Literal["sr", "tid1500", "gsps", "seg"]
 _NOT_IMAGES: Final = {".csv", ".json", ".md", ".toml", ".txt"}
 
 
@@ -44,9 +50,12 @@ def detect(
     stage: Literal["pair", "cnn1"] = "pair",
     split: SplitOption = "all",
     no_overlay: bool = False,
+    report: list[ReportOption] | None = None,
+    report_per: Literal["exam", "image"] = "exam",
+    codes: Literal["sct", "srt"] = "sct",
     threads: CountOrNone = 0,
 ) -> int:
-    """Find microcalcifications; write STEM.json and STEM.png per image.
+    """Find microcalcifications; write STEM.json and STEM.png per image, and DICOM reports if asked for.
 
     Parameters
     ----------
@@ -82,6 +91,14 @@ def detect(
         Of tables, take the images of this split only.
     no_overlay
         Write no picture.
+    report
+        Write DICOM reports as STEM.KIND.dcm by the exam's first image; may be given several times. sr: Mammography
+        CAD SR, also where nothing is found or an image fails; tid1500: measurements; gsps: presentation state; seg:
+        segmentation. All but sr need microcalc[report].
+    report_per
+        image: a report for each image, not one for all images of a study.
+    codes
+        Of sr; srt: the older SNOMED RT, for older workstations.
     threads
         Threads for scoring; 0: all cores.
     """
@@ -92,7 +109,7 @@ def detect(
     images = image_files(files, split)
     stems = output_stems([file for file, _ in images])
     model_of = pipeline.choose_model(model, threads=threads, stage=stage)
-    failed = 0
+    outcomes: list[tuple[Path, str, Detections | MicrocalcError]] = []
     for (file, row), stem in zip(images, stems, strict=True):
         try:
             document = pipeline.detect_file(
@@ -112,19 +129,76 @@ def detect(
                 overlay=not no_overlay,
             )
         except MicrocalcError as error:
-            if len(images) == 1:
+            if len(images) == 1 and not report:
                 raise
-            failed += 1
+            outcomes.append((file, stem, error))
             say_error(str(error))
         else:
+            outcomes.append((file, stem, document))
             found = sum(c.finding for c in document.clusters)
             say(
                 f"{file.name}: {found} finding{'s' * (found != 1)}, {len(document.candidates)} candidates, "
                 f"{document.seconds.total:.1f} s"
             )
-    if failed:
-        return say_error(f"{failed} of {len(images)} files could not be used", code=1)
+    unreported = 0
+    if report:
+        from microcalc.runs.reports import algorithm_of
+
+        settings = _settings(
+            stage=stage, whole_image=whole_image, min_likelihood=min_likelihood, max_candidates=max_candidates
+        )
+        unreported = _write_reports(
+            outcomes,
+            lambda intent: algorithm_of(model_of(intent), model, settings),
+            kinds=report,
+            out=out,
+            codes=codes,
+            per_image=report_per == "image",
+        )
+    failed = sum(isinstance(found, MicrocalcError) for _, _, found in outcomes)
+    if failed or unreported:
+        code = 2 if failed == len(images) == 1 else 1
+        lost = [f"{failed} of {len(images)} files could not be used"] * bool(failed)
+        lost += [f"{unreported} could not be reported"] * bool(unreported)
+        return say_error(", ".join(lost), code=code)
     return 0
+
+
+def _settings(**given: object) -> list[str]:
+    """The settings that change what is found and are not the default, for the report."""
+    return [f"{name}={value}" for name, value in given.items() if value not in (None, False, "pair")]
+
+
+def _write_reports(
+    outcomes: Sequence[tuple[Path, str, Detections | MicrocalcError]],
+    algorithm_for: Callable[[Intent], Algorithm],
+    *,
+    kinds: Sequence[ReportKind],
+    out: Path,
+    codes: CodeScheme,
+    per_image: bool,
+) -> int:
+    """Write the reports; the number of files that no report can speak of."""
+    from datetime import datetime
+
+    from microcalc.dicom.results import displaced, read_image_header
+    from microcalc.runs.reports import image_result, write_reports
+
+    named, unreported = [], 0
+    for file, stem, found in outcomes:
+        try:
+            header = read_image_header(file)
+            named.append((stem, image_result(header, algorithm_for(header.intent), found)))
+        except MicrocalcError as error:
+            if not isinstance(found, MicrocalcError):  # else all has been said
+                unreported += 1
+                say_error(str(error))
+    made = datetime.now().astimezone()
+    for path in write_reports(named, kinds, out=out, made=made, codes=codes, per_image=per_image):
+        say(f"report: {path.name}")
+    for header in displaced([result.header for _, result in named]):
+        say_error(f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them")
+    return unreported
 
 
 def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:

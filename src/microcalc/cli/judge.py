@@ -10,6 +10,7 @@ from typing import Literal
 from microcalc.cli.options import (
     Count,
     CountOrNone,
+    DPrime,
     IntentOption,
     JpegQuality,
     Length,
@@ -102,6 +103,7 @@ def evaluate(
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
     lesions_by: str | None = None,
+    min_d_prime: DPrime = 0.0,
     resamples: Count = 2000,
     seed: CountOrNone = 0,
 ) -> None:
@@ -110,7 +112,8 @@ def evaluate(
     Parameters
     ----------
     detections
-        Folders with the STEM.json files of microcalc detect, one per detector, or CSV files of marks.
+        Folders with the STEM.json files of microcalc detect, one per detector, or CSV files of marks; or a
+        Mammography CAD SR of any maker, or a folder of them.
     truth
         Folder with images.csv and annotations.csv.
     out
@@ -127,19 +130,27 @@ def evaluate(
         lesion_free: count false marks only on images without microcalcifications.
     lesions_by
         Only microcalcifications that this judge annotated (such as inserted) are lesions; others are ignored.
+    min_d_prime
+        Microcalcifications of a lower d' in the table are ignored.
     resamples
         Of the bootstrap.
     seed
         Of the bootstrap.
     """
     from microcalc.evaluate.report import compare_detections, evaluate_detections
+    from microcalc.runs.reports import are_reports, detections_of_reports
 
     check_out(out)
     table = table_of(truth, split)
+    detections = [
+        detections_of_reports(path, table, out / "from-reports" / path.stem) if are_reports(path) else path
+        for path in detections
+    ]
     if len(detections) == 1:
         evaluate_detections(
             detections, table, out=out, name=detections[0].stem, hit_mm=hit_mm, count_ignored=count_ignored,
-            false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, resamples=resamples, seed=seed,
+            false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
+            resamples=resamples, seed=seed,
         )  # fmt: skip
         say((out / "summary.md").read_text(encoding="utf-8").rstrip())
         return
@@ -149,7 +160,8 @@ def evaluate(
             raise InputError(f"{name}: the name of {count} of the detections, expected a different name for each")
     compare_detections(
         named, table, out=out, hit_mm=hit_mm, count_ignored=count_ignored,
-        false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, resamples=resamples, seed=seed,
+        false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
+        resamples=resamples, seed=seed,
     )  # fmt: skip
     say((out / "compare.md").read_text(encoding="utf-8").rstrip())
 

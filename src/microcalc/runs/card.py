@@ -8,7 +8,7 @@ from typing import Final
 
 from microcalc.datasets import cdd_cesm
 from microcalc.datasets.table import Table
-from microcalc.detect.model import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_description
+from microcalc.detect.model import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
 from microcalc.runs.recipe import Network as NetworkRecipe
 from microcalc.runs.recipe import Recipe, load_recipe
 
@@ -35,7 +35,7 @@ def write_card(folder: Path, table: Table, *, figures: Sequence[str] = ()) -> No
     RecipeError
         ``model.json`` or ``recipe.toml`` is broken.
     """
-    described = parse_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
+    described = parse_pair_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
     recipe = load_recipe(folder / RECIPE)
     used = [i for i in table.images if i.split in ("train", "tune")]
     parts = [

@@ -224,18 +224,23 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
     """Make a recipe of TOML; ``where`` names the file in errors."""
     try:
-        return Recipe.model_validate(_tuples(tomllib.loads(text)))
+        return Recipe.model_validate(tuples_of(tomllib.loads(text)))
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where}: not TOML ({error})") from error
     except ValidationError as error:
-        raise RecipeError(f"{where}: {_first(error)}") from error
+        raise RecipeError(f"{where}: {first_fault(error)}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML, such that ``parse_recipe`` gives it back."""
+    return dump_settings(recipe)
+
+
+def dump_settings(settings: BaseModel) -> str:
+    """Settings with one level of parts as TOML; what is None is left out."""
     plain: list[str] = []
     tables: list[str] = []
-    for name, value in recipe.model_dump().items():
+    for name, value in settings.model_dump(exclude_none=True).items():
         if isinstance(value, dict):
             tables += ["", f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in value.items())]
         else:
@@ -255,16 +260,16 @@ def _find(name_or_path: str) -> Traversable:
     raise RecipeError(f"no recipe {name_or_path!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
 
 
-def _tuples(value: object) -> object:
+def tuples_of(value: object) -> object:
     """TOML's arrays as tuples, which a frozen model can hold."""
     if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
+        return {k: tuples_of(v) for k, v in value.items()}
     if isinstance(value, list):
-        return tuple(_tuples(v) for v in value)
+        return tuple(tuples_of(v) for v in value)
     return value
 
 
-def _first(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
     """The first fault, in one line, with the entry's path; unknown and missing ones first."""
     order = {"extra_forbidden": 0, "missing": 1}
     fault = min(error.errors(), key=lambda e: order.get(e["type"], 2))

@@ -17,7 +17,9 @@ from microcalc.datasets.table import Table
 from microcalc.detect.mammogram import Detected, detect_normalised
 from microcalc.detect.model import (
     CandidateRules,
+    CascadeDescription,
     ClusterRules,
+    Model,
     ModelDescription,
     NetworkEntry,
     OperatingPointEntry,
@@ -55,9 +57,9 @@ def write_model(
     shutil.copyfile(out / "cnn2.onnx", folder / "cnn2.onnx")
     (folder / RECIPE).write_text(dump_recipe(recipe))
     described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), counts=counts, n=n_train)
-    _write(folder, described, n_tune=len(tune))
-    points = _operating_points(folder, tune)
-    _write(folder, described.model_copy(update={"operating_points": points}), n_tune=len(tune))
+    write_description(folder, described, n_tune=len(tune))
+    points = operating_points(load_model(folder), tune)
+    write_description(folder, described.model_copy(update={"operating_points": points}), n_tune=len(tune))
     load_model(folder)  # as every user of it will
     write_card(folder, table)
     return folder
@@ -85,17 +87,8 @@ def _description(
         cnn1=_entry(folder, "cnn1.onnx", sum(recipe.cnn1.dilations)),
         cnn2=_entry(folder, "cnn2.onnx", sum(recipe.cnn2.dilations)),
         survive_logit=survive_logit,
-        candidates=CandidateRules(
-            min_distance_mm=recipe.detect.min_distance_mm,
-            min_likelihood=recipe.detect.min_likelihood,
-            max_count=recipe.detect.max_count,
-        ),
-        clusters=ClusterRules(
-            max_gap_mm=recipe.clusters.max_gap_mm,
-            min_members=recipe.clusters.min_members,
-            max_area_cm2=recipe.clusters.max_area_cm2,
-            min_likelihood=recipe.clusters.min_likelihood,
-        ),
+        candidates=CandidateRules(**recipe.detect.model_dump()),
+        clusters=ClusterRules(**recipe.clusters.model_dump()),
         operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
         default_operating_point=0,
         recipe=recipe.name,
@@ -108,9 +101,8 @@ def _entry(folder: Path, file: str, margin_px: int) -> NetworkEntry:
     return NetworkEntry(file=file, margin_px=margin_px, sha256=digest)
 
 
-def _operating_points(folder: Path, tune: Sequence[TuneImage]) -> tuple[OperatingPointEntry, ...]:
+def operating_points(model: Model, tune: Sequence[TuneImage]) -> tuple[OperatingPointEntry, ...]:
     """For each number of false clusters per image the loosest threshold that keeps to it on the tune set."""
-    model = load_model(folder)
     lesions, false = [], []
     for image in tune:
         matched = _matched(detect_normalised(as_normalised(image.stored), model), image.annotations)
@@ -145,7 +137,8 @@ def default_point(n_tune: int) -> int:
     return enough[0] if enough else len(_NLF) - 1
 
 
-def _write(folder: Path, description: ModelDescription, *, n_tune: int) -> None:
+def write_description(folder: Path, description: ModelDescription | CascadeDescription, *, n_tune: int) -> None:
+    """Write ``model.json``, with the default operating point that so many tune images allow."""
     last = len(description.operating_points) - 1
     chosen = description.model_copy(update={"default_operating_point": min(default_point(n_tune), last)})
     temporary = folder / "model.json.part"

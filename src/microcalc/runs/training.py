@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -24,14 +23,15 @@ from microcalc.errors import InputError, RecipeError
 from microcalc.geometry import Grid
 from microcalc.normalise.mammogram import normalise
 from microcalc.runs.images import naming, open_row
-from microcalc.runs.recipe import Network as NetworkRecipe
+from microcalc.runs.networks import hardest, train_network, wanted_negatives
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.runs.split import split_by_patient
 from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels, reviewed_negatives
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
 
 Say = Callable[[str], None]
-_BORDER_PX = 40
+BORDER_PX = 40
+"""Of zeros around a stored image: the largest margin of a network."""
 _USED: tuple[Split, ...] = ("train", "tune")
 
 
@@ -75,7 +75,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     from microcalc.runs.thresholds import TuneImage, write_model
 
     check_device(device)
-    _check_margins(recipe)
+    check_margins(recipe)
     table = split_by_patient(_of_intent(table, recipe), seed=recipe.seed)
     _check_splits(table)
     _claim(out, recipe, table)
@@ -91,23 +91,31 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     if len(random_negatives) == 0:
         raise InputError("the training images have no pixel clear of annotated calcium, expected some")
     say(f"{len(positives)} positive samples, {len(random_negatives)} random negative samples in train")
-    _fit("cnn1", recipe.cnn1, train_images, positives, [(random_negatives, 1.0)], recipe, out, device, say)
+    stored = [i.stored for i in train_images]
+    train_network("cnn1", stored, positives, [(random_negatives, 1.0)], recipe=recipe, out=out, device=device, say=say)
     mined = _mined(train_images, len(positives), recipe, out, say)
     share = recipe.mining.random_share
     pools = [(mined, 1.0 - share), (random_negatives, share)]
-    _fit("cnn2", recipe.cnn2, train_images, positives, pools, recipe, out, device, say)
+    train_network("cnn2", stored, positives, pools, recipe=recipe, out=out, device=device, say=say)
     counts = {"positive": len(positives), "mined": len(mined), "random": len(random_negatives)}
     say(f"choosing thresholds on {len(tune_images)} tune images")
     tune = [TuneImage(i.annotations, i.stored) for i in tune_images]
     return write_model(out, recipe, table, tune, counts=counts, n_train=len(train_images))
 
 
-def _check_margins(recipe: Recipe) -> None:
+def check_margins(recipe: Recipe) -> None:
+    """See that no network looks further than the border around the stored images.
+
+    Raises
+    ------
+    RecipeError
+        One does.
+    """
     for name, network in (("cnn1", recipe.cnn1), ("cnn2", recipe.cnn2)):
-        if sum(network.dilations) > _BORDER_PX:
+        if sum(network.dilations) > BORDER_PX:
             raise RecipeError(
                 f"recipe {recipe.name}: {name}.dilations sum to {sum(network.dilations)} px, "
-                f"expected at most {_BORDER_PX}"
+                f"expected at most {BORDER_PX}"
             )
 
 
@@ -125,10 +133,10 @@ def _of_intent(table: Table, recipe: Recipe) -> Table:
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, recipe {recipe.name} needs them")
     names = {i.image for i in images}
-    return Table(images, tuple(_as_seen(a, recipe.sample.min_d_prime) for a in table.annotations if a.image in names))
+    return Table(images, tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations if a.image in names))
 
 
-def _as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
+def as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
     """Microcalcifications that cannot be seen teach nothing: they are neither positive nor negative."""
     if annotation.d_prime is None or annotation.d_prime >= least:
         return annotation
@@ -175,7 +183,7 @@ def _normalise(images: Sequence[ImageRow], out: Path, recipe: Recipe, *, workers
 
 def _normalise_one(image: ImageRow, file: Path, spacing_mm: float) -> None:
     with naming(image.file):
-        store(normalise(open_row(image), spacing_mm=spacing_mm), file, border_px=_BORDER_PX)
+        store(normalise(open_row(image), spacing_mm=spacing_mm), file, border_px=BORDER_PX)
 
 
 def _opened(table: Table, out: Path) -> list[_Image]:
@@ -211,52 +219,6 @@ def _negative(image: _Image, recipe: Recipe) -> BoolImage:
     )
 
 
-def _fit(
-    name: Literal["cnn1", "cnn2"],
-    settings: NetworkRecipe,
-    images: Sequence[_Image],
-    positives: Samples,
-    negatives: Sequence[tuple[Samples, float]],
-    recipe: Recipe,
-    out: Path,
-    device: str,
-    say: Say,
-) -> None:
-    """Train one network and export it as ``name.onnx`` and ``name_dense.onnx``."""
-    if (out / f"{name}_dense.onnx").is_file():
-        return
-    import torch
-
-    from microcalc.cnn.export import export_dense, export_patches
-    from microcalc.cnn.fit import fit
-    from microcalc.cnn.network import Network
-
-    torch.manual_seed(recipe.seed + (1 if name == "cnn1" else 2))
-    network = Network(settings.channels, settings.dilations)
-    dense, patch = network.multiply_adds()
-    say(f"{name}: {network.patch_px} px receptive field, {dense} multiply-adds a pixel, {patch} a patch")
-    fit(
-        network,
-        [i.stored for i in images],
-        positives,
-        negatives,
-        steps=settings.steps,
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        positive_share=settings.positive_share,
-        gain_range=recipe.augment.gain_range,
-        noise=recipe.augment.noise,
-        flips=recipe.augment.flips,
-        seed=recipe.seed,
-        device=device,
-        folder=out / name,
-        progress=lambda step, loss: say(f"{name} step {step} of {settings.steps}: loss {loss:.4f}"),
-    )
-    export_patches(network, out / f"{name}.onnx")
-    export_dense(network, out / f"{name}_dense.onnx")
-
-
 def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path, say: Say) -> Samples:
     """CNN1 over every negative of every training image: those it rates highest, and those reviewed as such."""
     file = out / "mined.npy"
@@ -266,13 +228,13 @@ def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path,
     from microcalc.detect.scorer import open_network
 
     session = open_network(out / "cnn1_dense.onnx", threads=2)
-    wanted = max(1, int(recipe.mining.hard_per_positive * n_positive))
+    wanted, per_image = wanted_negatives(recipe, n_positive, len(images))
     found, logits, total = [], [], 0
     for index, image in enumerate(images):
         negative = _negative(image, recipe)
         samples, rating = mine_hard_negatives(
             session, image.stored, negative, margin_px=sum(recipe.cnn1.dilations),
-            n=max(50, 4 * wanted // len(images)), min_distance_mm=recipe.mining.min_distance_mm,
+            n=per_image, min_distance_mm=recipe.mining.min_distance_mm,
         )  # fmt: skip
         reviewed = reviewed_negatives(image.annotations, negative, image.grid)
         samples = np.concatenate([reviewed, samples])
@@ -282,8 +244,7 @@ def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path,
         found.append(samples)
         logits.append(rating)
         say(f"mining image {index + 1} of {len(images)}: {total} negatives rated")
-    order = np.argsort(-np.concatenate(logits), kind="stable")[:wanted]
-    mined = np.concatenate(found)[np.sort(order)]
+    mined = hardest(found, logits, n=wanted)
     with file.with_suffix(".part").open("wb") as handle:
         np.save(handle, mined)
     file.with_suffix(".part").replace(file)

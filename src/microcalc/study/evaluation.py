@@ -1,0 +1,332 @@
+"""The figures of the study: all methods on the same samples, images and draws of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.errors import InputError
+from microcalc.evaluate.bootstrap import Difference, Estimate, bootstrap_methods
+from microcalc.evaluate.delong import area_difference, area_estimate, areas_by_patient
+from microcalc.evaluate.figures import Band, band
+from microcalc.evaluate.judge import JudgedImage, Rules, judge
+from microcalc.evaluate.ratings import PatientRatings
+from microcalc.evaluate.roc import FIGURES, gather_samples
+from microcalc.evaluate.summary import (
+    D_PRIME_EDGES,
+    DIAMETER_EDGES_MM,
+    Answer,
+    Question,
+    answer_methods,
+    questions,
+)
+from microcalc.study.examples import Example, choose_examples
+from microcalc.study.scored import METHODS, VENDORS, ScoredImage
+
+LINEAR, LOG = tuple(FIGURES)[:2]
+"""Names of the two mean sensitivities among the ROC figures."""
+AREA = "area under the whole curve"
+
+Pair = tuple[str, str]
+_CURVE_RESAMPLES = 500
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RocGroup:
+    """ROC figures of one group of samples: pooled, a manufacturer, or a stratum.
+
+    ``estimates`` are by method and figure, ``differences`` by pair of methods (first minus
+    second) and figure.
+    """
+
+    name: str
+    images: int
+    patients: int
+    positives: int
+    negatives: int
+    estimates: Mapping[str, Mapping[str, Estimate]]
+    differences: Mapping[Pair, Mapping[str, Difference]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FrocFigures:
+    """FROC of marks and clusters: lines by method and by pair, and curves by what is counted and method."""
+
+    answers: Mapping[str, Sequence[Answer]]
+    differences: Mapping[Pair, Sequence[Answer]]
+    bands: Mapping[str, Mapping[str, Band]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StudyFigures:
+    """Every figure of the study with its interval.
+
+    Attributes
+    ----------
+    methods, vendors
+        In the order shown.
+    pairs
+        The differences taken, first minus second.
+    groups
+        ``"pooled"`` and each vendor.
+    strata
+        By d', diameter and density, pooled over the vendors.
+    roc_bands
+        By group and method.
+    froc
+        None where no method has marks.
+    examples
+        Hits, misses and the worst false marks of the pair, where images came with pixels.
+    """
+
+    methods: tuple[str, ...]
+    vendors: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    groups: Mapping[str, RocGroup]
+    strata: tuple[RocGroup, ...]
+    roc_bands: Mapping[str, Mapping[str, Band]]
+    froc: FrocFigures | None
+    examples: tuple[Example, ...]
+    rules: Rules
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Samples:
+    """The sample ratings of all images, counted per image, with what the images are."""
+
+    ratings: Mapping[str, PatientRatings]
+    positive: Mapping[str, NDArray[np.float32]]
+    owner: NDArray[np.int64]
+    patient: NDArray[np.str_]
+    d_prime: NDArray[np.float64]
+    diameter_mm: NDArray[np.float64]
+
+
+def evaluate_study(
+    images: Iterable[ScoredImage],
+    *,
+    rules: Rules | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+) -> StudyFigures:
+    """Judge all methods on the same samples.
+
+    Parameters
+    ----------
+    images
+        The test images, each once; read once, their ratings are kept (4 bytes a rating).
+    rules
+        Of hits and false marks; give ``Rules(min_d_prime=recipe.sample.min_d_prime)``, so that
+        microcalcifications that nobody can see are neither lesions nor background.
+    resamples, seed
+        Of the bootstrap by patient.
+
+    Raises
+    ------
+    InputError
+        There is no image, no positive or no negative sample, or the methods differ between images.
+    """
+    taken = list(images)
+    methods = _methods(taken)
+    pairs = _pairs(methods)
+    vendors = _ordered({i.vendor for i in taken}, VENDORS)
+    samples = _gather(taken, methods)
+    vendor = np.array([i.vendor for i in taken])
+    chosen = {"pooled": np.ones(len(taken), dtype=np.bool_)} | {v: vendor == v for v in vendors}
+    groups, bands = {}, {}
+    for name, mask in chosen.items():
+        say(f"ROC of {name}: {len(methods)} methods, {resamples} resamples")
+        ratings = _of_images(samples, mask)
+        groups[name] = _roc_group(name, ratings, mask, pairs, resamples, seed, with_area=True)
+        if groups[name].positives:
+            bands[name] = {m: _band(r, resamples, seed, roc=True) for m, r in ratings.items()}
+    strata = _strata(samples, taken, pairs, resamples, seed)
+    rules = rules or Rules()
+    judged = _judge(taken, methods, rules)
+    say("FROC of marks and clusters")
+    return StudyFigures(
+        methods,
+        vendors,
+        pairs,
+        groups,
+        strata,
+        bands,
+        _froc(judged, pairs, rules, resamples, seed),
+        choose_examples(taken, _shown(judged), rules),
+        rules,
+        resamples,
+        seed,
+    )
+
+
+def _methods(images: Sequence[ScoredImage]) -> tuple[str, ...]:
+    if not images:
+        raise InputError("no test image, expected some")
+    names = set(images[0].positive)
+    for image in images:
+        if set(image.positive) != names or set(image.negative) != names:
+            raise InputError(
+                f"image {image.row.image!r} is rated by {', '.join(sorted(image.positive))}, another by "
+                f"{', '.join(sorted(names))}, expected the same methods on all"
+            )
+        sizes = {(image.positive[m].size, image.negative[m].size) for m in names}
+        if len(sizes) != 1 or next(iter(sizes))[0] != image.d_prime.size:
+            raise InputError(f"image {image.row.image!r}: the methods rate different numbers of samples, expected one")
+    return _ordered(names, METHODS)
+
+
+def _pairs(methods: Sequence[str]) -> tuple[Pair, ...]:
+    """The pair against every other method but the floor, the publication's comparison first."""
+    return tuple(("pair", m) for m in methods if m not in ("pair", "log")) if "pair" in methods else ()
+
+
+def _ordered(names: set[str], known: Sequence[str]) -> tuple[str, ...]:
+    return (*(n for n in known if n in names), *sorted(names - set(known)))
+
+
+def _gather(images: Sequence[ScoredImage], methods: Sequence[str]) -> _Samples:
+    index = np.arange(len(images), dtype=np.int64)
+    owner = np.repeat(index, [i.d_prime.size for i in images])
+    off = np.repeat(index, [i.negative[methods[0]].size for i in images])
+    if owner.size == 0 or off.size == 0:
+        raise InputError(f"{owner.size} positive and {off.size} negative samples, expected some of each")
+    positive = {m: np.concatenate([i.positive[m] for i in images]) for m in methods}
+    ratings = {
+        m: gather_samples(
+            positive[m], owner, np.concatenate([i.negative[m] for i in images]), off, n_patients=len(images)
+        )
+        for m in methods
+    }
+    return _Samples(
+        ratings,
+        positive,
+        owner,
+        np.array([i.row.patient_or_image for i in images]),
+        np.concatenate([i.d_prime for i in images]),
+        np.concatenate([i.diameter_mm for i in images]),
+    )
+
+
+def _of_images(
+    samples: _Samples, images: NDArray[np.bool_], positives: NDArray[np.bool_] | None = None
+) -> dict[str, PatientRatings]:
+    """Per method the ratings of some images, counted per patient; of chosen positives only, where given."""
+    names, patient = np.unique(samples.patient[images], return_inverse=True)
+    found = {}
+    for method, ratings in samples.ratings.items():
+        if positives is not None:
+            rating = np.clip(samples.positive[method][positives], np.finfo(np.float32).min, None)
+            ratings = ratings.having(rating, samples.owner[positives])
+        found[method] = ratings.of_patients(images).folded(patient, names.size).without_empty()
+    return found
+
+
+def _roc_group(
+    name: str,
+    ratings: Mapping[str, PatientRatings],
+    images: NDArray[np.bool_],
+    pairs: Sequence[Pair],
+    resamples: int,
+    seed: int,
+    *,
+    with_area: bool,
+) -> RocGroup:
+    rng = np.random.default_rng(seed)
+    estimates, differences = bootstrap_methods(ratings, FIGURES, pairs, resamples=resamples, rng=rng)
+    any_of = next(iter(ratings.values()))
+    positives = int(any_of.n_positive.sum())
+    if with_area and positives:
+        methods = list(ratings)
+        area, covariance = areas_by_patient(list(ratings.values()))
+        for i, method in enumerate(methods):
+            estimates[method][AREA] = area_estimate(area[i], covariance[i, i])
+        for first, second in pairs:
+            difference = area_difference(area, covariance, methods.index(first), methods.index(second))
+            differences[first, second][AREA] = difference
+    return RocGroup(
+        name,
+        int(np.count_nonzero(images)),
+        any_of.n_patients,
+        positives,
+        int(any_of.exposure.sum()),
+        estimates,
+        differences,
+    )
+
+
+def _strata(
+    samples: _Samples, images: Sequence[ScoredImage], pairs: Sequence[Pair], resamples: int, seed: int
+) -> tuple[RocGroup, ...]:
+    """By d' and diameter (positives of the stratum, all negatives), by density and intent (its images alone)."""
+    everywhere = np.ones(len(images), dtype=np.bool_)
+    chosen: list[tuple[str, NDArray[np.bool_], NDArray[np.bool_] | None]] = []
+    for quantity, unit, values, edges in (
+        ("d'", "", samples.d_prime, D_PRIME_EDGES),
+        ("diameter", " mm", samples.diameter_mm, DIAMETER_EDGES_MM),
+    ):
+        for low, high in pairwise(edges):
+            name = f"{quantity} {low:g} to {high:g}{unit}" if np.isfinite(high) else f"{quantity} {low:g}{unit} or more"
+            chosen.append((name, everywhere, (values >= low) & (values < high)))
+    density, intent = np.array([i.density for i in images]), np.array([i.row.intent for i in images])
+    chosen += [(f"density {d}", density == d, None) for d in sorted(set(density.tolist()) - {""})]
+    if len(set(intent.tolist())) > 1:
+        chosen += [(f"intent {i}", intent == i, None) for i in sorted(set(intent.tolist()))]
+    strata = []
+    for name, mask, positives in chosen:
+        ratings = _of_images(samples, mask, positives)
+        if any(r.n_positive.sum() for r in ratings.values()):
+            strata.append(_roc_group(name, ratings, mask, pairs, resamples, seed, with_area=False))
+    return tuple(strata)
+
+
+def _judge(images: Sequence[ScoredImage], methods: Sequence[str], rules: Rules) -> dict[str, list[JudgedImage]]:
+    """Per method that marked every image, what became of its marks."""
+    marking = [m for m in methods if all(m in i.detections for i in images)]
+    return {m: [_judge_one(i, m, rules) for i in images] for m in marking}
+
+
+def _judge_one(image: ScoredImage, method: str, rules: Rules) -> JudgedImage:
+    tags = f"{image.row.tags} density-{image.density}" if image.density else image.row.tags
+    row = replace(image.row, system=image.vendor, tags=tags)
+    return replace(judge(image.detections[method], row, image.annotations, rules), breast_area_cm2=image.breast_cm2)
+
+
+def _froc(
+    judged: Mapping[str, list[JudgedImage]], pairs: Sequence[Pair], rules: Rules, resamples: int, seed: int
+) -> FrocFigures | None:
+    # Findings need an operating point, which the methods of the study do not have.
+    asked = {m: [q for q in questions(j, rules) if q.about != "findings"] for m, j in judged.items()}
+    asked = {m: q for m, q in asked.items() if q}
+    if not asked:
+        return None
+    answers, differences = answer_methods(
+        asked, [p for p in pairs if p[0] in asked and p[1] in asked], resamples=resamples, seed=seed
+    )
+    bands: dict[str, dict[str, Band]] = {}
+    for method, of_method in asked.items():
+        for q in of_method:
+            if q.group == "all" and _per_image(q):
+                bands.setdefault(q.about, {})[method] = _band(q.ratings, resamples, seed, roc=False)
+    return FrocFigures(answers, differences, bands)
+
+
+def _per_image(question: Question) -> bool:
+    return all("per image" in figure for figure in question.figures)
+
+
+def _band(ratings: PatientRatings, resamples: int, seed: int, *, roc: bool) -> Band:
+    rng = np.random.default_rng(seed)
+    return band(ratings, resamples=min(resamples, _CURVE_RESAMPLES), rng=rng, roc=roc)
+
+
+def _shown(judged: Mapping[str, list[JudgedImage]]) -> tuple[str, list[JudgedImage]] | None:
+    """The method whose hits and misses are pictured: the pair, or else the first that marks."""
+    name = "pair" if "pair" in judged else next(iter(judged), None)
+    return None if name is None else (name, judged[name])

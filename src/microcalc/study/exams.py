@@ -1,0 +1,189 @@
+"""The exams of the study: simulated, or the user's own table; patients apart.
+
+Simulated exams lie in ``RUN/simulated-KEY/``, a folder for each, whatever the number of exams: a larger
+study makes only those that are not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from microcalc.datasets.table import ImageRow, Split, Table, read_table, write_table
+from microcalc.dicom.systems import system_name
+from microcalc.domain import Intent
+from microcalc.errors import InputError
+from microcalc.runs.simulated import SETTINGS, Settings, make_exam
+from microcalc.simulate.contents import usual_amounts
+from microcalc.simulate.systems import System, system
+from microcalc.study.scale import Exams
+from microcalc.study.stage import Say, Stage, key_of, run_stage
+from microcalc.study.workers import in_processes
+
+_FIRST: dict[str, int] = {"train": 0, "tune": 10_000, "test": 20_000, "test_free": 30_000}
+_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.6), ("tune", 0.7), ("test", 1.0))
+_BYTES = 2
+
+
+def exams_stage(run: Path, exams: Exams, *, intent: Intent, seed: int) -> Stage:
+    """Of simulated exams."""
+    return Stage(run, "exams", {"exams": exams.model_dump(mode="json"), "intent": intent, "seed": seed})
+
+
+def table_stage(run: Path, table: Table, *, intent: Intent, seed: int) -> Stage:
+    """Of the user's own table; its key follows from the files' bytes and the table's lines."""
+    images = [{**asdict(i), "file": i.sha256 or _sha256(i.file)} for i in table.images]
+    digest = key_of([images, [asdict(a) for a in table.annotations]])
+    return Stage(run, "exams", {"table": digest, "intent": intent, "seed": seed})
+
+
+def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, workers: int, say: Say) -> Table:
+    """Simulate the exams that are not there yet; the table of all, every image with its split.
+
+    The split follows from an exam's number, so that each system has exactly as many patients in
+    each; a patient never changes from one to another when a study grows.
+    """
+
+    def work(progress: Say) -> None:
+        pool, jobs = _jobs(stage.run, exams, intent, seed)
+        _check_room(stage.run, pool, jobs)
+        pool.mkdir(parents=True, exist_ok=True)
+        calls = [(_make, (number, pool, s, exam, settings)) for number, (s, exam, settings, _) in enumerate(jobs)]
+        made: dict[int, Table] = {}
+        for number, table in in_processes(calls, workers=workers):
+            made[number] = table
+            progress(f"exam {len(made)} of {len(jobs)}")
+        images = [replace(i, split=jobs[n][3]) for n in range(len(jobs)) for i in made[n].images]
+        annotations = [a for n in range(len(jobs)) for a in made[n].annotations]
+        write_table(Table(tuple(images), tuple(annotations)), stage.folder / "table")
+
+    run_stage(stage, work, say)
+    return read_table(stage.folder / "table")
+
+
+def take_table(stage: Stage, table: Table, *, intent: Intent, seed: int, say: Say) -> Table:
+    """The images of an intent in the user's table.
+
+    Splits are its own; where it has none, 60 : 10 : 30 of the patients of each vendor.
+
+    Raises
+    ------
+    InputError
+        There is no such image, or a split without one.
+    """
+    chosen = table.of_images(i for i in table.images if i.intent == intent)
+    if not chosen.images:
+        raise InputError(f"the table has no {intent} image, expected some")
+    if not any(i.split for i in chosen.images):
+        chosen = Table(tuple(_split(chosen.images, seed)), chosen.annotations)
+    run_stage(stage, lambda _progress: write_table(chosen, stage.folder / "table"), say)
+    return read_table(stage.folder / "table")
+
+
+def vendor_of(row: ImageRow) -> str:
+    """The manufacturer as one lower-case word: ``hologic``, ``ge``, ``siemens``, another's first, or ``unknown``."""
+    words = (system_name(row.system, "") or "unknown").split()
+    return words[0].lower()
+
+
+def density_of(row: ImageRow) -> str:
+    """``A`` to ``D`` as a tag says (``density-B``); empty where none does."""
+    found = [tag.removeprefix("density-") for tag in row.tags.split() if tag.startswith("density-")]
+    return found[0] if found else ""
+
+
+def leave_out(table: Table, vendor: str | None) -> Table:
+    """Train and tune without a vendor's images, and test on these alone; None: the table as it is.
+
+    Raises
+    ------
+    InputError
+        No image is that vendor's.
+    """
+    if vendor is None:
+        return table
+    vendors = {i.image: vendor_of(i) for i in table.images}
+    if vendor not in vendors.values():
+        raise InputError(f"no image of {vendor}, expected one of {', '.join(sorted(set(vendors.values())))}")
+    return table.of_images(i for i in table.images if (vendors[i.image] == vendor) == (i.split == "test"))
+
+
+def check_splits(table: Table) -> None:
+    """See that every split has images.
+
+    Raises
+    ------
+    InputError
+        One has none.
+    """
+    for split in ("train", "tune", "test"):
+        if not any(i.split == split for i in table.images):
+            raise InputError(f"no image in split {split}, expected some in train, tune and test, patients apart")
+
+
+def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, list[tuple[System, int, Settings, Split]]]:
+    """Where the exams lie, and each: system, number, settings, split."""
+    usual = usual_amounts(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
+    usual_settings = Settings(seed, (intent,), exams.views, exams.lateralities, 1.0, usual)
+    free_settings = replace(usual_settings, amounts=replace(usual, clusters=0.0, singles=0.0))
+    pool = run / f"simulated-{key_of([asdict(usual_settings), exams.field_mm])[:12]}"
+    parts: tuple[tuple[str, Split, int, Settings], ...] = (
+        ("train", "train", exams.train, usual_settings),
+        ("tune", "tune", exams.tune, usual_settings),
+        ("test", "test", exams.test, usual_settings),
+        ("test_free", "test", exams.test_free, free_settings),
+    )
+    systems = [_of_field(system(name), exams.field_mm) for name in dict.fromkeys(exams.systems)]
+    return pool, [
+        (s, _FIRST[part] + number, settings, split)
+        for part, split, count, settings in parts
+        for number in range(count)
+        for s in systems
+    ]
+
+
+def _of_field(s: System, field_mm: tuple[float, float] | None) -> System:
+    if field_mm is None:
+        return s
+    return replace(s, fields=((round(field_mm[0] / s.pitch_mm), round(field_mm[1] / s.pitch_mm)),))
+
+
+def _make(number: int, pool: Path, s: System, exam: int, settings: Settings) -> tuple[int, Table]:
+    return number, make_exam(pool, s, exam, settings)
+
+
+def _check_room(run: Path, pool: Path, jobs: Sequence[tuple[System, int, Settings, Split]]) -> None:
+    """Two bytes a pixel as stored, and as much again at most once normalised."""
+    wanted = 0
+    for s, exam, settings, _ in jobs:
+        if not (pool / f"{s.name}-{settings.seed}-{exam:05d}" / SETTINGS).is_file():
+            rows, columns = s.fields[-1]
+            wanted += 2 * _BYTES * rows * columns * len(settings.views) * len(settings.lateralities)
+    run.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(run).free
+    if free < wanted:
+        raise InputError(f"{run.name}: {free / 1e9:.1f} GB free, expected {wanted / 1e9:.1f} GB for the images")
+
+
+def _split(images: Iterable[ImageRow], seed: int) -> list[ImageRow]:
+    """Patients, shuffled, cut by shares; vendor by vendor, so that each is in every split."""
+    images = list(images)
+    first = {i.patient_or_image: vendor_of(i) for i in images}
+    split_of: dict[str, Split] = {}
+    for vendor in sorted(set(first.values())):
+        patients = sorted(p for p, v in first.items() if v == vendor)
+        order = np.random.default_rng([seed, *vendor.encode()]).permutation(len(patients))
+        for place, index in enumerate(order):
+            share = (place + 0.5) / len(patients)
+            split_of[patients[index]] = next(split for split, up_to in _SHARES if share < up_to)
+    return [replace(i, split=split_of[i.patient_or_image]) for i in images]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

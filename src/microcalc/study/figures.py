@@ -1,0 +1,141 @@
+"""The study's curves as SVG; the same figures give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microcalc.evaluate.bootstrap import Estimate
+from microcalc.evaluate.figures import Band, draw_band, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = {"cascade": "#d55e00", "cnn1": "#56b4e9", "pair": "#0072b2", "log": "#8a8a8a"}
+_LEFT_END = 0.0025  # of the linear axis; further left all curves fall steeply
+# Okabe and Ito's, which the colour-blind can tell apart.
+_OTHER_COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#000000")
+
+
+def draw_roc_curves(file: Path, groups: Mapping[str, Mapping[str, Band]], words: Mapping[str, str]) -> None:
+    """A column for each group: above with FPF on a logarithmic axis, below linear from 0 to 0.1.
+
+    The linear panels begin below the lowest method but the floor (``log``), which may fall out of them.
+
+    Parameters
+    ----------
+    file
+        SVG or PNG, by its suffix.
+    groups
+        By name and method.
+    words
+        What groups and methods are called.
+    """
+    sheet = _sheet(4.4 * len(groups), 8.0)
+    lowest = _lowest_shown(groups.values())
+    for i, (name, bands) in enumerate(groups.items()):
+        above, below = (sheet.add_subplot(2, len(groups), row * len(groups) + i + 1) for row in (0, 1))
+        for axes in (above, below):
+            _draw_methods(axes, bands, words, step=False)
+            axes.set(ylim=(0, 1.01), xlabel="false positive fraction", ylabel="sensitivity")
+        above.set(xscale="log", xlim=(1e-6, 1), title=words.get(name, name))
+        below.set(xlim=(0, 0.1), ylim=(lowest, 1.005))
+    _legend(sheet)
+    _save(sheet, file)
+
+
+def draw_froc_curves(file: Path, panels: Mapping[str, Mapping[str, Band]], words: Mapping[str, str]) -> None:
+    """A panel for each thing that is counted (marks, clusters), a line for each method."""
+    sheet = _sheet(5.5 * len(panels), 4.2)
+    for i, (about, bands) in enumerate(panels.items()):
+        axes = sheet.add_subplot(1, len(panels), i + 1)
+        _draw_methods(axes, bands, words, step=True)
+        false = "false marks" if about == "microcalcifications" else f"false {about}"
+        axes.set(xscale="log", ylim=(0, 1.01), xlabel=f"{false} per image", ylabel=f"sensitivity, {about}")
+    _legend(sheet)
+    _save(sheet, file)
+
+
+def draw_means(
+    file: Path, panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], words: Mapping[str, str]
+) -> None:
+    """Mean sensitivities with intervals: a panel for each, a row for each group, a point for each method.
+
+    Parameters
+    ----------
+    panels
+        By what is shown, group and method.
+    """
+    sheet = _sheet(5.2 * len(panels), 4.0)
+    for i, (title, groups) in enumerate(panels.items()):
+        axes = sheet.add_subplot(1, len(panels), i + 1)
+        methods = list(next(iter(groups.values())))
+        for method, colour in _colours(methods).items():
+            shift = 0.14 * (methods.index(method) - (len(methods) - 1) / 2)
+            estimates = [of_group[method] for of_group in groups.values()]
+            rows = [row + shift for row in range(len(groups))]
+            axes.hlines(rows, [e.low for e in estimates], [e.high for e in estimates], color=colour)
+            axes.plot([e.value for e in estimates], rows, "o", color=colour, label=words.get(method, method))
+        axes.set_yticks(range(len(groups)), [words.get(g, g) for g in groups])
+        axes.invert_yaxis()
+        axes.set(title=title, xlabel="mean sensitivity (95 % interval)")
+        axes.grid(visible=True, axis="x", alpha=0.3)
+    _legend(sheet)
+    _save(sheet, file)
+
+
+def _draw_methods(axes: Axes, bands: Mapping[str, Band], words: Mapping[str, str], *, step: bool) -> None:
+    for method, colour in _colours(list(bands)).items():
+        draw_band(axes, bands[method], words.get(method, method), step=step, colour=colour)
+    axes.grid(visible=True, alpha=0.3)
+
+
+def _lowest_shown(groups: Iterable[Mapping[str, Band]]) -> float:
+    """Where the linear axes begin, in steps of 0.05."""
+    lows = [
+        band.low[(band.x >= _LEFT_END) & np.isfinite(band.low)]
+        for bands in groups
+        for method, band in bands.items()
+        if method != "log" or len(bands) == 1
+    ]
+    lowest = min((float(low.min()) for low in lows if low.size), default=0.0)
+    return min(math.floor(lowest * 20) / 20, 0.95)
+
+
+def _legend(sheet: Figure) -> None:
+    """One for all panels, below them."""
+    lines, labels = sheet.axes[0].get_legend_handles_labels()
+    sheet.legend(lines, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+
+
+def _colours(methods: Sequence[str]) -> dict[str, str]:
+    """A colour of its own for each method, always the same for the four of the comparison."""
+    others = [m for m in methods if m not in _COLOURS]
+    return {m: _COLOURS[m] if m in _COLOURS else _OTHER_COLOURS[others.index(m) % len(_OTHER_COLOURS)] for m in methods}
+
+
+def _sheet(width: float, height: float) -> Figure:
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(sheet: Figure, file: Path) -> None:
+    from matplotlib import rc_context
+
+    kind = file.suffix.removeprefix(".")
+    # Without a date and with fixed ids, the same figures give the same file.
+    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
+    drawn = io.BytesIO()
+    with rc_context({"svg.hashsalt": "microcalc", "svg.fonttype": "none"}):
+        sheet.savefig(drawn, format=kind, metadata=metadata)
+    temporary = file.with_name(file.name + ".part")
+    temporary.write_bytes(drawn.getvalue())
+    temporary.replace(file)

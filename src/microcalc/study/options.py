@@ -1,0 +1,75 @@
+"""What distinguishes one study from another: options, and the recipe that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from microcalc.domain import Intent
+from microcalc.errors import InputError
+from microcalc.runs.recipe import Data, Recipe, load_recipe
+from microcalc.runs.training import check_margins
+from microcalc.study.scale import Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What distinguishes one study from another of the same scale.
+
+    Attributes
+    ----------
+    left_out
+        Vendor whose images are not trained on, and alone are tested on.
+    normalising
+        False: images are only brought to mean 0 and standard deviation 1.
+    spacing_mm, recipe
+        In place of the recipe's spacing; name or file in place of the intent's recipe.
+    """
+
+    intent: Intent = "raw"
+    left_out: str | None = None
+    normalising: bool = True
+    spacing_mm: float | None = None
+    recipe: str | None = None
+    seed: int = 1
+
+
+def study_recipe(scale: Scale, options: Options) -> Recipe:
+    """The recipe of the intent, or the one named, with the scale's steps.
+
+    Raises
+    ------
+    RecipeError
+        No such recipe, or a network that looks further than the border of the images.
+    InputError
+        The recipe named is for the other intent.
+    """
+    base = load_recipe(options.recipe or options.intent)
+    if base.data.intent != options.intent:
+        raise InputError(f"recipe {base.name}: for {base.data.intent} images, expected one for {options.intent} images")
+    spacing_mm = options.spacing_mm or base.data.spacing_mm
+    recipe = base.model_copy(
+        update={
+            "seed": options.seed,
+            "data": Data(spacing_mm=spacing_mm, intent=options.intent),
+            "cnn1": base.cnn1.model_copy(update={"steps": scale.training.cnn1_steps}),
+            "cnn2": base.cnn2.model_copy(update={"steps": scale.training.cnn2_steps}),
+            "sample": base.sample.model_copy(update={"positive_radius_mm": 0.0}),  # the publication counts places
+        }
+    )
+    check_margins(recipe)
+    return recipe
+
+
+def command(scale: Scale, options: Options, *, own_table: bool) -> str:
+    """The command line of a study, without paths."""
+    given = {
+        "--data": "TABLE" if own_table else None,
+        "--leave-out": options.left_out,
+        "--spacing": None if options.spacing_mm is None else f"{options.spacing_mm:g}",
+        "--recipe": None if options.recipe is None else Path(options.recipe).name,
+    }
+    words = ["microcalc study", f"--scale {scale.name}", f"--intent {options.intent}"]
+    words += [f"{option} {value}" for option, value in given.items() if value is not None]
+    words += ["--no-normalising"] * (not options.normalising)
+    return " ".join([*words, f"--seed {options.seed}", "--out RUN"])

@@ -1,0 +1,149 @@
+"""The publication's experiment on one page: exams, samples, methods, scoring, report.
+
+Mordang et al., IWDM 2016, doi 10.1007/978-3-319-41546-8_5: two networks with hard negative
+mining against a cascade, on the same samples of three manufacturers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+
+from microcalc.datasets.table import Table, read_table
+from microcalc.evaluate.judge import Rules
+from microcalc.runs.recipe import Recipe
+from microcalc.study.evaluation import evaluate_study
+from microcalc.study.exams import check_splits, exams_stage, leave_out, make_exams, table_stage, take_table
+from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
+from microcalc.study.methods import method_stages, mined_count, train_methods
+from microcalc.study.models import MODELS, make_models, models_stage
+from microcalc.study.options import Options, study_recipe
+from microcalc.study.origin import about_study
+from microcalc.study.report import write_report
+from microcalc.study.samples import SplitSamples, draw_samples, samples_stage, split_samples
+from microcalc.study.scale import Scale
+from microcalc.study.scoring import score_images, scored_images, scoring_stage
+from microcalc.study.stage import Stage, after, run_stage
+
+Say = Callable[[str], None]
+
+
+def run_study(
+    scale: Scale, out: Path, *, options: Options, data: Path | None = None, workers: int = 1, say: Say = print
+) -> Path:
+    """Run what is not done yet, and write the report to ``out/report`` and the models to ``out/models``.
+
+    Studies of several options may share ``out``: they share the stages that they have in common.
+
+    Parameters
+    ----------
+    data
+        The user's own table; by default exams are simulated.
+    workers
+        Processes; the results do not depend on their number. ``say`` has to be a function of a module where there
+        are several.
+
+    Returns
+    -------
+    The report's folder.
+
+    Raises
+    ------
+    InputError
+        The options, the table, or its samples do not make a study; or there is no room for the images.
+    """
+    started = monotonic()
+    recipe = study_recipe(scale, options)
+    exams, table = _exams(scale, out, options, data, workers, say)
+    normalised = normalise_stage(exams, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
+    normalise_all(
+        normalised, table, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising, workers=workers, say=say
+    )
+    table = leave_out(table, options.left_out)
+    check_splits(table)
+    images = images_of(
+        table, out, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising,
+        min_d_prime=recipe.sample.min_d_prime,
+    )  # fmt: skip
+    samples = samples_stage(normalised, scale.samples, recipe.sample, left_out=options.left_out, seed=options.seed)
+    exact = data is None and options.left_out is None
+    draw_samples(
+        samples, images, scale.samples, recipe.sample, exact=exact, seed=options.seed, workers=workers, say=say
+    )
+    train, test = split_samples(samples, "train"), split_samples(samples, "test")
+    say(f"train: {_counted(train)}; test: {_counted(test)}")
+    trained = method_stages(samples, recipe, scale.cascade)
+    train_methods(trained, samples, images, recipe, scale.cascade, workers=workers, say=say)
+    models = models_stage(trained, recipe)
+    counts = {"positive": len(train.positive), "mined": mined_count(trained), "random": len(train.negative)}
+    make_models(models, trained, images.tune, table, recipe, counts, say)
+    scoring = scoring_stage(models, samples)
+    score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
+    stages = [
+        exams, normalised, samples, trained.cascade, trained.cnn1, trained.mining, trained.cnn2, trained.unmined,
+        models, scoring,
+    ]  # fmt: skip
+    report = _report(stages, scoring, samples, images, scale, recipe, options, own_table=data is not None, say=say)
+    _show(report.folder / "report", out / "report")
+    _show(models.folder, out / "models", only=MODELS)
+    say(f"{monotonic() - started:.0f} s in this start")
+    return out / "report"
+
+
+def _exams(scale: Scale, out: Path, options: Options, data: Path | None, workers: int, say: Say) -> tuple[Stage, Table]:
+    """The images with their splits: simulated, or the user's."""
+    if data is None:
+        stage = exams_stage(out, scale.exams, intent=options.intent, seed=options.seed)
+        table = make_exams(stage, scale.exams, intent=options.intent, seed=options.seed, workers=workers, say=say)
+        return stage, table
+    given = read_table(data)
+    stage = table_stage(out, given, intent=options.intent, seed=options.seed)
+    return stage, take_table(stage, given, intent=options.intent, seed=options.seed, say=say)
+
+
+def _report(
+    stages: Sequence[Stage],
+    scoring: Stage,
+    samples: Stage,
+    images: Images,
+    scale: Scale,
+    recipe: Recipe,
+    options: Options,
+    *,
+    own_table: bool,
+    say: Say,
+) -> Stage:
+    """Evaluate and write the report into a stage of its own."""
+    resamples = scale.evaluation.resamples
+    stage = after(scoring.run, "evaluation", {"resamples": resamples, "seed": options.seed}, scoring)
+
+    def work(progress: Say) -> None:
+        started = monotonic()
+        figures = evaluate_study(
+            scored_images(scoring, samples, images.test),
+            rules=Rules(min_d_prime=recipe.sample.min_d_prime),
+            resamples=resamples,
+            seed=options.seed,
+            say=progress,
+        )
+        about = about_study(stages, scale, recipe, options, own_table=own_table, evaluation_s=monotonic() - started)
+        write_report(figures, about, stage.folder / "report")
+
+    return run_stage(stage, work, say)
+
+
+def _counted(samples: SplitSamples) -> str:
+    return f"{len(samples.positive)} positive and {len(samples.negative)} negative samples"
+
+
+def _show(source: Path, target: Path, only: tuple[str, ...] | None = None) -> None:
+    """Copy results out of their stage to where a user looks for them, in place of those of an earlier start."""
+    temporary = target.with_name(target.name + ".part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    for name in only or (".",):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, temporary / name, dirs_exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.replace(target)

@@ -1,0 +1,133 @@
+"""How large a study is: a scale, every number of it in a TOML file of the package.
+
+Strict, as a recipe is: an unknown, missing or impossible entry is an error that names it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from microcalc.domain import Laterality
+from microcalc.errors import RecipeError
+from microcalc.runs.recipe import Count, CountOrNone, NonNegative, Positive, first_fault, tuples_of
+from microcalc.simulate.breast import View
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Exams(_Part):
+    """Which exams are simulated.
+
+    Attributes
+    ----------
+    systems
+        Short names of ``simulate.systems``.
+    train, tune, test
+        Patients of each system.
+    test_free
+        More patients of each system in test, without any microcalcification: on their images every
+        mark is false.
+    clusters, singles, confusers
+        Means per breast, and the factor on what confuses, as of ``microcalc simulate``.
+    field_mm
+        Rows and columns of the image in mm; left out: the system's own.
+    """
+
+    systems: Names
+    train: Count
+    tune: Count
+    test: Count
+    test_free: CountOrNone
+    views: Annotated[tuple[View, ...], Field(min_length=1)]
+    lateralities: Annotated[tuple[Laterality, ...], Field(min_length=1)]
+    clusters: NonNegative
+    singles: NonNegative
+    confusers: NonNegative
+    field_mm: tuple[Positive, Positive] | None = None
+
+
+class SampleCounts(_Part):
+    """How many samples the two splits hold: positives at least, negatives as many, where there are as many."""
+
+    train_positive: Count
+    train_negative: Count
+    test_positive: Count
+    test_negative: Count
+
+
+class Training(_Part):
+    """Optimiser steps in place of the recipe's."""
+
+    cnn1_steps: Count
+    cnn2_steps: Count
+
+
+class CascadeTraining(_Part):
+    """As of ``cascade.fit.CascadeSettings``."""
+
+    boosting: Literal["ranking", "classification"]
+    deep: bool
+    rounds: Annotated[tuple[Count, ...], Field(min_length=1)]
+    features_per_node: Count
+    negatives_per_node: Count
+
+
+class Evaluation(_Part):
+    """How the intervals are made."""
+
+    resamples: Count
+
+
+class Scale(_Part):
+    """All numbers of a study that its recipe does not hold."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    exams: Exams
+    samples: SampleCounts
+    training: Training
+    cascade: CascadeTraining
+    evaluation: Evaluation
+
+
+def shipped_scales() -> list[str]:
+    """Names of the scales in the package."""
+    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
+
+
+def load_scale(name_or_path: str | Path) -> Scale:
+    """Read a scale of the package by its name, or any by the path of its TOML file.
+
+    Raises
+    ------
+    RecipeError
+        No such scale, not TOML, or an entry is unknown, missing or impossible.
+    """
+    file = _find(str(name_or_path))
+    try:
+        return Scale.model_validate(tuples_of(tomllib.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
+    except ValidationError as error:
+        raise RecipeError(f"{file.name}: {first_fault(error)}") from error
+
+
+def _folder() -> Traversable:
+    return resources.files("microcalc") / "study" / "scales"
+
+
+def _find(name_or_path: str) -> Traversable:
+    if name_or_path in shipped_scales():
+        return _folder() / f"{name_or_path}.toml"
+    if Path(name_or_path).is_file():
+        return Path(name_or_path)
+    raise RecipeError(f"no scale {name_or_path!r}, expected one of {', '.join(shipped_scales())}, or a TOML file")

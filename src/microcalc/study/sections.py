@@ -1,0 +1,306 @@
+"""What the report says: sections of sentences, tables and pictures, the same for the page and the text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from microcalc.evaluate.bootstrap import Difference, Estimate
+from microcalc.evaluate.figures import Band
+from microcalc.evaluate.roc import FIGURES
+from microcalc.study.about import AboutStudy
+from microcalc.study.evaluation import AREA, LINEAR, LOG, FrocFigures, RocGroup, StudyFigures
+
+MEANS_FILE, ROC_FILE, FROC_FILE = "mean-sensitivity.svg", "roc.svg", "froc.svg"
+WORDS: Mapping[str, str] = {
+    "cascade": "Cascade",
+    "cnn1": "CNN1 alone",
+    "pair": "CNN pair",
+    "log": "LoG (floor)",
+    "unmined": "Pair without mining",
+    "hologic": "Hologic",
+    "ge": "GE",
+    "siemens": "Siemens",
+    "pooled": "Pooled",
+}
+"""What methods and groups are called; others by their own names."""
+PAPER_FPF = 0.1
+_P_SIGNIFICANT = 0.05
+_INTERVALS = "In brackets: 95 % interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of texts; the first column names the row."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading, then sentences, tables, pictures (files of the report) and verbatim text, in this order."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    tables: tuple[Grid, ...] = ()
+    pictures: tuple[str, ...] = ()
+    verbatim: str = ""
+
+
+def sections_of(figures: StudyFigures, about: AboutStudy) -> list[Section]:
+    """All sections but the pictures of hits and misses."""
+    sections = [_basis(figures, about), _means(figures)]
+    if ("pair", "cascade") in figures.pairs:
+        sections.append(_claims(figures))
+    sections.append(_roc(figures))
+    if figures.froc is not None:
+        sections += [_froc(figures, figures.froc), _froc_strata(figures, figures.froc)]
+    return [*sections, _strata(figures), *_provenance(about)]
+
+
+def word(name: str) -> str:
+    """What a method or group is called in the report."""
+    return WORDS.get(name, name)
+
+
+def pair_words(pair: tuple[str, str]) -> str:
+    """How a difference is called."""
+    return f"{word(pair[0])} minus {word(pair[1])}"
+
+
+def _basis(figures: StudyFigures, about: AboutStudy) -> Section:
+    pooled, rules = figures.groups["pooled"], figures.rules
+    counts = Grid(
+        ("samples", "positive", "negative"),
+        (
+            ("train", f"{about.train.positive:,}", f"{about.train.negative:,}"),
+            ("test", f"{about.test.positive:,}", f"{about.test.negative:,}"),
+        ),
+    )
+    per_vendor = Grid(
+        ("test", "images", "patients", "positive", "negative"),
+        tuple(
+            (word(g.name), f"{g.images:,}", f"{g.patients:,}", f"{g.positives:,}", f"{g.negatives:,}")
+            for g in _vendors_then_pooled(figures)
+        ),
+    )
+    visible = f" Microcalcifications of d' below {rules.min_d_prime:g} are ignored." if rules.min_d_prime > 0 else ""
+    return Section(
+        "Data",
+        (
+            f"Scale {about.scale}, {about.intent} images; {pooled.images:,} test images of {pooled.patients:,} "
+            "patients, none of whom was trained on. All methods rate the same samples.",
+            f"A mark hits within {rules.hit_mm:g} mm of a microcalcification's centre; one mark serves one. Benign "
+            f"calcium is {'background' if rules.count_ignored else 'neither hit nor false'}.{visible} False marks "
+            f"are counted on {'all images' if rules.false_on == 'all' else 'images without microcalcifications'}.",
+            f"{_INTERVALS}, bootstrap by patient, {figures.resamples:,} resamples, seed {figures.seed}; "
+            "differences are paired, p two-sided.",
+            *about.notes,
+        ),
+        (counts, per_vendor),
+    )
+
+
+def _means(figures: StudyFigures) -> Section:
+    tables = [_by_group(figures, f"mean sensitivity, {axis}", f) for axis, f in _AXES.items()]
+    if figures.pairs:
+        rows = [
+            (word(g.name), pair_words(pair), *(_difference(g.differences[pair][f]) for f in _AXES.values()))
+            for g in _vendors_then_pooled(figures)
+            for pair in figures.pairs
+        ]
+        tables.append(Grid(("system", "difference", *_AXES), tuple(rows)))
+    return Section("Mean sensitivity per manufacturer", (), tuple(tables), (MEANS_FILE,))
+
+
+_AXES = {"FPF 0 to 0.1 (linear)": LINEAR, "FPF 1e-6 to 1e-1 (logarithmic)": LOG}
+
+
+def _claims(figures: StudyFigures) -> Section:
+    pair = ("pair", "cascade")
+    rows: list[tuple[str, ...]] = []
+    for name, bands in figures.roc_bands.items():
+        here, holds = _over_the_range(bands["pair"], bands["cascade"])
+        rows.append((f"higher sensitivity over the whole specificity range, {word(name)}", here, _yes(holds)))
+    for vendor in figures.vendors:
+        d = figures.groups[vendor].differences[pair][LINEAR]
+        holds = d.value > 0 and d.p < _P_SIGNIFICANT
+        rows.append(
+            (f"significantly higher mean sensitivity, FPF 0 to 0.1, {word(vendor)}", _difference(d), _yes(holds))
+        )
+    sentence = (
+        "The publication (Mordang et al., IWDM 2016) claims these of its two CNNs against its cascade; here the "
+        f"CNN pair against ours. Significant: p below {_P_SIGNIFICANT:g}. Its own figures are not public."
+    )
+    return Section("What the publication claims", (sentence,), (Grid(("claim", "here", "borne out"), tuple(rows)),))
+
+
+def _over_the_range(pair: Band, cascade: Band) -> tuple[str, bool]:
+    change = pair.value - cascade.value
+    worst = int(np.argmin(change))
+    higher, equal = int(np.count_nonzero(change > 0)), int(np.count_nonzero(change == 0))
+    text = (
+        f"higher at {higher}, equal at {equal} of {change.size} FPF from 1e-6 to 1; least {change[worst]:+.4f} at FPF "
+    )
+    return text + f"{pair.x[worst]:.2g}", bool((change >= 0).all() and (change[pair.x <= PAPER_FPF] > 0).all())
+
+
+def _roc(figures: StudyFigures) -> Section:
+    tables = [_by_group(figures, f, f) for f in list(FIGURES)[2:]]
+    if figures.pairs:
+        rows = [
+            (word(g.name), pair_words(pair), *(_difference(g.differences[pair][f]) for f in list(FIGURES)[2:]))
+            for g in _vendors_then_pooled(figures)
+            for pair in figures.pairs
+        ]
+        tables.append(Grid(("system", "difference", *list(FIGURES)[2:]), tuple(rows)))
+    areas = [
+        (word(g.name), *(_precise(g.estimates[m].get(AREA)) for m in figures.methods))
+        for g in _vendors_then_pooled(figures)
+    ]
+    tables.append(Grid((AREA, *map(word, figures.methods)), tuple(areas)))
+    if figures.pairs:
+        rows = [
+            (word(g.name), pair_words(pair), _precise(g.differences[pair].get(AREA)))
+            for g in _vendors_then_pooled(figures)
+            for pair in figures.pairs
+        ]
+        tables.append(Grid(("system", "difference", AREA), tuple(rows)))
+    sentence = (
+        "FPF 0.1 is 100,000 pixels of a mammogram, 1e-5 is ten. Areas under the whole curve with the intervals "
+        "and p of DeLong, for samples of a patient that are alike (Obuchowski 1997)."
+    )
+    return Section("ROC of the samples", (sentence,), tuple(tables), (ROC_FILE,))
+
+
+def _froc(figures: StudyFigures, froc: FrocFigures) -> Section:
+    tables: list[Grid] = []
+    for about in ("microcalcifications", "clusters"):
+        tables += [_froc_table(froc, group, about) for group in _froc_groups(figures, froc, about)]
+    if froc.differences:
+        tables.append(_froc_differences(froc))
+    return Section("FROC of marks and clusters", (), tuple(tables), (FROC_FILE,))
+
+
+def _froc_differences(froc: FrocFigures) -> Grid:
+    """Pooled, a column for each pair."""
+    by_pair = {p: {(a.about, a.figure): a for a in v if a.group == "all"} for p, v in froc.differences.items()}
+    keys = list(dict.fromkeys(key for of_pair in by_pair.values() for key in of_pair))
+    rows = [(*key, *(_difference(of[key].estimate) if key in of else "–" for of in by_pair.values())) for key in keys]
+    return Grid(("Pooled", "figure", *map(pair_words, by_pair)), tuple(rows))
+
+
+def _froc_groups(figures: StudyFigures, froc: FrocFigures, about: str) -> list[str]:
+    wanted = [*(f"system {v}" for v in figures.vendors), "all"]
+    there = {a.group for answers in froc.answers.values() for a in answers if a.about == about}
+    return [g for g in wanted if g in there]
+
+
+def _froc_table(froc: FrocFigures, group: str, about: str) -> Grid:
+    by_method = {m: {a.figure: a for a in v if (a.group, a.about) == (group, about)} for m, v in froc.answers.items()}
+    shown = list(dict.fromkeys(f for of_method in by_method.values() for f in of_method))
+    lesions = next(a.lesions for of_method in by_method.values() for a in of_method.values())
+    rows = [
+        (f, *(_text(of_method[f].estimate) if f in of_method else "–" for of_method in by_method.values()))
+        for f in shown
+    ]
+    title = f"{_group_word(group)}, {lesions:,} {about}"
+    return Grid((title, *map(word, by_method)), tuple(rows))
+
+
+def _froc_strata(figures: StudyFigures, froc: FrocFigures) -> Section:
+    figure = "sensitivity at 1 false marks per image"
+    by_method = {m: {a.group: a for a in v if a.figure == figure} for m, v in froc.answers.items()}
+    groups = list(dict.fromkeys(g for of_method in by_method.values() for g in of_method))
+    chosen = [g for g in groups if g != "all" and not g.startswith("system ")]
+    lesions = {group: a.lesions for of_method in by_method.values() for group, a in of_method.items()}
+    rows = [
+        (g, f"{lesions[g]:,}", *(_text(of[g].estimate) if g in of else "–" for of in by_method.values()))
+        for g in chosen
+    ]
+    table = Grid(("stratum", "microcalcifications", *map(word, by_method)), tuple(rows))
+    return Section("Sensitivity at 1 false mark per image, by stratum", (), (table,) if rows else ())
+
+
+def _strata(figures: StudyFigures) -> Section:
+    tables = []
+    for axis, f in _AXES.items():
+        rows = [
+            (
+                s.name,
+                f"{s.positives:,}",
+                *(_text(s.estimates[m][f]) for m in figures.methods),
+                *(_difference(s.differences[p][f]) for p in figures.pairs[:1]),
+            )
+            for s in figures.strata
+        ]
+        header = (f"mean sensitivity, {axis}", "positives", *map(word, figures.methods))
+        tables.append(Grid((*header, *map(pair_words, figures.pairs[:1])), tuple(rows)))
+    sentence = (
+        "By d' and diameter: positives of the stratum against all negatives. By density: images of that density alone."
+    )
+    return Section("Mean sensitivity by stratum", (sentence,), tuple(tables) if figures.strata else ())
+
+
+def _provenance(about: AboutStudy) -> list[Section]:
+    named = {"seed": about.seeds, "machine": about.machine, "version": about.versions, "hash (SHA-256)": about.hashes}
+    tables = [
+        Grid((title, "value"), tuple((name, str(value)) for name, value in values.items()))
+        for title, values in named.items()
+        if values
+    ]
+    seconds = [(stage, f"{s:,.0f}") for stage, s in about.seconds.items()]
+    seconds.append(("all", f"{sum(about.seconds.values()):,.0f}"))
+    return [
+        Section("How to repeat it", ("The command:",), (), (), about.command),
+        Section("Seconds per stage", (), (Grid(("stage", "seconds"), tuple(seconds)),)),
+        Section("Seeds, machine, versions, hashes", (), tuple(tables)),
+        Section("Recipe", (), (), (), about.recipe),
+    ]
+
+
+def _by_group(figures: StudyFigures, title: str, figure: str) -> Grid:
+    rows = [
+        (word(g.name), *(_text(g.estimates[m][figure]) for m in figures.methods)) for g in _vendors_then_pooled(figures)
+    ]
+    return Grid((title, *map(word, figures.methods)), tuple(rows))
+
+
+def _vendors_then_pooled(figures: StudyFigures) -> list[RocGroup]:
+    return [*(figures.groups[v] for v in figures.vendors), figures.groups["pooled"]]
+
+
+def _group_word(group: str) -> str:
+    return "Pooled" if group == "all" else word(group.removeprefix("system "))
+
+
+def _text(e: Estimate | Difference, digits: int = 3) -> str:
+    value, low, high = (f"{v:.{digits}f}" if math.isfinite(v) else "–" for v in (e.value, e.low, e.high))
+    return f"{value} ({low} to {high})"
+
+
+def _difference(d: Estimate | Difference, digits: int = 4) -> str:
+    value, low, high = (f"{v:+.{digits}f}" if math.isfinite(v) else "–" for v in (d.value, d.low, d.high))
+    p = f", p {p_text(d.p)}" if isinstance(d, Difference) else ""
+    return f"{value} ({low} to {high}){p}"
+
+
+def _precise(e: Estimate | Difference | None) -> str:
+    if e is None:
+        return "–"
+    return _difference(e, 6) if isinstance(e, Difference) else _text(e, 5)
+
+
+def p_text(p: float) -> str:
+    """Three digits after the point, fewer only in words."""
+    if not math.isfinite(p):
+        return "–"
+    return f"{p:.4f}" if p >= 0.0001 else "below 0.0001"
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.runs import toy
+from tests.study import small
+
+from microcalc import cli
+from microcalc.cnn import fit
+from microcalc.detect.model import load_model
+from microcalc.errors import InputError
+from microcalc.pipeline import open_cascade
+from microcalc.study.options import Options, command, study_recipe
+from microcalc.study.run import run_study
+from microcalc.study.scale import Scale, load_scale
+
+_METHODS = {"cascade", "cnn1", "pair", "log", "unmined"}
+_STAGES = [
+    "exams", "normalise", "samples", "cascade", "cnn1", "mining", "cnn2", "unmined", "models", "scoring", "evaluation",
+]  # fmt: skip
+
+
+class _KilledError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    small.make_table(folder / "data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scale(folder: Path) -> Scale:
+    return load_scale(small.scale_file(folder))
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path, scale: Scale) -> Callable[..., list[str]]:
+    """Runs the small study into a folder; the lines that it said."""
+
+    def run(out: Path, *, say: Callable[[str], None] | None = None, normalising: bool = True) -> list[str]:
+        said: list[str] = []
+        chosen = Options(intent="processed", recipe=str(toy.recipe_file(folder)), normalising=normalising)
+        run_study(scale, out, options=chosen, data=folder / "data", say=say or said.append)
+        return said
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, study: Callable[..., list[str]]) -> Path:
+    study(folder / "run")
+    return folder / "run"
+
+
+def _hashes(run: Path) -> dict[str, str]:
+    """Of everything that a stage made, but for clocks, checkpoints and what the time stands in."""
+    files = [f for f in run.rglob("*") if f.suffix in (".npy", ".npz", ".onnx") or f.name == "model.json"]
+    return {str(f.relative_to(run)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((run / "report" / "summary.json").read_text())
+    return summary
+
+
+def test_the_study_says_what_it_found_of_all_methods_on_the_same_samples(finished: Path) -> None:
+    summary = _summary(finished)
+    assert set(summary["mean_sensitivity"]["pooled"]) == _METHODS
+    assert set(summary["mean_sensitivity"]) == {"pooled", "ge"}
+    assert summary["samples"] == {
+        "train": {"positive": 10, "negative": pytest.approx(3000, abs=1)},
+        "test": {"positive": 10, "negative": pytest.approx(2000, abs=1)},
+    }
+    assert list(summary["seconds"]) == _STAGES
+    assert {f.name for f in (finished / "report").iterdir()} >= {"report.html", "report.md", "summary.json"}
+
+
+def test_a_second_start_runs_nothing(finished: Path, study: Callable[..., list[str]]) -> None:
+    before = {f: f.stat().st_mtime_ns for f in finished.glob("*-*/**/*") if f.is_file() and f.name != "lock"}
+    said = study(finished)
+    assert [line.split(":")[0] for line in said if "done before" in line] == [
+        "exams", "normalise", "samples", "cnn1", "mining", "cnn2", "cascade", "unmined", "models", "scoring",
+        "evaluation",
+    ]  # fmt: skip
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_a_study_killed_again_and_again_ends_with_the_same_bytes(
+    finished: Path, study: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "_LOG_EVERY", 1)
+    monkeypatch.setattr(fit, "_SAVE_EVERY_S", -1.0)
+    out = tmp_path / "run"
+    for place in (
+        "normalise: image 2",
+        "samples: image 3",
+        "cnn1 step 4 ",
+        "mining: image 1",
+        "cnn2 step 3 ",
+        "cascade: node 1",
+        "models: model pair",
+        "models: model cascade",
+        "evaluation: ",
+    ):
+
+        def kill(line: str, place: str = place) -> None:
+            if line.startswith(place):
+                raise _KilledError
+
+        with pytest.raises(_KilledError):
+            study(out, say=kill)
+    study(out)
+    assert _hashes(out) == _hashes(finished)
+    there, expected = _summary(out), _summary(finished)
+    del there["seconds"], expected["seconds"]
+    assert there == expected
+    assert not list(out.rglob("*.part*"))
+
+
+def test_a_model_of_the_study_detects(finished: Path) -> None:
+    for folder, name in (("pair", "toy"), ("unmined", "toy"), ("cascade", "toy-cascade")):
+        model = load_model(finished / "models" / folder, threads=1, open_cascade=open_cascade)
+        assert (model.name, model.intent, model.scorer.spacing_mm) == (name, "processed", 0.1)
+        assert model.operating_point.threshold <= 1.0
+
+
+def test_studies_in_one_folder_share_what_they_have_in_common(finished: Path, study: Callable[..., list[str]]) -> None:
+    exams = list(finished.glob("exams-*"))
+    said = study(finished, normalising=False)
+    assert said[0].startswith("exams: done before")
+    assert list(finished.glob("exams-*")) == exams
+    assert len(list(finished.glob("normalise-*"))) == 2
+    study(finished)  # the report shown is that of the last start
+    assert "mean 0" not in (finished / "report" / "report.md").read_text()
+
+
+def test_all_methods_are_rated_at_the_same_samples(finished: Path) -> None:
+    pieces = sorted(next(finished.glob("scoring-*")).glob("pieces/*.npz"))
+    assert len(pieces) == 2
+    for file in pieces:
+        with np.load(file, allow_pickle=False) as piece:
+            for kind, n in (("positive", {5}), ("negative", {1000, 1001})):
+                lengths = {len(piece[f"{name}_{kind}"]) for name in _METHODS}
+                assert len(lengths) == 1
+                assert lengths <= n
+                for name in _METHODS - {"log"}:
+                    rating = piece[f"{name}_{kind}"]
+                    assert rating.dtype == np.float32
+                    assert ((rating > 0) & (rating < 1)).all()
+
+
+def test_the_recipe_is_the_intents_with_the_steps_of_the_scale(scale: Scale) -> None:
+    recipe = study_recipe(scale, Options(intent="raw", spacing_mm=0.07, seed=5))
+    assert (recipe.name, recipe.seed, recipe.data.spacing_mm) == ("raw", 5, 0.07)
+    assert (recipe.cnn1.steps, recipe.cnn2.steps) == (8, 6)
+    with pytest.raises(InputError, match="recipe processed: for processed images, expected one for raw images"):
+        study_recipe(scale, Options(intent="raw", recipe="processed"))
+
+
+def test_the_command_in_the_report_holds_every_option_and_no_path(scale: Scale) -> None:
+    options = Options("raw", "ge", False, 0.07, "/somewhere/mine.toml", 3)
+    assert command(scale, options, own_table=True) == (
+        "microcalc study --scale small --intent raw --data TABLE --leave-out ge --spacing 0.07 --recipe mine.toml "
+        "--no-normalising --seed 3 --out RUN"
+    )
+    assert command(scale, Options(), own_table=False) == "microcalc study --scale small --intent raw --seed 1 --out RUN"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scale", "huge"], "no scale 'huge'"),
+        (["--scale", "smoke", "--spacing", "0.01"], "--spacing"),
+        (["--scale", "smoke", "--intent", "log"], "--intent"),
+        (["--scale", "smoke", "--recipe", "processed"], "expected one for raw images"),
+        (["--scale", "smoke", "--data", "nowhere"], "nowhere: no images.csv"),
+    ],
+)
+def test_what_makes_no_study_is_said_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["study", "--out", "run", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_smoke_scale_runs_from_simulated_exams_to_the_report(tmp_path: Path) -> None:
+    before = time.process_time()
+    assert cli.run(["study", "--scale", "smoke", "--out", str(tmp_path / "run"), "--workers", "1"]) == 0
+    assert time.process_time() - before < 90  # seconds of the processor: the wall's depend on what else runs
+    summary = _summary(tmp_path / "run")
+    wanted = load_scale("smoke").samples
+    assert (summary["scale"], summary["intent"]) == ("smoke", "raw")
+    assert set(summary["mean_sensitivity"]) == {"hologic", "ge", "siemens", "pooled"}
+    for split, positive, negative in (
+        ("train", wanted.train_positive, wanted.train_negative),
+        ("test", wanted.test_positive, wanted.test_negative),
+    ):
+        assert summary["samples"][split]["positive"] >= positive
+        assert summary["samples"][split]["negative"] >= negative
+    for group in summary["mean_sensitivity"].values():
+        for axes in group.values():
+            for figure in axes.values():
+                assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1

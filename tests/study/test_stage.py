@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from microcalc.study.stage import Stage, after, run_stage
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _quiet(_line: str) -> None:
+    pass
+
+
+def test_the_same_inputs_give_the_same_folder_and_any_other_input_another(tmp_path: Path) -> None:
+    first = Stage(tmp_path, "exams", {"seed": 1})
+    assert Stage(tmp_path, "exams", {"seed": 1}).folder == first.folder
+    others = [
+        Stage(tmp_path, "exams", {"seed": 2}),
+        Stage(tmp_path, "samples", {"seed": 1}),
+        after(tmp_path, "exams", {"seed": 1}, first),
+        after(tmp_path, "exams", {"seed": 1}, Stage(tmp_path, "exams", {"seed": 2})),
+    ]
+    assert len({first.key, *(o.key for o in others)}) == 5
+
+
+def test_a_stage_that_is_done_is_not_run_again(tmp_path: Path) -> None:
+    stage, runs, said = Stage(tmp_path, "exams", {}), list[int](), list[str]()
+    for _ in range(2):
+        run_stage(stage, lambda _progress: runs.append(1), said.append)
+    assert runs == [1]
+    assert said[-1].startswith("exams: done before")
+    document = json.loads((stage.folder / "done.json").read_text())
+    assert (document["stage"], document["key"]) == ("exams", stage.key)
+
+
+def test_a_stage_that_fails_is_not_done_and_its_seconds_are_kept(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "exams", {})
+
+    def work(progress: Callable[[str], None]) -> None:
+        time.sleep(0.15)
+        progress("piece 1")
+        if stage.seconds < 0.25:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        run_stage(stage, work, _quiet)
+    assert not (stage.folder / "done.json").exists()
+    run_stage(stage, work, _quiet)
+    assert stage.is_done
+    assert stage.seconds >= 0.3
+
+
+def _hold(run: Path, started: Path) -> None:
+    def work(_progress: Callable[[str], None]) -> None:
+        started.touch()
+        time.sleep(0.7)
+
+    run_stage(Stage(run, "exams", {}), work, _quiet)
+
+
+def test_two_processes_are_never_at_one_stage(tmp_path: Path) -> None:
+    other = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, tmp_path / "started"))
+    other.start()
+    while not (tmp_path / "started").exists():
+        time.sleep(0.02)
+    said: list[str] = []
+    run_stage(Stage(tmp_path, "exams", {}), lambda _progress: pytest.fail("was done by the other"), said.append)
+    other.join()
+    assert said[0] == "exams: another process is at it; waiting"
+    assert said[1].startswith("exams: done before")
