@@ -26,6 +26,7 @@ _LIGHT_FOLDERS = (
     "runs",
     "sample",
     "simulate",
+    "study",
 )
 
 
