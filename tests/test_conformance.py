@@ -102,3 +102,29 @@ def test_the_pages_repeat_what_every_report_says_of_its_use() -> None:
     assert root.file_meta.TransferSyntaxUID in _PAGE
     assert str(root.file_meta.ImplementationVersionName) in _PAGE
     assert re.match(r"2\.25\.\d+$", root.SOPInstanceUID)
+
+
+def test_the_node_takes_what_is_stated_and_nothing_else() -> None:
+    from microcalc.node.server import entity
+    from microcalc.node.settings import Listen
+
+    offered = {
+        str(x.abstract_syntax): x
+        for x in entity(Listen(calling_ae_titles=("PACS",)), ("raw", "processed")).supported_contexts
+    }
+    stated = _table("taken by the node")
+    assert {uid for _, uid, _ in stated} == set(offered)
+    for _, uid, syntaxes in stated:
+        if syntaxes == "all that are read":
+            assert {str(s) for s in offered[uid].transfer_syntax} == set(SYNTAXES)
+
+
+def test_the_answers_of_the_node_are_those_stated() -> None:
+    from microcalc.node import server
+
+    stated = {words: int(status, 16) for words, status, _ in _table("answer to C-STORE")}
+    assert stated == {
+        "Success": server.SUCCESS,
+        "Out of resources": server.OUT_OF_RESOURCES,
+        "Cannot understand": server.CANNOT_UNDERSTAND,
+    }

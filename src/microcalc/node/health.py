@@ -1,0 +1,143 @@
+"""Health and metrics, over HTTP.
+
+``/health`` answers 200 while everything runs and 503 with the reason otherwise; ``/metrics`` is
+Prometheus's text format; ``/`` says the same in words. Counts come from the queue, so they go on
+after a restart; no page names an image.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from microcalc.errors import InputError
+from microcalc.node.files import Folder
+from microcalc.node.jobs import JobQueue
+from microcalc.node.settings import Health
+
+_LOG = logging.getLogger("microcalc.node")
+_SECONDS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics(Collector):
+    """What is measured.
+
+    Parameters
+    ----------
+    refusals
+        Gives how often a sender was refused, by reason.
+    restarts
+        Gives how often a worker ended by itself.
+    """
+
+    def __init__(
+        self, queue: JobQueue, folder: Folder, *, refusals: Callable[[], Mapping[str, int]], restarts: Callable[[], int]
+    ) -> None:
+        self._queue, self._folder, self._refusals, self._restarts = queue, folder, refusals, restarts
+        self.registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "microcalc_image_seconds", "Analysis of an image.", buckets=_SECONDS, registry=self.registry
+        )
+        self.registry.register(self)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, lest the queue be read before anybody asks."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them, as the queue has them now."""
+        counts = self._queue.counts()
+        images = GaugeMetricFamily("microcalc_images", "Images ever taken in, by state.", labels=["state"])
+        for state, count in counts.images.items():
+            images.add_metric([state], count)
+        refused = CounterMetricFamily("microcalc_refused", "Connections and images refused.", labels=["reason"])
+        for reason, count in self._refusals().items():
+            refused.add_metric([reason], count)
+        yield images
+        yield refused
+        yield GaugeMetricFamily("microcalc_exams_open", "Exams without a report.", counts.exams_open)
+        yield GaugeMetricFamily("microcalc_reports_waiting", "Reports to be sent.", counts.reports_waiting)
+        yield CounterMetricFamily("microcalc_reports_sent", "Reports sent.", counts.reports_sent)
+        yield CounterMetricFamily("microcalc_files_quarantined", "Files in quarantine.", counts.quarantined_files)
+        yield CounterMetricFamily("microcalc_workers_ended", "Workers that ended by themselves.", self._restarts())
+        yield GaugeMetricFamily("microcalc_free_bytes", "Left on the disc.", self._folder.free_bytes())
+
+
+class HealthServer:
+    """The HTTP server; ``faults`` gives what is wrong, in words."""
+
+    def __init__(self, health: Health, metrics: Metrics, faults: Callable[[], list[str]]) -> None:
+        handler = type("_Bound", (_Pages,), {"metrics": metrics, "faults": staticmethod(faults)})
+        try:
+            self._server = _Server((health.address, health.port), handler)
+        except OSError as error:
+            where = f"{health.address}:{health.port}"
+            raise InputError(f"{where}: cannot listen ({error.strerror}), expected a free port here") from error
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no matter."""
+
+
+class _Pages(BaseHTTPRequestHandler):
+    metrics: Metrics
+    faults: Callable[[], list[str]]
+    timeout = 10
+
+    def do_GET(self) -> None:
+        """Answer."""
+        path = self.path.partition("?")[0]
+        try:
+            if path == "/health":
+                faults = self.faults()
+                return self._say(503 if faults else 200, "\n".join(faults) or "ok")
+            if path == "/metrics":
+                return self._say(200, generate_latest(self.metrics.registry).decode(), kind=_TEXT)
+            if path == "/":
+                return self._say(200, self._summary())
+        except (OSError, sqlite3.Error) as error:
+            return self._say(503, f"queue: {type(error).__name__}")
+        return self._say(404, "/health or /metrics")
+
+    def _summary(self) -> str:
+        lines = self.faults() or ["ok"]
+        for family in self.metrics.registry.collect():
+            for sample in family.samples:
+                if not sample.name.endswith(("_bucket", "_created")):
+                    labels = " ".join(sample.labels.values())
+                    lines.append(f"{family.documentation} {labels}: {sample.value:g}".replace(" :", ":"))
+        return "\n".join(lines)
+
+    def _say(self, code: int, text: str, *, kind: str = "text/plain; charset=utf-8") -> None:
+        body = (text.rstrip("\n") + "\n").encode()
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""

@@ -1,0 +1,236 @@
+"""Sending reports to their destination, again and again until they are there.
+
+A report keeps its SOP Instance UID whenever it is sent: one that arrived although its answer was
+lost is the same instance at the destination, not a second one.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from typing import TYPE_CHECKING, Any, Final
+
+from microcalc.dicom.read import read_data_set
+from microcalc.dicom.report_header import SOP_CLASSES
+from microcalc.dicom.tags import quiet
+from microcalc.errors import MicrocalcError
+from microcalc.node.files import Folder
+from microcalc.node.jobs import JobQueue, QueuedReport
+from microcalc.node.server import with_files
+from microcalc.node.settings import DicomDestination, DicomWebDestination, NodeSettings, Tls
+
+if TYPE_CHECKING:
+    import requests
+    from pynetdicom import AE
+
+_LOG = logging.getLogger("microcalc.node")
+_SYNTAXES: Final = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+_LOOK_S: Final = 1.0
+
+Outcome = tuple[Path, str | None]
+"""A report's file, and why it was not taken; None where it was."""
+
+
+@dataclass(eq=False, slots=True)
+class Delivery:
+    """The thread that sends."""
+
+    settings: NodeSettings
+    folder: Folder
+    queue: JobQueue
+    send: Callable[[Sequence[Path]], Iterator[Outcome]]
+    stopping: bool = False
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """There is a report."""
+        self._wake.set()
+
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self, *, wait_s: float) -> None:
+        """Let the report in hand be sent; the others wait in the queue."""
+        self.stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        while not self.stopping:
+            try:
+                if not self._send_due():
+                    self._wake.wait(_LOOK_S)
+                    self._wake.clear()
+            except (OSError, sqlite3.Error) as error:
+                _LOG.error("delivery waits: %s", type(error).__name__)
+                time.sleep(_LOOK_S)
+
+    def _send_due(self) -> bool:
+        """Send the reports that are due; False where there are none."""
+        due = {self.folder.report(report.uid): report for report in self.queue.due_reports(now=time.time())}
+        if not due:
+            return False
+        for file, fault in self._outcomes(list(due)):
+            self._note(file, due[file], fault)
+            if self.stopping:
+                break
+        return True
+
+    def _outcomes(self, files: Sequence[Path]) -> Iterator[Outcome]:
+        left = list(files)
+        try:
+            for file, fault in self.send(files):
+                left.remove(file)
+                yield file, fault
+        except Exception as error:  # of many libraries; its words could quote a report
+            yield from ((file, f"unexpected {type(error).__name__}") for file in left)
+
+    def _note(self, file: Path, report: QueuedReport, fault: str | None) -> None:
+        if fault is None:
+            self.queue.sent(report, now=time.time())
+            file.unlink(missing_ok=True)
+            _LOG.info("report %s: sent", report.uid)
+            return
+        to = self.settings.destination
+        wait_s = min(to.longest_wait_s, to.first_wait_s * 2.0 ** min(report.tries, 30))
+        self.queue.send_later(report, fault, due=time.time() + wait_s)
+        _LOG.warning("report %s: not sent, try %d: %s; again in %.0f s", report.uid, report.tries + 1, fault, wait_s)
+
+
+def sender(settings: NodeSettings) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
+    """What sends files to the destination.
+
+    Raises
+    ------
+    InputError
+        A certificate or password file that cannot be used.
+    """
+    destination = settings.destination
+    if isinstance(destination, DicomWebDestination):
+        return _stow(destination)
+    return _c_store(destination, settings.listen.ae_title, settings.report.kinds)
+
+
+def _c_store(
+    destination: DicomDestination, ae_title: str, kinds: Sequence[Any]
+) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
+    """PS3.4 B."""
+    ae = _requestor(destination, ae_title, [SOP_CLASSES[kind] for kind in kinds])
+    tls_args = None
+    if destination.tls is not None:
+        tls_args = (client_context(destination.tls), destination.address)
+
+    def send(files: Sequence[Path]) -> Iterator[Outcome]:
+        association = ae.associate(
+            destination.address, destination.port, ae_title=destination.ae_title, tls_args=tls_args
+        )
+        if not association.is_established:
+            why = "association rejected" if association.is_rejected else "no connection"
+            yield from ((file, f"{destination.ae_title}: {why}") for file in files)
+            return
+        try:
+            for file in files:
+                yield file, _stored(association, file)
+        finally:
+            if association.is_established:
+                association.release()
+
+    return send
+
+
+def _stored(association: Any, file: Path) -> str | None:
+    if not association.is_established:
+        return "association ended"
+    try:
+        with quiet():
+            status = association.send_c_store(read_data_set(file)).get("Status")
+    except MicrocalcError as error:
+        return str(error)
+    except ValueError:
+        return "the destination does not take this kind of report"
+    if status is None:
+        return "no answer"
+    # Warnings (PS3.4 B.2.3): it was stored.
+    return None if status == 0x0000 or 0xB000 <= status <= 0xBFFF else f"status {status:04X}"
+
+
+def _requestor(destination: DicomDestination, ae_title: str, sop_classes: Sequence[str]) -> AE:
+    from pynetdicom import AE
+
+    ae = AE(ae_title=ae_title)
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = destination.timeout_s
+    for sop_class in sop_classes:
+        ae.add_requested_context(sop_class, _SYNTAXES)
+    return ae
+
+
+def client_context(tls: Tls) -> SSLContext:
+    """TLS that shows our certificate and asks for one in the destination's name."""
+    return with_files(SSLContext(PROTOCOL_TLS_CLIENT), tls)
+
+
+def _stow(destination: DicomWebDestination) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
+    """PS3.18 10.5."""
+    from dicomweb_client.web import DICOMwebClient
+    from requests import HTTPError, RequestException
+
+    client = DICOMwebClient(destination.url, session=_session(destination))
+    client.set_http_retry_params(retry=False)  # the queue tries again, with longer waits
+
+    def send(files: Sequence[Path]) -> Iterator[Outcome]:
+        for file in files:
+            fault: str | None = None
+            try:
+                with quiet():
+                    answer = client.store_instances([read_data_set(file)])
+                    fault = "refused" if answer.get("FailedSOPSequence") else None
+            except HTTPError as error:
+                fault = f"HTTP status {getattr(error.response, 'status_code', 'unknown')}"
+            except (RequestException, MicrocalcError) as error:
+                fault = f"no answer ({type(error).__name__})"
+            yield file, fault
+
+    return send
+
+
+def _session(destination: DicomWebDestination) -> requests.Session:
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    from microcalc.errors import InputError
+
+    class WithTimeout(HTTPAdapter):
+        """The library waits for ever otherwise."""
+
+        def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:  # type: ignore[override]
+            return super().send(request, **{**named, "timeout": destination.timeout_s})
+
+    session = requests.Session()
+    session.trust_env = False  # no proxy between us and the archive
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, WithTimeout())
+    if destination.authorities is not None:
+        if not destination.authorities.is_file():
+            raise InputError(f"{destination.authorities.name}: no such file, expected authorities in PEM form")
+        session.verify = str(destination.authorities)
+    if destination.user is not None and destination.password_file is not None:
+        try:
+            password = destination.password_file.read_text(encoding="utf-8").splitlines()[0]
+        except (OSError, UnicodeDecodeError, IndexError):
+            raise InputError(f"{destination.password_file.name}: not readable, expected a password in a line") from None
+        session.auth = (destination.user, password)
+    return session

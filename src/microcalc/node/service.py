@@ -1,0 +1,146 @@
+"""The whole node: what is started, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Final, Self
+
+from microcalc import __version__
+from microcalc.errors import InputError
+from microcalc.node.analyse import Analysis, Worker, WorkerEndedError
+from microcalc.node.files import Folder
+from microcalc.node.health import HealthServer, Metrics
+from microcalc.node.jobs import JobQueue
+from microcalc.node.receive import Intake
+from microcalc.node.send import Delivery, sender
+from microcalc.node.server import DicomServer, Refusals, quiet_libraries
+from microcalc.node.settings import MEBIBYTE, NodeSettings
+
+_LOG = logging.getLogger("microcalc.node")
+_STOP_S: Final = 30.0
+"""An image, a report or a file in hand at a stop may take so long."""
+
+
+class Node:
+    """A running node; use it as a context.
+
+    Raises
+    ------
+    InputError
+        A port in use, another node in the folder, a model or certificate that cannot be used.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
+        quiet_libraries()
+        self.settings, self.folder = settings, Folder(settings.storage.folder)
+        send = sender(settings)
+        self.folder.make()
+        self._lock = self.folder.lock()
+        first = _first_worker(settings)
+        try:
+            self.queue = JobQueue(self.folder.queue)
+            self.queue.recover(first.models)
+            self.folder.clean(self.queue.images_in_use(), self.queue.reports_in_use())
+            self.delivery = Delivery(settings, self.folder, self.queue, send)
+            self.refusals = Refusals()
+            self.analysis = Analysis(
+                settings, self.folder, self.queue, self.delivery.notify, lambda s: self.metrics.seconds.observe(s)
+            )
+            self.metrics = Metrics(
+                self.queue,
+                self.folder,
+                refusals=self.refusals.counts,
+                restarts=lambda: self.analysis.restarts,
+            )
+            intake = Intake(self.folder, self.queue, settings.storage, first.models, self.analysis.notify)
+            self.server = DicomServer(settings.listen, intake, self.refusals, intents=settings.detect.intents)
+            self.health = HealthServer(settings.health, self.metrics, self.faults)
+        except BaseException:
+            first.close()
+            self._lock.close()
+            raise
+        self._first = first
+        self._listener = threading.Thread(target=self.server.serve, name="listener", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.analysis.start(self._first)
+        self.delivery.start()
+        self.health.start()
+        self._listener.start()
+        listen = self.settings.listen
+        _LOG.info(
+            "microcalc %s listens as %s on %s:%d%s; health on %s:%d",
+            __version__,
+            listen.ae_title,
+            listen.address,
+            self.server.port,
+            "" if listen.tls is None else " with TLS",
+            self.settings.health.address,
+            self.health.port,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _LOG.info("stopping: what is in hand is finished, the rest waits in the queue")
+        self.server.stop(wait_s=_STOP_S)
+        self._listener.join()
+        self.analysis.stop(wait_s=_STOP_S)
+        self.delivery.stop(wait_s=_STOP_S)
+        self.health.stop()
+        self.queue.close()
+        self._lock.close()
+        _LOG.info("stopped")
+
+    def faults(self) -> list[str]:
+        """What is wrong, in words."""
+        left = self.folder.free_bytes()
+        checks = {
+            "the listener has ended": self._listener.is_alive(),
+            "the analysis has ended": self.analysis.alive(),
+            "the delivery has ended": self.delivery.alive(),
+            f"disc nearly full: {left // MEBIBYTE} MiB left": left >= self.settings.storage.free_mib * MEBIBYTE,
+        }
+        return [fault for fault, good in checks.items() if not good]
+
+
+def _first_worker(settings: NodeSettings) -> Worker:
+    """Says what the model is; a wrong one stops the node here, in one line."""
+    for _ in range(settings.detect.tries):
+        try:
+            return Worker(settings.detect)
+        except WorkerEndedError:
+            continue
+    raise InputError("the model could not be loaded: its process ended, expected a model that loads")
+
+
+def run_node(settings: NodeSettings, ready: Callable[[Node], None] = lambda node: None) -> None:
+    """Run a node until SIGTERM or SIGINT; its log goes to standard error."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    _LOG.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that cannot be written stops nothing
+    warnings.simplefilter("ignore")  # of libraries, quoting values
+    threading.excepthook = _say_class
+    stop = threading.Event()
+
+    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    with Node(settings) as node:
+        ready(node)
+        while not stop.wait(1.0):
+            pass
+
+
+def _say_class(args: threading.ExceptHookArgs) -> None:
+    """Of an error that ended a thread, the class alone: its words could quote a data set."""
+    _LOG.error("a thread ended: unexpected %s", args.exc_type.__name__)

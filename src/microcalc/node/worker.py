@@ -1,0 +1,122 @@
+"""The process that detects and makes reports: ``python -m microcalc.node.worker``.
+
+One JSON line in per job, one JSON line out. The first line in says which model; the answer names it.
+It ends with its input, so an ended node leaves none behind. What libraries print goes nowhere: it
+could quote a header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from typing import IO, Any
+
+from microcalc import pipeline
+from microcalc.detect.model import Model
+from microcalc.detect.report import read_detections
+from microcalc.dicom.exam_report import exam_reports, write_report
+from microcalc.dicom.results import Algorithm, ImageResult, read_image_header
+from microcalc.domain import Intent
+from microcalc.errors import MicrocalcError
+from microcalc.runs.reports import algorithm_of, image_result
+
+Job = Mapping[str, Any]
+Answer = dict[str, object]
+
+
+def main() -> None:
+    """Answer jobs until the input ends."""
+    output = _private_output()
+    first = json.loads(sys.stdin.buffer.readline() or b"null")
+    if first is None:
+        return
+    try:
+        work = _Work(first)
+    except MicrocalcError as error:
+        _say(output, {"error": str(error)})
+        return
+    _say(output, {"models": work.names()})
+    for line in sys.stdin.buffer:
+        _say(output, answer(work, json.loads(line)))
+
+
+class _Work:
+    """The models, loaded once."""
+
+    def __init__(self, given: Job) -> None:
+        self.choice: str | None = given["model"]
+        self.model_of: Callable[[Intent], Model] = pipeline.choose_model(self.choice, threads=given["threads"])
+        self.models: dict[Intent, Model] = {intent: self.model_of(intent) for intent in given["intents"]}
+
+    def names(self) -> dict[Intent, str]:
+        """The SHA-256 of each intent's model."""
+        return {intent: model.sha256 for intent, model in self.models.items()}
+
+    def algorithm(self, intent: Intent) -> Algorithm:
+        """What a report says of the model."""
+        return algorithm_of(self.models[intent], self.choice)
+
+
+def answer(work: _Work, job: Job) -> Answer:
+    """Do one job.
+
+    Returns
+    -------
+    dict
+        ``failed``: the input's fault, in words; ``later``: the machine's (disc full, no memory);
+        ``fault``: ours, its class only, since its words could quote a header. Otherwise what the job gives.
+    """
+    try:
+        return _detect(work, job) if job["job"] == "detect" else _report(work, job)
+    except MicrocalcError as error:
+        return {"failed": str(error)}
+    except (OSError, MemoryError) as error:
+        return {"later": f"{type(error).__name__}: {getattr(error, 'strerror', None) or 'no memory'}"}
+    except Exception as error:
+        return {"fault": type(error).__name__}
+
+
+def _detect(work: _Work, job: Job) -> Answer:
+    """Detect in one image; the seconds that took."""
+    start, found = perf_counter(), Path(job["found"])
+    pipeline.detect_file(Path(job["file"]), stem=found.stem, out=found.parent, model_of=work.model_of, overlay=False)
+    return {"seconds": perf_counter() - start}
+
+
+def _report(work: _Work, job: Job) -> Answer:
+    """Make the reports of one exam; their UIDs."""
+    results = [_result(work, image) for image in job["images"]]
+    made = exam_reports(results, job["kinds"], made=datetime.now().astimezone(), codes=job["codes"])
+    uids = [str(report.dataset.SOPInstanceUID) for report in made]
+    for uid, report in zip(uids, made, strict=True):
+        write_report(report, Path(job["out"]) / f"{uid}.dcm")
+    return {"reports": uids}
+
+
+def _result(work: _Work, image: Mapping[str, str | None]) -> ImageResult:
+    header = read_image_header(Path(str(image["file"])))
+    found = image["reason"] if image["found"] is None else read_detections(Path(image["found"]))
+    return image_result(header, work.algorithm(header.intent), found or "not analysed")
+
+
+def _private_output() -> IO[bytes]:
+    """The pipe to the node; whatever else is printed, to either stream, goes nowhere."""
+    output = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return output
+
+
+def _say(output: IO[bytes], reply: Answer) -> None:
+    output.write(json.dumps(reply).encode() + b"\n")
+    output.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""A node takes images in, reports each exam once, and says what went wrong without naming anybody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import UID
+from tests.node.mammograms import ID, NAME, VENDORS, VIEWS, write_exam
+from tests.node.nodes import Archive, LogLines, images_of, page, send, settings, uids_of, wait_until
+
+from microcalc.dicom.cad_reader import parse_cad_report
+from microcalc.node.service import Node
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[LogLines]:
+    """The log of each test; none names a patient."""
+    handler = LogLines()
+    for name in ("microcalc.node", "pynetdicom", "pydicom"):
+        logging.getLogger(name).addHandler(handler)
+    logging.getLogger("microcalc.node").setLevel(logging.DEBUG)
+    yield handler
+    for name in ("microcalc.node", "pynetdicom", "pydicom"):
+        logging.getLogger(name).removeHandler(handler)
+    text = "\n".join(handler.lines)
+    assert "GEHEIM" in NAME
+    assert "GEHEIM" in ID
+    assert "GEHEIM" not in text
+
+
+def test_an_exam_of_four_views_is_reported_at_once_and_once(archive: Archive, tmp_path: Path) -> None:
+    files = write_exam(tmp_path / "exam", "whole", specks=12)
+    before = len(archive.reports)
+    patient = settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})
+    with Node(patient) as node:
+        assert send(node.server.port, files) == [0x0000] * 4
+        wait_until(lambda: len(archive.reports) > before)
+        assert set(images_of(archive.reports[-1])) == uids_of(files)
+        image = pydicom.dcmread(files[0], stop_before_pixels=True)
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
+            assert archive.reports[-1][keyword].value == image[keyword].value
+        report = parse_cad_report(archive.reports[-1])
+        assert len(report.findings) >= 1
+        assert not report.failed
+        assert send(node.server.port, files) == [0x0000] * 4
+    with Node(patient) as node:  # after a restart it still knows
+        assert send(node.server.port, files) == [0x0000] * 4
+        counts = node.queue.counts()
+        assert (counts.images["done"], counts.images["waiting"], counts.reports_sent) == (4, 0, 1)
+        for folder in (node.folder.images, node.folder.found, node.folder.reports, node.folder.quarantine):
+            assert list(folder.iterdir()) == []
+    assert len(archive.reports) == before + 1
+
+
+def test_an_incomplete_exam_waits_for_its_other_images(archive: Archive, tmp_path: Path) -> None:
+    files = write_exam(tmp_path / "exam", "waits")
+    before = len(archive.reports)
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})) as node:
+        send(node.server.port, files[:3])
+        wait_until(lambda: node.queue.counts().images["done"] == 3)
+        assert node.queue.counts().exams_open == 1
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})) as node:
+        assert len(archive.reports) == before
+        send(node.server.port, files[3:])
+        wait_until(lambda: len(archive.reports) > before)
+    assert set(images_of(archive.reports[-1])) == uids_of(files)
+    assert len(archive.reports) == before + 1
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_every_vendor_is_analysed(vendor: str, node: Node, archive: Archive, tmp_path: Path) -> None:
+    files = write_exam(tmp_path, vendor, vendor=vendor, views=VIEWS[:1], specks=12)
+    send(node.server.port, files)
+    (uid,) = uids_of(files)
+    wait_until(lambda: uid in archive.images())
+    report = parse_cad_report(archive.reports[-1])
+    assert len(report.findings) == 1
+    assert report.findings[0].is_cluster
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5",
+                                    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"])  # fmt: skip
+def test_transfer_syntaxes_are_taken_as_they_are(syntax: str, node: Node, archive: Archive, tmp_path: Path) -> None:
+    (file,) = write_exam(tmp_path, f"syntax{syntax[-4:]}", views=VIEWS[:1])
+    dataset = pydicom.dcmread(file)
+    if syntax in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"):
+        dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    else:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(file)
+    assert send(node.server.port, [file]) == [0x0000]
+    wait_until(lambda: dataset.SOPInstanceUID in archive.images())
+    assert not parse_cad_report(archive.reports[-1]).failed
+
+
+def test_a_mammogram_that_cannot_be_analysed_is_reported_as_failed(
+    node: Node, archive: Archive, tmp_path: Path, log: LogLines
+) -> None:
+    (file,) = write_exam(tmp_path, "air", views=VIEWS[:1])
+    dataset = pydicom.dcmread(file)
+    dataset.PixelData = np.full((640, 440), 7000, np.uint16).tobytes()
+    dataset.save_as(file)
+    send(node.server.port, [file])
+    wait_until(lambda: dataset.SOPInstanceUID in archive.images())
+    assert parse_cad_report(archive.reports[-1]).failed == {dataset.SOPInstanceUID}
+    assert any("failed" in line and "breast" in line for line in log.lines)
+
+
+def test_what_is_no_mammogram_is_quarantined_with_its_reason_and_once(node: Node, tmp_path: Path) -> None:
+    (file,) = write_exam(tmp_path, "broken", views=VIEWS[:1])
+    dataset = pydicom.dcmread(file)
+    del dataset.StudyInstanceUID
+    dataset.save_as(file)
+    before = node.queue.counts().quarantined_files
+    for _ in range(2):
+        assert send(node.server.port, [file]) == [0x0000]
+    assert node.queue.counts().quarantined_files == before + 1
+    (reason,) = [f.read_text() for f in node.folder.quarantine.glob("*.txt") if "StudyInstanceUID" in f.read_text()]
+    assert reason == "StudyInstanceUID missing, expected one for a report\n"
+
+
+def test_one_image_that_no_report_can_speak_of_does_not_take_its_exam_with_it(archive: Archive, tmp_path: Path) -> None:
+    files = write_exam(tmp_path / "exam", "spoilt")
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})) as node:
+        send(node.server.port, files[:3])
+        wait_until(lambda: node.queue.counts().images["done"] == 3)
+        next(node.folder.found.iterdir()).write_text("{}")
+        send(node.server.port, files[3:])
+        wait_until(lambda: node.queue.counts().images["quarantined"] == 1)
+        wait_until(lambda: node.queue.counts().reports_sent == 3)
+        assert len(list(node.folder.quarantine.glob("*.dcm"))) == 1
+    assert len(uids_of(files) & set(archive.images())) == 3
+
+
+def test_health_and_metrics_are_told(node: Node) -> None:
+    wait_until(lambda: node.queue.counts().reports_waiting == 0)
+    assert page(node.health.port, "/health") == (200, "ok\n")
+    code, text = page(node.health.port, "/metrics")
+    assert code == 200
+    from prometheus_client.parser import text_string_to_metric_families
+
+    samples = {(s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(text) for s in f.samples}
+    counts = node.queue.counts()
+    assert samples["microcalc_images", "done"] == counts.images["done"]
+    assert samples["microcalc_reports_sent_total",] == counts.reports_sent
+    assert samples["microcalc_image_seconds_count",] >= counts.images["done"]
+    assert page(node.health.port, "/")[1].startswith("ok\n")
+    assert "\nImages ever taken in, by state. waiting: 0\n" in page(node.health.port, "/")[1]
+    assert page(node.health.port, "/elsewhere")[0] == 404
+
+
+def test_a_node_whose_thread_ended_says_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(node.delivery), "alive", lambda _: False)
+    assert page(node.health.port, "/health") == (503, "the delivery has ended\n")
