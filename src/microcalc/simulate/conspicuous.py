@@ -41,4 +41,4 @@ def conspicuous_tissue(primary: FloatImage, inside: NDArray[np.bool_], pitch_mm:
     peaks = (blobs == ndimage.maximum_filter(blobs, near)) & (blobs > 0.0) & inside[::k, ::k]
     places = np.argwhere(peaks)
     chosen = np.argsort(-blobs[peaks], kind="stable")[:n]
-    return (places[chosen] + 0.5) * k * pitch_mm - 0.5 * pitch_mm
+    return np.asarray((places[chosen] + 0.5) * k * pitch_mm - 0.5 * pitch_mm, dtype=np.float64)
