@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from microcalc.datasets.table import ImageRow
-from microcalc.domain import Candidates, Intent, Laterality, Mammogram
+from microcalc.domain import Candidates, Intent, Laterality, Mammogram, PixelScorer
 from microcalc.runs.images import naming, open_mammogram, open_row
 
 if TYPE_CHECKING:
@@ -34,7 +34,15 @@ def choose_model(choice: str | None, *, threads: int = 0, stage: Stage = "pair")
     """
     from microcalc.detect import model
 
-    return model.choose_model(choice, threads=threads or os.cpu_count() or 1, stage=stage)
+    return model.choose_model(choice, threads=threads or os.cpu_count() or 1, stage=stage, open_cascade=open_cascade)
+
+
+def open_cascade(file: Path, threads: int) -> PixelScorer:
+    """What ``detect.model.load_model`` opens the file of a cascade with."""
+    from microcalc.cascade.cascade import load_cascade
+    from microcalc.cascade.rate import CascadeScorer  # brings the compiler
+
+    return CascadeScorer(load_cascade(file), threads=threads)
 
 
 def detect_file(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,17 @@ from typing import Any
 import pytest
 from tests.detect.networks import description, write_model
 
-from microcalc.detect.model import choose_model, load_model, log_model, parse_description, shipped_model
+from microcalc.detect.log_filter import LogFilter
+from microcalc.detect.model import (
+    CascadeDescription,
+    choose_model,
+    load_model,
+    log_model,
+    parse_description,
+    parse_pair_description,
+    shipped_model,
+)
+from microcalc.domain import PixelScorer
 from microcalc.errors import InputError, MicrocalcError, RecipeError
 
 
@@ -104,7 +115,7 @@ def test_a_model_that_is_named_is_loaded_once_and_before_the_first_image(tmp_pat
     model_of = choose_model(str(write_model(tmp_path / "m", intent="raw")))
     assert model_of("raw") is model_of("raw")
     with pytest.raises(
-        InputError, match=r"^nothing/model\.json: .*, expected raw, processed, log, or a model's folder$"
+        InputError, match=r"^nothing/model\.json: .*, expected raw, processed, cascade, log, or a model's folder$"
     ):
         choose_model(str(tmp_path / "nothing"))
 
@@ -116,3 +127,67 @@ def test_the_filter_has_no_stage_of_a_network() -> None:
 
 def test_the_shipped_models_lie_in_the_package() -> None:
     assert shipped_model("raw").parts[-3:] == ("microcalc", "models", "raw")
+
+
+def _cascade_model(folder: Path) -> Path:
+    """A folder that says it holds a cascade; what opens it is the test's."""
+    entries = description(write_model(folder, intent="raw"), intent="raw")
+    del entries["cnn1"], entries["cnn2"], entries["survive_logit"]
+    (folder / "cascade.npz").write_bytes(b"stumps")
+    digest = hashlib.sha256(b"stumps").hexdigest()
+    entries |= {"schema": "microcalc/cascade-model/1", "cascade": {"file": "cascade.npz", "sha256": digest}}
+    (folder / "model.json").write_text(json.dumps(entries))
+    return folder
+
+
+def _open_cascade(file: Path, threads: int) -> PixelScorer:
+    assert file.name == "cascade.npz"
+    return LogFilter(spacing_mm=0.07 * threads)
+
+
+def test_a_cascades_file_is_opened_by_what_the_caller_gives(tmp_path: Path) -> None:
+    folder = _cascade_model(tmp_path / "c")
+    model = choose_model(str(folder), threads=2, open_cascade=_open_cascade)("raw")
+    assert model.scorer.spacing_mm == 0.14
+    assert (model.name, model.operating_point.threshold) == ("untrained", 0.7)
+
+
+def test_a_cascades_description_written_and_read_is_the_same(tmp_path: Path) -> None:
+    text = (_cascade_model(tmp_path / "c") / "model.json").read_text()
+    first = parse_description(text, where="model.json")
+    assert isinstance(first, CascadeDescription)
+    assert parse_description(first.to_json(), where="model.json") == first
+    assert json.loads(first.to_json()) == json.loads(text)
+
+
+def test_a_cascade_is_no_pair(tmp_path: Path) -> None:
+    folder = _cascade_model(tmp_path / "c")
+    with pytest.raises(InputError, match=r"^c: a cascade, expected a pair of networks$"):
+        load_model(folder)
+    with pytest.raises(InputError, match=r"^c: a cascade, expected no --stage cnn1$"):
+        load_model(folder, stage="cnn1", open_cascade=_open_cascade)
+    with pytest.raises(RecipeError, match=r"model\.json: cascade: unknown entry"):
+        parse_pair_description((folder / "model.json").read_bytes(), where="model.json")
+
+
+def test_a_changed_cascade_is_refused(tmp_path: Path) -> None:
+    folder = _cascade_model(tmp_path / "c")
+    (folder / "cascade.npz").write_bytes(b"other stumps")
+    with pytest.raises(InputError, match=r"c/cascade\.npz: SHA-256 .* expected"):
+        load_model(folder, open_cascade=_open_cascade)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"cascade": {"file": "../cascade.npz", "sha256": "0" * 64}}, r"cascade\.file"),
+        ({"cascade": None}, "cascade"),
+        ({"survive_logit": 1.0}, "survive_logit: unknown entry"),
+    ],
+)
+def test_a_broken_entry_of_a_cascade_is_named(tmp_path: Path, changes: dict[str, Any], names: str) -> None:
+    folder = _cascade_model(tmp_path / "c")
+    entries = {**json.loads((folder / "model.json").read_text()), **changes}
+    (folder / "model.json").write_text(json.dumps({k: v for k, v in entries.items() if v is not None}))
+    with pytest.raises(RecipeError, match=names):
+        load_model(folder, open_cascade=_open_cascade)

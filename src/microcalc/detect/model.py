@@ -1,18 +1,20 @@
-"""A model: a folder with two networks, and the numbers that turn their ratings into findings.
+"""A model: a folder with two networks or a cascade, and the numbers that turn their ratings into findings.
 
-The folder holds ``model.json`` (``ModelDescription``), the two ONNX files that it names, and
-their ``recipe.toml`` and ``MODEL_CARD.md``.
+The folder holds ``model.json`` (``ModelDescription`` or ``CascadeDescription``), the files that it names,
+and their ``recipe.toml`` and ``MODEL_CARD.md``. Cascades are opened by the caller's means: this
+folder imports nothing that runs them.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,12 +22,16 @@ from microcalc.domain import Intent, OperatingPoint, PixelScorer
 from microcalc.errors import InputError, RecipeError
 
 DESCRIPTION = "model.json"
+CASCADE_SCHEMA: Final = "microcalc/cascade-model/1"
 Stage = Literal["pair", "cnn1"]
-SHIPPED: tuple[Intent, ...] = ("raw", "processed")
+SHIPPED: Final = ("raw", "processed", "cascade")
+OpenCascade = Callable[[Path, int], PixelScorer]
+"""Opens a cascade's file to run on so many threads."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Kind = TypeVar("_Kind", bound="_Description")
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
@@ -33,7 +39,14 @@ class _Entries(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class NetworkEntry(_Entries):
+class FileEntry(_Entries):
+    """A file in the folder."""
+
+    file: FileName
+    sha256: Sha256
+
+
+class NetworkEntry(FileEntry):
     """One of the two networks: its file in the folder, and the surroundings it needs on each side."""
 
     file: FileName
@@ -66,17 +79,14 @@ class OperatingPointEntry(_Entries):
     nlf: Annotated[float, Field(ge=0)]
 
 
-class ModelDescription(_Entries):
-    """What ``model.json`` says."""
+class _Description(_Entries):
+    """What is said of every model."""
 
-    format: Literal["microcalc/model/1"] = Field(alias="schema", serialization_alias="schema")
+    format: str = Field(alias="schema", serialization_alias="schema")
     name: Annotated[str, Field(min_length=1)]
     version: Annotated[str, Field(min_length=1)]
     intent: Intent
     spacing_mm: Annotated[float, Field(ge=0.02, le=0.5)]
-    cnn1: NetworkEntry
-    cnn2: NetworkEntry
-    survive_logit: float
     candidates: CandidateRules
     clusters: ClusterRules
     operating_points: Annotated[tuple[OperatingPointEntry, ...], Field(min_length=1)]
@@ -85,7 +95,7 @@ class ModelDescription(_Entries):
     trained_on: str
 
     @model_validator(mode="after")
-    def _default_exists(self) -> ModelDescription:
+    def _default_exists(self) -> Self:
         if self.default_operating_point >= len(self.operating_points):
             raise ValueError(
                 f"default_operating_point {self.default_operating_point}, "
@@ -96,6 +106,22 @@ class ModelDescription(_Entries):
     def to_json(self) -> str:
         """The text of ``model.json``."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+class ModelDescription(_Description):
+    """What ``model.json`` says of two networks."""
+
+    format: Literal["microcalc/model/1"] = Field(alias="schema", serialization_alias="schema")
+    cnn1: NetworkEntry
+    cnn2: NetworkEntry
+    survive_logit: float
+
+
+class CascadeDescription(_Description):
+    """What ``model.json`` says of a cascade."""
+
+    format: Literal["microcalc/cascade-model/1"] = Field(alias="schema", serialization_alias="schema")
+    cascade: FileEntry
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,7 +146,9 @@ class Model:
     operating_point: OperatingPoint
 
 
-def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair") -> Callable[[Intent], Model]:
+def choose_model(
+    choice: str | None, *, threads: int = 2, stage: Stage = "pair", open_cascade: OpenCascade | None = None
+) -> Callable[[Intent], Model]:
     """What gives an image of an intent its model: one that is named for all, else the shipped one of the intent.
 
     A model that is named is loaded now, so that a wrong name is said before the first image; each is loaded once.
@@ -129,6 +157,8 @@ def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair")
     ----------
     choice
         Name of a shipped model, "log", or a model's folder; None: by the intent.
+    open_cascade
+        See ``load_model``.
 
     Returns
     -------
@@ -146,7 +176,10 @@ def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair")
         return functools.cache(lambda intent: load_model(shipped_model(intent), threads=threads, stage=stage))
     if choice == "log" and stage != "pair":
         raise InputError(f"log: a filter without networks, expected no --stage {stage}")
-    model = log_model() if choice == "log" else load_model(model_folder(choice), threads=threads, stage=stage)
+    if choice == "log":
+        model = log_model()
+    else:
+        model = load_model(model_folder(choice), threads=threads, stage=stage, open_cascade=open_cascade)
 
     def named(intent: Intent) -> Model:
         if model.intent not in (None, intent):
@@ -156,9 +189,9 @@ def choose_model(choice: str | None, *, threads: int = 2, stage: Stage = "pair")
     return named
 
 
-def shipped_model(intent: Intent) -> Path:
-    """The folder of the model in the package for raw or for processed images."""
-    return Path(str(resources.files("microcalc") / "models" / intent))
+def shipped_model(name: str) -> Path:
+    """The folder of a model in the package: for raw or for processed images, or the cascade."""
+    return Path(str(resources.files("microcalc") / "models" / name))
 
 
 def model_folder(choice: str) -> Path:
@@ -169,30 +202,33 @@ def model_folder(choice: str) -> Path:
     return Path(choice)
 
 
-def load_model(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> Model:
-    """A model from its folder, its networks checked against their SHA-256.
+def load_model(
+    folder: Path, *, threads: int = 2, stage: Stage = "pair", open_cascade: OpenCascade | None = None
+) -> Model:
+    """A model from its folder, its files checked against their SHA-256.
+
+    Parameters
+    ----------
+    open_cascade
+        What opens the file of a cascade; None: only a pair of networks will do.
 
     Raises
     ------
     InputError
-        No such folder, a file missing, or a network that is not the one described.
+        No such folder, a file missing or not the one described, or a cascade where a pair is expected.
     RecipeError
         ``model.json`` has an unknown, missing or impossible entry.
     """
-    from microcalc.detect.scorer import CnnPair, Network  # brings the run-time engine
-
     described = _bytes_of(folder, DESCRIPTION)
     description = parse_description(described, where=f"{folder.name}/{DESCRIPTION}")
-    for entry in (description.cnn1, description.cnn2):
-        _check_hash(folder, entry)
-    scorer = CnnPair(
-        Network(folder / description.cnn1.file, description.cnn1.margin_px),
-        Network(folder / description.cnn2.file, description.cnn2.margin_px),
-        survive_logit=description.survive_logit,
-        spacing_mm=description.spacing_mm,
-        threads=threads,
-        stage=stage,
-    )
+    if isinstance(description, ModelDescription):
+        scorer = _pair(folder, description, threads=threads, stage=stage)
+    elif open_cascade is None or stage != "pair":
+        expected = "a pair of networks" if open_cascade is None else f"no --stage {stage}"
+        raise InputError(f"{folder.name}: a cascade, expected {expected}")
+    else:
+        _check_hash(folder, description.cascade)
+        scorer = open_cascade(folder / description.cascade.file, threads)
     point = description.operating_points[description.default_operating_point]
     return Model(
         name=description.name,
@@ -206,7 +242,22 @@ def load_model(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> Mode
     )
 
 
-def parse_description(text: str | bytes, *, where: str) -> ModelDescription:
+def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> PixelScorer:
+    from microcalc.detect.scorer import CnnPair, Network  # brings the run-time engine
+
+    for entry in (description.cnn1, description.cnn2):
+        _check_hash(folder, entry)
+    return CnnPair(
+        Network(folder / description.cnn1.file, description.cnn1.margin_px),
+        Network(folder / description.cnn2.file, description.cnn2.margin_px),
+        survive_logit=description.survive_logit,
+        spacing_mm=description.spacing_mm,
+        threads=threads,
+        stage=stage,
+    )
+
+
+def parse_description(text: str | bytes, *, where: str) -> ModelDescription | CascadeDescription:
     """``model.json``'s text as a description.
 
     Raises
@@ -214,8 +265,27 @@ def parse_description(text: str | bytes, *, where: str) -> ModelDescription:
     RecipeError
         An unknown, missing or impossible entry; the message names one, an unknown one first.
     """
+    if _is_cascade(text):
+        return _parsed(CascadeDescription, text, where)
+    return _parsed(ModelDescription, text, where)
+
+
+def parse_pair_description(text: str | bytes, *, where: str) -> ModelDescription:
+    """The same of a model that has to be a pair of networks."""
+    return _parsed(ModelDescription, text, where)
+
+
+def _is_cascade(text: str | bytes) -> bool:
     try:
-        return ModelDescription.model_validate_json(text)
+        entries = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(entries, dict) and entries.get("schema") == CASCADE_SCHEMA
+
+
+def _parsed(kind: type[_Kind], text: str | bytes, where: str) -> _Kind:
+    try:
+        return kind.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
@@ -248,7 +318,7 @@ def _bytes_of(folder: Path, name: str) -> bytes:
         raise InputError(f"{folder.name}/{name}: {error.strerror}, expected {expected}") from None
 
 
-def _check_hash(folder: Path, entry: NetworkEntry) -> None:
+def _check_hash(folder: Path, entry: FileEntry) -> None:
     found = hashlib.sha256(_bytes_of(folder, entry.file)).hexdigest()
     if found != entry.sha256:
         raise InputError(f"{folder.name}/{entry.file}: SHA-256 {found}, expected {entry.sha256} of {DESCRIPTION}")

@@ -1,0 +1,1 @@
+"""The baseline: a cascade of boosted Haar-like features."""

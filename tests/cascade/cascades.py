@@ -1,0 +1,58 @@
+"""Random cascades, and what they must say, reckoned slowly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.cascade.boost import Tree
+from microcalc.cascade.cascade import Cascade
+from microcalc.cascade.haar import MARGIN_PX, draw_features, masks_of
+from microcalc.cascade.windows import quantised
+from microcalc.domain import NormalisedMammogram
+from microcalc.sample.store import StoredImage
+
+
+def random_cascade(rng: np.random.Generator, *, depth: int, trees: tuple[int, ...] = (2, 3, 4)) -> Cascade:
+    """A cascade whose nodes let more than half of pure noise pass."""
+    n = sum(trees)
+    return Cascade(
+        spacing_mm=0.1,
+        features=draw_features(n * (2**depth - 1), rng),
+        threshold=rng.integers(-200, 200, n * (2**depth - 1)).astype(np.int32),
+        vote=(rng.normal(size=(n, 2**depth)) + 0.2).astype(np.float32),
+        node_start=np.cumsum([0, *trees], dtype=np.int32),
+        pass_score=np.zeros(len(trees), dtype=np.float32),
+    )
+
+
+def random_mammogram(
+    rng: np.random.Generator, *, shape: tuple[int, int] = (41, 60), scale: float = 1.0
+) -> NormalisedMammogram:
+    pixels = (scale * rng.normal(size=shape)).astype(np.float32)
+    breast = np.zeros(shape, dtype=bool)
+    breast[3:, :45] = True
+    breast[20:25, 10:20] = False
+    return NormalisedMammogram(np.where(breast, pixels, np.float32(0)), breast, 0.1, (0.0, 0.0), "uid")
+
+
+def stored(mammogram: NormalisedMammogram, *, border_px: int = 9) -> StoredImage:
+    pixels = np.pad(np.clip(mammogram.pixels, -1000, 1000).astype(np.float16), border_px)
+    return StoredImage(pixels, mammogram.breast, border_px, mammogram.spacing_mm, mammogram.origin_mm)
+
+
+def place_and_score(cascade: Cascade, mammogram: NormalisedMammogram, row: int, column: int) -> tuple[int, float]:
+    """By the definition, from masks and pixels."""
+    window = np.pad(quantised(mammogram.pixels), MARGIN_PX)[row : row + 13, column : column + 13].astype(np.int64)
+    values: NDArray[np.int64] = (masks_of(cascade.features) * window).sum(axis=(1, 2))
+    splits = cascade.vote.shape[1] - 1
+    score, tree = np.float32(0), 0
+    for node, (first, last) in enumerate(zip(cascade.node_start[:-1], cascade.node_start[1:], strict=True)):
+        for tree in range(first, last):
+            own = slice(tree * splits, (tree + 1) * splits)
+            feature = np.arange(splits, dtype=np.int32)
+            asked = Tree(feature, cascade.threshold[own], cascade.vote[tree])
+            score += asked.votes(values[own].astype(np.int32)[:, np.newaxis])[0]
+        if score < cascade.pass_score[node]:
+            break
+    return node, float(score)
