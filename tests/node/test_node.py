@@ -74,6 +74,22 @@ def test_an_incomplete_exam_waits_for_its_other_images(archive: Archive, tmp_pat
     assert len(archive.reports) == before + 1
 
 
+def test_an_exam_without_end_gets_reports_of_bounded_size(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microcalc.node.analyse.MOST_IMAGES", 3)
+    files = write_exam(tmp_path / "exam", "endless")
+    before = len(archive.reports)
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})) as node:
+        send(node.server.port, files)
+        wait_until(lambda: node.queue.counts().reports_sent >= 1)
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 0.0})):  # what is left of it waits for more
+        wait_until(lambda: len(archive.reports) == before + 2)
+    named = [images_of(report) for report in archive.reports[before:]]
+    assert [len(images) for images in named] == [3, 1]
+    assert set().union(*named) == uids_of(files)
+
+
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_every_vendor_is_analysed(vendor: str, node: Node, archive: Archive, tmp_path: Path) -> None:
     files = write_exam(tmp_path, vendor, vendor=vendor, views=VIEWS[:1], specks=12)

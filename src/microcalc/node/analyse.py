@@ -34,6 +34,8 @@ _LOG = logging.getLogger("microcalc.node")
 _COMMAND: Final = [sys.executable, "-P", "-m", "microcalc.node.worker"]
 _START_S: Final = 120.0
 _PAUSE_S: Final = 2.0  # before going on after the machine failed (disc full, no memory)
+MOST_IMAGES: Final = 32
+"""Of one report. Ours: exams have 4 to 12 images, and a report of hundreds takes an archive minutes to take."""
 _LOOK_S: Final = 0.5  # between looks for exams whose wait is over
 
 
@@ -274,7 +276,7 @@ class Analysis:
     # Exams
 
     def _report(self, worker: Worker, exam: str) -> None:
-        images = self.queue.unreported(exam)
+        images = self.queue.unreported(exam)[:MOST_IMAGES]  # the rest of the exam goes into further reports
         if not images:
             return
         job = {
