@@ -108,7 +108,6 @@ def _others(
     trained: Trained, samples: Stage, images: Images, recipe: Recipe, settings: CascadeTraining, say: Say
 ) -> None:
     """The cascade, and CNN2 without mining."""
-    _one_thread()
     random = split_samples(samples, "train")
 
     def cascade(progress: Say) -> None:
@@ -129,6 +128,7 @@ def _others(
         save_cascade(fitted, trained.cascade.folder / CASCADE_FILE)
 
     def unmined(progress: Say) -> None:
+        _one_thread()  # the cascade's compiled loops share torch's threads, and have set their number
         pools = [(random.negative, 1.0)]
         train_network(
             "cnn2", opened(images.train), random.positive, pools,
