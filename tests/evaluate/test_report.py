@@ -15,6 +15,7 @@ from microcalc.domain import Intent
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.evaluate.bootstrap import Difference
 from microcalc.evaluate.report import Summary, compare_detections, evaluate_detections
+from microcalc.evaluate.summary import density_of
 
 SPACING = (0.1, 0.1)
 CLUSTER = [(100.0, 100.0), (100.0, 120.0), (120.0, 100.0)]
@@ -330,3 +331,9 @@ def test_places_in_pixels_are_compared_in_millimetres(tmp_path: Path) -> None:
     assert value(summary, "sensitivity at 10 false marks per image") == 0.5
     low = next(a.estimate.low for a in summary.answers)
     assert np.isnan(low)
+
+
+def test_density_is_what_the_tag_says_or_nothing() -> None:
+    (image,) = table(1).images
+    assert density_of(replace(image, tags="simulated density-C")) == "C"
+    assert density_of(image) == ""

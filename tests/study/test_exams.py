@@ -11,7 +11,7 @@ import pytest
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.errors import InputError
 from microcalc.study import exams
-from microcalc.study.exams import density_of, leave_out, make_exams, table_stage, take_table, vendor_of
+from microcalc.study.exams import leave_out, make_exams, table_stage, take_table, vendor_of
 from microcalc.study.scale import load_scale
 from microcalc.study.stage import Stage
 
@@ -44,11 +44,6 @@ def _image(number: int, patient: int, *, split: Split = "") -> ImageRow:
 )
 def test_a_vendor_is_one_word_whatever_its_spelling(system: str, vendor: str) -> None:
     assert vendor_of(replace(_image(0, 0), system=system)) == vendor
-
-
-def test_density_is_what_the_tag_says_or_nothing() -> None:
-    assert density_of(replace(_image(0, 0), tags="simulated density-C")) == "C"
-    assert density_of(_image(0, 0)) == ""
 
 
 def test_leaving_a_vendor_out_trains_on_the_others_and_tests_on_it_alone() -> None:

@@ -91,12 +91,6 @@ def vendor_of(row: ImageRow) -> str:
     return words[0].lower()
 
 
-def density_of(row: ImageRow) -> str:
-    """``A`` to ``D`` as a tag says (``density-B``); empty where none does."""
-    found = [tag.removeprefix("density-") for tag in row.tags.split() if tag.startswith("density-")]
-    return found[0] if found else ""
-
-
 def leave_out(table: Table, vendor: str | None) -> Table:
     """Train and tune without a vendor's images, and test on these alone; None: the table as it is.
 

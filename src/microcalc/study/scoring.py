@@ -16,10 +16,11 @@ from microcalc.detect.candidates import find_candidates
 from microcalc.detect.clusters import group
 from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
 from microcalc.evaluate.detections import Detections
+from microcalc.evaluate.summary import density_of
 from microcalc.geometry import Grid
 from microcalc.runs.recipe import Recipe
 from microcalc.sample.store import Samples
-from microcalc.study.exams import density_of, vendor_of
+from microcalc.study.exams import vendor_of
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import Trained
 from microcalc.study.models import MEMBERS, cluster_rules, scorers_of
