@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.cascade.cascades import stored
 
+from microcalc.cascade.boost import Boosting
 from microcalc.cascade.cascade import Cascade
 from microcalc.cascade.fit import CascadeSettings, draw_by_weight, fit_cascade
 from microcalc.cascade.rate import places_of, rate_samples
@@ -67,8 +68,8 @@ def _rated(cascade: Cascade, images: list[StoredImage], samples: Samples) -> np.
 
 @pytest.mark.parametrize("boosting", ["ranking", "classification"])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_spots_of_other_images_rank_above_noise_and_edges(boosting: str, depth: int, tmp_path: Path) -> None:
-    cascade = _fit(tmp_path, replace(_SETTINGS, boosting=boosting, depth=depth))  # type: ignore[arg-type]
+def test_spots_of_other_images_rank_above_noise_and_edges(boosting: Boosting, depth: int, tmp_path: Path) -> None:
+    cascade = _fit(tmp_path, replace(_SETTINGS, boosting=boosting, depth=depth))
     images, positives, negatives = _TEST
     positive, negative = _rated(cascade, images, positives), _rated(cascade, images, negatives)
     above = np.mean(positive[:, np.newaxis] > negative[np.newaxis, :])
@@ -123,10 +124,10 @@ def test_no_node_is_trained_on_a_handful_of_negatives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("empty", "name"), [(1, "positive"), (2, "negative"), (4, "positive tune")])
 def test_a_cascade_without_samples_is_refused(empty: int, name: str, tmp_path: Path) -> None:
-    given_: list[object] = [_TRAIN[0], _TRAIN[1], _TRAIN[2], _TUNE[0], _TUNE[1]]
-    given_[empty] = np.zeros((0, 3), dtype=np.int32)
+    none = np.zeros((0, 3), dtype=np.int32)
+    positives, negatives, tune = (none if empty == n else s for n, s in ((1, _TRAIN[1]), (2, _TRAIN[2]), (4, _TUNE[1])))
     with pytest.raises(InputError, match=f"no {name} samples"):
-        fit_cascade(*given_, settings=_SETTINGS, seed=1, folder=tmp_path)  # type: ignore[arg-type]
+        fit_cascade(_TRAIN[0], positives, negatives, _TUNE[0], tune, settings=_SETTINGS, seed=1, folder=tmp_path)
 
 
 @settings(deadline=None, max_examples=25)

@@ -80,7 +80,7 @@ def failed(n: int = 0, reason: str = "no breast could be told from the backgroun
 
 def with_image(result_: ImageResult, **changes: object) -> ImageResult:
     """The same result for an image whose header says something else."""
-    return dataclasses.replace(result_, header=dataclasses.replace(result_.header, **changes))  # type: ignore[arg-type]
+    return dataclasses.replace(result_, header=dataclasses.replace(result_.header, **changes))  # type: ignore[arg-type]  # of any field
 
 
 def _ring(middle: NDArray[np.float64], radius_mm: float = 6.0) -> NDArray[np.float64]:

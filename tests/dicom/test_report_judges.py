@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from tests.dicom.exams import MADE, SPACING_MM, failed, result
 
 from microcalc.dicom import concepts as c
-from microcalc.dicom.cad_report import cad_report
+from microcalc.dicom.cad_report import CodeScheme, cad_report
 from microcalc.dicom.content_items import children, has_name, named, walk
 from microcalc.dicom.exam_report import Report, write_report
 from microcalc.dicom.measurement_report import measurement_report
@@ -98,8 +98,10 @@ def template_faults(judge: Callable[[str], str]) -> Callable[[Path], list[str]]:
 @pytest.mark.parametrize(
     ("name", "codes"), [*((name, "sct") for name in _EXAMS), ("one view failed", "srt"), ("all failed", "srt")]
 )
-def test_dciodvfy_and_dsrdump_find_no_fault(name: str, codes: str, judge: Callable[[str], str], tmp_path: Path) -> None:
-    path = _write(cad_report(_EXAMS[name], made=MADE, codes=codes), tmp_path)  # type: ignore[arg-type]
+def test_dciodvfy_and_dsrdump_find_no_fault(
+    name: str, codes: CodeScheme, judge: Callable[[str], str], tmp_path: Path
+) -> None:
+    path = _write(cad_report(_EXAMS[name], made=MADE, codes=codes), tmp_path)
     assert _dciodvfy(judge("dciodvfy"), path) == []
     tree, complaints = _dsrdump(judge("dsrdump"), path)
     assert complaints == []
@@ -111,8 +113,8 @@ def test_dciodvfy_and_dsrdump_find_no_fault(name: str, codes: str, judge: Callab
 # Its rules take time and memory that grow faster than the findings: hundreds are left to the other two.
 @pytest.mark.parametrize("name", _FEW)
 def test_the_template_is_kept(name: str, template_faults: Callable[[Path], list[str]], tmp_path: Path) -> None:
-    codes = "srt" if name == "one cluster" else "sct"
-    assert template_faults(_write(cad_report(_EXAMS[name], made=MADE, codes=codes), tmp_path)) == []  # type: ignore[arg-type]
+    codes: CodeScheme = "srt" if name == "one cluster" else "sct"
+    assert template_faults(_write(cad_report(_EXAMS[name], made=MADE, codes=codes), tmp_path)) == []
 
 
 def test_dciodvfy_catches_a_series_without_its_number(judge: Callable[[str], str], tmp_path: Path) -> None:
