@@ -139,17 +139,23 @@ def _dense_form(model: Path, out: Path) -> Path:
     from microcalc.runs.recipe import load_recipe
 
     network = onnx.load(model / "cnn2.onnx")
+    graph = network.graph
+    own = [node for node in graph.node if node.op_type in ("Mul", "Asinh", "Conv", "Relu")]  # not turns and shapes
+    own[0].input[0] = graph.input[0].name
     dilations = iter(load_recipe(model / "recipe.toml").cnn2.dilations)
-    for node in network.graph.node:
+    for node in own:
         for attribute in node.attribute:
             if attribute.name == "strides":
                 attribute.ints[:] = [1, 1]
             if attribute.name == "dilations":
                 attribute.ints[:] = [next(dilations)] * 2
-    last = network.graph.node[-1]
-    del network.graph.initializer[[i.name for i in network.graph.initializer].index(last.input[1])]
-    last.CopyFrom(onnx.helper.make_node("Identity", [last.input[0]], list(last.output)))
-    for value, sides in ((network.graph.input[0], ("rows", "columns")), (network.graph.output[0], ("out_r", "out_c"))):
+    last = onnx.helper.make_node("Identity", [own[-1].output[0]], [graph.output[0].name])
+    used = {name for node in own for name in node.input}
+    weights = [weight for weight in graph.initializer if weight.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend([*own, last])
+    graph.initializer.extend(weights)
+    for value, sides in ((graph.input[0], ("rows", "columns")), (graph.output[0], ("out_r", "out_c"))):
         shape: list[str | int | None] = [1, 1, *sides]
         value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
     file = out / "cnn2_dense.onnx"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -42,6 +42,7 @@ def _fit(
     folder: Path,
     *,
     steps: int = _STEPS,
+    precision: Literal["float32", "bfloat16"] = "float32",
     progress: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> dict[str, torch.Tensor]:
     images, positives, negatives = toy
@@ -49,7 +50,7 @@ def _fit(
     network = fit(
         Network([4, 4], [1, 2]), images, positives, [(negatives, 0.75), (negatives[:9], 0.25)],
         steps=steps, batch=16, learning_rate=0.01, weight_decay=1e-4, positive_share=0.4, gain_range=(0.8, 1.2),
-        noise=0.1, flips=True, seed=5, device="cpu", folder=folder, progress=progress,
+        noise=0.1, flips=True, precision=precision, seed=5, device="cpu", folder=folder, progress=progress,
     )  # fmt: skip
     return network.state_dict()
 
@@ -58,11 +59,12 @@ def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_loss_falls_until_the_specks_are_told_from_the_noise(
-    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path
+    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path, precision: Literal["float32", "bfloat16"]
 ) -> None:
     seen: list[tuple[int, float]] = []
-    _fit(toy, tmp_path, steps=150, progress=lambda step, loss: seen.append((step, loss)))
+    _fit(toy, tmp_path, steps=150, precision=precision, progress=lambda step, loss: seen.append((step, loss)))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [step for step, _ in seen] == [50, 100, 150]
     assert lines[0]["loss"] > 3 * lines[-1]["loss"]
@@ -92,6 +94,17 @@ def test_a_training_killed_at_any_step_ends_in_the_weights_of_one_that_was_not(
     logs = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("whole", "killed")]
     assert logs[0] == logs[1]
     assert logs[0].count("\n") == _STEPS
+
+
+def test_the_precision_is_that_of_the_products_not_of_the_weights(
+    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path
+) -> None:
+    whole = _fit(toy, tmp_path / "whole", steps=3)
+    half = _fit(toy, tmp_path / "half", steps=3, precision="bfloat16")
+    for name, weight in half.items():
+        assert weight.dtype == torch.float32
+        assert not torch.equal(weight, whole[name])
+        torch.testing.assert_close(weight, whole[name], atol=0.05, rtol=0)
 
 
 def test_killed_between_two_lines_of_the_log_it_writes_the_same_log(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from microcalc.cnn.export import export_dense, export_patches
+from microcalc.cnn.export import average_orientations, export_dense, export_patches
 from microcalc.cnn.network import Network
 from microcalc.detect.scorer import apply_densely, open_network
 from microcalc.domain import NormalisedMammogram
-from microcalc.runs.recipe import load_recipe
+from microcalc.runs.recipe import load_recipe, shipped_recipes
 
 _DILATIONS = [
     (1,),
@@ -110,6 +110,35 @@ def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "other.onnx").read_bytes() != (tmp_path / "dense0.onnx").read_bytes()
 
 
+_TURNS = {  # quarter turns, and whether mirrored
+    1: [(0, False)],
+    2: [(0, False), (2, False)],
+    4: [(k, False) for k in range(4)],
+    8: [(k, mirrored) for k in range(4) for mirrored in (False, True)],
+}
+
+
+@pytest.mark.parametrize("orientations", [1, 2, 4, 8])
+def test_an_average_over_orientations_is_that_of_the_turned_patches(orientations: int, tmp_path: Path) -> None:
+    network = _network((1, 2, 2))
+    side = network.patch_px
+    patches = 5 * torch.randn(7, 1, side, side, generator=torch.Generator().manual_seed(4))
+    export_patches(network, tmp_path / "one.onnx")
+    average_orientations(tmp_path / "one.onnx", tmp_path / "all.onnx", orientations=orientations)
+    with torch.no_grad():
+        turned = [patches.rot90(k, (2, 3)) for k, _ in _TURNS[orientations]]
+        turned = [p.flip(3) if m else p for p, (_, m) in zip(turned, _TURNS[orientations], strict=True)]
+        expected = torch.stack([network.rate_patches(p.contiguous()) for p in turned]).mean(dim=0).numpy()
+    session = open_network(tmp_path / "all.onnx", threads=1)
+    found = session.run(["logit"], {"patch": patches.numpy()})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    if orientations == 8:
+        mirrored = np.ascontiguousarray(patches.numpy()[:, :, ::-1])
+        np.testing.assert_allclose(session.run(["logit"], {"patch": mirrored})[0], found, atol=1e-4)
+        quarter = np.ascontiguousarray(np.rot90(patches.numpy(), axes=(2, 3)))
+        np.testing.assert_allclose(session.run(["logit"], {"patch": quarter})[0], found, atol=1e-4)
+
+
 def test_multiply_adds_count_every_product() -> None:
     network = Network([2, 3], [1, 1])  # 5 x 5 patch: 3 x 3 then 1 x 1 positions
     assert network.multiply_adds() == (9 * 2 + 9 * 6 + 3, 9 * 2 * 9 + 9 * 6 * 1 + 3)
@@ -117,7 +146,7 @@ def test_multiply_adds_count_every_product() -> None:
     assert widening.multiply_adds() == (9 * 2 + 9 * 6 + 3, 9 * 2 * 9 + 9 * 6 * 1 + 3)
 
 
-@pytest.mark.parametrize("name", ["raw", "processed"])
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_the_shipped_recipes_rate_a_patch_with_less_work_than_its_dense_form(name: str) -> None:
     settings = load_recipe(name).cnn2
     network = Network(settings.channels, settings.dilations)

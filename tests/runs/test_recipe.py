@@ -67,7 +67,9 @@ def test_a_wrong_entry_is_refused_by_its_path(found: str, instead: str, message:
 
 
 def test_an_unknown_recipe_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(RecipeError, match="no recipe 'proccessed', expected one of processed, raw, or a TOML file"):
+    with pytest.raises(
+        RecipeError, match="no recipe 'proccessed', expected one of mordang2016, processed, raw, or a TOML file"
+    ):
         load_recipe("proccessed")
 
 

@@ -32,6 +32,7 @@ batch = 32
 learning_rate = 0.01
 weight_decay = 0.0001
 positive_share = 0.5
+precision = "float32"
 [cnn2]
 channels = [4, 4, 6]
 dilations = [1, 2, 2]
@@ -40,6 +41,8 @@ batch = 32
 learning_rate = 0.01
 weight_decay = 0.0001
 positive_share = 0.3
+precision = "bfloat16"
+orientations = 4
 [mining]
 hard_per_positive = 2.0
 random_share = 0.2

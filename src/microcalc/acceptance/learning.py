@@ -223,6 +223,7 @@ def train_small(images: Sequence[Sampled], *, steps: int, seed: int, folder: Pat
         gain_range=(0.7, 1.4),
         noise=0.1,
         flips=True,
+        precision="float32",
         seed=seed,
         device="cpu",
         folder=folder,

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ def fit(
     gain_range: tuple[float, float],
     noise: float,
     flips: bool,
+    precision: Literal["float32", "bfloat16"],
     seed: int,
     device: str,
     folder: Path,
@@ -52,6 +54,8 @@ def fit(
         As in the recipe: optimiser steps, patches in each, AdamW's rate at its highest, share that is positive.
     gain_range, noise, flips
         See ``augmented``.
+    precision
+        Of the convolutions.
     seed
         Of the batches and their augmentation; the network's first weights are the caller's.
     folder
@@ -65,6 +69,7 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.to(device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
     rng = np.random.default_rng(seed)
     start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng)
@@ -81,7 +86,9 @@ def fit(
         samples = np.concatenate([pool[rng.integers(len(pool), size=n)] for pool, n in pools if n])  # (n, 3)
         patches = gather(images, samples, margin_px=network.margin_px)  # (n, side, side)
         patches = augmented(patches, rng, flips=flips, gain_range=gain_range, noise=noise)
-        logits = network.rate_patches(torch.from_numpy(patches).unsqueeze(1).to(device))  # (n,)
+        given = torch.from_numpy(patches).unsqueeze(1).to(device, memory_format=torch.channels_last)
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network.rate_patches(given).float()  # (n,)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -60,6 +60,7 @@ def train_network(
         gain_range=recipe.augment.gain_range,
         noise=recipe.augment.noise,
         flips=recipe.augment.flips,
+        precision=settings.precision,
         seed=recipe.seed,
         device=device,
         folder=out / name,

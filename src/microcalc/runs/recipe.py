@@ -12,7 +12,7 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -89,6 +89,9 @@ class Network(_Part):
         Of AdamW, the rate at its highest.
     positive_share
         Share of each batch that is positive.
+    precision
+        Of the training's arithmetic: with ``bfloat16`` convolutions take half the time where the
+        processor has it; weights and their updates are float32 always.
     """
 
     channels: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -98,12 +101,26 @@ class Network(_Part):
     learning_rate: Positive
     weight_decay: NonNegative
     positive_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    precision: Literal["float32", "bfloat16"]
 
     @model_validator(mode="after")
     def _one_dilation_per_convolution(self) -> Self:
         if len(self.channels) != len(self.dilations):
             raise ValueError(f"{len(self.channels)} channels, but {len(self.dilations)} dilations")
         return self
+
+
+class SecondNetwork(Network):
+    """The network that rates what the first one passes on.
+
+    Attributes
+    ----------
+    orientations
+        Its logit is the mean over so many orientations of the patch: itself (1), with a half turn (2), all
+        quarter turns (4), their mirror images too (8).
+    """
+
+    orientations: Literal[1, 2, 4, 8]
 
 
 class Mining(_Part):
@@ -194,7 +211,7 @@ class Recipe(_Part):
     data: Data
     sample: Sample
     cnn1: Network
-    cnn2: Network
+    cnn2: SecondNetwork
     mining: Mining
     augment: Augment
     detect: Detect

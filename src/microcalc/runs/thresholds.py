@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc import __version__
+from microcalc.cnn.export import average_orientations
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import Table
 from microcalc.detect.mammogram import Detected, detect_normalised
@@ -54,7 +55,7 @@ def write_model(
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
-    shutil.copyfile(out / "cnn2.onnx", folder / "cnn2.onnx")
+    average_orientations(out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.orientations)
     (folder / RECIPE).write_text(dump_recipe(recipe))
     described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), counts=counts, n=n_train)
     write_description(folder, described, n_tune=len(tune))

@@ -47,6 +47,7 @@ def models_stage(trained: Trained, recipe: Recipe) -> Stage:
         "detect": recipe.detect.model_dump(),
         "clusters": recipe.clusters.model_dump(),
         "survive_share": recipe.mining.survive_share,
+        "orientations": recipe.cnn2.orientations,
         "members_per_image": _MEMBERS_PER_IMAGE,
         "recipe": recipe.name,
     }
