@@ -115,8 +115,6 @@ def _training(described: ModelDescription, recipe: Recipe, text: str) -> list[st
     return [
         "## Training",
         "",
-        f"`microcalc train --recipe {recipe.name} --data TABLE --out RUN`",
-        "",
         f"Seeds: {seed} for splits, samples and batches, {seed + 1} and {seed + 2} for the networks' first weights.",
         "",
         "| file | SHA-256 |",

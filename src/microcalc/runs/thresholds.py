@@ -48,22 +48,25 @@ class TuneImage:
     stored: StoredImage
 
 
-def write_model(
-    out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImage], *, counts: Mapping[str, int], n_train: int
-) -> Path:
+def write_model(out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImage], *, trained_on: str) -> Path:
     """Choose what CNN1 passes on and the operating points; write ``out/model``, its card last."""
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
     average_orientations(out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.orientations)
     (folder / RECIPE).write_text(dump_recipe(recipe))
-    described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), counts=counts, n=n_train)
+    described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), trained_on=trained_on)
     write_description(folder, described, n_tune=len(tune))
     points = operating_points(load_model(folder), tune)
     write_description(folder, described.model_copy(update={"operating_points": points}), n_tune=len(tune))
     load_model(folder)  # as every user of it will
     write_card(folder, table)
     return folder
+
+
+def words_on_training(n_images: int, counts: Mapping[str, int], command: str) -> str:
+    """What a model says of its training: images, samples by their kind, and the command."""
+    return f"{n_images} images; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
 
 
 def _survive_logit(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> float:
@@ -76,9 +79,7 @@ def _survive_logit(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> floa
     return float(np.quantile(np.concatenate(logits), 1 - recipe.mining.survive_share))
 
 
-def _description(
-    folder: Path, recipe: Recipe, *, survive_logit: float, counts: Mapping[str, int], n: int
-) -> ModelDescription:
+def _description(folder: Path, recipe: Recipe, *, survive_logit: float, trained_on: str) -> ModelDescription:
     return ModelDescription(
         schema="microcalc/model/1",
         name=recipe.name,
@@ -93,7 +94,7 @@ def _description(
         operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
         default_operating_point=0,
         recipe=recipe.name,
-        trained_on=f"{n} images; samples: " + ", ".join(f"{v} {k}" for k, v in counts.items()),
+        trained_on=trained_on,
     )
 
 

@@ -72,7 +72,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     from microcalc.cnn.fit import check_device
     from microcalc.detect.model import load_model
     from microcalc.runs.card import CARD
-    from microcalc.runs.thresholds import TuneImage, write_model
+    from microcalc.runs.thresholds import TuneImage, words_on_training, write_model
 
     check_device(device)
     check_margins(recipe)
@@ -100,7 +100,8 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     counts = {"positive": len(positives), "mined": len(mined), "random": len(random_negatives)}
     say(f"choosing thresholds on {len(tune_images)} tune images")
     tune = [TuneImage(i.annotations, i.stored) for i in tune_images]
-    return write_model(out, recipe, table, tune, counts=counts, n_train=len(train_images))
+    command = f"microcalc train --recipe {recipe.name} --data TABLE --out RUN"
+    return write_model(out, recipe, table, tune, trained_on=words_on_training(len(train_images), counts, command))
 
 
 def check_margins(recipe: Recipe) -> None:

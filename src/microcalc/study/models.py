@@ -28,7 +28,7 @@ from microcalc.domain import NormalisedMammogram, PixelScorer
 from microcalc.pipeline import open_cascade
 from microcalc.runs.card import CARD, RECIPE
 from microcalc.runs.recipe import Recipe, dump_recipe
-from microcalc.runs.thresholds import TuneImage, operating_points, write_description, write_model
+from microcalc.runs.thresholds import TuneImage, operating_points, words_on_training, write_description, write_model
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import CASCADE_FILE, Trained
 from microcalc.study.stage import Say, Stage, after, run_stage, write_json
@@ -61,9 +61,18 @@ def make_models(
     table: Table,
     recipe: Recipe,
     counts: Mapping[str, int],
+    command: str,
     say: Say,
 ) -> None:
-    """Write the models ``pair``, ``unmined`` and ``cascade``, ready for ``microcalc detect --model``."""
+    """Write the models ``pair``, ``unmined`` and ``cascade``, ready for ``microcalc detect --model``.
+
+    Parameters
+    ----------
+    counts
+        Samples by their kind.
+    command
+        What made them, for their descriptions.
+    """
 
     def work(progress: Say) -> None:
         images = [TuneImage(i.annotations, i.open()) for i in tune]
@@ -74,7 +83,7 @@ def make_models(
             shutil.copyfile(trained.cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
             shutil.copyfile(second.folder / "cnn2.onnx", out / "cnn2.onnx")
             used = {k: v for k, v in counts.items() if k != "mined" or name == "pair"}
-            write_model(out, recipe, table, images, counts=used, n_train=n_train)
+            write_model(out, recipe, table, images, trained_on=words_on_training(n_train, used, command))
             shutil.rmtree(stage.folder / name, ignore_errors=True)
             (out / "model").replace(stage.folder / name)
             shutil.rmtree(out)
@@ -87,7 +96,7 @@ def make_models(
         used = {k: v for k, v in counts.items() if k != "mined"}
         _write_cascade(
             stage.folder / "cascade", trained.cascade.folder / CASCADE_FILE, images, recipe,
-            member_likelihood=limits["cascade"], trained_on=_trained_on(n_train, used),
+            member_likelihood=limits["cascade"], trained_on=words_on_training(n_train, used, command),
         )  # fmt: skip
         progress("model cascade")
 
@@ -154,10 +163,6 @@ def _write_cascade(
         f"# {description.name}, version {description.version}\n\nA cascade of boosted nodes, made by `microcalc study` "
         f"to be compared with the two networks.\n\n**For research use only.**\n\nTrained on {trained_on}.\n"
     )
-
-
-def _trained_on(n_images: int, counts: Mapping[str, int]) -> str:
-    return f"{n_images} images; samples: " + ", ".join(f"{v} {k}" for k, v in counts.items())
 
 
 def _candidates(scorer: PixelScorer, mammogram: NormalisedMammogram, recipe: Recipe) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from microcalc.study.exams import check_splits, exams_stage, leave_out, make_exa
 from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
 from microcalc.study.methods import method_stages, mined_count, train_methods
 from microcalc.study.models import MODELS, make_models, models_stage
-from microcalc.study.options import Options, study_recipe
+from microcalc.study.options import Options, command, study_recipe
 from microcalc.study.origin import about_study
 from microcalc.study.report import write_report
 from microcalc.study.samples import SplitSamples, draw_samples, samples_stage, split_samples
@@ -78,7 +78,8 @@ def run_study(
     train_methods(trained, samples, images, recipe, scale.cascade, workers=workers, say=say)
     models = models_stage(trained, recipe)
     counts = {"positive": len(train.positive), "mined": mined_count(trained), "random": len(train.negative)}
-    make_models(models, trained, images.tune, table, recipe, counts, say)
+    said = command(scale, options, own_table=data is not None)
+    make_models(models, trained, images.tune, table, recipe, counts, said, say)
     scoring = scoring_stage(models, samples)
     score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
     stages = [
