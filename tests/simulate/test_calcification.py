@@ -23,9 +23,7 @@ from microcalc.simulate.calcification import (
     MORPHOLOGIES,
     PITCH_MM,
     Calcification,
-    Layout,
     Microcalcification3D,
-    Morphology,
     draw_cluster,
     draw_diameters,
     draw_microcalcification,
@@ -33,6 +31,8 @@ from microcalc.simulate.calcification import (
     render,
     render_one,
 )
+from microcalc.simulate.layouts import Layout
+from microcalc.simulate.shapes import Morphology
 from microcalc.simulate.systems import SYSTEMS, System
 
 VENDORS = ("hologic", "ge", "siemens")

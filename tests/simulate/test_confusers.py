@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from microcalc.domain import BENIGN_CALCIUM, Kind
+from microcalc.simulate.bodies import Balls, Cup, Lines, imaged_lines, lines_path
 from microcalc.simulate.calcification import PITCH_MM
-from microcalc.simulate.confusers import CONFUSERS, Balls, Cup, Lines, draw_confuser, imaged_lines, lines_path
+from microcalc.simulate.confusers import CONFUSERS, draw_confuser
 from microcalc.simulate.structure import Tubes
 from microcalc.simulate.systems import system
 

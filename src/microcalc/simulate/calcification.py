@@ -9,15 +9,13 @@ between clusters). Numbers are higher than that set's (median 6 in a biopsy core
 cuts clusters off): four and more, median about 10.
 
 What no source gives is ours, chosen so that peak contrasts and visibility span the
-range of real ones: shares of morphologies and layouts, roughness of the shapes, packing
-of the calcium, extent of a cluster, hard core between its members.
+range of real ones: shares of morphologies and layouts, packing of the calcium.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,8 @@ from scipy import fft, ndimage
 
 from microcalc.domain import FloatImage
 from microcalc.geometry import Grid, Points
+from microcalc.simulate.layouts import Layout, place_members
+from microcalc.simulate.shapes import SHAPES, Floats, Morphology, Shape, voxels
 from microcalc.simulate.spectrum import Material, Receptor, removed
 from microcalc.simulate.systems import Beam
 
@@ -33,11 +33,8 @@ DIAMETER_MM, DIAMETER_LN_SD = 0.22, 0.45  # target sampler, after the micro-CT s
 DIAMETER_RANGE_MM = (0.08, 1.0)
 PACKING = (0.55, 0.9)  # at 0.22 mm; ours: see ``packing_at``
 
-Morphology = Literal["punctate", "amorphous", "pleomorphic", "fine_linear"]
-Layout = Literal["grouped", "linear", "segmental", "regional", "single"]
 Mtf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Modulation transfer over spatial frequency in 1/mm, the pixel's aperture included."""
-Floats = NDArray[np.float64]
 
 # Shares of BI-RADS morphologies and distributions: ours.
 MORPHOLOGIES: dict[Morphology, float] = {"punctate": 0.3, "amorphous": 0.15, "pleomorphic": 0.35, "fine_linear": 0.2}
@@ -48,9 +45,6 @@ _LEAST, _NUMBER_SHAPE = 4, 1.5  # members, and the negative binomial's shape
 _CLUSTER_LN_SD = 0.1  # of the diameters' 0.45
 _THINNING = -1.1
 _WITHIN = (0.5, 1.0)  # packing of members relative to their cluster's (LAVI inserts: 0.3 to 1)
-_HARD_CORE_MM = 0.3
-_REACH_MM = 12.0
-_VIEWS_RAD = (0.0, np.pi / 4, -np.pi / 4)  # CC and MLO of either side: members keep apart in all
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -185,7 +179,7 @@ def draw_microcalcification(
     if packing is None:
         packing = packing_at(diameter_mm, draw_packing(rng) * float(rng.uniform(*_WITHIN)))
     return Microcalcification3D(
-        offset_mm, _solid(_SHAPES[morphology](rng), diameter_mm), material, packing, morphology, layout
+        offset_mm, _solid(SHAPES[morphology](rng), diameter_mm), material, packing, morphology, layout
     )
 
 
@@ -236,7 +230,7 @@ def draw_cluster(
     size = diameter_mm * float(np.exp(rng.normal(0.0, _CLUSTER_LN_SD)))
     within = float(np.sqrt(max(diameter_ln_sd**2 - _CLUSTER_LN_SD**2, 0.0)))
     diameters = draw_diameters(rng, number, diameter_mm=size, ln_sd=within)
-    offsets = _LAYOUTS[layout](rng, diameters, _direction(rng, to_nipple))
+    offsets = place_members(rng, layout, diameters, to_nipple=to_nipple)
     return [
         draw_microcalcification(
             rng,
@@ -320,184 +314,16 @@ def _add(out: FloatImage, patch: FloatImage, corner: tuple[int, int]) -> None:
         out[r0:r1, c0:c1] += patch[r0 - corner[0] : r1 - corner[0], c0 - corner[1] : c1 - corner[1]]
 
 
-# Layouts: (diameters (n,), unit vector to the nipple) -> offsets (m, 3), m <= n where room is short.
-
-
-def _grouped(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """A Gaussian cloud, of an extent that grows with the number."""
-    sd = float(rng.uniform(0.7, 2.3)) * (len(diameters) / 10) ** 0.3 * rng.uniform(0.5, 1.0, 3)
-    turn = _rotation(rng)
-    return _kept_apart(diameters, lambda: turn @ (rng.normal(0.0, 1.0, 3) * sd))
-
-
-def _linear(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """Along a duct that bends a little."""
-    length = float(rng.uniform(4.0, 12.0)) * (len(diameters) / 10) ** 0.3
-    bend = np.cross(axis, rng.normal(0.0, 0.03, 3))
-
-    def place() -> Floats:
-        t = length * float(rng.uniform(-0.5, 0.5))
-        return np.asarray(axis * t + bend * t**2 + rng.normal(0.0, 0.2, 3))
-
-    return _kept_apart(diameters, place)
-
-
-def _segmental(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """A wedge with its tip towards the nipple."""
-    length = float(rng.uniform(7.0, 14.0)) * (len(diameters) / 10) ** 0.2
-    opening = float(rng.uniform(0.3, 0.6))
-
-    def place() -> Floats:
-        t = length * float(np.sqrt(rng.uniform()))  # from the tip
-        across = rng.normal(0.0, 0.5 * opening * t, 3)
-        return np.asarray(axis * (0.6 * length - t) + across - axis * float(across @ axis))
-
-    return _kept_apart(diameters, place)
-
-
-def _regional(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """Over a large part of the breast, in no duct's pattern."""
-    return _kept_apart(diameters, lambda: _REACH_MM * rng.uniform(-0.9, 0.9, 3) * (0.5, 1.0, 1.0))
-
-
-def _single(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    return np.zeros((1, 3))
-
-
-def _kept_apart(diameters: Floats, place: Callable[[], Floats]) -> Floats:
-    """Places drawn one by one, each apart from the others in every view."""
-    turns = np.array([[np.sin(a), np.cos(a)] for a in _VIEWS_RAD])  # (views, height and row)
-    seen: list[Floats] = []
-    placed: list[Floats] = []
-    for _ in range(30 * len(diameters)):
-        if len(placed) == len(diameters):
-            break
-        point = place()
-        if np.hypot(*point[1:]) > _REACH_MM:
-            continue
-        views = np.column_stack([turns @ point[:2], np.full(len(turns), point[2])])
-        least = [max(_HARD_CORE_MM, 0.6 * (diameters[len(placed)] + d)) for d in diameters[: len(placed)]]
-        if all(np.hypot(*(views - other).T).min() > apart for other, apart in zip(seen, least, strict=True)):
-            placed.append(point)
-            seen.append(views)
-    return np.array(placed).reshape(-1, 3)
-
-
-def _direction(rng: np.random.Generator, to_nipple: tuple[float, float, float] | None) -> Floats:
-    """Unit vector (height, row, column) along the ducts."""
-    if to_nipple is None:
-        angle = rng.uniform(0.0, 2 * np.pi)
-        to_nipple = (0.3 * rng.normal(), float(np.sin(angle)), float(np.cos(angle)))
-    axis = np.asarray(to_nipple, dtype=np.float64)
-    axis = axis / max(float(np.linalg.norm(axis)), 1e-9) + rng.normal(0.0, 0.15, 3)
-    return np.asarray(axis / np.linalg.norm(axis))
-
-
-# Shapes, in units of their nominal diameter: a union of ellipsoids with a rough surface.
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Shape:
-    """``centres`` (n, 3), ``turns`` (n, 3, 3) with radii divided out, ``radii`` (n,) mean; rough (a, b, c)."""
-
-    centres: Floats
-    turns: Floats
-    radii: Floats
-    roughness: float
-    lattice: Floats
-
-    @property
-    def half(self) -> Floats:
-        """(3,) half extent of the box around the origin that holds it all."""
-        # rows of inverse(turn) are as long as the ellipsoid reaches along each axis
-        reach = np.linalg.norm(np.linalg.inv(self.turns), axis=2) * (1.0 + 2.5 * self.roughness)
-        return np.asarray(np.max(np.abs(self.centres) + reach, axis=0), dtype=np.float64)
-
-
-def _shape(rng: np.random.Generator, centres: Floats, sizes: Floats, *, spread: float, roughness: float) -> _Shape:
-    """Randomly turned ellipsoids; radii vary by ``spread`` (ln-sd) around half of each size."""
-    ratio = np.exp(rng.normal(0.0, spread, (len(sizes), 3))) if spread > 0 else np.ones((len(sizes), 3))
-    radii = 0.5 * sizes[:, None] * ratio / np.cbrt(np.prod(ratio, axis=1, keepdims=True))
-    turns = np.stack([_rotation(rng) / r[:, None] for r in radii])
-    return _Shape(centres, turns, 0.5 * sizes, roughness, rng.normal(size=(9, 9, 9)))
-
-
-def _punctate(rng: np.random.Generator) -> _Shape:
-    return _shape(rng, np.zeros((1, 3)), np.ones(1), spread=0.3, roughness=0.1)
-
-
-def _pleomorphic(rng: np.random.Generator) -> _Shape:
-    n = int(rng.integers(2, 6))
-    return _shape(rng, _scattered(rng, n, 0.25), rng.uniform(0.4, 0.75, n), spread=0.4, roughness=0.2)
-
-
-def _amorphous(rng: np.random.Generator) -> _Shape:
-    """A loose heap of grains: flat and faint."""
-    n = int(rng.integers(6, 16))
-    return _shape(rng, _scattered(rng, n, 0.33), rng.uniform(0.2, 0.45, n), spread=0.2, roughness=0.0)
-
-
-def _scattered(rng: np.random.Generator, number: int, sd: float) -> Floats:
-    """(number, 3) points of a Gaussian cloud, longer in one direction than in another."""
-    return np.asarray(rng.normal(0.0, sd, (number, 3)) * np.exp(rng.normal(0.0, 0.4, 3)) @ _rotation(rng))
-
-
-def _fine_linear(rng: np.random.Generator) -> _Shape:
-    """A bent rod, in three of ten with a branch."""
-    width = float(rng.uniform(0.32, 0.55))
-    length = np.pi / 4 / width
-    path = _path(rng, np.zeros(3), rng.normal(size=3) * (0.4, 1.0, 1.0), length, width)
-    if rng.random() < 0.3:
-        heading = path[-1] - path[0] + rng.normal(0.0, 0.6, 3) * length
-        path = np.concatenate([path, _path(rng, path[len(path) // 2], heading, 0.5 * length, width)])
-    return _shape(rng, path - path.mean(axis=0), width * rng.uniform(0.7, 1.2, len(path)), spread=0.0, roughness=0.1)
-
-
-def _path(rng: np.random.Generator, start: Floats, heading: Floats, length: float, width: float) -> Floats:
-    """(n, 3) points of a random walk, a third of the width apart."""
-    n = max(3, int(3 * length / width))
-    steps = []
-    for _ in range(n):
-        heading = heading / np.linalg.norm(heading) + rng.normal(0.0, 0.15, 3)
-        steps.append(heading / np.linalg.norm(heading))
-    return np.asarray(start + np.cumsum(steps, axis=0) * length / n)
-
-
-def _solid(shape: _Shape, diameter_mm: float) -> NDArray[np.float32]:
+def _solid(shape: Shape, diameter_mm: float) -> NDArray[np.float32]:
     """Voxels of a shape, scaled until its projection has the area of the diameter's circle."""
     scale = diameter_mm
     for _ in range(2):
-        solid = _voxels(shape, scale)
+        solid = voxels(shape, PITCH_MM / scale)
         solid_middle = (np.array(solid.shape) - 1) / 2
         moved = (np.array(ndimage.center_of_mass(solid)) - solid_middle) * PITCH_MM / scale
         shape = replace(shape, centres=shape.centres - moved)
         scale *= diameter_mm / _diameter_mm(solid.sum(axis=0) * np.float32(PITCH_MM))
-    return _voxels(shape, scale)
-
-
-def _voxels(shape: _Shape, scale_mm: float) -> NDArray[np.float32]:
-    """Share of each voxel inside, (h, r, c) with the origin in the middle voxel."""
-    pitch = PITCH_MM / scale_mm
-    half = np.ceil(shape.half / pitch).astype(int) + 1
-    axes = [np.arange(-n, n + 1, dtype=np.float32) * np.float32(pitch) for n in half]
-    rough = shape.roughness * _roughness(shape, axes) if shape.roughness > 0 else np.float32(0)
-    outside = np.full([len(a) for a in axes], np.inf, dtype=np.float32)
-    for centre, turn, radius in zip(shape.centres, shape.turns.astype(np.float32), shape.radii, strict=True):
-        z, y, x = (a - np.float32(c) for a, c in zip(axes, centre, strict=True))
-        squared = sum((t[0] * z[:, None, None] + t[1] * y[:, None] + t[2] * x[None, None]) ** 2 for t in turn)
-        outside = np.minimum(outside, (np.sqrt(squared) - 1 - rough) * np.float32(radius))
-    return np.asarray(np.clip(0.5 - outside / np.float32(pitch), 0.0, 1.0), dtype=np.float32)
-
-
-def _roughness(shape: _Shape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Smooth noise of unit deviation over a box, the same in units of the shape whatever the voxels."""
-    field = shape.lattice
-    for axis, half in zip(axes, shape.half, strict=True):
-        knots = np.linspace(-half, half, field.shape[0])
-        weight = np.exp(-0.5 * ((axis[:, None] - knots) / (0.7 * (knots[1] - knots[0]))) ** 2)
-        weight /= np.linalg.norm(weight, axis=1, keepdims=True)
-        field = np.moveaxis(np.tensordot(weight, field, axes=1), 0, -1)  # last axis last: three turns restore the order
-    return np.asarray(field, dtype=np.float32)
+    return voxels(shape, PITCH_MM / scale)
 
 
 def _turned(solid: NDArray[np.float32], angle_rad: float) -> NDArray[np.float32]:
@@ -536,29 +362,9 @@ def _centred(thickness: FloatImage) -> FloatImage:
     return np.ascontiguousarray(padded[r : r + 2 * half + 1, c : c + 2 * half + 1], dtype=np.float32)
 
 
-def _rotation(rng: np.random.Generator) -> Floats:
-    basis, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    return np.asarray(basis, dtype=np.float64)
-
-
 def _material(rng: np.random.Generator) -> Material:
     return "hydroxyapatite" if rng.random() < _APATITE_SHARE else "calcium_oxalate"
 
 
 def _one_of(rng: np.random.Generator, shares: dict):  # type: ignore[no-untyped-def, type-arg]
     return list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
-
-
-_SHAPES: dict[Morphology, Callable[[np.random.Generator], _Shape]] = {
-    "punctate": _punctate,
-    "amorphous": _amorphous,
-    "pleomorphic": _pleomorphic,
-    "fine_linear": _fine_linear,
-}
-_LAYOUTS: dict[Layout, Callable[[np.random.Generator, Floats, Floats], Floats]] = {
-    "grouped": _grouped,
-    "linear": _linear,
-    "segmental": _segmental,
-    "regional": _regional,
-    "single": _single,
-}

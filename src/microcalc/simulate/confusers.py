@@ -18,130 +18,15 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from microcalc.domain import FloatImage, Kind
-from microcalc.geometry import Points
-from microcalc.simulate.calcification import PITCH_MM, Calcification, Mtf
-from microcalc.simulate.raster import filtered
+from microcalc.domain import Kind
+from microcalc.simulate.bodies import Balls, Body, Cup, Floats, Lines
 from microcalc.simulate.spectrum import Material
-from microcalc.simulate.structure import Tubes, draw_tubes, random_walks
+from microcalc.simulate.structure import random_walks
 
-Floats = NDArray[np.floating]
 Zone = Literal["gland", "breast", "skin", "axilla"]
 """Where a confuser lies: mostly in gland, anywhere in the breast, on the skin, on the skin of the axilla."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Balls:
-    """A solid or hollow body, made of ellipsoids.
-
-    Attributes
-    ----------
-    offset_mm
-        (height, row, column) from the place of the group it belongs to.
-    centres_mm, radii_mm
-        (n, 3) height, row, column.
-    wall_mm
-        Of a hollow body; 0: solid.
-    grain
-        (9, 9) pattern of unit deviation that makes it uneven, and its strength.
-    """
-
-    offset_mm: tuple[float, float, float]
-    centres_mm: Floats
-    radii_mm: Floats
-    wall_mm: float
-    grain: Floats
-    uneven: float
-    material: Material
-    packing: float
-
-    def project(self, angle_rad: float) -> Calcification:
-        """Its projection with the tube turned about the column axis; see ``Microcalcification3D.project``."""
-        rows, _ = _turned(self.centres_mm, angle_rad)
-        cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-        up, across, along = self.radii_mm.T
-        wide = np.hypot(across * cosine, up * sine)
-        chord = 2.0 * up * across / wide
-        row, column = _raster(np.abs(rows) + wide, np.abs(self.centres_mm[:, 2]) + along)
-        squared = np.zeros((row.size, column.size), dtype=np.float32)
-        for r, c, w, a, thickest in zip(rows, self.centres_mm[:, 2], wide, along, chord, strict=True):
-            box = (_within(row, r, w), _within(column, c, a))
-            one = _ellipsoid(row[box[0]] - r, column[:, box[1]] - c, w, a, thickest, self.wall_mm)
-            squared[box] += one**2
-        # side by side they add as squares: more than the thickest, less than the sum
-        thickness = np.sqrt(squared)
-        if self.uneven > 0:
-            thickness *= np.clip(1.0 + self.uneven * _enlarged(self.grain, thickness.shape), 0.0, None)
-        return _calcification(thickness, self.offset_mm, angle_rad, self.material, self.packing)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Cup:
-    """Milk of calcium in a small cyst: it settles, so a smudge from above and a crescent from the side."""
-
-    offset_mm: tuple[float, float, float]
-    radius_mm: float
-    fill: float
-    material: Material
-    packing: float
-
-    def project(self, angle_rad: float) -> Calcification:
-        """Its projection; see ``Balls.project``."""
-        r = self.radius_mm
-        row, column = _raster(np.array([r]), np.array([r]))
-        inside = np.clip(r**2 - row**2 - column**2, 0.0, None)
-        if abs(angle_rad) < 0.2:
-            thickness = np.clip(np.sqrt(inside) - r * (1.0 - self.fill), 0.0, None)
-        else:
-            level = r * (1.0 - 1.6 * self.fill) - 0.35 * column**2 / r
-            thickness = 2.0 * np.sqrt(inside) * np.clip((row - level) / 0.06 + 0.5, 0.0, 1.0)
-        return _calcification(np.asarray(thickness), self.offset_mm, angle_rad, self.material, self.packing)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Lines:
-    """Bodies much longer than wide, such as the walls of an artery.
-
-    Attributes
-    ----------
-    path_mm
-        (n, m, 3) height, row, column from the place of the group, evenly spaced by ``step_mm``.
-    radius_mm, weight
-        (n, m), as in ``Tubes``.
-    apart_mm
-        Distance of the two lines that a wall is seen as; 0: a single line.
-    mark_mm
-        Distance of the places along it that the truth lists, and their diameter.
-    """
-
-    path_mm: Floats
-    radius_mm: Floats
-    weight: Floats
-    step_mm: float
-    apart_mm: float
-    mark_mm: float
-    material: Material
-    packing: float
-
-    def project(self, angle_rad: float) -> tuple[Tubes, Points]:
-        """The lines as tubes around (0, 0), and places (k, 2) in mm along them."""
-        rows, _ = _turned(self.path_mm, angle_rad)
-        columns = self.path_mm[..., 2]
-        every = max(int(self.mark_mm / self.step_mm), 1)
-        middle = rows.shape[1] // 2 % every
-        marks = np.stack([rows[:, middle::every], columns[:, middle::every]], axis=-1).astype(np.float64)
-        seen = self.weight[: len(rows), middle::every] + self.weight[-len(rows) :, middle::every] > 0
-        if self.apart_mm > 0:
-            angle = np.arctan2(np.gradient(rows, axis=1), np.gradient(columns, axis=1))
-            side = np.array([[-0.5], [0.5]]) * self.apart_mm
-            rows, columns = rows + side * np.cos(angle), columns - side * np.sin(angle)
-        return Tubes(rows, columns, self.radius_mm, self.weight, self.step_mm), np.asarray(marks[seen])
-
-
-Body = Balls | Cup | Lines
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -431,109 +316,8 @@ CONFUSERS: Mapping[str, Row] = MappingProxyType(
 """Rates are Poisson means per breast."""
 
 
-def imaged_lines(
-    tubes: Tubes, shape: tuple[int, int], pitch_mm: float, *, contrast: Callable[[FloatImage], FloatImage], mtf: Mtf
-) -> tuple[tuple[int, int], FloatImage]:
-    """Blurred contrast of lines, on the part of the image around them; parameters as of ``lines_path``.
-
-    Parameters
-    ----------
-    contrast
-        Fraction of the primary removed over the path through the lines in mm.
-    """
-    corner, path = lines_path(tubes, shape, pitch_mm)
-    if not path.size:
-        return corner, path
-    blurred = filtered(contrast(path), pitch_mm, lambda r, c: mtf(np.hypot(r, c).astype(np.float64)))
-    return corner, np.maximum(blurred, 0.0)
-
-
-def lines_path(tubes: Tubes, shape: tuple[int, ...], pitch_mm: float) -> tuple[tuple[int, int], FloatImage]:
-    """Path through lines in mm, on the part of an image of a shape that lies around them.
-
-    Returns
-    -------
-    (row, column) of the patch's first pixel, and the patch; empty where the lines miss the image.
-    """
-    border = int(np.ceil(1.5 / pitch_mm))
-    spans: list[tuple[int, int]] = []
-    for along, size in zip((tubes.rows, tubes.columns), shape, strict=True):
-        low, high = float(along.min()) / pitch_mm - border, float(along.max()) / pitch_mm + border
-        first = int(np.clip(np.floor(low), 0, size))
-        spans.append((first, int(np.clip(np.ceil(high), first, size))))
-    (r0, r1), (c0, c1) = spans
-    if r1 == r0 or c1 == c0:
-        return (r0, c0), np.zeros((0, 0), dtype=np.float32)
-    here = replace(tubes, rows=tubes.rows - r0 * pitch_mm, columns=tubes.columns - c0 * pitch_mm)
-    return (r0, c0), draw_tubes([here], (r1 - r0, c1 - c0), pitch_mm)
-
-
-def _turned(points: Floats, angle_rad: float) -> tuple[Floats, Floats]:
-    """Rows and heights in a view, of points (..., 3)."""
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    height, row = points[..., 0], points[..., 1]
-    return row * cosine + height * sine, height * cosine - row * sine
-
-
-def _within(axis: FloatImage, centre: float, half: float) -> slice:
-    """The part of a sorted axis that lies within ``half`` of ``centre``."""
-    first, last = np.searchsorted(axis.ravel(), (centre - half, centre + half))
-    return slice(int(first), int(last))
-
-
-def _ellipsoid(
-    row: FloatImage, column: FloatImage, wide: float, along: float, thickest: float, wall: float
-) -> FloatImage:
-    """Path through an ellipsoid, or through its wall."""
-
-    def solid(less: float) -> FloatImage:
-        w, a = max(wide - less, 1e-3), max(along - less, 1e-3)
-        squared = 1.0 - (row / np.float32(w)) ** 2 - (column / np.float32(a)) ** 2
-        return np.asarray(max(thickest - 2 * less, 0.0) * np.sqrt(np.clip(squared, 0.0, None)), dtype=np.float32)
-
-    return solid(0.0) - solid(wall) if wall > 0 else solid(0.0)
-
-
-def _raster(rows: Floats, columns: Floats) -> tuple[FloatImage, FloatImage]:
-    half = int(np.ceil(max(float(rows.max()), float(columns.max())) / PITCH_MM)) + 1
-    axis = (np.arange(-half, half + 1) * PITCH_MM).astype(np.float32)
-    return axis[:, None], axis[None, :]
-
-
-def _calcification(
-    thickness: FloatImage, offset: tuple[float, float, float], angle_rad: float, material: Material, packing: float
-) -> Calcification:
-    """Cut square around its centroid, so that the truth is the middle; the diameter is the larger side's."""
-    row, height = _turned(np.asarray(offset), angle_rad)
-    middle = (np.array(thickness.shape) - 1) / 2
-    at = [round(float(x)) for x in ndimage.center_of_mass(thickness)]
-    filled_rows, filled_columns = (np.flatnonzero((thickness > 0).any(axis=axis)) for axis in (1, 0))
-    ends = [filled_rows[0] - at[0], filled_rows[-1] - at[0], filled_columns[0] - at[1], filled_columns[-1] - at[1]]
-    half = int(np.max(np.abs(ends)))
-    padded = np.pad(thickness, half)
-    cut = padded[at[0] : at[0] + 2 * half + 1, at[1] : at[1] + 2 * half + 1]
-    shift = (np.array(at) - middle) * PITCH_MM
-    larger = max(np.ptp(filled_rows), np.ptp(filled_columns)) + 1
-    return Calcification(
-        offset_mm=(float(row) + float(shift[0]), offset[2] + float(shift[1])),
-        height_mm=float(height),
-        thickness_mm=np.ascontiguousarray(cut, dtype=np.float32),
-        material=material,
-        packing=packing,
-        diameter_mm=float(larger) * PITCH_MM,
-        morphology="",
-    )
-
-
 def _grain(rng: np.random.Generator) -> Floats:
     return rng.normal(size=(9, 9))
-
-
-def _enlarged(grain: Floats, shape: tuple[int, ...]) -> FloatImage:
-    """A small pattern on a raster, bicubic."""
-    at = [np.linspace(0, n - 1, size) for n, size in zip(grain.shape, shape, strict=True)]
-    coordinates = np.meshgrid(*at, indexing="ij")
-    return np.asarray(ndimage.map_coordinates(grain, coordinates, order=3), dtype=np.float32)
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int], length: float) -> Floats:

@@ -19,6 +19,7 @@ from microcalc.domain import FloatImage, Kind
 from microcalc.geometry import Points
 from microcalc.simulate.acquisition import Exposure, noise_variance, visibility
 from microcalc.simulate.anatomy import Anatomy
+from microcalc.simulate.bodies import Lines, imaged_lines
 from microcalc.simulate.breast import Breast, View, half_width
 from microcalc.simulate.calcification import (
     DIAMETER_LN_SD,
@@ -28,7 +29,7 @@ from microcalc.simulate.calcification import (
     draw_cluster,
     render_one,
 )
-from microcalc.simulate.confusers import CONFUSERS, Confuser, Lines, Zone, draw_confuser, imaged_lines
+from microcalc.simulate.confusers import CONFUSERS, Confuser, Zone, draw_confuser
 from microcalc.simulate.raster import filtered
 from microcalc.simulate.spectrum import removed
 from microcalc.simulate.systems import Beam, System

@@ -19,9 +19,9 @@ from microcalc.simulate import artefacts
 from microcalc.simulate.acquisition import Exposure, digitise, expose, noise_variance, read_out
 from microcalc.simulate.anatomy import Anatomy, build
 from microcalc.simulate.artefacts import Faults, Patch
+from microcalc.simulate.bodies import imaged_lines, lines_path
 from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
 from microcalc.simulate.calcification import render_one
-from microcalc.simulate.confusers import imaged_lines, lines_path
 from microcalc.simulate.conspicuous import conspicuous_tissue
 from microcalc.simulate.contents import (
     Amounts,
