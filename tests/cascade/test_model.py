@@ -14,6 +14,8 @@ from tests.detect.networks import description, write_model
 from microcalc.cascade.cascade import save_cascade
 from microcalc.cascade.rate import CascadeScorer
 from microcalc.detect.mammogram import detect_normalised
+from microcalc.domain import NormalisedMammogram
+from microcalc.errors import InputError
 from microcalc.pipeline import choose_model
 
 
@@ -38,6 +40,19 @@ def test_a_cascade_detects_as_any_model_does(folder: Path) -> None:
     assert found.candidates.likelihood.min() >= 0.5
     expected = model.scorer.score(mammogram).max()
     assert found.candidates.likelihood[0] == pytest.approx(expected)
+
+
+def test_the_shipped_cascade_rates_a_speck_above_all_noise() -> None:
+    pixels = np.random.default_rng(3).normal(0.0, 1.0, (220, 180)).astype(np.float32)
+    rows, columns = np.indices(pixels.shape)
+    pixels += np.float32(9.0) * np.exp(-((rows - 120) ** 2 + (columns - 70) ** 2) / 3.0).astype(np.float32)
+    mammogram = NormalisedMammogram(pixels, np.ones(pixels.shape, dtype=bool), 0.1, (0.0, 0.0), "")
+    model_of = choose_model("cascade", threads=1)
+    found = detect_normalised(mammogram, model_of("raw"))
+    assert np.abs(found.candidates.centres[0] - (12.0, 7.0)).max() < 0.2
+    assert found.candidates.likelihood[0] > found.candidates.likelihood[1]
+    with pytest.raises(InputError, match="a model for raw images, expected one for processed images"):
+        model_of("processed")
 
 
 def test_without_numba_the_extra_is_named_in_one_line(folder: Path) -> None:

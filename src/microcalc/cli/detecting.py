@@ -65,8 +65,8 @@ def detect(
     out
         Folder for the results.
     model
-        raw or processed (shipped), a folder with a model, or log (a plain filter, for comparison). By default the
-        shipped one for the image's intent.
+        raw or processed (shipped), a folder with a model, or for comparison cascade (shipped, for raw images) or log
+        (a plain filter). By default the shipped one for the image's intent.
     pixel_spacing
         Of pictures, in mm: required, since a picture does not say it.
     intent
