@@ -29,6 +29,7 @@ from microcalc.pipeline import open_cascade
 from microcalc.runs.card import CARD, RECIPE
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.runs.thresholds import TuneImage, operating_points, words_on_training, write_description, write_model
+from microcalc.runs.training import as_seen
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import CASCADE_FILE, Trained
 from microcalc.study.stage import Say, Stage, after, run_stage, write_json
@@ -77,13 +78,14 @@ def make_models(
     def work(progress: Say) -> None:
         images = [TuneImage(i.annotations, i.open()) for i in tune]
         n_train = sum(i.split == "train" for i in table.images)
+        seen = Table(table.images, tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations))
         for name, second in (("pair", trained.cnn2), ("unmined", trained.unmined)):
             out = stage.folder / f"{name}.run"
             out.mkdir(exist_ok=True)
             shutil.copyfile(trained.cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
             shutil.copyfile(second.folder / "cnn2.onnx", out / "cnn2.onnx")
             used = {k: v for k, v in counts.items() if k != "mined" or name == "pair"}
-            write_model(out, recipe, table, images, trained_on=words_on_training(n_train, used, command))
+            write_model(out, recipe, seen, images, trained_on=words_on_training(n_train, used, command))
             shutil.rmtree(stage.folder / name, ignore_errors=True)
             (out / "model").replace(stage.folder / name)
             shutil.rmtree(out)
