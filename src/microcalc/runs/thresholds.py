@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc import __version__
-from microcalc.cnn.export import average_orientations
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import Table
 from microcalc.detect.mammogram import Detected, detect_normalised
@@ -50,6 +49,8 @@ class TuneImage:
 
 def write_model(out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImage], *, trained_on: str) -> Path:
     """Choose what CNN1 passes on and the operating points; write ``out/model``, its card last."""
+    from microcalc.cnn.export import average_orientations
+
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
