@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from microcalc.cnn.export import average_orientations, export_dense, export_patches
 from microcalc.cnn.network import Network
@@ -118,25 +119,47 @@ _TURNS = {  # quarter turns, and whether mirrored
 }
 
 
+def _turned_means(network: Network, patches: torch.Tensor, orientations: int) -> NDArray[np.float32]:
+    with torch.no_grad():
+        turned = [patches.rot90(k, (2, 3)) for k, _ in _TURNS[orientations]]
+        turned = [p.flip(3) if m else p for p, (_, m) in zip(turned, _TURNS[orientations], strict=True)]
+        means: NDArray[np.float32] = torch.stack([network.rate_patches(p.contiguous()) for p in turned]).mean(0).numpy()
+    return means
+
+
 @pytest.mark.parametrize("orientations", [1, 2, 4, 8])
 def test_an_average_over_orientations_is_that_of_the_turned_patches(orientations: int, tmp_path: Path) -> None:
     network = _network((1, 2, 2))
     side = network.patch_px
     patches = 5 * torch.randn(7, 1, side, side, generator=torch.Generator().manual_seed(4))
     export_patches(network, tmp_path / "one.onnx")
-    average_orientations(tmp_path / "one.onnx", tmp_path / "all.onnx", orientations=orientations)
-    with torch.no_grad():
-        turned = [patches.rot90(k, (2, 3)) for k, _ in _TURNS[orientations]]
-        turned = [p.flip(3) if m else p for p, (_, m) in zip(turned, _TURNS[orientations], strict=True)]
-        expected = torch.stack([network.rate_patches(p.contiguous()) for p in turned]).mean(dim=0).numpy()
+    average_orientations(tmp_path / "one.onnx", tmp_path / "all.onnx", orientations=orientations, above=-np.inf)
     session = open_network(tmp_path / "all.onnx", threads=1)
     found = session.run(["logit"], {"patch": patches.numpy()})[0]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, _turned_means(network, patches, orientations), atol=1e-4)
     if orientations == 8:
         mirrored = np.ascontiguousarray(patches.numpy()[:, :, ::-1])
         np.testing.assert_allclose(session.run(["logit"], {"patch": mirrored})[0], found, atol=1e-4)
         quarter = np.ascontiguousarray(np.rot90(patches.numpy(), axes=(2, 3)))
         np.testing.assert_allclose(session.run(["logit"], {"patch": quarter})[0], found, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_above", [0, 1, 4, 9])
+def test_patches_rated_low_as_they_are_keep_that_rating(n_above: int, tmp_path: Path) -> None:
+    network = _network((1, 2, 2))
+    patches = 5 * torch.randn(9, 1, network.patch_px, network.patch_px, generator=torch.Generator().manual_seed(5))
+    export_patches(network, tmp_path / "one.onnx")
+    with torch.no_grad():
+        single = network.rate_patches(patches).numpy()
+    limits = np.concatenate([[np.inf], (np.sort(single)[::-1][:-1] + np.sort(single)[::-1][1:]) / 2, [-np.inf]])
+    above = float(limits[n_above])
+    average_orientations(tmp_path / "one.onnx", tmp_path / "all.onnx", orientations=8, above=above)
+    session = open_network(tmp_path / "all.onnx", threads=1)
+    found = session.run(["logit"], {"patch": patches.numpy()})[0]
+    expected = np.where(single >= above, _turned_means(network, patches, 8), single)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    each = [session.run(["logit"], {"patch": patches.numpy()[i : i + 1]})[0][0] for i in range(9)]
+    np.testing.assert_allclose(each, found, atol=1e-5)  # whatever else is in the batch
 
 
 def test_multiply_adds_count_every_product() -> None:

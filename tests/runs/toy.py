@@ -43,6 +43,7 @@ weight_decay = 0.0001
 positive_share = 0.3
 precision = "bfloat16"
 orientations = 4
+turned_share = 0.5
 [mining]
 hard_per_positive = 2.0
 random_share = 0.2

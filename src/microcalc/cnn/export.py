@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -13,11 +15,12 @@ from microcalc.cnn.network import SOFT, Network
 
 _OPSET = 17
 _IR_VERSION = 8
-_ORIENTATIONS = {
+_Orientation = tuple[bool, bool, bool]
+_ORIENTATIONS: dict[int, Sequence[_Orientation]] = {
     1: ((False, False, False),),
     2: ((False, False, False), (False, True, True)),
     4: ((False, False, False), (True, True, False), (False, True, True), (True, False, True)),
-    8: tuple(product((False, True), repeat=3)),
+    8: [(t, u, m) for t, u, m in product((False, True), repeat=3)],
 }
 """Transposed, upside down, mirrored."""
 
@@ -39,47 +42,90 @@ def export_patches(network: Network, file: Path) -> None:
     _write(nodes, weights, ["n", 1, side, side], ["n"], file)
 
 
-def average_orientations(file: Path, out: Path, *, orientations: int) -> None:
+def average_orientations(file: Path, out: Path, *, orientations: int, above: float) -> None:
     """Write what ``export_patches`` wrote such that a logit is the mean over orientations of the patch.
 
     Parameters
     ----------
     orientations
         1: the patch as it is; 2: a half turn besides; 4: all quarter turns; 8: their mirror images too.
+    above
+        Only patches whose logit as they are reaches this are rated in the other orientations; the rest
+        keep it.
 
     Notes
     -----
     What a network of limited training knows of one orientation it need not know of another: the
-    mean errs less, at so many times the work.
+    mean errs less, at so many times the work. Of patches that are rated low as they are, hardly one
+    would be rated high by the mean.
     """
+    if orientations == 1:
+        shutil.copyfile(file, out)
+        return
     model = onnx.load(file)
     side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    nodes, weights = [], []
-    constants = {"ends": [-1], "stops": [-side - 1], "rows": [2], "columns": [3], "each": [orientations, -1]}
-    for name, values in constants.items():
-        weights.append(numpy_helper.from_array(np.array(values, dtype=np.int64), f"turn.{name}"))
-    nodes.append(helper.make_node("Transpose", ["patch"], ["turn.transposed"], perm=[0, 1, 3, 2]))
+    turned, turns = _turned("chosen", _ORIENTATIONS[orientations][1:], side)
+    weights = [
+        *model.graph.initializer,
+        *turns,
+        numpy_helper.from_array(np.array(above, dtype=np.float32), "above"),
+        numpy_helper.from_array(np.array(1.0 / orientations, dtype=np.float32), "share"),
+        numpy_helper.from_array(np.array([orientations - 1, -1], dtype=np.int64), "each"),
+        numpy_helper.from_array(np.array([0], dtype=np.int64), "first_axis"),
+        numpy_helper.from_array(np.array([1], dtype=np.int64), "second_axis"),
+    ]
+    nodes = [
+        *_renamed(model.graph, {"logit": "first"}, prefix=""),
+        helper.make_node("GreaterOrEqual", ["first", "above"], ["reaches"]),
+        helper.make_node("NonZero", ["reaches"], ["places"]),
+        helper.make_node("Reshape", ["places", "flat"], ["which"]),
+        helper.make_node("Gather", ["patch", "which"], ["chosen"], axis=0),
+        *turned,
+        *_renamed(model.graph, {"patch": "turned", "logit": "others"}, prefix="turned."),
+        helper.make_node("Reshape", ["others", "each"], ["by_orientation"]),
+        helper.make_node("ReduceSum", ["by_orientation", "first_axis"], ["sum_of_others"], keepdims=0),
+        helper.make_node("Gather", ["first", "which"], ["own"], axis=0),
+        helper.make_node("Add", ["own", "sum_of_others"], ["sum"]),
+        helper.make_node("Mul", ["sum", "share"], ["mean"]),
+        helper.make_node("Unsqueeze", ["which", "second_axis"], ["where"]),
+        helper.make_node("ScatterND", ["first", "where", "mean"], ["logit"]),
+    ]
+    _write(nodes, weights, ["n", 1, side, side], ["n"], out)
+
+
+def _turned(
+    patches: str, orientations: Sequence[_Orientation], side: int
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Nodes that give "turned", the patches in each orientation one after the other, and their constants."""
+    constants = {"ends": [-1], "stops": [-side - 1], "rows": [2], "columns": [3]}
+    weights = [numpy_helper.from_array(np.array(v, dtype=np.int64), f"turn.{k}") for k, v in constants.items()]
+    nodes = [helper.make_node("Transpose", [patches], ["turn.transposed"], perm=[0, 1, 3, 2])]
     turned: list[str] = []
-    for transposed, upside_down, mirrored in _ORIENTATIONS[orientations]:
-        last = "turn.transposed" if transposed else "patch"
+    for transposed, upside_down, mirrored in orientations:
+        last = "turn.transposed" if transposed else patches
         for axis, flipped in (("rows", upside_down), ("columns", mirrored)):
             if flipped:
                 name = f"turn.{len(turned)}.{axis}"
-                slice_inputs = [last, "turn.ends", "turn.stops", f"turn.{axis}", "turn.ends"]
-                nodes.append(helper.make_node("Slice", slice_inputs, [name]))
+                nodes.append(
+                    helper.make_node("Slice", [last, "turn.ends", "turn.stops", f"turn.{axis}", "turn.ends"], [name])
+                )
                 last = name
         turned.append(last)
-    nodes.append(helper.make_node("Concat", turned, ["turn.all"], axis=0))
-    for node in model.graph.node:
-        node.input[:] = ["turn.all" if name == "patch" else name for name in node.input]
-        node.output[:] = ["turn.logits" if name == "logit" else name for name in node.output]
-        nodes.append(node)
-    nodes += [
-        helper.make_node("Reshape", ["turn.logits", "turn.each"], ["turn.logit"]),
-        helper.make_node("ReduceMean", ["turn.logit"], ["logit"], axes=[0], keepdims=0),
-    ]
-    weights += list(model.graph.initializer)
-    _write(nodes, weights, ["n", 1, side, side], ["n"], out)
+    nodes.append(helper.make_node("Concat", turned, ["turned"], axis=0))
+    return nodes, weights
+
+
+def _renamed(graph: onnx.GraphProto, names: Mapping[str, str], *, prefix: str) -> list[onnx.NodeProto]:
+    """A network's nodes with other inputs and outputs, what lies between them named apart; weights are shared."""
+    shared = {w.name for w in graph.initializer}
+    renamed = []
+    for node in graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        for ends in (copy.input, copy.output):
+            ends[:] = [name if name in shared else names.get(name, prefix + name) for name in ends]
+        renamed.append(copy)
+    return renamed
 
 
 def _graph(

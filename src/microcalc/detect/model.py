@@ -14,12 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from microcalc.domain import Intent, OperatingPoint, PixelScorer
 from microcalc.errors import InputError, RecipeError
+
+if TYPE_CHECKING:
+    from microcalc.detect.scorer import CnnPair
 
 DESCRIPTION = "model.json"
 CASCADE_SCHEMA: Final = "microcalc/cascade-model/1"
@@ -222,7 +225,7 @@ def load_model(
     described = _bytes_of(folder, DESCRIPTION)
     description = parse_description(described, where=f"{folder.name}/{DESCRIPTION}")
     if isinstance(description, ModelDescription):
-        scorer = _pair(folder, description, threads=threads, stage=stage)
+        scorer: PixelScorer = _pair(folder, description, threads=threads, stage=stage)
     elif open_cascade is None or stage != "pair":
         expected = "a pair of networks" if open_cascade is None else f"no --stage {stage}"
         raise InputError(f"{folder.name}: a cascade, expected {expected}")
@@ -242,7 +245,15 @@ def load_model(
     )
 
 
-def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> PixelScorer:
+def open_pair(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> CnnPair:
+    """The two networks of a model's folder, checked as ``load_model`` does."""
+    text = _bytes_of(folder, DESCRIPTION)
+    return _pair(
+        folder, parse_pair_description(text, where=f"{folder.name}/{DESCRIPTION}"), threads=threads, stage=stage
+    )
+
+
+def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> CnnPair:
     from microcalc.detect.scorer import CnnPair, Network  # brings the run-time engine
 
     for entry in (description.cnn1, description.cnn2):

@@ -89,7 +89,10 @@ class CnnPair:
 
     def score(self, mammogram: NormalisedMammogram) -> FloatImage:
         """Likelihood in (0, 1) per breast pixel, (rows, columns); 0 outside the breast."""
-        logit1 = self.rate_all(mammogram)
+        return self.score_from(mammogram, self.rate_all(mammogram))
+
+    def score_from(self, mammogram: NormalisedMammogram, logit1: Logits) -> FloatImage:
+        """The same where CNN1's logits are known: pairs with one first network need it once."""
         if self._stage == "cnn1":
             return _where(mammogram.breast, rejected_likelihood(logit1, self._survive_logit, below=1.0))
         survivors = self.survivors(logit1)

@@ -118,9 +118,13 @@ class SecondNetwork(Network):
     orientations
         Its logit is the mean over so many orientations of the patch: itself (1), with a half turn (2), all
         quarter turns (4), their mirror images too (8).
+    turned_share
+        Share of what CNN1 passes on that is rated in all of them, measured on the tune set: what is rated highest as
+        it lies. The rest keep the rating of one.
     """
 
     orientations: Literal[1, 2, 4, 8]
+    turned_share: Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class Mining(_Part):

@@ -25,7 +25,7 @@ from microcalc.detect.model import (
     OperatingPointEntry,
     load_model,
 )
-from microcalc.detect.scorer import apply_densely, open_network
+from microcalc.detect.scorer import CnnPair, Network
 from microcalc.domain import Annotations
 from microcalc.evaluate.froc import froc_curve
 from microcalc.evaluate.judge import IGNORED_KINDS
@@ -54,9 +54,12 @@ def write_model(out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImag
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
-    average_orientations(out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.orientations)
+    survive_logit, turn_logit = _limits(out, recipe, tune)
+    average_orientations(
+        out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.orientations, above=turn_logit
+    )
     (folder / RECIPE).write_text(dump_recipe(recipe))
-    described = _description(folder, recipe, survive_logit=_survive_logit(out, recipe, tune), trained_on=trained_on)
+    described = _description(folder, recipe, survive_logit=survive_logit, trained_on=trained_on)
     write_description(folder, described, n_tune=len(tune))
     points = operating_points(load_model(folder), tune)
     write_description(folder, described.model_copy(update={"operating_points": points}), n_tune=len(tune))
@@ -70,14 +73,23 @@ def words_on_training(n_images: int, counts: Mapping[str, int], command: str) ->
     return f"{n_images} images; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
 
 
-def _survive_logit(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> float:
-    """The CNN1 logit that the recipe's share of the tune set's breast pixels reaches."""
-    session = open_network(out / "cnn1_dense.onnx", threads=2)
-    logits = [
-        apply_densely(session, as_normalised(t.stored), margin_px=sum(recipe.cnn1.dilations))[t.stored.breast]
-        for t in tune
+def _limits(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> tuple[float, float]:
+    """The CNN1 logit that the recipe's share of the tune set's breast pixels reaches, and CNN2's of those to turn."""
+    networks = [
+        Network(out / file, sum(part.dilations))
+        for file, part in (("cnn1_dense.onnx", recipe.cnn1), ("cnn2.onnx", recipe.cnn2))
     ]
-    return float(np.quantile(np.concatenate(logits), 1 - recipe.mining.survive_share))
+    pair = CnnPair(*networks, survive_logit=-np.inf, spacing_mm=recipe.data.spacing_mm)
+    first = [pair.rate_all(as_normalised(t.stored))[t.stored.breast] for t in tune]
+    survive_logit = float(np.quantile(np.concatenate(first), 1 - recipe.mining.survive_share))
+    if recipe.cnn2.orientations == 1 or recipe.cnn2.turned_share == 1.0:
+        return survive_logit, -np.inf
+    second = []
+    for t, logits in zip(tune, first, strict=True):
+        rows, columns = np.nonzero(t.stored.breast)
+        survives = logits >= survive_logit
+        second.append(pair.rate_survivors(as_normalised(t.stored), (rows[survives], columns[survives])))
+    return survive_logit, float(np.quantile(np.concatenate(second), 1 - recipe.cnn2.turned_share))
 
 
 def _description(folder: Path, recipe: Recipe, *, survive_logit: float, trained_on: str) -> ModelDescription:

@@ -47,7 +47,11 @@ def method_stages(samples: Stage, recipe: Recipe, cascade: CascadeTraining) -> T
     """Of the samples; the keys hold every setting, those with defaults too."""
     run, augment, seed = samples.run, recipe.augment.model_dump(), recipe.seed
     one = {"network": recipe.cnn1.model_dump(), "augment": augment, "seed": seed}
-    two = {"network": recipe.cnn2.model_dump(exclude={"orientations"}), "augment": augment, "seed": seed}
+    two = {
+        "network": recipe.cnn2.model_dump(exclude={"orientations", "turned_share"}),
+        "augment": augment,
+        "seed": seed,
+    }
     cnn1 = after(run, "cnn1", one, samples)
     mining = after(run, "mining", recipe.mining.model_dump(exclude={"random_share", "survive_share"}), cnn1, samples)
     return Trained(

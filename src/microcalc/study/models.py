@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,9 @@ from microcalc.detect.model import (
     FileEntry,
     OperatingPointEntry,
     load_model,
+    open_pair,
 )
-from microcalc.domain import NormalisedMammogram, PixelScorer
+from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
 from microcalc.pipeline import open_cascade
 from microcalc.runs.card import CARD, RECIPE
 from microcalc.runs.recipe import Recipe, dump_recipe
@@ -33,6 +36,10 @@ from microcalc.runs.training import as_seen
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import CASCADE_FILE, Trained
 from microcalc.study.stage import Say, Stage, after, run_stage, write_json
+from microcalc.study.workers import in_processes
+
+if TYPE_CHECKING:
+    from microcalc.detect.scorer import CnnPair
 
 MEMBERS = "members.json"
 MODELS = ("cascade", "pair", "unmined")
@@ -49,6 +56,7 @@ def models_stage(trained: Trained, recipe: Recipe) -> Stage:
         "clusters": recipe.clusters.model_dump(),
         "survive_share": recipe.mining.survive_share,
         "orientations": recipe.cnn2.orientations,
+        "turned_share": recipe.cnn2.turned_share,
         "members_per_image": _MEMBERS_PER_IMAGE,
         "recipe": recipe.name,
     }
@@ -63,6 +71,8 @@ def make_models(
     recipe: Recipe,
     counts: Mapping[str, int],
     command: str,
+    *,
+    workers: int,
     say: Say,
 ) -> None:
     """Write the models ``pair``, ``unmined`` and ``cascade``, ready for ``microcalc detect --model``.
@@ -76,44 +86,99 @@ def make_models(
     """
 
     def work(progress: Say) -> None:
-        images = [TuneImage(i.annotations, i.open()) for i in tune]
         n_train = sum(i.split == "train" for i in table.images)
+        mined = words_on_training(n_train, counts, command)
+        random = words_on_training(n_train, {k: v for k, v in counts.items() if k != "mined"}, command)
         seen = Table(table.images, tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations))
-        for name, second in (("pair", trained.cnn2), ("unmined", trained.unmined)):
-            out = stage.folder / f"{name}.run"
-            out.mkdir(exist_ok=True)
-            shutil.copyfile(trained.cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
-            shutil.copyfile(second.folder / "cnn2.onnx", out / "cnn2.onnx")
-            used = {k: v for k, v in counts.items() if k != "mined" or name == "pair"}
-            write_model(out, recipe, seen, images, trained_on=words_on_training(n_train, used, command))
-            shutil.rmtree(stage.folder / name, ignore_errors=True)
-            (out / "model").replace(stage.folder / name)
-            shutil.rmtree(out)
-            progress(f"model {name}")
+        jobs: list[tuple[Callable[..., tuple[str, dict[str, float]]], tuple[Any, ...]]] = [
+            (_make_pair, (stage, trained.cnn1, trained.cnn2, "pair", tune, seen, recipe, mined)),
+            (_make_pair, (stage, trained.cnn1, trained.unmined, "unmined", tune, seen, recipe, random)),
+            (_make_cascade, (stage, trained.cascade, tune, recipe, random)),
+        ]
         limits: dict[str, float] = {}
-        for name, scorer in scorers_of(stage, trained, recipe.data.spacing_mm).items():
-            limits[name] = _member_likelihood(scorer, tune, recipe)
-            progress(f"candidates of the tune images by {name}")
+        for name, found in in_processes(jobs, workers=workers):
+            limits |= found
+            progress(f"model {name}")
         write_json(limits, stage.folder / MEMBERS)
-        used = {k: v for k, v in counts.items() if k != "mined"}
-        _write_cascade(
-            stage.folder / "cascade", trained.cascade.folder / CASCADE_FILE, images, recipe,
-            member_likelihood=limits["cascade"], trained_on=words_on_training(n_train, used, command),
-        )  # fmt: skip
-        progress("model cascade")
 
     run_stage(stage, work, say)
 
 
-def scorers_of(stage: Stage, trained: Trained, spacing_mm: float) -> dict[str, PixelScorer]:
-    """What rates a pixel, by method; each with one thread."""
-    return {
-        "cascade": open_cascade(trained.cascade.folder / CASCADE_FILE, 1),
-        "cnn1": load_model(stage.folder / "pair", threads=1, stage="cnn1").scorer,
-        "pair": load_model(stage.folder / "pair", threads=1).scorer,
-        "log": LogFilter(spacing_mm=spacing_mm),
-        "unmined": load_model(stage.folder / "unmined", threads=1).scorer,
-    }
+@dataclass(frozen=True, eq=False, slots=True)
+class Raters:
+    """What rates a pixel, by method.
+
+    Attributes
+    ----------
+    networks
+        Pairs with one first network, or the first network alone.
+    """
+
+    others: Mapping[str, PixelScorer]
+    networks: Mapping[str, CnnPair]
+
+    def rate(self, mammogram: NormalisedMammogram) -> Iterator[tuple[str, FloatImage]]:
+        """Each method's name and likelihood (rows, columns); CNN1 runs once."""
+        for name, other in self.others.items():
+            yield name, other.score(mammogram)
+        logit1 = None
+        for name, pair in self.networks.items():
+            logit1 = pair.rate_all(mammogram) if logit1 is None else logit1
+            yield name, pair.score_from(mammogram, logit1)
+
+
+def open_raters(stage: Stage, trained: Trained, spacing_mm: float) -> Raters:
+    """The methods of the study; each with one thread."""
+    return Raters(_others(trained.cascade, spacing_mm), _pairs(stage, "pair") | _pairs(stage, "unmined"))
+
+
+def _others(cascade: Stage, spacing_mm: float) -> dict[str, PixelScorer]:
+    return {"cascade": open_cascade(cascade.folder / CASCADE_FILE, 1), "log": LogFilter(spacing_mm=spacing_mm)}
+
+
+def _pairs(stage: Stage, name: str) -> dict[str, CnnPair]:
+    """A pair; the pair of the study gives its first network as a method too."""
+    folder = stage.folder / name
+    pairs = {name: open_pair(folder, threads=1)}
+    return {"cnn1": open_pair(folder, threads=1, stage="cnn1"), **pairs} if name == "pair" else pairs
+
+
+def _make_pair(
+    stage: Stage,
+    cnn1: Stage,
+    cnn2: Stage,
+    name: str,
+    tune: Sequence[StudyImage],
+    table: Table,
+    recipe: Recipe,
+    trained_on: str,
+) -> tuple[str, dict[str, float]]:
+    """The model folder of two networks; its name, and the least likelihood of members of clusters, by method."""
+    out = stage.folder / f"{name}.run"
+    out.mkdir(exist_ok=True)
+    shutil.copyfile(cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
+    shutil.copyfile(cnn2.folder / "cnn2.onnx", out / "cnn2.onnx")
+    write_model(out, recipe, table, _opened(tune), trained_on=trained_on)
+    shutil.rmtree(stage.folder / name, ignore_errors=True)
+    (out / "model").replace(stage.folder / name)
+    shutil.rmtree(out)
+    return name, _member_likelihoods(Raters({}, _pairs(stage, name)), tune, recipe)
+
+
+def _make_cascade(
+    stage: Stage, cascade: Stage, tune: Sequence[StudyImage], recipe: Recipe, trained_on: str
+) -> tuple[str, dict[str, float]]:
+    """The cascade's model folder; its name, and the least likelihood of members of clusters, by method."""
+    limits = _member_likelihoods(Raters(_others(cascade, recipe.data.spacing_mm), {}), tune, recipe)
+    _write_cascade(
+        stage.folder / "cascade", cascade.folder / CASCADE_FILE, _opened(tune), recipe,
+        member_likelihood=limits["cascade"], trained_on=trained_on,
+    )  # fmt: skip
+    return "cascade", limits
+
+
+def _opened(tune: Sequence[StudyImage]) -> list[TuneImage]:
+    return [TuneImage(i.annotations, i.open()) for i in tune]
 
 
 def cluster_rules(recipe: Recipe, member_likelihood: float) -> ClusterRules:
@@ -122,12 +187,24 @@ def cluster_rules(recipe: Recipe, member_likelihood: float) -> ClusterRules:
     return ClusterRules(**rules)
 
 
-def _member_likelihood(scorer: PixelScorer, tune: Sequence[StudyImage], recipe: Recipe) -> float:
-    """The likelihood that so many candidates of the tune images reach on average."""
-    found = [_candidates(scorer, as_normalised(image.open()), recipe) for image in tune]
-    ratings = np.sort(np.concatenate(found))[::-1]
-    n = min(len(ratings), _MEMBERS_PER_IMAGE * len(tune))
-    return float(np.clip(ratings[n - 1] if n else 0.5, _LEAST, _MOST))
+def _member_likelihoods(raters: Raters, tune: Sequence[StudyImage], recipe: Recipe) -> dict[str, float]:
+    """The likelihood that so many candidates of the tune images reach on average, by method."""
+    rules, found = recipe.detect, dict[str, list[NDArray[np.float64]]]()
+    for image in tune:
+        mammogram = as_normalised(image.open())
+        for name, likelihood in raters.rate(mammogram):
+            candidates = find_candidates(
+                mammogram, likelihood, min_likelihood=rules.min_likelihood, min_distance_mm=rules.min_distance_mm,
+                max_count=rules.max_count,
+            )  # fmt: skip
+            found.setdefault(name, []).append(candidates.likelihood)
+    return {name: _reached_by(np.concatenate(all_), _MEMBERS_PER_IMAGE * len(tune)) for name, all_ in found.items()}
+
+
+def _reached_by(ratings: NDArray[np.float64], n: int) -> float:
+    """The n-th highest, strictly between 0 and 1."""
+    highest = np.sort(ratings)[::-1][:n]
+    return float(np.clip(highest[-1] if len(highest) else 0.5, _LEAST, _MOST))
 
 
 def _write_cascade(
@@ -165,14 +242,3 @@ def _write_cascade(
         f"# {description.name}, version {description.version}\n\nA cascade of boosted nodes, made by `microcalc study` "
         f"to be compared with the two networks.\n\n**For research use only.**\n\nTrained on {trained_on}.\n"
     )
-
-
-def _candidates(scorer: PixelScorer, mammogram: NormalisedMammogram, recipe: Recipe) -> NDArray[np.float64]:
-    rules = recipe.detect
-    return find_candidates(
-        mammogram,
-        scorer.score(mammogram),
-        min_likelihood=rules.min_likelihood,
-        min_distance_mm=rules.min_distance_mm,
-        max_count=rules.max_count,
-    ).likelihood

@@ -79,7 +79,7 @@ def run_study(
     models = models_stage(trained, recipe)
     counts = {"positive": len(train.positive), "mined": mined_count(trained), "random": len(train.negative)}
     said = command(scale, options, own_table=data is not None)
-    make_models(models, trained, images.tune, table, recipe, counts, said, say)
+    make_models(models, trained, images.tune, table, recipe, counts, said, workers=workers, say=say)
     scoring = scoring_stage(models, samples)
     score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
     stages = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from microcalc.cnn.mine import as_normalised
 from microcalc.detect.candidates import find_candidates
 from microcalc.detect.clusters import group
-from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
+from microcalc.domain import FloatImage, NormalisedMammogram
 from microcalc.evaluate.detections import Detections
 from microcalc.evaluate.summary import density_of
 from microcalc.geometry import Grid
@@ -23,7 +23,7 @@ from microcalc.sample.store import Samples
 from microcalc.study.exams import vendor_of
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import Trained
-from microcalc.study.models import MEMBERS, cluster_rules, scorers_of
+from microcalc.study.models import MEMBERS, Raters, cluster_rules, open_raters
 from microcalc.study.pieces import load_piece, save_piece
 from microcalc.study.samples import by_image, split_samples
 from microcalc.study.scored import ScoredImage, detections_of
@@ -95,14 +95,14 @@ def _score_some(
     images: Mapping[int, StudyImage],
     recipe: Recipe,
 ) -> int:
-    """Rate a few images, with scorers that are opened once for them."""
-    scorers = scorers_of(models, trained, recipe.data.spacing_mm)
+    """Rate a few images, with raters that are opened once for them."""
+    raters = open_raters(models, trained, recipe.data.spacing_mm)
     limits = json.loads((models.folder / MEMBERS).read_text())
     own = split_samples(samples, "test")
     positive, negative = by_image(own.positive, max(images) + 1), by_image(own.negative, max(images) + 1)
     for n, image in images.items():
         places = {"positive": positive[n], "negative": negative[n]}
-        _score_one(_piece(stage, n), image, places, scorers, limits, recipe)
+        _score_one(_piece(stage, n), image, places, raters, limits, recipe)
     return len(images)
 
 
@@ -110,22 +110,20 @@ def _score_one(
     file: Path,
     image: StudyImage,
     places: Mapping[str, Samples],
-    scorers: Mapping[str, PixelScorer],
+    raters: Raters,
     limits: Mapping[str, float],
     recipe: Recipe,
 ) -> None:
     mammogram = as_normalised(image.open())
-    arrays: dict[str, NDArray[Any]] = {
-        "methods": np.array(list(scorers)),
-        "breast_cm2": np.array(mammogram.breast_area_cm2),
-    }
-    for name, scorer in scorers.items():
-        likelihood = scorer.score(mammogram)
+    arrays: dict[str, NDArray[Any]] = {"breast_cm2": np.array(mammogram.breast_area_cm2)}
+    methods: list[str] = []
+    for name, likelihood in raters.rate(mammogram):
+        methods.append(name)
         for kind, found in places.items():
             arrays[f"{name}_{kind}"] = likelihood[found[:, 1], found[:, 2]]
         marks = _marks(mammogram, likelihood, image.row.grid, recipe, limits[name])
         arrays |= {f"{name}_{part}": value for part, value in marks.items()}
-    save_piece(file, **arrays)
+    save_piece(file, methods=np.array(methods), **arrays)
 
 
 def _marks(
