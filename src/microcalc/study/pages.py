@@ -25,14 +25,14 @@ _KINDS = {
     "false": "False marks of {method}, the highest rated first",
 }
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1e; background: #fff; max-width: 1180px;
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1e; background: #fff; max-width: 1400px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.4rem; border-bottom: 1px solid #d0d0d4; }
 h3 { font-size: 1rem; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; }
 th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #e4e4e8; white-space: nowrap; }
-td:first-child { white-space: normal; }
+td:first-child { white-space: normal; min-width: 13em; }
 thead th { border-bottom: 2px solid #8a8a90; vertical-align: bottom; white-space: normal; }
 img.curve { max-width: 100%; height: auto; }
 pre { background: #f5f5f7; padding: .8rem; overflow-x: auto; font-size: .82rem; }
