@@ -45,7 +45,7 @@ def study(
     leave_out
         Vendor (hologic, ge, siemens) that is not trained on, and alone is tested on.
     no_normalising
-        Bring images to mean 0 and standard deviation 1 only, for comparison.
+        Bring images to one mean and standard deviation only, for comparison.
     spacing
         Pixel spacing in mm in place of the recipe's.
     recipe

@@ -25,6 +25,8 @@ from microcalc.sample.store import StoredImage, open_stored, store
 from microcalc.study.stage import Say, Stage, after, key_of, run_stage
 from microcalc.study.workers import in_processes
 
+_STANDARD_DEVIATION = 3.0
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StudyImage:
@@ -103,15 +105,16 @@ def opened(images: Sequence[StudyImage]) -> list[StoredImage]:
 
 
 def standardised(mammogram: Mammogram, *, spacing_mm: float) -> NormalisedMammogram:
-    """What is compared with our normalisation: grey values of mean 0 and standard deviation 1 in the breast.
+    """What is compared with our normalisation: grey values of mean 0 and standard deviation 3 in the breast.
 
-    The usual z-score of an image, and the breast as in our own; noise is not equalised, and
-    contrast is not taken against the surroundings. Outside the tissue where noise would be measured, 0. (Ours.)
+    The usual z-score of an image, spread as far as normalised images are on average, for which the networks are
+    made; and the breast as in our own. Noise is not equalised, and contrast is not taken against the
+    surroundings. Outside the tissue where noise would be measured, 0. (Ours.)
     """
     normalised = normalise(mammogram, spacing_mm=spacing_mm)
     pixels, _ = resample(mammogram.pixels, mammogram.grid, spacing_mm)
     inside = pixels[normalised.breast].astype(np.float64)
-    scaled = (pixels - np.float32(inside.mean())) / np.float32(max(inside.std(), 1e-6))
+    scaled = (pixels - np.float32(inside.mean())) * np.float32(_STANDARD_DEVIATION / max(inside.std(), 1e-6))
     tissue = normalised.breast | (normalised.pixels != 0)
     return replace(normalised, pixels=np.where(tissue, scaled, np.float32(0)))
 

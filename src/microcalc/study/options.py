@@ -21,7 +21,7 @@ class Options:
     left_out
         Vendor whose images are not trained on, and alone are tested on.
     normalising
-        False: images are only brought to mean 0 and standard deviation 1.
+        False: images are only brought to one mean and standard deviation; no noise is added in training, for want of a unit.
     spacing_mm, recipe
         In place of the recipe's spacing; name or file in place of the intent's recipe.
     """
@@ -54,6 +54,7 @@ def study_recipe(scale: Scale, options: Options) -> Recipe:
             "data": Data(spacing_mm=spacing_mm, intent=options.intent),
             "cnn1": base.cnn1.model_copy(update={"steps": scale.training.cnn1_steps}),
             "cnn2": base.cnn2.model_copy(update={"steps": scale.training.cnn2_steps}),
+            "augment": base.augment.model_copy(update={} if options.normalising else {"noise": 0.0}),
             "sample": base.sample.model_copy(update={"positive_radius_mm": 0.0}),  # the publication counts places
         }
     )

@@ -64,7 +64,10 @@ def _notes(options: Options) -> tuple[str, ...]:
     if options.left_out:
         notes.append(f"Trained without images of {options.left_out}, tested on these alone.")
     if not options.normalising:
-        notes.append("Without our normalisation: grey values of mean 0 and standard deviation 1 in each breast.")
+        notes.append(
+            "Without our normalisation: grey values of mean 0 and standard deviation 3 in each breast; no noise is added "
+            "in training, for want of a unit."
+        )
     return tuple(notes)
 
 
