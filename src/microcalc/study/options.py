@@ -21,7 +21,8 @@ class Options:
     left_out
         Vendor whose images are not trained on, and alone are tested on.
     normalising
-        False: images are only brought to one mean and standard deviation; no noise is added in training, for want of a unit.
+        False: images are only brought to one mean and standard deviation; in training no noise is added, for want
+        of a unit.
     spacing_mm, recipe
         In place of the recipe's spacing; name or file in place of the intent's recipe.
     """

@@ -65,8 +65,8 @@ def _notes(options: Options) -> tuple[str, ...]:
         notes.append(f"Trained without images of {options.left_out}, tested on these alone.")
     if not options.normalising:
         notes.append(
-            "Without our normalisation: grey values of mean 0 and standard deviation 3 in each breast; no noise is added "
-            "in training, for want of a unit."
+            "Without our normalisation: grey values of mean 0 and standard deviation 3 in each breast; no noise is "
+            "added in training, for want of a unit."
         )
     return tuple(notes)
 
