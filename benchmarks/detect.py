@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -140,7 +141,8 @@ def _dense_form(model: Path, out: Path) -> Path:
 
     network = onnx.load(model / "cnn2.onnx")
     graph = network.graph
-    own = [node for node in graph.node if node.op_type in ("Mul", "Asinh", "Conv", "Relu")]  # not turns and shapes
+    # the network on patches as they lie comes first; then shapes, and the same again on turned patches
+    own = list(takewhile(lambda node: node.op_type in ("Mul", "Asinh", "Conv", "Relu"), graph.node))
     own[0].input[0] = graph.input[0].name
     dilations = iter(load_recipe(model / "recipe.toml").cnn2.dilations)
     for node in own:
