@@ -14,9 +14,12 @@ from tests.study import small
 
 from microcalc import cli
 from microcalc.cnn import fit
-from microcalc.detect.model import load_model
+from microcalc.cnn.mine import as_normalised
+from microcalc.detect.model import load_model, open_pair
 from microcalc.errors import InputError
 from microcalc.pipeline import open_cascade
+from microcalc.sample.store import open_stored
+from microcalc.study.models import Raters
 from microcalc.study.options import Options, command, study_recipe
 from microcalc.study.run import run_study
 from microcalc.study.scale import Scale, load_scale
@@ -157,6 +160,25 @@ def test_all_methods_are_rated_at_the_same_samples(finished: Path) -> None:
                     rating = piece[f"{name}_{kind}"]
                     assert rating.dtype == np.float32
                     assert ((rating > 0) & (rating < 1)).all()
+
+
+def test_a_first_network_that_runs_once_changes_no_rating(finished: Path) -> None:
+    models = finished / "models"
+    pairs = {
+        "cnn1": open_pair(models / "pair", stage="cnn1"),
+        "pair": open_pair(models / "pair"),
+        "unmined": open_pair(models / "unmined"),
+    }
+    mammogram = as_normalised(open_stored(next(finished.glob(f"normalised-*/{'?' * 24}.npy"))))
+    rated = dict(Raters({}, pairs).rate(mammogram))
+    assert list(rated) == list(pairs)
+    for name, pair in pairs.items():
+        np.testing.assert_array_equal(rated[name], pair.score(mammogram))
+
+
+def test_images_without_our_normalisation_get_no_noise_for_want_of_its_unit(scale: Scale) -> None:
+    assert study_recipe(scale, Options()).augment.noise > 0
+    assert study_recipe(scale, Options(normalising=False)).augment.noise == 0
 
 
 def test_the_recipe_is_the_intents_with_the_steps_of_the_scale(scale: Scale) -> None:

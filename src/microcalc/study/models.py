@@ -189,14 +189,11 @@ def cluster_rules(recipe: Recipe, member_likelihood: float) -> ClusterRules:
 
 def _member_likelihoods(raters: Raters, tune: Sequence[StudyImage], recipe: Recipe) -> dict[str, float]:
     """The likelihood that so many candidates of the tune images reach on average, by method."""
-    rules, found = recipe.detect, dict[str, list[NDArray[np.float64]]]()
+    found: dict[str, list[NDArray[np.float64]]] = {}
     for image in tune:
         mammogram = as_normalised(image.open())
         for name, likelihood in raters.rate(mammogram):
-            candidates = find_candidates(
-                mammogram, likelihood, min_likelihood=rules.min_likelihood, min_distance_mm=rules.min_distance_mm,
-                max_count=rules.max_count,
-            )  # fmt: skip
+            candidates = find_candidates(mammogram, likelihood, **recipe.detect.model_dump())
             found.setdefault(name, []).append(candidates.likelihood)
     return {name: _reached_by(np.concatenate(all_), _MEMBERS_PER_IMAGE * len(tune)) for name, all_ in found.items()}
 

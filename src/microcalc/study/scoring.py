@@ -130,16 +130,8 @@ def _marks(
     mammogram: NormalisedMammogram, likelihood: FloatImage, grid: Grid, recipe: Recipe, member_likelihood: float
 ) -> dict[str, NDArray[Any]]:
     """Marks and clusters as arrays: the members of all clusters one after the other, and how many each has."""
-    rules = recipe.detect
-    candidates = find_candidates(
-        mammogram, likelihood, min_likelihood=rules.min_likelihood, min_distance_mm=rules.min_distance_mm,
-        max_count=rules.max_count,
-    )  # fmt: skip
-    limits = cluster_rules(recipe, member_likelihood)
-    clusters = group(
-        candidates, max_gap_mm=limits.max_gap_mm, min_members=limits.min_members, max_area_cm2=limits.max_area_cm2,
-        min_likelihood=limits.min_likelihood,
-    )  # fmt: skip
+    candidates = find_candidates(mammogram, likelihood, **recipe.detect.model_dump())
+    clusters = group(candidates, **cluster_rules(recipe, member_likelihood).model_dump())
     found = detections_of(candidates, clusters, grid)
     return {
         "centres": found.centres_px,
