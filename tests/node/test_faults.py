@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,10 @@ from tests.node.nodes import (
     wait_until,
 )
 
-from microcalc.node import receive
+from microcalc.errors import InputError
+from microcalc.node import analyse, receive
 from microcalc.node.service import Node
+from microcalc.node.settings import NodeSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
@@ -202,6 +205,27 @@ def test_tls_takes_known_certificates_alone_and_no_plaintext(
 def test_two_nodes_do_not_share_a_folder(node: Node, archive: Archive) -> None:
     with pytest.raises(Exception, match="another node runs in this folder"):
         Node(settings(node.folder.root, archive.port))
+
+
+def test_a_worker_that_refuses_its_model_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow_to_end = "import time; input(); print('{\"error\": \"no such model\"}', flush=True); time.sleep(60)"
+    monkeypatch.setattr(analyse, "_COMMAND", [sys.executable, "-c", slow_to_end])
+    before = set(children(os.getpid()))
+    with pytest.raises(InputError, match="no such model"):
+        Node(settings(tmp_path / "node", 1))
+    assert set(children(os.getpid())) <= before
+
+
+@pytest.mark.parametrize("table", ["listen", "health"])
+def test_a_node_without_its_port_leaves_no_worker_and_no_lock(table: str, tmp_path: Path) -> None:
+    before = set(children(os.getpid()))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        given = settings(tmp_path / "node", 1).model_dump()
+        given[table] |= {"address": "127.0.0.1", "port": other.getsockname()[1]}
+        for _ in range(2):  # the second finds the folder free
+            with pytest.raises(InputError, match="cannot listen .* expected a free port"):
+                Node(NodeSettings.model_validate(given))
+    assert set(children(os.getpid())) <= before
 
 
 def test_outside_tools_are_answered(node: Node, tmp_path: Path, judge: Callable[[str], str], archive: Archive) -> None:

@@ -74,7 +74,7 @@ class Worker:
             if "error" in reply:
                 raise InputError(str(reply["error"]))
         except BaseException:
-            self.kill()
+            self.close()
             raise
         self.models: Mapping[Intent, str] = reply["models"]
 

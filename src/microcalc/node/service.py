@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Final, Self
 
@@ -41,10 +42,13 @@ class Node:
         self.settings, self.folder = settings, Folder(settings.storage.folder)
         send = sender(settings)
         self.folder.make()
-        self._lock = self.folder.lock()
-        first = _first_worker(settings)
-        try:
+        with ExitStack() as undo:
+            self._lock = self.folder.lock()
+            undo.callback(self._lock.close)
+            first = _first_worker(settings)
+            undo.callback(first.close)
             self.queue = JobQueue(self.folder.queue)
+            undo.callback(self.queue.close)
             self.queue.recover(first.models)
             self.folder.clean(self.queue.images_in_use(), self.queue.reports_in_use())
             self.delivery = Delivery(settings, self.folder, self.queue, send)
@@ -58,13 +62,11 @@ class Node:
                 refusals=self.refusals.counts,
                 restarts=lambda: self.analysis.restarts,
             )
+            self.health = HealthServer(settings.health, self.metrics, self.faults)
+            undo.callback(self.health.stop)
             intake = Intake(self.folder, self.queue, settings.storage, first.models, self.analysis.notify)
             self.server = DicomServer(settings.listen, intake, self.refusals, intents=settings.detect.intents)
-            self.health = HealthServer(settings.health, self.metrics, self.faults)
-        except BaseException:
-            first.close()
-            self._lock.close()
-            raise
+            undo.pop_all()
         self._first = first
         self._listener = threading.Thread(target=self.server.serve, name="listener", daemon=True)
 
