@@ -208,7 +208,7 @@ def test_two_nodes_do_not_share_a_folder(node: Node, archive: Archive) -> None:
 
 
 def test_a_worker_that_refuses_its_model_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow_to_end = "import time; input(); print('{\"error\": \"no such model\"}', flush=True); time.sleep(60)"
+    slow_to_end = 'import time; input(); print(\'{"error": "no such model"}\', flush=True); time.sleep(60)'
     monkeypatch.setattr(analyse, "_COMMAND", [sys.executable, "-c", slow_to_end])
     before = set(children(os.getpid()))
     with pytest.raises(InputError, match="no such model"):
@@ -223,7 +223,7 @@ def test_a_node_without_its_port_leaves_no_worker_and_no_lock(table: str, tmp_pa
         given = settings(tmp_path / "node", 1).model_dump()
         given[table] |= {"address": "127.0.0.1", "port": other.getsockname()[1]}
         for _ in range(2):  # the second finds the folder free
-            with pytest.raises(InputError, match="cannot listen .* expected a free port"):
+            with pytest.raises(InputError, match=r"cannot listen .* expected a free port"):
                 Node(NodeSettings.model_validate(given))
     assert set(children(os.getpid())) <= before
 

@@ -15,6 +15,7 @@ from tests.study import small
 from microcalc import cli
 from microcalc.cnn import fit
 from microcalc.cnn.mine import as_normalised
+from microcalc.datasets.table import read_table, write_table
 from microcalc.detect.model import load_model, open_pair
 from microcalc.errors import InputError
 from microcalc.pipeline import open_cascade
@@ -50,10 +51,16 @@ def scale(folder: Path) -> Scale:
 def study(folder: Path, scale: Scale) -> Callable[..., list[str]]:
     """Runs the small study into a folder; the lines that it said."""
 
-    def run(out: Path, *, say: Callable[[str], None] | None = None, normalising: bool = True) -> list[str]:
+    def run(
+        out: Path,
+        *,
+        data: tuple[str, ...] = ("data",),
+        say: Callable[[str], None] | None = None,
+        normalising: bool = True,
+    ) -> list[str]:
         said: list[str] = []
         chosen = Options(intent="processed", recipe=str(toy.recipe_file(folder)), normalising=normalising)
-        run_study(scale, out, options=chosen, data=folder / "data", say=say or said.append)
+        run_study(scale, out, options=chosen, data=[folder / name for name in data], say=say or said.append)
         return said
 
     return run
@@ -96,6 +103,16 @@ def test_a_second_start_runs_nothing(finished: Path, study: Callable[..., list[s
         "evaluation",
     ]  # fmt: skip
     assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_several_tables_are_the_one_that_they_make(
+    folder: Path, finished: Path, study: Callable[..., list[str]]
+) -> None:
+    whole = read_table(folder / "data")
+    write_table(whole.of_images(whole.images[:3]), folder / "first")
+    write_table(whole.of_images(whole.images[3:]), folder / "second")
+    said = study(finished, data=("first", "second"))
+    assert {line.split(":")[0] for line in said if "done before" in line} == {*_STAGES}
 
 
 def test_a_study_killed_again_and_again_ends_with_the_same_bytes(
@@ -191,11 +208,11 @@ def test_the_recipe_is_the_intents_with_the_steps_of_the_scale(scale: Scale) -> 
 
 def test_the_command_in_the_report_holds_every_option_and_no_path(scale: Scale) -> None:
     options = Options("raw", "ge", False, 0.07, "/somewhere/mine.toml", 3)
-    assert command(scale, options, own_table=True) == (
-        "microcalc study --scale small --intent raw --data TABLE --leave-out ge --spacing 0.07 --recipe mine.toml "
-        "--no-normalising --seed 3 --out RUN"
+    assert command(scale, options, own_tables=2) == (
+        "microcalc study --scale small --intent raw --data TABLE --data TABLE --leave-out ge --spacing 0.07 "
+        "--recipe mine.toml --no-normalising --seed 3 --out RUN"
     )
-    assert command(scale, Options(), own_table=False) == "microcalc study --scale small --intent raw --seed 1 --out RUN"
+    assert command(scale, Options(), own_tables=0) == "microcalc study --scale small --intent raw --seed 1 --out RUN"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def study(
     *,
     scale: str,
     out: Path,
-    data: Path | None = None,
+    data: list[Path] | None = None,
     intent: Literal["raw", "processed"] = "raw",
     leave_out: str | None = None,
     no_normalising: bool = False,
@@ -39,7 +39,7 @@ def study(
     out
         Run folder; studies of several options may share it.
     data
-        Folder with images.csv and annotations.csv in place of simulated exams.
+        Folders with images.csv and annotations.csv in place of simulated exams; may be given several times.
     intent
         raw or processed images.
     leave_out
@@ -64,6 +64,6 @@ def study(
     check_out(out)
     options = Options(intent, leave_out, not no_normalising, spacing, recipe, seed)
     report = run_study(
-        load_scale(scale), out, options=options, data=data, workers=workers or os.cpu_count() or 1, say=say
+        load_scale(scale), out, options=options, data=data or (), workers=workers or os.cpu_count() or 1, say=say
     )
     say(f"{report}: the report")

@@ -63,15 +63,15 @@ def study_recipe(scale: Scale, options: Options) -> Recipe:
     return recipe
 
 
-def command(scale: Scale, options: Options, *, own_table: bool) -> str:
+def command(scale: Scale, options: Options, *, own_tables: int) -> str:
     """The command line of a study, without paths."""
     given = {
-        "--data": "TABLE" if own_table else None,
         "--leave-out": options.left_out,
         "--spacing": None if options.spacing_mm is None else f"{options.spacing_mm:g}",
         "--recipe": None if options.recipe is None else Path(options.recipe).name,
     }
     words = ["microcalc study", f"--scale {scale.name}", f"--intent {options.intent}"]
+    words += ["--data TABLE"] * own_tables
     words += [f"{option} {value}" for option, value in given.items() if value is not None]
     words += ["--no-normalising"] * (not options.normalising)
     return " ".join([*words, f"--seed {options.seed}", "--out RUN"])

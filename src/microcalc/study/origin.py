@@ -22,7 +22,7 @@ _LIBRARIES = ("microcalc", "numpy", "scipy", "torch", "onnxruntime", "numba", "j
 
 
 def about_study(
-    stages: Sequence[Stage], scale: Scale, recipe: Recipe, options: Options, *, own_table: bool, evaluation_s: float
+    stages: Sequence[Stage], scale: Scale, recipe: Recipe, options: Options, *, own_tables: int, evaluation_s: float
 ) -> AboutStudy:
     """What the figures stand on.
 
@@ -38,7 +38,7 @@ def about_study(
     return AboutStudy(
         scale=scale.name,
         intent=options.intent,
-        command=command(scale, options, own_table=own_table),
+        command=command(scale, options, own_tables=own_tables),
         recipe=f"{dump_recipe(recipe)}\n# scale\n{dump_settings(scale)}",
         seeds={"study": options.seed},
         hashes={s.name: s.key for s in stages} | _model_hashes(by_name["models"]),

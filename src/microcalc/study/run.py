@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-from microcalc.datasets.table import Table, read_table
+from microcalc.datasets.table import Table, join_tables, read_table
 from microcalc.evaluate.judge import Rules
 from microcalc.runs.recipe import Recipe
 from microcalc.study.evaluation import evaluate_study
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def run_study(
-    scale: Scale, out: Path, *, options: Options, data: Path | None = None, workers: int = 1, say: Say = print
+    scale: Scale, out: Path, *, options: Options, data: Sequence[Path] = (), workers: int = 1, say: Say = print
 ) -> Path:
     """Run what is not done yet, and write the report to ``out/report`` and the models to ``out/models``.
 
@@ -40,7 +40,7 @@ def run_study(
     Parameters
     ----------
     data
-        The user's own table; by default exams are simulated.
+        The user's own tables; with none, exams are simulated.
     workers
         Processes; the results do not depend on their number. ``say`` has to be a function of a module where there
         are several.
@@ -68,7 +68,7 @@ def run_study(
         min_d_prime=recipe.sample.min_d_prime,
     )  # fmt: skip
     samples = samples_stage(normalised, scale.samples, recipe.sample, left_out=options.left_out, seed=options.seed)
-    exact = data is None and options.left_out is None
+    exact = not data and options.left_out is None
     draw_samples(
         samples, images, scale.samples, recipe.sample, exact=exact, seed=options.seed, workers=workers, say=say
     )
@@ -78,7 +78,7 @@ def run_study(
     train_methods(trained, samples, images, recipe, scale.cascade, workers=workers, say=say)
     models = models_stage(trained, recipe)
     counts = {"positive": len(train.positive), "mined": mined_count(trained), "random": len(train.negative)}
-    said = command(scale, options, own_table=data is not None)
+    said = command(scale, options, own_tables=len(data))
     make_models(models, trained, images.tune, table, recipe, counts, said, workers=workers, say=say)
     scoring = scoring_stage(models, samples)
     score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
@@ -86,20 +86,22 @@ def run_study(
         exams, normalised, samples, trained.cascade, trained.cnn1, trained.mining, trained.cnn2, trained.unmined,
         models, scoring,
     ]  # fmt: skip
-    report = _report(stages, scoring, samples, images, scale, recipe, options, own_table=data is not None, say=say)
+    report = _report(stages, scoring, samples, images, scale, recipe, options, own_tables=len(data), say=say)
     _show(report.folder / "report", out / "report")
     _show(models.folder, out / "models", only=MODELS)
     say(f"{monotonic() - started:.0f} s in this start")
     return out / "report"
 
 
-def _exams(scale: Scale, out: Path, options: Options, data: Path | None, workers: int, say: Say) -> tuple[Stage, Table]:
+def _exams(
+    scale: Scale, out: Path, options: Options, data: Sequence[Path], workers: int, say: Say
+) -> tuple[Stage, Table]:
     """The images with their splits: simulated, or the user's."""
-    if data is None:
+    if not data:
         stage = exams_stage(out, scale.exams, intent=options.intent, seed=options.seed)
         table = make_exams(stage, scale.exams, intent=options.intent, seed=options.seed, workers=workers, say=say)
         return stage, table
-    given = read_table(data)
+    given = join_tables([read_table(folder) for folder in data])
     stage = table_stage(out, given, intent=options.intent, seed=options.seed)
     return stage, take_table(stage, given, intent=options.intent, seed=options.seed, say=say)
 
@@ -113,7 +115,7 @@ def _report(
     recipe: Recipe,
     options: Options,
     *,
-    own_table: bool,
+    own_tables: int,
     say: Say,
 ) -> Stage:
     """Evaluate and write the report into a stage of its own."""
@@ -129,7 +131,7 @@ def _report(
             seed=options.seed,
             say=progress,
         )
-        about = about_study(stages, scale, recipe, options, own_table=own_table, evaluation_s=monotonic() - started)
+        about = about_study(stages, scale, recipe, options, own_tables=own_tables, evaluation_s=monotonic() - started)
         write_report(figures, about, stage.folder / "report")
 
     return run_stage(stage, work, say)
