@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microcalc.domain import BENIGN_CALCIUM, Kind
-from microcalc.simulate.bodies import Balls, Cup, Lines, imaged_lines, lines_path
+from microcalc.simulate.bodies import Balls, Cup, Lines, discs_along, imaged_lines, lines_path
 from microcalc.simulate.calcification import PITCH_MM
 from microcalc.simulate.confusers import CONFUSERS, draw_confuser
 from microcalc.simulate.structure import Tubes
@@ -41,7 +41,7 @@ def test_the_same_seed_draws_the_same_confuser_and_both_views_show_all_of_it(nam
         for angle in (CC, MLO):
             if isinstance(one, Lines):
                 assert isinstance(other, Lines)
-                assert np.array_equal(one.project(angle)[0].rows, other.project(angle)[0].rows)
+                assert np.array_equal(one.project(angle).rows, other.project(angle).rows)
                 continue
             assert not isinstance(other, Lines)
             seen = one.project(angle)
@@ -107,12 +107,29 @@ def test_an_artery_is_two_broken_lines_one_to_four_millimetres_apart() -> None:
         (body,) = draw_confuser(np.random.default_rng(seed), "arterial").bodies
         assert isinstance(body, Lines)
         assert 1.0 <= body.apart_mm <= 4.0
-        tubes, places = body.project(CC)
-        assert len(places) >= 2
+        tubes = body.project(CC)
         apart = np.hypot(tubes.rows[0] - tubes.rows[1], tubes.columns[0] - tubes.columns[1])
         assert apart == pytest.approx(body.apart_mm, rel=0.01)
         assert 0.0 < np.mean(tubes.weight > 0) < 1.0
         assert 0.2 <= 2 * np.median(tubes.radius_mm) <= 0.6
+
+
+@pytest.mark.parametrize("name", ["arterial", "rod-like", "suture"])
+@pytest.mark.parametrize("angle", [CC, MLO])
+def test_the_truth_of_lines_holds_every_piece_of_calcium(name: str, angle: float) -> None:
+    """Dots between the places that the truth lists would be taken for no calcium."""
+    for seed in range(12):
+        for body in draw_confuser(np.random.default_rng(seed), name).bodies:
+            assert isinstance(body, Lines)
+            tubes = body.project(angle)
+            discs = discs_along(tubes, every_mm=body.mark_mm, together=body.apart_mm > 0)
+            calcium = np.stack([tubes.rows, tubes.columns], axis=-1)[tubes.weight > 0]
+            radius = tubes.radius_mm[tubes.weight > 0]
+            away = np.linalg.norm(calcium[:, None] - discs[None, :, :2], axis=-1) + radius[:, None]
+            assert ((away - discs[:, 2] / 2).min(axis=1) <= 1e-6).all()
+            assert (discs[:, 2] <= body.mark_mm + body.apart_mm + 2 * tubes.radius_mm.max() + 0.3).all()
+            nearest = np.linalg.norm(calcium[:, None] - discs[None, :, :2], axis=-1).min(axis=0)
+            assert (nearest <= body.apart_mm / 2 + body.mark_mm).all()  # none where no calcium is
 
 
 def test_rods_point_to_the_nipple() -> None:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microcalc.domain import FloatImage
-from microcalc.geometry import Points
 from microcalc.simulate.calcification import PITCH_MM, Calcification, Mtf
 from microcalc.simulate.raster import filtered
 from microcalc.simulate.spectrum import Material
@@ -100,7 +99,7 @@ class Lines:
     apart_mm
         Distance of the two lines that a wall is seen as; 0: a single line.
     mark_mm
-        Distance of the places along it that the truth lists, and their diameter.
+        Largest distance of the places along it that the truth lists, and their least diameter.
     """
 
     path_mm: Floats
@@ -112,22 +111,44 @@ class Lines:
     material: Material
     packing: float
 
-    def project(self, angle_rad: float) -> tuple[Tubes, Points]:
-        """The lines as tubes around (0, 0), and places (k, 2) in mm along them."""
+    def project(self, angle_rad: float) -> Tubes:
+        """The lines as tubes around (0, 0)."""
         rows, _ = _turned(self.path_mm, angle_rad)
         columns = self.path_mm[..., 2]
-        every = max(int(self.mark_mm / self.step_mm), 1)
-        middle = rows.shape[1] // 2 % every
-        marks = np.stack([rows[:, middle::every], columns[:, middle::every]], axis=-1).astype(np.float64)
-        seen = self.weight[: len(rows), middle::every] + self.weight[-len(rows) :, middle::every] > 0
         if self.apart_mm > 0:
             angle = np.arctan2(np.gradient(rows, axis=1), np.gradient(columns, axis=1))
             side = np.array([[-0.5], [0.5]]) * self.apart_mm
             rows, columns = rows + side * np.cos(angle), columns - side * np.sin(angle)
-        return Tubes(rows, columns, self.radius_mm, self.weight, self.step_mm), np.asarray(marks[seen])
+        return Tubes(rows, columns, self.radius_mm, self.weight, self.step_mm)
 
 
 Body = Balls | Cup | Lines
+
+
+def discs_along(tubes: Tubes, *, every_mm: float, together: bool) -> NDArray[np.float64]:
+    """Discs that hold all that is seen of lines: (k, 3) row, column, diameter, in mm.
+
+    Parameters
+    ----------
+    every_mm
+        Each line is taken in pieces of at most this length; each has a disc, unless nothing of it is seen.
+    together
+        The lines are walls of one vessel and share their discs.
+    """
+    m = tubes.weight.shape[1]
+    pieces = np.array_split(np.arange(m), int(np.ceil(m * tubes.step_mm / every_mm)))
+    discs = []
+    for lines in [slice(None)] if together else [slice(n, n + 1) for n in range(len(tubes.weight))]:
+        for piece in pieces:
+            line, along = np.nonzero(tubes.weight[lines][:, piece] > 0)
+            if along.size == 0:
+                continue
+            at = piece[along]
+            middle = (at.min() + at.max()) // 2
+            row, column = (part[lines][:, middle].mean() for part in (tubes.rows, tubes.columns))
+            away = np.hypot(tubes.rows[lines][line, at] - row, tubes.columns[lines][line, at] - column)
+            discs.append((row, column, 2 * (away + tubes.radius_mm[lines][line, at]).max()))
+    return np.array(discs, dtype=np.float64).reshape(-1, 3)
 
 
 def imaged_lines(

@@ -19,7 +19,7 @@ from microcalc.domain import FloatImage, Kind
 from microcalc.geometry import Points
 from microcalc.simulate.acquisition import Exposure, noise_variance, visibility
 from microcalc.simulate.anatomy import Anatomy
-from microcalc.simulate.bodies import Lines, imaged_lines
+from microcalc.simulate.bodies import Lines, discs_along, imaged_lines
 from microcalc.simulate.breast import Breast, View, half_width
 from microcalc.simulate.calcification import (
     DIAMETER_LN_SD,
@@ -340,7 +340,7 @@ def insert(
 def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confuser, *, cluster: str) -> None:
     """Add the contrast of lines, and places along them; calcium ends where the breast does."""
     s = scene.system
-    tubes, along = lines.project(scene.angle_rad)
+    tubes = lines.project(scene.angle_rad)
     angle = float(np.arctan2(*(np.array(scene.breast.nipple_mm) - centre_mm))) if confuser.to_nipple else 0.0
     rows, columns = (centre_mm[:, None, None] + _turned(np.stack([tubes.rows, tubes.columns]), angle)).astype(
         np.float64
@@ -359,13 +359,10 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confu
     shape = (scene.contrast.shape[0], scene.contrast.shape[1])
     corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=contrast, mtf=s.mtf)
     add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
-    wide = lines.apart_mm + 4 * float(lines.radius_mm.mean())
-    places = centre_mm + _turned(along.T, angle).T
-    for row, column in places[scene.holds(places, depth_mm=0.2)] / s.pitch_mm:
-        diameter = max(wide, lines.mark_mm)
-        scene.places.append(
-            Place(float(row), float(column), diameter, confuser.kind, cluster, morphology=confuser.what)
-        )
+    discs = discs_along(tubes, every_mm=lines.mark_mm, together=lines.apart_mm > 0)
+    for row, column, diameter in discs[scene.holds(discs[:, :2], depth_mm=0.2)]:
+        place = Place(row / s.pitch_mm, column / s.pitch_mm, max(diameter, lines.mark_mm), confuser.kind, cluster)
+        scene.places.append(replace(place, morphology=confuser.what))
 
 
 def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
