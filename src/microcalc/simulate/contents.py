@@ -361,8 +361,8 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confu
     add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
     discs = discs_along(tubes, every_mm=lines.mark_mm, together=lines.apart_mm > 0)
     for row, column, diameter in discs[scene.holds(discs[:, :2], depth_mm=0.2)]:
-        place = Place(row / s.pitch_mm, column / s.pitch_mm, max(diameter, lines.mark_mm), confuser.kind, cluster)
-        scene.places.append(replace(place, morphology=confuser.what))
+        at, wide = (row / s.pitch_mm, column / s.pitch_mm), max(diameter, lines.mark_mm)
+        scene.places.append(Place(*at, wide, confuser.kind, cluster, morphology=confuser.what))
 
 
 def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
