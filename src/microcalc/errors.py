@@ -11,6 +11,7 @@
     │   ├── NoBreastError             no breast could be told from the background
     │   ├── TableError                a table of images and annotations that breaks its format
     │   └── RecipeError               a recipe with an unknown, missing or impossible entry
+    ├── OutputError                   a result cannot be written: disk full, no permission, not ours (exit code 2)
     └── MissingExtraError             the command needs an optional install (exit code 2)
 
 A message is one line: what was found, what was expected, and where.
@@ -51,6 +52,10 @@ class TableError(InputError):
 
 class RecipeError(InputError):
     """A recipe has an unknown, missing or impossible entry."""
+
+
+class OutputError(MicrocalcError):
+    """A result cannot be written: the disk is full, there is no permission, or a user's file stands in its place."""
 
 
 class MissingExtraError(MicrocalcError):

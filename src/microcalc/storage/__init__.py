@@ -1,0 +1,11 @@
+"""What is written to disc, and how: whole files, marks of ownership, keys of content, and a store of results.
+
+``write``
+    One way to write a file: whole or not at all.
+``ownership``
+    Folders bear the mark of the command that made them; nothing else is ever written to.
+``key``
+    Keys that change with the bytes, the settings and the code that a result was made from.
+``store``
+    Results under such keys.
+"""

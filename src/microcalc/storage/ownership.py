@@ -1,0 +1,144 @@
+"""Which folders a command may write to: new ones, empty ones, and those that bear its mark.
+
+The mark is the file ``.microcalc.json``, which names the command that made the folder. A folder that
+holds anything else is a user's, or another command's, and is refused before any work. So nothing that a
+user made can be overwritten, and no command takes another's results for its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from microcalc.errors import InputError, OutputError
+from microcalc.storage.write import saying_where, write_json, write_whole
+
+MARK: Final = ".microcalc.json"
+_SCHEMA: Final = "microcalc/folder/1"
+
+
+def owner_of(folder: Path) -> str | None:
+    """Return the command whose mark a folder bears; None where there is no folder or no mark."""
+    document = _read_mark(folder)
+    return None if document is None else str(document["command"])
+
+
+def check_output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) -> None:
+    """Refuse, before any work, a folder that the command must not or could not write to. Writes nothing.
+
+    Parameters
+    ----------
+    folder
+        Where the command is to write.
+    command
+        Name of the command, such as ``"detect"``.
+    inputs
+        Files and folders that the command reads: the output folder must be none of these folders, nor the
+        folder of one of the files, unless it bears the command's mark (then only ``check_not_input`` of each
+        file that is written can tell).
+
+    Raises
+    ------
+    InputError
+        A file stands in its place or above it; it may not be written to; it holds files but no mark; it
+        bears another command's mark; it is the folder of an input.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{nearest.name}: a file, expected a folder for the results")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{nearest.name}: no permission to write, expected a folder for the results")
+    if not folder.exists():
+        return
+    name = folder.resolve().name
+    owner = owner_of(folder)
+    for path in inputs:
+        source = path if path.is_dir() else path.parent
+        if owner is None and source.exists() and source.resolve() == folder.resolve():
+            raise InputError(f"{name}: the folder of the input, expected another folder for the results")
+    if owner is not None and owner != command:
+        raise InputError(f"{name}: holds results of microcalc {owner}, expected a new or empty folder")
+    if owner is None and any(folder.iterdir()):
+        raise InputError(f"{name}: holds files that microcalc {command} did not make, expected a new or empty folder")
+
+
+def open_output_folder(folder: Path, command: str) -> None:
+    """Make the folder if need be and mark it as the command's; a folder that bears the mark stays as it is.
+
+    Raises
+    ------
+    InputError
+        As ``check_output_folder``.
+    OutputError
+        The system refused.
+    """
+    check_output_folder(folder, command)
+    with saying_where(folder / MARK):
+        folder.mkdir(parents=True, exist_ok=True)
+    if owner_of(folder) is None:
+        write_json(folder / MARK, {"schema": _SCHEMA, "command": command})
+
+
+def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to write a file in the place of one that is read.
+
+    Raises
+    ------
+    InputError
+        The output is one of the inputs, also by another name of the same file.
+    """
+    for path in inputs:
+        if path.resolve() == output.resolve() or (output.exists() and path.exists() and path.samefile(output)):
+            raise InputError(
+                f"{output.name}: is an input and would be overwritten, expected another folder for results"
+            )
+
+
+def write_editable(path: Path, content: bytes) -> None:
+    """Write a file that people may edit, such as a table, into a marked folder, unless it has been edited since.
+
+    The mark records the SHA-256 of what was written. A file whose content is no longer that one, or that
+    was never recorded, is somebody's work and stays.
+
+    Raises
+    ------
+    OutputError
+        The file has been changed since it was written, or was not written by us; or the system refused.
+    """
+    document = _read_mark(path.parent)
+    if document is None:
+        raise OutputError(
+            f"{path.absolute().parent.name}: bears no mark of microcalc, expected a folder of its results"
+        )
+    recorded = document.setdefault("editable", {})
+    if path.exists():
+        found = _sha256(path.read_bytes())
+        if found == _sha256(content):
+            return
+        if recorded.get(path.name) != found:
+            raise OutputError(
+                f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
+                f"or the file as it was written"
+            )
+    recorded[path.name] = _sha256(content)
+    # The file first: after a kill between the two, the old record makes the next call refuse, and nothing is lost.
+    write_whole(path, content)
+    write_json(path.parent / MARK, document)
+
+
+def _read_mark(folder: Path) -> dict[str, dict[str, str]] | None:
+    try:
+        document = json.loads((folder / MARK).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if isinstance(document, dict) and document.get("schema") == _SCHEMA and isinstance(document.get("command"), str):
+        return document
+    return None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
