@@ -12,6 +12,7 @@
     │   ├── TableError                a table of images and annotations that breaks its format
     │   └── RecipeError               a recipe with an unknown, missing or impossible entry
     ├── OutputError                   a result cannot be written: disk full, no permission, not ours (exit code 2)
+    ├── WorkerDiedError               the process that worked on an item was killed, or ran out of memory
     └── MissingExtraError             the command needs an optional install (exit code 2)
 
 A message is one line: what was found, what was expected, and where.
@@ -56,6 +57,10 @@ class RecipeError(InputError):
 
 class OutputError(MicrocalcError):
     """A result cannot be written: the disk is full, there is no permission, or a user's file stands in its place."""
+
+
+class WorkerDiedError(MicrocalcError):
+    """The process that worked on an item died: it was killed, ran out of memory, or crashed in a library."""
 
 
 class MissingExtraError(MicrocalcError):

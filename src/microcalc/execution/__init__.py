@@ -1,0 +1,7 @@
+"""Where work runs, and how it says how far it is.
+
+``executor``
+    One interface for running a function on many items: in this process, or in several.
+``progress``
+    How far a long work is, and how long it will still take, as log records.
+"""

@@ -1,0 +1,107 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from microcalc.errors import InputError, WorkerDiedError
+from microcalc.execution.executor import Executor, Processes, Serial, executor_of
+
+
+def _double(item: int) -> int:
+    if item == 3:
+        raise InputError("3: an odd one, expected another")
+    return 2 * item
+
+
+def _die_at_two(item: int) -> int:
+    if item == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+class _OddError(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def _raise_odd(item: int) -> int:
+    raise _OddError("o", "dd")
+
+
+def _wait(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def _threads(item: int) -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.mark.parametrize("executor", [Serial(), Processes(2)])
+def test_every_item_has_one_outcome_and_an_error_ends_no_other(executor: Executor) -> None:
+    outcomes = {o.item: o for o in executor.run(_double, range(8))}
+    assert {i: o.result() for i, o in outcomes.items() if o.error is None} == {i: 2 * i for i in range(8) if i != 3}
+    with pytest.raises(InputError, match="an odd one"):
+        outcomes[3].result()
+
+
+def test_a_worker_that_dies_costs_the_item_that_killed_it_and_no_other() -> None:
+    outcomes = {o.item: o for o in Processes(2).run(_die_at_two, range(9))}
+    assert sorted(outcomes) == list(range(9))
+    assert isinstance(outcomes[2].error, WorkerDiedError)
+    assert [i for i, o in outcomes.items() if o.error is not None] == [2]
+
+
+def test_an_error_that_cannot_travel_between_processes_arrives_in_words() -> None:
+    (outcome,) = Processes(2).run(_raise_odd, [1])
+    assert str(outcome.error) == "_OddError: odd"
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    outcomes = Processes(2).run(_double, items())
+    next(outcomes)
+    assert len(taken) <= 5
+
+
+def test_workers_compute_with_one_thread() -> None:
+    assert [o.result() for o in Processes(2).run(_threads, [1])] == ["1"]
+
+
+def test_one_worker_is_this_process() -> None:
+    assert isinstance(executor_of(1), Serial)
+    assert executor_of(3) == Processes(3)
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from tests.execution.test_executor import _wait
+from microcalc.execution.executor import Processes
+if __name__ == "__main__":
+    list(Processes(1).run(_wait, [Path({str(tmp_path)!r})]))
+"""
+    root = Path(__file__).resolve().parents[2]
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    with subprocess.Popen([sys.executable, str(script)], cwd=root, env=environment) as started:
+        while not (pids := [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]):
+            time.sleep(0.05)
+        started.kill()
+    for _ in range(200):
+        if not Path(f"/proc/{pids[0]}").exists():
+            break
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pids[0]}").exists()
