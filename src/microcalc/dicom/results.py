@@ -17,6 +17,7 @@ from microcalc.dicom.tags import integer, is_uid, items, quiet, shown_uid, word,
 from microcalc.domain import Candidates, Cluster, Intent, Laterality, OperatingPoint
 from microcalc.errors import InputError, MissingSpacingError, NotAMammogramError
 from microcalc.geometry import Grid, Points
+from microcalc.storage.key import key_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -29,7 +30,8 @@ _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 class ExamHeader:
     """The patient and the study, as the images name them; never part of a message.
 
-    Dates are YYYYMMDD and times HHMMSS.ffffff, empty where the header has none.
+    Dates are YYYYMMDD and times HHMMSS.ffffff, empty where the header has none. A patient ID of several
+    values keeps all of them, with backslashes between.
     """
 
     study: str
@@ -42,6 +44,20 @@ class ExamHeader:
     patient_id: str = field(default="", repr=False)
     patient_birth_date: str = field(default="", repr=False)
     patient_sex: str = field(default="", repr=False)
+    issuer_of_patient_id: str = field(default="", repr=False)
+
+    @property
+    def key(self) -> str:
+        """Return what images of one exam of one patient have in common, hashed so that it names nobody.
+
+        An exam is a study of a patient: two patients under one Study Instance UID are two exams. A patient
+        is known by the ID and its issuer; how the name is spelled does not matter. Where there is no ID,
+        the name (without regard to case) and the date of birth have to do.
+        """
+        patient = (self.patient_id, self.issuer_of_patient_id)
+        if not self.patient_id:
+            patient = (self.patient_name.casefold(), self.patient_birth_date)
+        return key_of([self.study, bool(self.patient_id), *patient])
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +243,10 @@ def _exam_header(dataset: Dataset, study: str) -> ExamHeader:
         accession_number=word(dataset, "AccessionNumber"),
         referring_physician=word(dataset, "ReferringPhysicianName"),
         patient_name=word(dataset, "PatientName"),
-        patient_id=word(dataset, "PatientID"),
+        patient_id="\\".join(words(dataset, "PatientID")),
         patient_birth_date=_date(dataset, "PatientBirthDate"),
         patient_sex=sex if sex in ("F", "M", "O") else "",
+        issuer_of_patient_id=word(dataset, "IssuerOfPatientID"),
     )
 
 
