@@ -40,3 +40,24 @@ class Grid:
         """Positions in mm of fractional (row, column) pixel indices, shape (n, 2)."""
         indices = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         return np.asarray(indices * np.asarray(self.spacing_mm) + np.asarray(self.origin_mm), dtype=np.float64)
+
+
+def outside(places_px: Points, shape: tuple[int, int], *, margin_px: float = 0.0) -> NDArray[np.bool_]:
+    """Return which places lie beyond the outer edges of an image's pixels.
+
+    Parameters
+    ----------
+    places_px
+        (n, 2) row and column; (0, 0) is the centre of the first pixel, whose edge is at -0.5.
+    shape
+        (rows, columns).
+    margin_px
+        How far beyond the edge is still taken for inside.
+
+    Returns
+    -------
+    ndarray
+        (n,) bool.
+    """
+    low, high = -0.5 - margin_px, np.array(shape) - 0.5 + margin_px
+    return np.asarray(((places_px < low) | (places_px > high)).any(axis=1))

@@ -162,6 +162,6 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
         clusters_hit = len(set(truth.cluster[real][hit]) & clusters)
         say(
             f"{row.system[:34]:34} {clusters_hit:>4} of {len(clusters)} {hit.sum():>12} {(~hit).sum():>7} "
-            f"{len(matched.nl_rating):>14} {found.seconds.total:>9.1f}"
+            f"{len(matched.nl_rating):>14} {found.total_seconds:>9.1f}"
         )
     say(f"{out}: overlays (PNG) and detections (JSON); {perf_counter() - start:.0f} s")

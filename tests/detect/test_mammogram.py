@@ -62,6 +62,7 @@ def test_the_document_and_the_picture_are_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["breast.json", "breast.png"]
     assert read_detections(tmp_path / "breast.json") == document
     seconds = document.seconds
+    assert seconds is not None
     assert seconds.total >= seconds.read + seconds.normalise + seconds.score + seconds.group - 0.002
 
 

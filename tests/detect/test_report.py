@@ -1,21 +1,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import microcalc
 from microcalc.detect.findings import findings
 from microcalc.detect.model import log_model
-from microcalc.detect.report import Detections, Seconds, detections, read_detections, write_detections
+from microcalc.detect.report import (
+    SCHEMA,
+    Detections,
+    ModelEntry,
+    Seconds,
+    detections,
+    read_detections,
+    write_detections,
+)
 from microcalc.domain import Candidates, Cluster, Mammogram
-from microcalc.errors import InputError
+from microcalc.errors import InputError, OutputError
+from microcalc.geometry import outside
 
 
-def _document(uid: str = "1.2.840.1") -> Detections:
+def _document(
+    uid: str = "1.2.840.1", centres: Sequence[tuple[float, float]] = ((1.0, 2.0), (1.5, 2.5), (2.0, 3.0))
+) -> Detections:
     mammogram = Mammogram(np.zeros((30, 40), dtype=np.float32), (0.1, 0.2), "raw", uid, "L", "CC", "a system")
-    candidates = Candidates(np.array([[1.0, 2.0], [1.5, 2.5], [2.0, 3.0]]), np.array([0.9, 0.8, 0.123456789]))
+    candidates = Candidates(np.array(centres), np.array([0.9, 0.8, 0.123456789]))
     outline = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 3.0], [1.0, 2.0]])
     clusters = [Cluster(np.array([0, 1, 2]), outline, 0.85), Cluster(np.array([0, 1, 2]), outline, 0.5)]
     model = log_model()
@@ -25,7 +38,8 @@ def _document(uid: str = "1.2.840.1") -> Detections:
         clusters,
         findings(clusters, model.operating_point, uid=uid),
         file="image.dcm",
-        model=model,
+        model=ModelEntry(name=model.name, version=model.version, sha256=model.sha256),
+        operating_point=model.operating_point,
         breast_area_cm2=12.3456,
         seconds=Seconds(read=0.1, normalise=0.2, score=0.3, group=0.4, total=1.0),
     )
@@ -44,7 +58,8 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert content["schema"] == "microcalc/detections/1"
     assert content["image"] == {
-        "file": "image.dcm", "sop_instance_uid": "1.2.840.1", "rows": 30, "columns": 40, "pixel_spacing_mm": [0.1, 0.2],
+        "file": "image.dcm", "sop_instance_uid": "1.2.840.1", "sha256": None,
+        "rows": 30, "columns": 40, "pixel_spacing_mm": [0.1, 0.2],
         "system": "a system", "intent": "raw", "view": "CC", "laterality": "L",
     }  # fmt: skip
     assert set(content["model"]) == {"name", "version", "sha256"}
@@ -67,6 +82,11 @@ def test_a_picture_has_no_sop_instance_uid() -> None:
     assert _document(uid="a3" * 32).image.sop_instance_uid is None
 
 
+def test_a_picture_is_known_by_the_sha256_of_its_file() -> None:
+    assert _document(uid="a3" * 32).image.sha256 == "a3" * 32
+    assert _document().image.sha256 is None
+
+
 def test_writing_leaves_nothing_but_the_document(tmp_path: Path) -> None:
     write_detections(_document(), tmp_path / "image.json")
     write_detections(_document(), tmp_path / "image.json")
@@ -75,7 +95,7 @@ def test_writing_leaves_nothing_but_the_document(tmp_path: Path) -> None:
 
 def test_a_document_that_cannot_be_renamed_leaves_no_part_behind(tmp_path: Path) -> None:
     (tmp_path / "image.json").mkdir()
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OutputError, match=r"image\.json cannot be written"):
         write_detections(_document(), tmp_path / "image.json")
     assert [path.name for path in tmp_path.iterdir()] == ["image.json"]
 
@@ -86,3 +106,47 @@ def test_another_document_is_refused_in_one_line(tmp_path: Path) -> None:
         read_detections(tmp_path / "other.json")
     with pytest.raises(InputError, match=r"^none\.json: No such file"):
         read_detections(tmp_path / "none.json")
+
+
+def _minimal(**entries: object) -> dict[str, object]:
+    return {"schema": SCHEMA, "image": {"file": "a.dcm"}, "candidates": [], "clusters": []} | entries
+
+
+def test_what_a_writer_does_not_know_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(_minimal(entry_of_a_later_version=1)))
+    document = read_detections(tmp_path / "a.json")
+    assert (document.model, document.seconds, document.image.shape) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"candidates": [{"row": 31, "column": 1, "likelihood": 1}]}, "candidate 0 is at row 31, column 1"),
+        ({"candidates": [{"row": 1, "column": -2.5, "likelihood": 1}]}, "candidate 0 is at row 1, column -2.5"),
+        ({"clusters": [{"members": [0], "likelihood": 1, "finding": True}]}, "cluster 0 has member 0"),
+        ({"clusters": [{"members": [], "likelihood": 1, "finding": True}]}, "clusters.0.members"),
+        ({"candidates": [{"row": 1, "column": 1, "likelihood": 1.5}]}, "candidates.0.likelihood"),
+    ],
+)
+def test_a_document_that_contradicts_itself_is_refused(
+    tmp_path: Path, entries: dict[str, object], message: str
+) -> None:
+    image = {"file": "a.dcm", "rows": 30, "columns": 40, "pixel_spacing_mm": [0.1, 0.1]}
+    (tmp_path / "a.json").write_text(json.dumps(_minimal(image=image, **entries)))
+    with pytest.raises(InputError, match=message):
+        read_detections(tmp_path / "a.json")
+
+
+def test_a_candidate_in_the_last_pixel_searched_is_written_within_the_image() -> None:
+    # At 0.1 x 0.2 mm the image of 30 x 40 pixels ends at 2.95 x 7.9 mm; a raster of other spacing may end later.
+    assert outside(np.array([[29.5, 39.5], [-0.5, -0.5], [29.6, 0], [0, -0.6]]), (30, 40)).tolist() == [
+        False, False, True, True,
+    ]  # fmt: skip
+    document = _document(centres=[(2.98, 7.95), (1.5, 2.5), (2.0, 3.0)])
+    assert (document.candidates[0].row, document.candidates[0].column) == (29.5, 39.5)
+
+
+def test_one_module_knows_the_schema() -> None:
+    """Whoever else writes or reads such a document goes through it."""
+    sources = Path(microcalc.__file__).parent.rglob("*.py")
+    assert [file.name for file in sources if f'"{SCHEMA}"' in file.read_text()] == ["report.py"]

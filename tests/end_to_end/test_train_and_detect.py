@@ -51,6 +51,7 @@ def test_a_trained_model_finds_the_cluster_of_an_image_it_has_not_seen(trained: 
     assert _detect(image, tmp_path / "out", "--model", str(trained / "run" / "model")) == 0
     assert (tmp_path / "out" / "i8.png").is_file()
     found = Detections.model_validate_json((tmp_path / "out" / "i8.json").read_text())
+    assert found.model is not None
     assert found.model.name == "toy"
     grid = Grid((0.1, 0.1))
     marks = grid.to_mm(np.array([(c.row, c.column) for c in found.candidates[: len(toy.MEMBERS) + 3]]))

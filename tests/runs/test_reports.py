@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tests.normalise.breasts import breast_image
 
 from microcalc import cli
+from microcalc.detect.report import read_detections
 from microcalc.dicom import concepts as c
 from microcalc.dicom.cad_reader import read_cad_report
 from microcalc.dicom.content_items import children, has_name, walk
@@ -234,6 +235,7 @@ def test_evaluate_judges_reports_of_other_makers(exam: Path, reported: Path, tmp
     options = ["--truth", str(exam), "--out", str(tmp_path / "o"), "--resamples", "20", "--hit-mm", "1.5"]
     assert cli.run(["evaluate", str(tmp_path / "theirs"), *options]) == 0
     document = _document(tmp_path / "o" / "from-reports" / "theirs" / "cc.json")
+    read_detections(tmp_path / "o" / "from-reports" / "theirs" / "cc.json")  # by the one reader there is
     (cluster,), (mark,) = document["clusters"], document["candidates"]
     assert (cluster["likelihood"], cluster["finding"], mark["likelihood"]) == (1.0, True, 1.0)
     assert np.linalg.norm(np.array([mark["row"], mark["column"]]) - _SPECKS["cc"].mean(axis=0)) < 5

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.datasets.table import AnnotationRow, ImageRow
-from microcalc.evaluate.detections import Detections
+from microcalc.evaluate.marks import Marks
 from microcalc.geometry import Grid
 from microcalc.study.scored import VENDORS, ScoredImage
 
@@ -87,7 +87,7 @@ def _likelihood(value: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _detections(
     centres: NDArray[np.float64], rating: NDArray[np.float32], strength: float, rng: np.random.Generator
-) -> Detections:
+) -> Marks:
     n_false = int(rng.poisson(30))
     false = _likelihood(rng.exponential(2.0 / strength, n_false))
     where = np.concatenate([centres, rng.uniform(0, _SIDE_MM, (n_false, 2))])
@@ -95,7 +95,7 @@ def _detections(
     members = [np.arange(k, min(k + 5, len(centres))) for k in range(0, len(centres), 5)]
     members += [len(centres) + np.arange(3)] if n_false >= 3 else []
     clusters = np.array([likelihood[m].mean() for m in members], dtype=np.float64)
-    return Detections(where / SPACING_MM, likelihood, tuple(members), clusters, np.zeros(len(members), dtype=bool))
+    return Marks(where / SPACING_MM, likelihood, tuple(members), clusters, np.zeros(len(members), dtype=bool))
 
 
 def _picture(centres: NDArray[np.float64], d_prime: NDArray[np.float64], name: str) -> tuple[NDArray[np.float16], Grid]:

@@ -138,7 +138,7 @@ def detect(
             found = sum(c.finding for c in document.clusters)
             say(
                 f"{file.name}: {found} finding{'s' * (found != 1)}, {len(document.candidates)} candidates, "
-                f"{document.seconds.total:.1f} s"
+                f"{document.total_seconds:.1f} s"
             )
     unreported = 0
     if report:

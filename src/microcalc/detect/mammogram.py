@@ -12,7 +12,7 @@ from microcalc.detect.candidates import find_candidates
 from microcalc.detect.clusters import group
 from microcalc.detect.findings import findings
 from microcalc.detect.model import Model
-from microcalc.detect.report import Detections, Seconds, detections, write_detections
+from microcalc.detect.report import Detections, ModelEntry, Seconds, detections, write_detections
 from microcalc.domain import Candidates, Cluster, Finding, Mammogram, NormalisedMammogram
 from microcalc.errors import InputError
 
@@ -122,7 +122,8 @@ def detect_one(
         detected.clusters,
         detected.findings,
         file=file,
-        model=model,
+        model=ModelEntry(name=model.name, version=model.version, sha256=model.sha256),
+        operating_point=model.operating_point,
         breast_area_cm2=normalised.breast_area_cm2,
         seconds=Seconds(
             read=round(read_seconds, 3),

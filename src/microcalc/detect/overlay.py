@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from microcalc.detect.display import GreyImage, breast_of, local_grey, shown_values, whole_grey
-from microcalc.detect.report import ClusterEntry, Detections, write_whole
+from microcalc.detect.report import ClusterEntry, Detections
 from microcalc.domain import Mammogram, NormalisedMammogram
+from microcalc.storage.write import write_whole
 
 Colour = tuple[int, int, int]
 
@@ -53,7 +54,7 @@ def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, document
     enlarged at native pixels with their own window: left as they are, right with a ring
     around each member. Without any cluster the highest-rated candidates stand in.
     """
-    places = _places(document)
+    places = _places(document, mammogram.spacing_mm)
     whole, scale = _whole_view(mammogram, normalised, places)
     panels = [_panel(mammogram, normalised, place, number) for number, place in enumerate(places, start=1)]
     columns = -(-len(panels) // PANELS_PER_COLUMN)
@@ -78,14 +79,13 @@ def write_overlay(page: Image.Image, path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def _places(document: Detections) -> list[_Place]:
+def _places(document: Detections, spacing_mm: tuple[float, float]) -> list[_Place]:
     """The clusters to show, findings first; the highest candidates where there is no cluster."""
-    everything = np.array([(c.row, c.column) for c in document.candidates], dtype=np.float64).reshape(-1, 2)
     found = sum(cluster.finding for cluster in document.clusters)
     shown = min(max(found, USUAL_PANELS), MAX_PANELS)
     clusters = sorted(document.clusters, key=lambda cluster: -cluster.likelihood)[:shown]
     if clusters:
-        return [_cluster_place(document, cluster, everything) for cluster in clusters]
+        return [_cluster_place(cluster, document.places, spacing_mm) for cluster in clusters]
     return [
         _Place(
             caption=f"no cluster; candidate, likelihood {c.likelihood:.3f}, row {c.row:.0f}, column {c.column:.0f}",
@@ -97,9 +97,9 @@ def _places(document: Detections) -> list[_Place]:
     ]
 
 
-def _cluster_place(document: Detections, cluster: ClusterEntry, everything: Pixels) -> _Place:
+def _cluster_place(cluster: ClusterEntry, everything: Pixels, spacing_mm: tuple[float, float]) -> _Place:
     marks = everything[list(cluster.members)]
-    high, wide = np.ptp(marks, axis=0) * document.image.pixel_spacing_mm
+    high, wide = np.ptp(marks, axis=0) * spacing_mm
     row, column = marks.mean(axis=0)
     word = "FINDING" if cluster.finding else "below threshold"
     return _Place(
@@ -191,9 +191,11 @@ def _write_margins(page: Image.Image, document: Detections, *, shown: int) -> No
     found = sum(cluster.finding for cluster in document.clusters)
     rest = len(document.clusters) - found
     about = " ".join(word for word in (image.system, image.laterality, image.view, image.intent) if word)
-    counts = f"{found} finding{'s' * (found != 1)} (likelihood from {document.operating_point.threshold:.3f})"
+    counts = f"{found} finding{'s' * (found != 1)}"
+    if document.operating_point is not None:
+        counts += f" (likelihood from {document.operating_point.threshold:.3f})"
     counts += f", {rest} cluster{'s' * (rest != 1)} below" + (f"; the first {shown} shown" * (found + rest > shown))
-    model = f"model {document.model.name} {document.model.version}"
+    model = "" if document.model is None else f"model {document.model.name} {document.model.version}"
     pen.text((GAP_PX, 10), f"{image.file}   {about}   {counts}   {model}", fill=TEXT, font=_font(18))
     pen.text((page.width - GAP_PX, page.height - 10), NOTICE, fill=TEXT, font=_font(18), anchor="rb")
 

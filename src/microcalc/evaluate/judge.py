@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import BENIGN_CALCIUM, Kind
-from microcalc.evaluate.detections import Detections, DetectionSet
+from microcalc.evaluate.detections import DetectionSet
+from microcalc.evaluate.marks import Marks
 from microcalc.evaluate.match import Matched, annotated_clusters, match, match_clusters
 from microcalc.geometry import Grid, Points
 
@@ -99,7 +100,7 @@ def judge_all(found: DetectionSet, table: Table, rules: Rules) -> list[JudgedIma
     return [judge(found.of[i.image], i, rows.get(i.image, []), rules) for i in images]
 
 
-def judge(detections: Detections, image: ImageRow, rows: Sequence[AnnotationRow], rules: Rules) -> JudgedImage:
+def judge(found: Marks, image: ImageRow, rows: Sequence[AnnotationRow], rules: Rules) -> JudgedImage:
     """Judge the detections on one image against its annotations."""
     grid = Grid(image.spacing_mm)
     calcium = [r for r in rows if r.kind == "microcalcification"]
@@ -107,10 +108,10 @@ def judge(detections: Detections, image: ImageRow, rows: Sequence[AnnotationRow]
     others = [r for r in calcium if not rules.takes(r)]
     ignored = [] if rules.count_ignored else [*others, *(r for r in rows if r.kind in rules.ignore_kinds)]
     truth = _centres(lesions, grid)
-    centres = grid.to_mm(detections.centres_px)
+    centres = grid.to_mm(found.centres_px)
     marks = match(
         centres,
-        detections.likelihood,
+        found.likelihood,
         truth,
         hit_mm=rules.hit_mm,
         ignore_mm=_centres(ignored, grid),
@@ -120,10 +121,10 @@ def judge(detections: Detections, image: ImageRow, rows: Sequence[AnnotationRow]
     clusters = findings = None
     if rules.false_marks == "reviewed":
         empty = _centres([r for r in rows if r.kind == "no_calcium"], grid)
-        marks = _false_only_on(marks, centres, detections.likelihood, empty, rules.hit_mm)
-    elif detections.finding is not None:
-        clusters = _judge_clusters(detections, centres, lesions, ignored, grid, rules, np.ones_like(detections.finding))
-        findings = _judge_clusters(detections, centres, lesions, ignored, grid, rules, detections.finding)
+        marks = _false_only_on(marks, centres, found.likelihood, empty, rules.hit_mm)
+    elif found.finding is not None:
+        clusters = _judge_clusters(found, centres, lesions, ignored, grid, rules, np.ones_like(found.finding))
+        findings = _judge_clusters(found, centres, lesions, ignored, grid, rules, found.finding)
     return JudgedImage(
         image,
         marks,
@@ -131,13 +132,13 @@ def judge(detections: Detections, image: ImageRow, rows: Sequence[AnnotationRow]
         np.array([np.nan if r.d_prime is None else r.d_prime for r in lesions], dtype=np.float64),
         clusters,
         findings,
-        detections.breast_area_cm2,
+        found.breast_area_cm2,
         len(centres),
     )
 
 
 def _judge_clusters(
-    detections: Detections,
+    found: Marks,
     centres: Points,
     lesions: Sequence[AnnotationRow],
     ignored: Sequence[AnnotationRow],
@@ -145,7 +146,7 @@ def _judge_clusters(
     rules: Rules,
     chosen: NDArray[np.bool_],
 ) -> Matched:
-    if detections.members is None or detections.cluster_likelihood is None:
+    if found.members is None or found.cluster_likelihood is None:
         raise ValueError("the detections have no clusters, expected a detector that groups")
     owner = np.array([r.cluster for r in lesions], dtype=np.str_)
     outlines = {
@@ -153,8 +154,8 @@ def _judge_clusters(
         for name in annotated_clusters(owner)
     }
     return match_clusters(
-        [centres[m] for m, wanted in zip(detections.members, chosen, strict=True) if wanted],
-        detections.cluster_likelihood[chosen],
+        [centres[m] for m, wanted in zip(found.members, chosen, strict=True) if wanted],
+        found.cluster_likelihood[chosen],
         _centres(lesions, grid),
         owner,
         hit_mm=rules.hit_mm,

@@ -16,7 +16,7 @@ from microcalc.datasets.table import Table
 from microcalc.domain import Kind
 from microcalc.errors import InputError
 from microcalc.evaluate.bootstrap import Difference, Estimate
-from microcalc.evaluate.detections import DetectionSet, read_detections
+from microcalc.evaluate.detections import DetectionSet, read_marks
 from microcalc.evaluate.figures import Band, band, draw_froc, require_matplotlib
 from microcalc.evaluate.froc import FrocCurve, froc_curve
 from microcalc.evaluate.judge import IGNORED_KINDS, JudgedImage, Rules, judge_all
@@ -100,7 +100,7 @@ def evaluate_detections(
     Parameters
     ----------
     detections
-        As in `microcalc.evaluate.detections.read_detections`.
+        As in `microcalc.evaluate.detections.read_marks`.
     out
         Folder for the results; made if it is not there.
     name
@@ -121,7 +121,7 @@ def evaluate_detections(
         hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by, min_d_prime
     )
     require_matplotlib()
-    run = _run(name, read_detections(detections, table), table, rules, resamples, seed)
+    run = _run(name, read_marks(detections, table), table, rules, resamples, seed)
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "summary.json", {"schema": SCHEMA, **_as_json(run.summary)})
     (out / "summary.md").write_text(_markdown(run.summary), encoding="utf-8")
@@ -160,7 +160,7 @@ def compare_detections(
         hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by, min_d_prime
     )
     require_matplotlib()
-    found = {name: read_detections(paths, table) for name, paths in detections.items()}
+    found = {name: read_marks(paths, table) for name, paths in detections.items()}
     _refuse_unequal(found)
     runs = [_run(name, these, table, rules, resamples, seed) for name, these in found.items()]
     differences = {

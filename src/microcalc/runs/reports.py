@@ -6,16 +6,22 @@ becomes an ``ImageResult``, those of an exam become its reports.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microcalc.detect.model import DESCRIPTION, Model, model_folder, parse_description, shipped_model
-from microcalc.detect.report import Detections, write_whole
+from microcalc.detect.report import (
+    SCHEMA,
+    CandidateEntry,
+    ClusterEntry,
+    Detections,
+    ImageEntry,
+    write_detections,
+)
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
 from microcalc.dicom.exam_report import exam_reports, write_report
 from microcalc.dicom.read import is_dicom
@@ -28,8 +34,6 @@ if TYPE_CHECKING:
     from microcalc.datasets.table import Table
     from microcalc.dicom.cad_report import CodeScheme
     from microcalc.dicom.report_header import ReportKind
-
-SCHEMA = "microcalc/detections/1"
 
 
 def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = ()) -> Algorithm:
@@ -81,12 +85,13 @@ def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | 
     """
     if not isinstance(found, Detections):
         return ImageResult(header, algorithm, failure=str(found).removeprefix(f"{header.file.name}: "))
+    if found.image.pixel_spacing_mm is None:
+        raise InputError(f"{header.file.name}: its detections have no pixel spacing, expected those of microcalc")
     grid = Grid(found.image.pixel_spacing_mm)
-    places = np.array([(c.row, c.column) for c in found.candidates]).reshape(-1, 2)
     return ImageResult(
         header,
         algorithm,
-        Candidates(grid.to_mm(places), np.array([c.likelihood for c in found.candidates])),
+        Candidates(grid.to_mm(found.places), np.array([c.likelihood for c in found.candidates])),
         [
             Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood)
             for c in found.clusters
@@ -178,8 +183,7 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
             if name in seen:
                 raise InputError(f"{path.name}: two reports speak of {name}, expected one for each image")
             seen.add(name)
-            document = _document(name, report, image.uid)
-            write_whole(out / f"{Path(name).stem}.json", json.dumps(document).encode())
+            write_detections(_document(name, report, image.uid), out / f"{Path(name).stem}.json")
     return out
 
 
@@ -190,10 +194,10 @@ def _uids(table: Table) -> Iterator[tuple[str, str]]:
             yield read_image_header(row.file).uid, row.file.name
 
 
-def _document(name: str, report: CadReport, uid: str) -> dict[str, Any]:
+def _document(name: str, report: CadReport, uid: str) -> Detections:
     """The detections document of one image, as far as a report knows it."""
-    candidates: list[dict[str, float]] = []
-    clusters: list[dict[str, Any]] = []
+    candidates: list[CandidateEntry] = []
+    clusters: list[ClusterEntry] = []
     for finding in report.findings:
         if finding.uid != uid or not (finding.is_cluster or finding.is_individual):
             continue
@@ -201,17 +205,22 @@ def _document(name: str, report: CadReport, uid: str) -> dict[str, Any]:
         first = len(candidates)
         for mark in marks:
             row, column = (float(value) for value in mark.centre)
-            candidates.append({"row": row, "column": column, "likelihood": _rating(mark, report)})
+            candidates.append(CandidateEntry(row=row, column=column, likelihood=_rating(mark, report)))
         if finding.is_cluster:
             clusters.append(
-                {
-                    "likelihood": _rating(finding, report),
-                    "finding": finding.required,
-                    "members": list(range(first, len(candidates))),
-                    "outline": [] if finding.outline is None else finding.outline.tolist(),
-                }
+                ClusterEntry(
+                    likelihood=_rating(finding, report),
+                    finding=finding.required,
+                    members=tuple(range(first, len(candidates))),
+                    outline=() if finding.outline is None else tuple((r, c) for r, c in finding.outline.tolist()),
+                )
             )
-    return {"schema": SCHEMA, "image": {"file": name}, "candidates": candidates, "clusters": clusters}
+    return Detections(
+        schema=SCHEMA,
+        image=ImageEntry(file=name, sop_instance_uid=uid or None),
+        candidates=tuple(candidates),
+        clusters=tuple(clusters),
+    )
 
 
 def _rating(finding: ReadFinding, report: CadReport) -> float:

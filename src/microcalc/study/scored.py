@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from microcalc.datasets.table import AnnotationRow, ImageRow
 from microcalc.domain import Candidates, Cluster
-from microcalc.evaluate.detections import Detections
+from microcalc.evaluate.marks import Marks
 from microcalc.geometry import Grid
 
 METHODS = ("cascade", "cnn1", "pair", "log")
@@ -63,13 +63,13 @@ class ScoredImage:
     d_prime: NDArray[np.float64]
     diameter_mm: NDArray[np.float64]
     negative: Mapping[str, Ratings]
-    detections: Mapping[str, Detections]
+    detections: Mapping[str, Marks]
     pixels: Callable[[], tuple[NDArray[np.floating], Grid]] | None = None
 
 
 def detections_of(
     candidates: Candidates, clusters: Sequence[Cluster], grid: Grid, *, breast_cm2: float | None = None
-) -> Detections:
+) -> Marks:
     """Marks and clusters of a method as the evaluation takes them.
 
     Parameters
@@ -81,7 +81,7 @@ def detections_of(
     -----
     No operating point is set: no cluster counts as a finding.
     """
-    return Detections(
+    return Marks(
         grid.to_pixels(candidates.centres),
         np.asarray(candidates.likelihood, dtype=np.float64),
         tuple(np.asarray(c.members, dtype=np.int64) for c in clusters),

@@ -15,7 +15,7 @@ from microcalc.cnn.mine import as_normalised
 from microcalc.detect.candidates import find_candidates
 from microcalc.detect.clusters import group
 from microcalc.domain import FloatImage, NormalisedMammogram
-from microcalc.evaluate.detections import Detections
+from microcalc.evaluate.marks import Marks
 from microcalc.evaluate.summary import density_of
 from microcalc.geometry import Grid
 from microcalc.runs.recipe import Recipe
@@ -142,9 +142,9 @@ def _marks(
     }
 
 
-def _detections(piece: Mapping[str, NDArray[Any]], name: str) -> Detections:
+def _detections(piece: Mapping[str, NDArray[Any]], name: str) -> Marks:
     sizes = piece[f"{name}_sizes"]
-    return Detections(
+    return Marks(
         piece[f"{name}_centres"],
         piece[f"{name}_likelihood"],
         tuple(np.split(piece[f"{name}_members"], np.cumsum(sizes)[:-1])) if len(sizes) else (),
