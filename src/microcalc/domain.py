@@ -7,7 +7,7 @@ cannot be skipped, because the next function does not take the earlier type.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,56 @@ BoolImage = NDArray[np.bool_]
 Intent = Literal["raw", "processed"]
 """DICOM's FOR PROCESSING and FOR PRESENTATION."""
 Laterality = Literal["L", "R"]
+
+
+Edge = Literal["left", "right", "top", "bottom"]
+"""An edge of the stored picture: ``top`` is row 0, ``left`` is column 0."""
+
+
+class Orientation(NamedTuple):
+    """Which way the patient's directions run in the stored picture (DICOM PS3.3 C.7.6.1.1.1).
+
+    Each is one to three letters, the main direction first: A anterior, P posterior, L and R
+    the patient's left and right, H head, F foot.
+
+    Attributes
+    ----------
+    right
+        The patient's direction at the right edge: where columns count upwards to.
+    bottom
+        The patient's direction at the bottom edge: where rows count upwards to.
+    """
+
+    right: str
+    bottom: str
+
+    @property
+    def chest_wall(self) -> Edge | None:
+        """The edge that the chest wall lies at: posterior; None where neither direction says so."""
+        return self.edge_of("P")
+
+    @property
+    def cranial(self) -> Edge | None:
+        """The edge towards the head; None in a view from above, as CC, where both edges are seen end-on."""
+        return self.edge_of("H")
+
+    def edge_of(self, direction: Literal["A", "P", "L", "R", "H", "F"]) -> Edge | None:
+        """Return the edge that a patient's direction points to: where it is the main one, else where it is one at all.
+
+        >>> Orientation("A", "FR").edge_of("H"), Orientation("P", "HL").edge_of("P")
+        ('top', 'right')
+        """
+        opposite = {"A": "P", "P": "A", "L": "R", "R": "L", "H": "F", "F": "H"}[direction]
+        for right, bottom in ((self.right[:1], self.bottom[:1]), (self.right, self.bottom)):
+            if direction in right:
+                return "right"
+            if opposite in right:
+                return "left"
+            if direction in bottom:
+                return "bottom"
+            if opposite in bottom:
+                return "top"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +107,12 @@ class Mammogram:
         True where the header says that there is no image (pixel padding).
     window
         How the header wants the image shown; None where it does not say.
+    orientation
+        Where chest wall and head lie in the picture (PatientOrientation); None where the
+        header does not say. It moves no pixel: positions are those of the stored picture.
+    burned_in
+        Whether the header says that text or the like is burned into the pixels
+        (BurnedInAnnotation): it may be taken for calcium. None where it does not say.
     """
 
     pixels: FloatImage
@@ -68,6 +124,8 @@ class Mammogram:
     system: str | None = None
     padding: BoolImage | None = None
     window: Window | None = None
+    orientation: Orientation | None = None
+    burned_in: bool | None = None
 
     @property
     def grid(self) -> Grid:

@@ -219,3 +219,21 @@ def test_dicom_is_told_by_its_preamble(write: Write, tmp_path: Path) -> None:
     assert not is_dicom(tmp_path / "bare")
     assert not is_dicom(tmp_path / "absent")
     assert not is_dicom(tmp_path)
+
+
+@pytest.mark.parametrize(("said", "burned_in"), [("YES", True), ("NO", False), (None, None), ("MAYBE", None)])
+def test_text_burned_into_the_pixels_is_told_where_the_header_says_so(
+    said: str | None, burned_in: bool | None, write: Write
+) -> None:
+    def edit(dataset: Dataset) -> None:
+        dataset.BurnedInAnnotation = said
+        if said is None:
+            del dataset.BurnedInAnnotation
+
+    assert read_dicom(write(edit=edit)).burned_in is burned_in
+
+
+def test_where_the_chest_wall_is_comes_with_the_mammogram(write: Write) -> None:
+    right_cc = read_dicom(write())
+    assert right_cc.orientation is not None
+    assert right_cc.orientation.chest_wall == "right"

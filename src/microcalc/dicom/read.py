@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.dicom.accept import check_kind, check_size, check_spacing
-from microcalc.dicom.codes import VIEWS
 from microcalc.dicom.decode import decode_compressed, transfer_syntax
+from microcalc.dicom.position import laterality_of, orientation_of, view_of
 from microcalc.dicom.sniff import is_dicom
 from microcalc.dicom.systems import system_name
-from microcalc.dicom.tags import content, integer, is_code, is_uid, items, quiet, word
+from microcalc.dicom.tags import content, integer, is_uid, quiet, word
 from microcalc.dicom.values import clear_unused_bits, first_window, padding_mask, to_pixels
-from microcalc.domain import Laterality, Mammogram
+from microcalc.domain import Mammogram
 from microcalc.errors import UnreadableImageError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ __all__ = ["is_dicom", "laterality_of", "read_data_set", "read_dicom", "view_of"
 _LARGEST_FILE = 1024**3
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
-_VIEW = re.compile(r"[A-Z]{1,5}")
 
 
 def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
@@ -80,6 +78,8 @@ def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
             system=system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName")),
             padding=padding_mask(stored, header),
             window=first_window(header, convert),
+            orientation=orientation_of(header),
+            burned_in=_burned_in(header),
         )
 
 
@@ -167,22 +167,6 @@ def _uid(header: Dataset, path: Path) -> str:
     return uid if is_uid(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def laterality_of(header: Dataset) -> Laterality | None:
-    """Of the image, or of the series in older files; None for both sides or neither."""
-    for keyword in ("ImageLaterality", "Laterality"):
-        side = word(header, keyword).upper()
-        if side in ("L", "R"):
-            return cast(Laterality, side)
-    return None
-
-
-def view_of(header: Dataset) -> str | None:
-    """ViewPosition, or the name of ViewCodeSequence's code."""
-    position = word(header, "ViewPosition").upper()
-    if position in VIEWS:
-        return position
-    for item in items(header, "ViewCodeSequence"):
-        for view, code in VIEWS.items():
-            if is_code(item, code):
-                return view
-    return position if _VIEW.fullmatch(position) else None
+def _burned_in(header: Dataset) -> bool | None:
+    """Whether text is burned into the pixels (BurnedInAnnotation); None where the header does not say."""
+    return {"YES": True, "NO": False}.get(word(header, "BurnedInAnnotation").upper())

@@ -1,0 +1,105 @@
+"""How the breast lies in a picture: its side, the view, and which way the patient's directions run.
+
+References
+----------
+DICOM PS3.3 C.7.6.1.1.1 (PatientOrientation), C.8.11.7 (ImageLaterality, ViewCodeSequence);
+PS3.16 CID 4014 (View for Mammography).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from microcalc.dicom.codes import VIEWS
+from microcalc.dicom.tags import is_code, items, word, words
+from microcalc.domain import Laterality, Orientation
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_LETTERS: Final = re.compile(r"[^A-Z]+")
+_SHORT: Final = re.compile(r"[A-Z]{1,5}")
+_SIDES: Final[dict[str, Laterality]] = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
+# Ways to write a view in full, letters only, beyond the meanings of its codes.
+_SPELT: Final[dict[str, str]] = {
+    **{_LETTERS.sub("", code.meaning.upper()): view for view, code in VIEWS.items()},
+    "CRANIALCAUDAL": "CC",
+    "MEDIOLATERAL": "ML",
+    "LATERALMEDIAL": "LM",
+    "MEDIALLATERALOBLIQUE": "MLO",
+    "LATERALMEDIALOBLIQUE": "LMO",
+    "EXAGGERATEDCRANIOCAUDALLATERALLY": "XCCL",
+    "EXAGGERATEDCRANIOCAUDALMEDIALLY": "XCCM",
+    "FROMBELOW": "FB",
+}
+_OPPOSITE: Final = {"A": "P", "P": "A", "L": "R", "R": "L", "H": "F", "F": "H"}
+
+
+def laterality_of(header: Dataset) -> Laterality | None:
+    """Return the side of the image, of the series in older files, or of a view such as ``LMLO``; None without one."""
+    for keyword in ("ImageLaterality", "Laterality"):
+        side = word(header, keyword).upper()
+        if side in _SIDES:
+            return _SIDES[side]
+        if side:  # both sides, or a word that is none
+            return None
+    return _side_and_view(word(header, "ViewPosition"))[0]
+
+
+def view_of(header: Dataset) -> str | None:
+    """Return the view by ViewPosition or ViewCodeSequence, else a short unknown ViewPosition as it is; None without."""
+    position = word(header, "ViewPosition")
+    named = view_named(position)
+    if named is not None:
+        return named
+    for item in items(header, "ViewCodeSequence"):
+        for view, code in VIEWS.items():
+            if is_code(item, code):
+                return view
+    position = position.upper()
+    return position if _SHORT.fullmatch(position) else None
+
+
+def view_named(text: str) -> str | None:
+    """Return the view of ``codes.VIEWS`` that a text names; None where it names none.
+
+    >>> view_named("MLO"), view_named("LMLO"), view_named("Medio-Lateral Oblique"), view_named("left CC")
+    ('MLO', 'MLO', 'MLO', 'CC')
+    """
+    return _side_and_view(text)[1]
+
+
+def _side_and_view(text: str) -> tuple[Laterality | None, str | None]:
+    """Both as a text names them; ``LM`` and ``LMO`` are views, not a left one."""
+    letters = _LETTERS.sub("", text.upper())
+    view = _view_spelt(letters)
+    if view is not None:
+        return None, view
+    for start, side in _SIDES.items():
+        if letters.startswith(start):
+            view = _view_spelt(letters.removeprefix(start))
+            if view is not None:
+                return side, view
+    return None, None
+
+
+def _view_spelt(letters: str) -> str | None:
+    return letters if letters in VIEWS else _SPELT.get(letters)
+
+
+def orientation_of(header: Dataset) -> Orientation | None:
+    """Return which way the patient's directions run in the picture; None where the header says nothing usable."""
+    found = tuple(value.upper() for value in words(header, "PatientOrientation"))
+    if len(found) != 2 or not all(_is_direction(value) for value in found):
+        return None
+    right, bottom = found
+    if right[0] in (bottom[0], _OPPOSITE[bottom[0]]):  # rows and columns cannot run along one axis
+        return None
+    return Orientation(right, bottom)
+
+
+def _is_direction(value: str) -> bool:
+    """Whether these are one to three of A, P, L, R, H, F, each axis once."""
+    axes = {frozenset((letter, _OPPOSITE[letter])) for letter in value if letter in _OPPOSITE}
+    return 0 < len(value) <= 3 and len(axes) == len(value)
