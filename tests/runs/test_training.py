@@ -12,6 +12,7 @@ from PIL import Image
 from tests.runs import toy
 
 from microcalc.cnn import fit
+from microcalc.cnn.precision import fast_precision
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
 from microcalc.detect.model import load_model, parse_pair_description
 from microcalc.errors import InputError, RecipeError
@@ -58,6 +59,7 @@ def test_a_run_says_what_it_does_and_how_far_it_is(finished: tuple[Path, list[st
     assert "cnn1 step 12 of 12: loss 0." in text
     assert "cnn2 step 14 of 14: loss 0." in text
     assert "random negative samples" in text
+    assert f"training in float32 and {fast_precision('cpu')[0]}: " in text or "training in float32: " in text
 
 
 def test_metrics_are_json_lines(finished: tuple[Path, list[str]]) -> None:
@@ -336,7 +338,9 @@ def test_the_card_says_what_a_stranger_needs_and_nothing_of_this_machine(
         described.cnn1.sha256,
         described.cnn2.sha256,
         (folder / "recipe.toml").read_text().rstrip(),
+        f'precision = "{fast_precision("cpu")[0]}"',
         "10.7937/29kw-ae92",
+        f"Convolutions trained in float32 (CNN1) and {fast_precision('cpu')[0]} (CNN2)",
         "## Measured on test\n\nNothing yet.\n",
     ):
         assert words in card

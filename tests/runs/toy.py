@@ -41,7 +41,7 @@ batch = 32
 learning_rate = 0.01
 weight_decay = 0.0001
 positive_share = 0.3
-precision = "bfloat16"
+precision = "auto"
 orientations = 4
 turned_share = 0.5
 [mining]

@@ -13,6 +13,7 @@ from tests.study.synthetic import scored_images
 
 from microcalc.study.evaluation import LINEAR, LOG, StudyFigures, evaluate_study
 from microcalc.study.report import AboutStudy, SampleCounts, summary_of, write_report
+from microcalc.study.scale import load_scale
 
 ABOUT = AboutStudy(
     scale="smoke",
@@ -179,3 +180,16 @@ def test_a_claim_that_is_not_borne_out_is_said_so(figures: StudyFigures, tmp_pat
     lines = (tmp_path / "report.md").read_text().splitlines()
     (claim,) = [line for line in lines if "significantly higher" in line and "GE" in line]
     assert claim.endswith("| no |")
+
+
+def test_a_scale_that_only_shows_that_all_runs_bears_nothing_out_and_says_so(
+    figures: StudyFigures, tmp_path: Path
+) -> None:
+    write_report(figures, replace(ABOUT, shows_nothing=True), tmp_path)
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "borne out" not in text
+        assert text.count("Its figures mean nothing") == 2
+        assert "significantly higher mean sensitivity" in text
+    assert load_scale("smoke").evaluation.shows_nothing
+    assert not load_scale("tenth").evaluation.shows_nothing

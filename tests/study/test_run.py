@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,9 +236,7 @@ def test_what_makes_no_study_is_said_in_one_line(
 
 
 def test_the_smoke_scale_runs_from_simulated_exams_to_the_report(tmp_path: Path) -> None:
-    before = time.process_time()
     assert cli.run(["study", "--scale", "smoke", "--out", str(tmp_path / "run"), "--workers", "1"]) == 0
-    assert time.process_time() - before < 90  # seconds of the processor: the wall's depend on what else runs
     summary = _summary(tmp_path / "run")
     wanted = load_scale("smoke").samples
     assert (summary["scale"], summary["intent"]) == ("smoke", "raw")
@@ -250,6 +247,7 @@ def test_the_smoke_scale_runs_from_simulated_exams_to_the_report(tmp_path: Path)
     ):
         assert summary["samples"][split]["positive"] >= positive
         assert summary["samples"][split]["negative"] >= negative
+    assert "Its figures mean nothing" in (tmp_path / "run" / "report" / "report.md").read_text()
     for group in summary["mean_sensitivity"].values():
         for axes in group.values():
             for figure in axes.values():

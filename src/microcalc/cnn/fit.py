@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from microcalc.cnn.network import Network
+from microcalc.cnn.precision import Precision
 from microcalc.domain import FloatImage
 from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage, gather
@@ -36,7 +36,7 @@ def fit(
     gain_range: tuple[float, float],
     noise: float,
     flips: bool,
-    precision: Literal["float32", "bfloat16"],
+    precision: Precision,
     seed: int,
     device: str,
     folder: Path,

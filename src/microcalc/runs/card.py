@@ -117,6 +117,8 @@ def _training(described: ModelDescription, recipe: Recipe, text: str) -> list[st
         "",
         f"Seeds: {seed} for splits, samples and batches, {seed + 1} and {seed + 2} for the networks' first weights.",
         "",
+        f"Convolutions trained in {recipe.cnn1.precision} (CNN1) and {recipe.cnn2.precision} (CNN2).",
+        "",
         "| file | SHA-256 |",
         "|---|---|",
         *(f"| {entry.file} | `{entry.sha256}` |" for entry in (described.cnn1, described.cnn2)),

@@ -90,8 +90,9 @@ class Network(_Part):
     positive_share
         Share of each batch that is positive.
     precision
-        Of the training's arithmetic: with ``bfloat16`` convolutions take half the time where the
-        processor has it; weights and their updates are float32 always.
+        Of the training's convolutions: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where the
+        processor or GPU multiplies it itself (half the time) and float32 elsewhere (there bfloat16 takes up to
+        7 times as long). Weights and their updates are float32 always.
     """
 
     channels: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -101,7 +102,7 @@ class Network(_Part):
     learning_rate: Positive
     weight_decay: NonNegative
     positive_share: Annotated[float, Field(gt=0.0, lt=1.0)]
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
 
     @model_validator(mode="after")
     def _one_dilation_per_convolution(self) -> Self:

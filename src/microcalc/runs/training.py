@@ -23,8 +23,8 @@ from microcalc.errors import InputError, RecipeError
 from microcalc.geometry import Grid
 from microcalc.normalise.mammogram import normalise
 from microcalc.runs.images import naming, open_row
-from microcalc.runs.networks import hardest, train_network, wanted_negatives
-from microcalc.runs.recipe import Recipe, dump_recipe
+from microcalc.runs.networks import hardest, settle_precision, train_network, wanted_negatives, words_on_precision
+from microcalc.runs.recipe import Recipe, dump_recipe, load_recipe
 from microcalc.runs.split import split_by_patient
 from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels, reviewed_negatives
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
@@ -76,6 +76,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
 
     check_device(device)
     check_margins(recipe)
+    given, recipe = recipe, settle_precision(recipe, device, begun=_begun(out))
     table = split_by_patient(_of_intent(table, recipe), seed=recipe.seed)
     _check_splits(table)
     _claim(out, recipe, table)
@@ -83,6 +84,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
         load_model(out / "model")
         say("the run is finished: nothing to do")
         return out / "model"
+    say(words_on_precision(given, recipe, device))
     _normalise([i for i in table.images if i.split in _USED], out, recipe, workers=workers, say=say)
     train_images, tune_images = (_opened(table.of_split(split), out) for split in _USED)
     positives, random_negatives = _samples(train_images, recipe)
@@ -142,6 +144,14 @@ def as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
     if annotation.d_prime is None or annotation.d_prime >= least:
         return annotation
     return replace(annotation, kind="unsure")
+
+
+def _begun(out: Path) -> Recipe | None:
+    """Return the recipe of the run that a folder holds; None where it holds none."""
+    try:
+        return load_recipe(out / "recipe.toml")
+    except RecipeError:
+        return None
 
 
 def _claim(out: Path, recipe: Recipe, table: Table) -> None:

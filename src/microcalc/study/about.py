@@ -35,6 +35,8 @@ class AboutStudy:
         Per stage, in the order of the run, over all starts.
     notes
         Sentences on how this run differs from the plain one (a vendor left out, say).
+    shows_nothing
+        Whether the scale is so small that its figures mean nothing.
     """
 
     scale: str
@@ -49,3 +51,4 @@ class AboutStudy:
     test: SampleCounts
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    shows_nothing: bool = False

@@ -48,6 +48,7 @@ def about_study(
         test=test,
         seconds={s.name: s.seconds for s in stages} | {"evaluation": round(evaluation_s, 1)},
         notes=_notes(options),
+        shows_nothing=scale.evaluation.shows_nothing,
     )
 
 

@@ -13,6 +13,7 @@ from time import monotonic
 
 from microcalc.datasets.table import Table, join_tables, read_table
 from microcalc.evaluate.judge import Rules
+from microcalc.runs.networks import settle_precision, words_on_precision
 from microcalc.runs.recipe import Recipe
 from microcalc.study.evaluation import evaluate_study
 from microcalc.study.exams import check_splits, exams_stage, leave_out, make_exams, table_stage, take_table
@@ -55,7 +56,9 @@ def run_study(
         The options, the table, or its samples do not make a study; or there is no room for the images.
     """
     started = monotonic()
-    recipe = study_recipe(scale, options)
+    given = study_recipe(scale, options)
+    recipe = settle_precision(given, "cpu")
+    say(words_on_precision(given, recipe, "cpu"))
     exams, table = _exams(scale, out, options, data, workers, say)
     normalised = normalise_stage(exams, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
     normalise_all(
@@ -120,7 +123,8 @@ def _report(
 ) -> Stage:
     """Evaluate and write the report into a stage of its own."""
     resamples = scale.evaluation.resamples
-    stage = after(scoring.run, "evaluation", {"resamples": resamples, "seed": options.seed}, scoring)
+    settings = {"resamples": resamples, "shows_nothing": scale.evaluation.shows_nothing, "seed": options.seed}
+    stage = after(scoring.run, "evaluation", settings, scoring)
 
     def work(progress: Say) -> None:
         started = monotonic()

@@ -83,9 +83,16 @@ class CascadeTraining(_Part):
 
 
 class Evaluation(_Part):
-    """How the intervals are made."""
+    """How the intervals are made, and whether the figures mean anything.
+
+    Attributes
+    ----------
+    shows_nothing
+        The study only shows that everything runs: its report draws no conclusion from its figures.
+    """
 
     resamples: Count
+    shows_nothing: bool = False
 
 
 class Scale(_Part):

@@ -28,6 +28,10 @@ WORDS: Mapping[str, str] = {
 }
 """What methods and groups are called; others by their own names."""
 PAPER_FPF = 0.1
+NOTHING_SHOWN = (
+    "This scale shows that everything runs, no more: few and small images, hardly any training. Its figures mean "
+    "nothing, and neither bear out nor refute a claim."
+)
 _P_SIGNIFICANT = 0.05
 _INTERVALS = "In brackets: 95 % interval"
 
@@ -55,7 +59,7 @@ def sections_of(figures: StudyFigures, about: AboutStudy) -> list[Section]:
     """All sections but the pictures of hits and misses."""
     sections = [_basis(figures, about), _means(figures)]
     if ("pair", "cascade") in figures.pairs:
-        sections.append(_claims(figures))
+        sections.append(_claims(figures, about))
     sections.append(_roc(figures))
     if figures.froc is not None:
         sections += [_froc(figures, figures.froc), _froc_strata(figures, figures.froc)]
@@ -92,6 +96,7 @@ def _basis(figures: StudyFigures, about: AboutStudy) -> Section:
     return Section(
         "Data",
         (
+            *([NOTHING_SHOWN] if about.shows_nothing else []),
             f"Scale {about.scale}, {about.intent} images; {pooled.images:,} test images of {pooled.patients:,} "
             "patients, none of whom was trained on. All methods rate the same samples.",
             f"A mark hits within {rules.hit_mm:g} mm of a microcalcification's centre; one mark serves one. Benign "
@@ -120,7 +125,7 @@ def _means(figures: StudyFigures) -> Section:
 _AXES = {"FPF 0 to 0.1 (linear)": LINEAR, "FPF 1e-6 to 1e-1 (logarithmic)": LOG}
 
 
-def _claims(figures: StudyFigures) -> Section:
+def _claims(figures: StudyFigures, about: AboutStudy) -> Section:
     pair = ("pair", "cascade")
     rows: list[tuple[str, ...]] = []
     for name, bands in figures.roc_bands.items():
@@ -132,11 +137,15 @@ def _claims(figures: StudyFigures) -> Section:
         rows.append(
             (f"significantly higher mean sensitivity, FPF 0 to 0.1, {word(vendor)}", _difference(d), _yes(holds))
         )
-    sentence = (
+    sentences = [
         "The publication (Mordang et al., IWDM 2016) claims these of its two CNNs against its cascade; here the "
         f"CNN pair against ours. Significant: p below {_P_SIGNIFICANT:g}. Its own figures are not public."
-    )
-    return Section("What the publication claims", (sentence,), (Grid(("claim", "here", "borne out"), tuple(rows)),))
+    ]
+    header: tuple[str, ...] = ("claim", "here", "borne out")
+    if about.shows_nothing:
+        sentences.append(NOTHING_SHOWN)
+        header, rows = header[:2], [row[:2] for row in rows]
+    return Section("What the publication claims", tuple(sentences), (Grid(header, tuple(rows)),))
 
 
 def _over_the_range(pair: Band, cascade: Band) -> tuple[str, bool]:
