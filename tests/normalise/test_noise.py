@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from microcalc.domain import Intent
-from microcalc.normalise.noise import _square_root, equalise_noise, high_pass, noise_by_level
+from microcalc.normalise.noise import _square_root, _white_gain, equalise_noise, high_pass, noise_by_level
 
 EXPOSURES = (200.0, 400.0, 800.0, 1200.0)
 
@@ -23,7 +23,7 @@ def _noisy(exposure: np.ndarray, variance: np.ndarray, *, seed: int = 0) -> np.n
 
 
 def _sd_by_band(stable: np.ndarray, bands: int = 7) -> np.ndarray:
-    residual = high_pass(stable.astype(np.float32))[0][8:-8]
+    residual = high_pass(stable.astype(np.float32), spacing_mm=0.1)[0][8:-8]
     return np.array([part.std() for part in np.array_split(residual[:, 8:-8], bands, axis=1)])
 
 
@@ -31,20 +31,20 @@ def _sd_by_band(stable: np.ndarray, bands: int = 7) -> np.ndarray:
 def test_flat_fields_of_any_exposure_come_to_one(a: float, b: float) -> None:
     exposure = _ramp()
     pixels = -_noisy(exposure, a * exposure + b).astype(np.float32)
-    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent="raw")
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), spacing_mm=0.1, intent="raw")
     assert _sd_by_band(stable) == pytest.approx(1.0, abs=0.03)
 
 
 def test_one_flat_field_comes_to_one() -> None:
     pixels = -_noisy(np.full((300, 300), 600.0), np.array(70.0)).astype(np.float32)
-    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent="raw")
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), spacing_mm=0.1, intent="raw")
     assert _sd_by_band(stable, 3) == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.parametrize("intent", ["raw", "processed"])
 def test_no_noise_at_all_gives_no_contrast(intent: Intent) -> None:
     pixels = np.full((100, 100), -500.0 if intent == "raw" else 500.0, dtype=np.float32)
-    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent=intent)
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), spacing_mm=0.1, intent=intent)
     assert np.ptp(stable) == 0.0
 
 
@@ -59,7 +59,7 @@ _CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def test_an_unknown_monotone_grey_curve_is_undone_at_every_level(curve: str) -> None:
     exposure = _ramp()
     pixels = _CURVES[curve](_noisy(exposure, 0.117 * exposure + 4.0)).astype(np.float32)
-    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), intent="processed")
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), spacing_mm=0.1, intent="processed")
     assert _sd_by_band(stable) == pytest.approx(1.0, abs=0.08)
     smooth = ndimage.gaussian_filter(stable, 8.0)[128]
     assert (np.diff(smooth[20:-20:20]) < 0).all(), "more exposure is darker"
@@ -70,16 +70,45 @@ def test_a_gain_that_falls_over_the_field_is_divided_out_and_one_single_figure_i
     exposure = np.full(heel.shape, 800.0)
     pixels = -_noisy(exposure, 0.117 * exposure / heel**3).astype(np.float32)
     tissue = np.ones(pixels.shape, dtype=bool)
-    local = _sd_by_band(equalise_noise(pixels, tissue, intent="raw"))
+    local = _sd_by_band(equalise_noise(pixels, tissue, spacing_mm=0.1, intent="raw"))
     assert local == pytest.approx(1.0, abs=0.06)
-    residual, level = high_pass(pixels)
+    residual, level = high_pass(pixels, spacing_mm=0.1)
     single = _sd_by_band(_square_root(pixels, *noise_by_level(residual, level, tissue)))
     assert np.abs(single / single.mean() - 1).max() > 0.15, "the test sees the gain"
 
 
-def test_white_noise_keeps_its_deviation_in_the_high_pass() -> None:
+@pytest.mark.parametrize("spacing_mm", [0.05, 0.1, 0.2, 0.4])
+def test_white_noise_keeps_its_deviation_in_the_high_pass_at_any_spacing(spacing_mm: float) -> None:
     noise = np.random.default_rng(0).normal(size=(500, 500)).astype(np.float32)
-    assert high_pass(noise)[0].std() == pytest.approx(1.0, abs=0.04)
+    assert high_pass(noise, spacing_mm=spacing_mm)[0].std() == pytest.approx(1.0, abs=0.04)
+
+
+def _wave_kept(wavelength_mm: float, spacing_mm: float) -> float:
+    """How much of a wave's amplitude the high-pass leaves, next to what it leaves of white noise."""
+    x = np.arange(round(20.0 / spacing_mm)) * spacing_mm
+    wave = np.tile(np.sin(2 * np.pi * x / wavelength_mm), (40, 1)).astype(np.float32)
+    middle = high_pass(wave, spacing_mm=spacing_mm)[0][20, x.size // 4 : -x.size // 4]
+    return float(np.sqrt(2) * middle.std() * _white_gain(0.2 / spacing_mm))
+
+
+@pytest.mark.parametrize("spacing_mm", [0.05, 0.07, 0.2])
+@pytest.mark.parametrize("wavelength_mm", [1.0, 1.6, 3.0])
+def test_the_high_pass_is_one_length_in_millimetres_whatever_the_spacing(
+    wavelength_mm: float, spacing_mm: float
+) -> None:
+    assert _wave_kept(wavelength_mm, spacing_mm) == pytest.approx(_wave_kept(wavelength_mm, 0.1), abs=0.02)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.05, 0.2])
+def test_a_gain_that_varies_over_the_field_is_divided_out_over_the_same_length_at_any_spacing(
+    spacing_mm: float,
+) -> None:
+    rows, columns = (round(n / spacing_mm) for n in (40.0, 80.0))
+    gain = np.where(np.arange(columns) * spacing_mm < 40.0, 1.0, 0.6)
+    pixels = (1000.0 + 10.0 * gain * np.random.default_rng(0).normal(size=(rows, columns))).astype(np.float32)
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), spacing_mm=spacing_mm, intent="processed")
+    quarter = columns // 4
+    assert stable[:, :quarter].std() == pytest.approx(stable[:, -quarter:].std(), rel=0.1)
 
 
 def test_rare_bright_calcifications_do_not_change_the_unit() -> None:
@@ -89,7 +118,7 @@ def test_rare_bright_calcifications_do_not_change_the_unit() -> None:
     for row, column in rng.integers(10, 290, (40, 2)):
         specks[row : row + 3, column : column + 3] += 200.0
     tissue = np.ones(pixels.shape, dtype=bool)
-    plain, with_specks = (equalise_noise(p, tissue, intent="processed") for p in (pixels, specks))
+    plain, with_specks = (equalise_noise(p, tissue, spacing_mm=0.1, intent="processed") for p in (pixels, specks))
     assert _sd_by_band(plain, 1)[0] == pytest.approx(1.0, abs=0.03)
     contrast = (with_specks - plain)[specks > pixels]
     assert np.median(contrast) == pytest.approx(20.0, rel=0.2)

@@ -215,7 +215,9 @@ def test_texture_in_a_part_of_the_breast_does_not_raise_the_measured_noise() -> 
     rows, columns = np.indices((640, 640))
     noise = rng.normal(0.0, 5.0, rows.shape)
     texture = np.where(columns < 320, 12.0 * np.sin(rows * 1.2) * np.sin(columns * 1.1), 0.0)
-    measured = _noise_map((800.0 + noise + texture).astype(np.float32), np.ones(rows.shape, dtype=bool))
+    measured = _noise_map(
+        (800.0 + noise + texture).astype(np.float32), np.ones(rows.shape, dtype=bool), spacing_mm=0.07
+    )
     assert measured == pytest.approx(5.0, rel=0.08)
 
 

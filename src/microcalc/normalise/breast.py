@@ -17,6 +17,7 @@ _COARSE_MM = 0.5
 _OPENING_MM = 2.0
 _MIN_BREAST_CM2 = 5.0
 _MOST_OF_IMAGE = 0.97
+_EDGE_SMOOTHING_MM = 1.5
 _PERIPHERY_MM = 12.0
 """The breast thins out towards the skin line: its grey levels there say nothing about tissue."""
 
@@ -76,7 +77,7 @@ def without_pectoral(pixels: FloatImage, breast: BoolImage, *, spacing_mm: float
 
 def _pectoral_edge(coarse: FloatImage, inside: BoolImage, spacing_mm: float) -> tuple[float, float] | None:
     """Where the muscle's edge meets the upper border (column) and the chest wall (row), in coarse pixels."""
-    smooth = ndimage.gaussian_filter(coarse, 1.5)
+    smooth = ndimage.gaussian_filter(coarse, _EDGE_SMOOTHING_MM / spacing_mm)
     deep = ndimage.binary_erosion(inside, iterations=round(_PERIPHERY_MM / spacing_mm), border_value=1)
     spread = float(np.std(smooth[deep])) if deep.any() else float(np.std(smooth[inside]))
     best, best_score = None, 0.0

@@ -43,7 +43,7 @@ def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = Fa
             rated = without_pectoral(pixels, rated, spacing_mm=spacing_mm)
     box = _bounding_box(tissue)
     contrast = np.zeros_like(pixels)
-    stable = equalise_noise(pixels[box], tissue[box], intent=mammogram.intent)
+    stable = equalise_noise(pixels[box], tissue[box], spacing_mm=spacing_mm, intent=mammogram.intent)
     contrast[box] = _against_surroundings(stable, tissue[box], sigma_px=_SURROUNDINGS_MM / spacing_mm)
     return NormalisedMammogram(contrast, rated, spacing_mm, grid.origin_mm, mammogram.uid)
 

@@ -23,20 +23,20 @@ from scipy import ndimage
 
 from microcalc.domain import BoolImage, FloatImage, Intent
 
-_HIGH_PASS_PX = 2.0
-_WHITE_GAIN = 0.9697  # SD of white noise after the high-pass: sqrt(1 - 2 k0 + sum k^2), sigma 2 px
+_HIGH_PASS_MM = 0.2  # sigma of the Gaussian mean that is taken away
+_TRUNCATE = 3.0
 _MAD = 1.4826
 _BINS = 48
-_TILE_PX = 64
+_TILE_MM = 6.4
 
 
-def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, intent: Intent) -> FloatImage:
+def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float, intent: Intent) -> FloatImage:
     """Grey values whose noise has a standard deviation of one.
 
     Parameters
     ----------
     pixels
-        (rows, columns), brighter = denser.
+        (rows, columns), brighter = denser, at ``spacing_mm``.
     tissue
         (rows, columns) bool, where noise is measured.
 
@@ -44,17 +44,27 @@ def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, intent: Intent) -> 
     -------
     (rows, columns) float32, brighter = denser, of arbitrary offset.
     """
-    residual, level = high_pass(pixels)
+    residual, level = high_pass(pixels, spacing_mm=spacing_mm)
     grey, noise = noise_by_level(residual, level, tissue)
     stable = _square_root(pixels, grey, noise) if intent == "raw" else _look_up(pixels, grey, noise)
-    residual, _ = high_pass(stable)
-    return stable / _local_gain(residual, tissue)
+    residual, _ = high_pass(stable, spacing_mm=spacing_mm)
+    return stable / _local_gain(residual, tissue, tile_px=max(1, round(_TILE_MM / spacing_mm)))
 
 
-def high_pass(pixels: FloatImage) -> tuple[FloatImage, FloatImage]:
+def high_pass(pixels: FloatImage, *, spacing_mm: float) -> tuple[FloatImage, FloatImage]:
     """Fine residual (white noise keeps its SD) and the smooth level under it."""
-    level = ndimage.gaussian_filter(pixels, _HIGH_PASS_PX, truncate=3.0)
-    return (pixels - level) / np.float32(_WHITE_GAIN), level
+    sigma_px = _HIGH_PASS_MM / spacing_mm
+    level = ndimage.gaussian_filter(pixels, sigma_px, truncate=_TRUNCATE)
+    return (pixels - level) / np.float32(_white_gain(sigma_px)), level
+
+
+def _white_gain(sigma_px: float) -> float:
+    """Standard deviation that white noise of one has after the high-pass, to four digits."""
+    reach = int(_TRUNCATE * sigma_px + 0.5)
+    impulse = np.zeros(2 * reach + 1)
+    impulse[reach] = 1.0
+    kernel = ndimage.gaussian_filter1d(impulse, sigma_px, truncate=_TRUNCATE, mode="constant")
+    return round(float(np.sqrt(1.0 - 2.0 * kernel[reach] ** 2 + np.sum(kernel**2) ** 2)), 4)
 
 
 def noise_by_level(
@@ -98,13 +108,13 @@ def _look_up(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.fl
     return np.asarray(np.interp(pixels, knots, values), dtype=np.float32)
 
 
-def _local_gain(residual: FloatImage, tissue: BoolImage) -> FloatImage:
+def _local_gain(residual: FloatImage, tissue: BoolImage, *, tile_px: int) -> FloatImage:
     """What variation of the noise is left over the field, smooth, 1 on the whole within a factor of 2."""
-    rows, columns = (-(-n // _TILE_PX) for n in residual.shape)
+    rows, columns = (-(-n // tile_px) for n in residual.shape)
     gain, weight = np.ones((rows, columns)), np.zeros((rows, columns))
     for r in range(rows):
         for c in range(columns):
-            tile = np.s_[r * _TILE_PX : (r + 1) * _TILE_PX, c * _TILE_PX : (c + 1) * _TILE_PX]
+            tile = np.s_[r * tile_px : (r + 1) * tile_px, c * tile_px : (c + 1) * tile_px]
             inside = tissue[tile]
             weight[r, c] = np.count_nonzero(inside) / inside.size
             if weight[r, c] > 0.25:
@@ -114,7 +124,7 @@ def _local_gain(residual: FloatImage, tissue: BoolImage) -> FloatImage:
     smooth = ndimage.gaussian_filter(weight * np.log(np.maximum(gain, 1e-3)), 2.0)
     smooth /= np.maximum(ndimage.gaussian_filter(weight, 2.0), 1e-6)
     limited = np.exp(np.clip(smooth, -0.7, 0.7)).astype(np.float32)
-    return _magnified(limited, _TILE_PX, (residual.shape[0], residual.shape[1]))
+    return _magnified(limited, tile_px, (residual.shape[0], residual.shape[1]))
 
 
 def _magnified(coarse: FloatImage, step: int, shape: tuple[int, int]) -> FloatImage:

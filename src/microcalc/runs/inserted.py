@@ -197,18 +197,19 @@ def _with(
     scatter = imaging.scatter_to_primary
     if mammogram.intent == "raw":
         return insert_raw(mammogram, contrast, offset=imaging.system.offset, scatter_to_primary=scatter)
-    slope = _noise_map(mammogram.pixels, tissue) / np.float32(imaging.relative_noise * _high_pass_share(imaging.system))
+    noise = _noise_map(mammogram.pixels, tissue, spacing_mm=mammogram.spacing_mm[0])
+    slope = noise / np.float32(imaging.relative_noise * _high_pass_share(imaging.system))
     sharpening = float(rng.uniform(0, 0.5))
     return insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
 
 
-def _noise_map(pixels: FloatImage, tissue: BoolImage) -> FloatImage:
+def _noise_map(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float) -> FloatImage:
     """Standard deviation of the noise at each pixel's grey level, (rows, columns).
 
     Measured as in ``normalise.noise``, but texture only ever adds: at each grey level the
     lower quartile of the tiles' noise is taken, not the noise of all its pixels.
     """
-    residual, level = high_pass(pixels)
+    residual, level = high_pass(pixels, spacing_mm=spacing_mm)
     inside = _tiles(tissue).all(axis=1)
     if np.count_nonzero(inside) < _LEVEL_TILES:
         grey, noise = noise_by_level(residual, level, tissue)
@@ -235,7 +236,7 @@ def _high_pass_share(system: System) -> float:
     size = 256
     impulse = np.zeros((size, size), dtype=np.float32)
     impulse[size // 2, size // 2] = 1.0
-    passed = np.abs(fft.fft2(high_pass(impulse)[0])) ** 2
+    passed = np.abs(fft.fft2(high_pass(impulse, spacing_mm=system.pitch_mm)[0])) ** 2
     f = fft.fftfreq(size, system.pitch_mm)
     power = system.noise_power(f[:, None], f[None, :])
     return float(np.sqrt(np.sum(power * passed) / np.sum(power)))
