@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from microcalc.dicom.cad_report import cad_report
 from microcalc.dicom.codes import VIEWS as VIEW_CODES
 from microcalc.dicom.content_items import at, children, has_name, named, walk
 from microcalc.dicom.exam_report import Report, exam_reports, write_report
-from microcalc.dicom.results import ImageResult, by_study, displaced
+from microcalc.dicom.results import ImageResult, by_exam, displaced
 from microcalc.domain import Candidates, Cluster, OperatingPoint
 from microcalc.errors import InputError, UnreadableImageError
 
@@ -152,7 +152,30 @@ def test_images_of_two_studies_do_not_stand_in_one_report() -> None:
         cad_report([], made=MADE)
     with pytest.raises(InputError, match="twice"):
         cad_report([result(), result()], made=MADE)
-    assert [len(exam) for exam in by_study([result(), stranger, result(2)])] == [2, 1]
+    assert [len(exam) for exam in by_exam([result(), stranger, result(2)])] == [2, 1]
+
+
+def test_two_patients_under_one_study_get_two_reports_in_series_of_their_own() -> None:
+    stranger = with_image(result(1), exam=dataclasses.replace(EXAM, patient_id="SECRET-2", patient_name="Other^Name"))
+    respelt = with_image(result(2), exam=dataclasses.replace(EXAM, patient_name="MUELLER^ANNA"))
+    with pytest.raises(InputError, match="images of 2 patients under one Study Instance UID"):
+        cad_report([result(), stranger], made=MADE)
+    exams = by_exam([result(), stranger, respelt])
+    assert [len(exam) for exam in exams] == [2, 1]
+    first, second = (cad_report(exam, made=MADE) for exam in exams)
+    assert (first.PatientID, second.PatientID) == ("SECRET-1", "SECRET-2")
+    assert first.StudyInstanceUID == second.StudyInstanceUID
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+
+
+def test_the_issuer_of_the_id_and_the_time_zone_go_along() -> None:
+    exam = dataclasses.replace(EXAM, issuer_of_patient_id="HOSPITAL", time_zone="+0900")
+    root = cad_report([with_image(result(), exam=exam)], made=datetime(2025, 3, 4, 20, 6, 7, tzinfo=UTC))
+    assert (root.IssuerOfPatientID, root.TimezoneOffsetFromUTC) == ("HOSPITAL", "+0900")
+    assert (root.ContentDate, root.ContentTime) == ("20250305", "050607")
+    plain = cad_report([result()], made=MADE)
+    assert "IssuerOfPatientID" not in plain
+    assert "TimezoneOffsetFromUTC" not in plain
 
 
 def test_a_processed_image_that_may_have_moved_is_told_of() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from microcalc.dicom.cad_report import CodeScheme, cad_report
+from microcalc.dicom.presentation_state import presentation_state
 from microcalc.dicom.report_header import ReportKind
 from microcalc.dicom.results import ImageResult
 from microcalc.dicom.tags import quiet
@@ -78,9 +79,9 @@ def exam_reports(
 
 
 def _image_reports(kind: ReportKind, results: Sequence[ImageResult], made: datetime) -> list[Report]:
-    from microcalc.dicom.overlays import presentation_state, segmentation
-
-    make, reports = presentation_state if kind == "gsps" else segmentation, []
+    reports, make = [], presentation_state
+    if kind == "seg":
+        from microcalc.dicom.segmentation import segmentation as make
     for result in results:
         try:
             dataset = make(result, made=made)

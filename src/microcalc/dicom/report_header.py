@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from microcalc import __version__
-from microcalc.dicom.results import ImageHeader, ImageResult
+from microcalc.dicom.results import ExamHeader, ImageHeader, ImageResult
 from microcalc.dicom.write import file_meta, hashed_uid
 from microcalc.errors import InputError
 
@@ -37,6 +37,7 @@ SERIES: Final[dict[ReportKind, tuple[int, str]]] = {
 }
 """Number and description of the one series that a study gets for each kind of report."""
 
+MODALITIES: Final[dict[ReportKind, str]] = {"sr": "SR", "tid1500": "SR", "gsps": "PR", "seg": "SEG"}
 MANUFACTURER: Final = "microcalc"
 RESEARCH_ONLY: Final = "For research use only. Not a medical device."
 
@@ -55,13 +56,31 @@ def report_uid(kind: ReportKind, results: Sequence[ImageResult], *settings: str)
     return hashed_uid("report", kind, __version__, *settings, *images)
 
 
-def series_uid(kind: ReportKind, study: str) -> str:
-    """The UID of the series that holds a study's reports of one kind."""
-    return hashed_uid("report series", kind, study)
+def series_uid(kind: ReportKind, exam: ExamHeader) -> str:
+    """Return the UID of the series that holds an exam's reports of one kind."""
+    return hashed_uid("report series", kind, exam.key)
+
+
+def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
+    """Return what an instance of any kind begins with: identity, patient, study, series and equipment."""
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    dataset.file_meta = file_meta(SOP_CLASSES[kind], uid)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SOP_CLASSES[kind], uid
+    use_exam(dataset, header)
+    dataset.Modality = MODALITIES[kind]
+    dataset.SeriesInstanceUID = series_uid(kind, header.exam)
+    dataset.SeriesNumber, dataset.SeriesDescription = SERIES[kind]
+    dataset.InstanceNumber = 1
+    dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, "0"
+    return dataset
 
 
 def start_report(kind: ReportKind, results: Sequence[ImageResult], uid: str, made: datetime) -> Dataset:
-    """A structured report with all but its content.
+    """Return a structured report with all but its content.
 
     Parameters
     ----------
@@ -70,21 +89,9 @@ def start_report(kind: ReportKind, results: Sequence[ImageResult], uid: str, mad
     made
         When; the only thing in a report that the images do not decide.
     """
-    from pydicom.dataset import Dataset
-
-    dataset = Dataset()
-    dataset.file_meta = file_meta(SOP_CLASSES[kind], uid)
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = SOP_CLASSES[kind], uid
-    use_exam(dataset, results[0].header)
-    dataset.Modality = "SR"
-    dataset.SeriesInstanceUID = series_uid(kind, results[0].header.exam.study)
-    dataset.SeriesNumber, dataset.SeriesDescription = SERIES[kind]
-    dataset.InstanceNumber = 1
+    dataset = start_instance(kind, results[0].header, uid)
     dataset.ReferencedPerformedProcedureStepSequence = []
-    dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
-    dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, "0"
-    dataset.ContentDate, dataset.ContentTime = made.strftime("%Y%m%d"), made.strftime("%H%M%S")
+    dataset.ContentDate, dataset.ContentTime = made_at(results[0].header, made)
     dataset.CompletionFlag, dataset.CompletionFlagDescription = "COMPLETE", RESEARCH_ONLY
     dataset.VerificationFlag = "UNVERIFIED"
     dataset.PerformedProcedureCodeSequence = []
@@ -101,6 +108,18 @@ def use_exam(dataset: Dataset, header: ImageHeader) -> None:
     dataset.ReferringPhysicianName = exam.referring_physician
     dataset.PatientName, dataset.PatientID = exam.patient_name, exam.patient_id
     dataset.PatientBirthDate, dataset.PatientSex = exam.patient_birth_date, exam.patient_sex
+    if exam.issuer_of_patient_id:
+        dataset.IssuerOfPatientID = exam.issuer_of_patient_id
+    if exam.time_zone:
+        dataset.TimezoneOffsetFromUTC = exam.time_zone
+
+
+def made_at(header: ImageHeader, made: datetime) -> tuple[str, str]:
+    """Return date and time of making, in the time zone of the header's times where it names one (PS3.3 C.12.1.1.8)."""
+    zone = header.exam.time_zone
+    if zone and made.tzinfo is not None:
+        made = made.astimezone(datetime.strptime(zone, "%z").tzinfo)
+    return made.strftime("%Y%m%d"), made.strftime("%H%M%S")
 
 
 def _evidence(headers: Sequence[ImageHeader]) -> Dataset:
@@ -127,12 +146,15 @@ def check_one_exam(results: Sequence[ImageResult]) -> None:
     Raises
     ------
     InputError
-        None, of several studies, or an image twice.
+        None, of several studies or patients, or an image twice.
     """
     if not results:
         raise InputError("no image, expected some for a report")
     studies = {result.header.exam.study for result in results}
     if len(studies) != 1:
         raise InputError(f"images of {len(studies)} studies, expected those of one for a report")
+    exams = {result.header.exam.key for result in results}
+    if len(exams) != 1:
+        raise InputError(f"images of {len(exams)} patients under one Study Instance UID, expected those of one patient")
     if len({result.header.uid for result in results}) != len(results):
         raise InputError("an image stands in the exam twice, expected every SOP Instance UID once")

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from microcalc.dicom import source_values
 from microcalc.dicom.accept import INTENTS, check_spacing
 from microcalc.dicom.concepts import VIEW_MODIFIERS, Concept
 from microcalc.dicom.read import laterality_of, read_data_set, view_of
+from microcalc.dicom.source_values import raw_text
 from microcalc.dicom.tags import integer, is_uid, items, quiet, shown_uid, word, words
 from microcalc.domain import Candidates, Cluster, Intent, Laterality, OperatingPoint
 from microcalc.errors import InputError, MissingSpacingError, NotAMammogramError
@@ -22,16 +24,27 @@ from microcalc.storage.key import key_of
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_DIRECTION = re.compile(r"[APRLHF]{1,3}")
+_NOT_LETTERS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class ExamHeader:
     """The patient and the study, as the images name them; never part of a message.
 
-    Dates are YYYYMMDD and times HHMMSS.ffffff, empty where the header has none. A patient ID of several
-    values keeps all of them, with backslashes between.
+    Every value is valid for a report, and empty where the header has none that is.
+
+    Attributes
+    ----------
+    study_date, study_time
+        As YYYYMMDD and HHMMSS.ffffff, in ``time_zone``.
+    time_zone
+        Offset of the header's times from UTC, as ``+0100``; empty where it does not say.
+    unusable_identity
+        A hash of an ID that the header has and no report can hold; without an ID, of such a name.
+    left_out
+        What was left out or mended, in words without any value.
     """
 
     study: str
@@ -45,6 +58,9 @@ class ExamHeader:
     patient_birth_date: str = field(default="", repr=False)
     patient_sex: str = field(default="", repr=False)
     issuer_of_patient_id: str = field(default="", repr=False)
+    time_zone: str = ""
+    unusable_identity: str = field(default="", repr=False)
+    left_out: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -52,11 +68,13 @@ class ExamHeader:
 
         An exam is a study of a patient: two patients under one Study Instance UID are two exams. A patient
         is known by the ID and its issuer; how the name is spelled does not matter. Where there is no ID,
-        the name (without regard to case) and the date of birth have to do.
+        the name (without regard to case and punctuation) and the date of birth have to do: an image that
+        has an ID is never joined with one that has none.
         """
-        patient = (self.patient_id, self.issuer_of_patient_id)
-        if not self.patient_id:
-            patient = (self.patient_name.casefold(), self.patient_birth_date)
+        patient = (self.patient_id, self.issuer_of_patient_id, self.unusable_identity)
+        if not self.patient_id and not self.unusable_identity:
+            name = _NOT_LETTERS.sub(" ", self.patient_name.casefold()).strip()
+            patient = (name, self.patient_birth_date, "")
         return key_of([self.study, bool(self.patient_id), *patient])
 
 
@@ -76,6 +94,8 @@ class ImageHeader:
         (row direction, column direction) of PatientOrientation; None where the header has none.
     source
         SOP Instance UID of the raw image that it was made of, and whether positions are the same.
+    burned_in
+        Whether the header says that text is burned into the pixels.
     """
 
     file: Path
@@ -93,6 +113,7 @@ class ImageHeader:
     content_date: str = ""
     content_time: str = ""
     source: tuple[str, bool] | None = None
+    burned_in: bool = False
 
     @property
     def intent(self) -> Intent:
@@ -212,7 +233,7 @@ def image_header(dataset: Dataset, file: Path) -> ImageHeader:
         )
     uids = {key: word(dataset, f"{key}InstanceUID") for key in ("SOP", "Series", "Study")}
     for key, uid in uids.items():
-        if not is_uid(uid):
+        if not _is_well_formed(uid):
             raise InputError(f"{file.name}: {key}InstanceUID {shown_uid(uid)}, expected one for a report")
     return ImageHeader(
         file=file,
@@ -227,37 +248,50 @@ def image_header(dataset: Dataset, file: Path) -> ImageHeader:
         view=view_of(dataset),
         view_modifiers=_view_modifiers(dataset),
         orientation=_orientation(dataset),
-        content_date=_date(dataset, "ContentDate"),
-        content_time=_time(dataset, "ContentTime"),
+        content_date=source_values.date(dataset, "ContentDate").value,
+        content_time=source_values.time(dataset, "ContentTime").value,
         source=_source(dataset),
+        burned_in=word(dataset, "BurnedInAnnotation").upper() == "YES",
     )
 
 
 def _exam_header(dataset: Dataset, study: str) -> ExamHeader:
-    sex = word(dataset, "PatientSex")
+    taken = {
+        "study_date": ("StudyDate", source_values.date(dataset, "StudyDate")),
+        "study_time": ("StudyTime", source_values.time(dataset, "StudyTime")),
+        "study_id": ("StudyID", source_values.long_text(dataset, "StudyID", most=16)),
+        "accession_number": ("AccessionNumber", source_values.long_text(dataset, "AccessionNumber", most=16)),
+        "referring_physician": (
+            "ReferringPhysicianName",
+            source_values.person_name(dataset, "ReferringPhysicianName"),
+        ),
+        "patient_name": ("PatientName", source_values.person_name(dataset, "PatientName")),
+        "patient_id": ("PatientID", source_values.long_text(dataset, "PatientID")),
+        "patient_birth_date": ("PatientBirthDate", source_values.date(dataset, "PatientBirthDate")),
+        "patient_sex": ("PatientSex", source_values.sex(dataset)),
+        "issuer_of_patient_id": ("IssuerOfPatientID", source_values.long_text(dataset, "IssuerOfPatientID")),
+        "time_zone": ("TimezoneOffsetFromUTC", source_values.time_zone(dataset)),
+    }
+    values = {name: value.value for name, (_, value) in taken.items()}
     return ExamHeader(
-        study=study,
-        study_date=_date(dataset, "StudyDate"),
-        study_time=_time(dataset, "StudyTime"),
-        study_id=word(dataset, "StudyID"),
-        accession_number=word(dataset, "AccessionNumber"),
-        referring_physician=word(dataset, "ReferringPhysicianName"),
-        patient_name=word(dataset, "PatientName"),
-        patient_id="\\".join(words(dataset, "PatientID")),
-        patient_birth_date=_date(dataset, "PatientBirthDate"),
-        patient_sex=sex if sex in ("F", "M", "O") else "",
-        issuer_of_patient_id=word(dataset, "IssuerOfPatientID"),
+        study,
+        **values,
+        unusable_identity=_unusable_identity(dataset, values),
+        left_out=tuple(f"{keyword} {value.fault}" for keyword, value in taken.values() if value.fault),
     )
 
 
-def _date(dataset: Dataset, keyword: str) -> str:
-    found = word(dataset, keyword)
-    return found if _DATE.fullmatch(found) else ""
+def _unusable_identity(dataset: Dataset, values: dict[str, str]) -> str:
+    """Return a hash of the bytes that tell the patient and cannot be written; empty where all of them can."""
+    told_by = ["PatientID", "IssuerOfPatientID"] if raw_text(dataset, "PatientID") else ["PatientName"]
+    fields = {"PatientID": "patient_id", "IssuerOfPatientID": "issuer_of_patient_id", "PatientName": "patient_name"}
+    lost = [raw_text(dataset, keyword).hex() for keyword in told_by if not values[fields[keyword]]]
+    return key_of(lost) if any(lost) else ""
 
 
-def _time(dataset: Dataset, keyword: str) -> str:
-    found = word(dataset, keyword)
-    return found if _TIME.fullmatch(found) else ""
+def _is_well_formed(uid: str) -> bool:
+    """Whether a UID consists of numbers with dots between; leading zeros, which many have, are left as they are."""
+    return is_uid(uid) and _UID.fullmatch(uid) is not None
 
 
 def _spacing(dataset: Dataset, name: str) -> tuple[float, float] | None:
@@ -277,23 +311,23 @@ def _view_modifiers(dataset: Dataset) -> tuple[Concept, ...]:
 
 
 def _orientation(dataset: Dataset) -> tuple[str, str] | None:
-    found = words(dataset, "PatientOrientation")
-    return (found[0], found[1]) if len(found) == 2 and all(found) else None
+    found = [direction.upper() for direction in words(dataset, "PatientOrientation")]
+    return (found[0], found[1]) if len(found) == 2 and all(map(_DIRECTION.fullmatch, found)) else None
 
 
 def _source(dataset: Dataset) -> tuple[str, bool] | None:
     for item in items(dataset, "SourceImageSequence"):
         uid = word(item, "ReferencedSOPInstanceUID")
-        if is_uid(uid):
+        if _is_well_formed(uid):
             return uid, word(item, "SpatialLocationsPreserved").upper() == "YES"
     return None
 
 
-def by_study(results: Sequence[ImageResult]) -> list[list[ImageResult]]:
-    """The results of each exam together, exams and images in the order given."""
+def by_exam(results: Sequence[ImageResult]) -> list[list[ImageResult]]:
+    """Return the results of each exam together, exams and images in the order given; see ``ExamHeader.key``."""
     exams: dict[str, list[ImageResult]] = {}
     for result in results:
-        exams.setdefault(result.header.exam.study, []).append(result)
+        exams.setdefault(result.header.exam.key, []).append(result)
     return list(exams.values())
 
 

@@ -25,7 +25,7 @@ from microcalc.detect.report import (
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
 from microcalc.dicom.exam_report import exam_reports, write_report
 from microcalc.dicom.read import is_dicom
-from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, by_study, read_image_header
+from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, by_exam, read_image_header
 from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
@@ -108,7 +108,7 @@ def write_reports(
     codes: CodeScheme = "sct",
     per_image: bool = False,
 ) -> list[Path]:
-    """Write the reports of images, those of one study together; the files written.
+    """Write the reports of images, those of one exam together; the files written.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def write_reports(
     results = [result for _, result in named]
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for exam in [[r] for r in results] if per_image else by_study(results):
+    for exam in [[r] for r in results] if per_image else by_exam(results):
         for report in exam_reports(exam, kinds, made=made, codes=codes):
             written.append(out / f"{stems[id(report.results[0])]}.{report.kind}.dcm")
             write_report(report, written[-1])

@@ -1,0 +1,171 @@
+"""Values that go from an image's header into a report: valid for their representation, or left out.
+
+A report is a new instance, and what it says has to be valid whatever the image's header says. A value
+that is wrong in form is mended where only one mending is possible, and is left out otherwise; what
+happened is said in words, without the value.
+
+Texts are decoded from their bytes by the character set that the header declares. Bytes that this set
+cannot hold would otherwise be written on as other letters than the ones meant. They are taken as UTF-8
+where they are whole UTF-8 beyond ASCII, which text in other sets hardly ever is by chance (ours), and are
+left out otherwise.
+
+References
+----------
+DICOM PS3.5 6.1 (character sets), 6.2 (value representations); PS3.3 C.12.1.1.2 (Specific Character Set).
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from microcalc.dicom.tags import words
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_DATE: Final = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
+_TIME: Final = re.compile(r"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d|60)(\.\d{1,6})?)?)?")
+_ZONE: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_ESCAPE: Final = b"\x1b"
+_NAME_CHARACTERS: Final = 64
+_NAME_COMPONENTS: Final = 5
+_NAME_GROUPS: Final = 3
+
+NOT_DECLARED: Final = "not in the declared character set"
+TAKEN_AS_UTF8: Final = "not in the declared character set, taken as UTF-8"
+
+
+class Taken(NamedTuple):
+    """A value, empty where the header has none that can be used; and what was wrong with it, empty where nothing."""
+
+    value: str
+    fault: str = ""
+
+
+def long_text(dataset: Dataset, keyword: str, *, most: int = 64) -> Taken:
+    """Return a value of representation LO (64 characters at most) or SH (16)."""
+    text, fault = _decoded(dataset, keyword)
+    if _CONTROL.search(text):
+        return Taken("", "several values, or characters that no value may have")
+    if len(text) > most:
+        return Taken("", f"{len(text)} characters, of which at most {most} are valid")
+    return Taken(text, fault)
+
+
+def person_name(dataset: Dataset, keyword: str) -> Taken:
+    """Return a value of representation PN; of a name that is too long, its beginning."""
+    text, fault = _decoded(dataset, keyword)
+    if _CONTROL.search(text):
+        return Taken("", "several values, or characters that no name may have")
+    groups = text.split("=")
+    kept = "=".join(_name_group(group) for group in groups[:_NAME_GROUPS])
+    if kept.rstrip("^= ") != text.rstrip("^= "):
+        fault = fault or f"longer than a name may be ({_NAME_CHARACTERS} characters, {_NAME_COMPONENTS} parts), cut"
+    return Taken(kept, fault)
+
+
+def _name_group(group: str) -> str:
+    return "^".join(group.split("^")[:_NAME_COMPONENTS])[:_NAME_CHARACTERS]
+
+
+def date(dataset: Dataset, keyword: str) -> Taken:
+    """Return a date of the calendar as YYYYMMDD; one with dots (as before DICOM 3) or hyphens is written anew."""
+    found = _single(dataset, keyword)
+    match = _DATE.fullmatch(found)
+    if match is None:
+        return Taken("", _fault(found, "no date"))
+    year, _, month, day = match.groups()
+    try:
+        datetime.date(int(year), int(month), int(day))
+    except ValueError:
+        return Taken("", "no date of the calendar")
+    return Taken(f"{year}{month}{day}")
+
+
+def time(dataset: Dataset, keyword: str) -> Taken:
+    """Return a time as HHMMSS.ffffff or its beginning; one with colons (as before DICOM 3) is written anew."""
+    found = _single(dataset, keyword)
+    plain = found.replace(":", "")
+    return Taken(plain) if _TIME.fullmatch(plain) else Taken("", _fault(found, "no time of day"))
+
+
+def sex(dataset: Dataset) -> Taken:
+    """Return F, M or O."""
+    found = _single(dataset, "PatientSex")
+    return Taken(found.upper()) if found.upper() in ("F", "M", "O") else Taken("", _fault(found, "not F, M or O"))
+
+
+def time_zone(dataset: Dataset) -> Taken:
+    """Return the offset of the header's times from UTC, as ``+0100``; empty where they are local times."""
+    found = _single(dataset, "TimezoneOffsetFromUTC")
+    valid = _ZONE.fullmatch(found) is not None and found != "-0000"
+    return Taken(found) if valid else Taken("", _fault(found, "no offset from UTC"))
+
+
+def raw_text(dataset: Dataset, keyword: str) -> bytes:
+    """Return the bytes of a text without padding, as the file has them; those of UTF-8 where only text is known."""
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    if tag is None or tag not in dataset:
+        return b""
+    value = dataset.get_item(tag).value
+    original = getattr(value, "original_string", value)  # a name that was read before keeps its bytes
+    if isinstance(original, bytes):
+        return original.strip(b" \0")
+    return "\\".join(words(dataset, keyword)).strip(" \0").encode()
+
+
+def _single(dataset: Dataset, keyword: str) -> str:
+    """Return the value of an element of ASCII; several values with backslashes between, which is never valid."""
+    return "\\".join(words(dataset, keyword))
+
+
+def _fault(found: str, what: str) -> str:
+    return what if found else ""
+
+
+def _decoded(dataset: Dataset, keyword: str) -> Taken:
+    """Return a text by the declared character set, or as UTF-8 where its bytes show that it is."""
+    raw = raw_text(dataset, keyword)
+    if raw.isascii() and _ESCAPE not in raw:
+        return Taken(raw.decode("ascii"))
+    if not _is_raw(dataset, keyword):  # decoded before by the library, which marks what it could not decode
+        text = raw.decode()
+        return Taken("", NOT_DECLARED) if "\ufffd" in text else Taken(text)
+    declared, one_byte = _by_declared_set(raw, words(dataset, "SpecificCharacterSet"))
+    if declared is not None and not one_byte:
+        return Taken(declared)
+    try:
+        return Taken(raw.decode("utf-8"), TAKEN_AS_UTF8)
+    except UnicodeDecodeError:
+        return Taken("", NOT_DECLARED) if declared is None else Taken(declared)
+
+
+def _is_raw(dataset: Dataset, keyword: str) -> bool:
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    value = None if tag is None else dataset.get_item(tag).value
+    return isinstance(getattr(value, "original_string", value), bytes)
+
+
+def _by_declared_set(raw: bytes, terms: tuple[str, ...]) -> tuple[str | None, bool]:
+    """Return the text, None where the set cannot hold the bytes; and whether the set has one byte to a letter."""
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    encodings = convert_encodings(list(terms) or [""]) or ["iso8859"]
+    # The library takes Latin-1 where nothing is declared; the standard has ASCII alone there.
+    first = "ascii" if encodings[0] == "iso8859" else encodings[0]
+    one_byte = first.startswith(("ascii", "iso8859", "latin", "iso_ir_1"))
+    try:
+        raw.split(_ESCAPE)[0].decode(first)
+    except (UnicodeDecodeError, LookupError):
+        return None, one_byte
+    if _ESCAPE not in raw:
+        return raw.decode(first), one_byte
+    text = decode_bytes(raw, encodings, {ord("^"), ord("=")})
+    return (None if "\ufffd" in text or "\x1b" in text else text), False
