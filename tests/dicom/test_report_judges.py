@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from tests.dicom.exams import MADE, SPACING_MM, failed, result
+from tests.dicom.exams import MADE, SPACING_MM, failed, result, with_image
 
 from microcalc.dicom import concepts as c
 from microcalc.dicom.cad_report import CodeScheme, cad_report
@@ -35,6 +35,7 @@ _EXAMS: Final[dict[str, Sequence[ImageResult]]] = {
     "four views": [result(n, clusters=[0.95], members=1) for n in range(4)],
     "one view failed": [result(clusters=[0.95, 0.85], members=2), result(1), result(2), failed(3)],
     "all failed": [failed(), failed(1)],
+    "optional findings alone": [result(clusters=[0.85], members=2), with_image(result(1), burned_in=True)],
     "hundreds of calcifications": [result(n, clusters=[0.99, 0.95, 0.85, 0.82], members=20) for n in range(4)],
 }
 _FEW: Final = [name for name in _EXAMS if name != "hundreds of calcifications"]
@@ -142,7 +143,8 @@ def test_dicomsrvalidator_catches_a_finding_without_its_algorithm(
 
 
 def test_a_measurement_report_has_no_fault(judge: Callable[[str], str], tmp_path: Path) -> None:
-    for exam in (_EXAMS["nothing found"], _EXAMS["one view failed"], _EXAMS["all failed"]):
+    for name in ("nothing found", "one view failed", "all failed", "optional findings alone"):
+        exam = _EXAMS[name]
         path = _write(measurement_report(exam, made=MADE), tmp_path)
         assert _dciodvfy(judge("dciodvfy"), path) == []
         assert _dsrdump(judge("dsrdump"), path)[1] == []

@@ -13,7 +13,8 @@ Ours, where the standard leaves it open:
 * What the points mean, threshold, false clusters per image and sensitivity, stands in the Algorithm
   Parameters of the detections.
 * Certainty of Finding is the likelihood as a percentage; it is not a calibrated probability.
-* Why an image failed stands in the Impression Description, the only free words of the template.
+* The Impression Description, the only free words of the template, says why an image failed, of which images
+  all findings are optional, and in which text is burned into the pixels.
 
 References
 ----------
@@ -42,7 +43,7 @@ from microcalc.dicom.content_items import (
     use_srt,
 )
 from microcalc.dicom.report_header import check_one_exam, report_uid, start_report
-from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult
+from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, impression_words
 from microcalc.dicom.tags import quiet
 from microcalc.geometry import Points
 
@@ -134,10 +135,10 @@ def _summary(results: Sequence[ImageResult]) -> Dataset:
     failed = [result for result in results if result.failure is not None]
     found = [(n, result) for n, result in enumerate(results, start=1) if result.reported()]
     summary = code(c.SUMMARY, _outcome(len(failed), len(results), found=bool(found)))
-    if failed:
-        said = "; ".join(f"{result.header.label}: {result.failure}" for result in failed)
-        add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, f"Not analysed: {said}"))
-        add(summary, "HAS PROPERTIES", *_algorithm_items(failed[0].algorithm))
+    said = impression_words(results)
+    if said:
+        add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(said)))
+        add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
     add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in found))
     return summary
 

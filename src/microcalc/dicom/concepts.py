@@ -60,11 +60,13 @@ ALL_SUCCEEDED_WITH: Final = _dcm("111242", "All algorithms succeeded; with findi
 NOT_ALL_SUCCEEDED_WITHOUT: Final = _dcm("111243", "Not all algorithms succeeded; without findings")
 NOT_ALL_SUCCEEDED_WITH: Final = _dcm("111244", "Not all algorithms succeeded; with findings")
 NONE_SUCCEEDED: Final = _dcm("111245", "No algorithms succeeded; without findings")
+COMMENT: Final = _dcm("121106", "Comment")
 IMPRESSION_DESCRIPTION: Final = _dcm("111033", "Impression Description")
 INDIVIDUAL_IMPRESSION: Final = _dcm("111034", "Individual Impression/Recommendation")
 RENDERING_INTENT: Final = _dcm("111056", "Rendering Intent")
 REQUIRED: Final = _dcm("111150", "Presentation Required: Rendering device is expected to present")
 OPTIONAL: Final = _dcm("111151", "Presentation Optional: Rendering device may present")
+NOT_SHOWN: Final = _dcm("111152", "Not for Presentation: Rendering device expected not to present")
 
 # A finding, TID 4006 to 4010, 4019, 4021.
 SINGLE_IMAGE_FINDING: Final = _dcm("111059", "Single Image Finding")

@@ -3,7 +3,7 @@
 It holds the clusters of the default operating point, since it knows no other. Each is a planar
 region of interest with its certainty and its number of microcalcifications; the single ones stand
 in the CAD report alone, as hundreds of regions would hide the clusters. An image without findings
-is a measurement group that says so.
+is a measurement group that says so. What the Impression Description of the CAD report says stands in comments.
 
 References
 ----------
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from microcalc.dicom import concepts as c
+from microcalc.dicom.content_items import add, text
 from microcalc.dicom.report_header import MANUFACTURER, check_one_exam, report_uid, start_report
-from microcalc.dicom.results import Algorithm, ImageResult
+from microcalc.dicom.results import Algorithm, ImageResult, impression_words
 from microcalc.dicom.tags import quiet
 from microcalc.dicom.write import hashed_uid
 
@@ -54,6 +55,10 @@ def measurement_report(results: Sequence[ImageResult], *, made: datetime) -> Dat
         root = start_report("tid1500", results, uid, made)
         for element in content[0]:
             root.add(element)
+        items = list(root.ContentSequence)
+        del root.ContentSequence  # the library's own takes none but its own items
+        root.ContentSequence = items
+        add(root, "CONTAINS", *(text(c.COMMENT, said) for said in impression_words(results)))
     return root
 
 

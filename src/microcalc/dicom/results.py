@@ -161,6 +161,7 @@ class Algorithm:
         words = []
         for k, point in enumerate(self.operating_points):
             said = f"operating_point_{k}: clusters of certainty {100 * point.threshold:.6g} % or more"
+            said += ", the findings" if k == 0 else ", optional below the points before"
             if point.llf is not None and point.nlf is not None:
                 said += f"; where measured, {point.nlf:.3g} false clusters per image, sensitivity {point.llf:.3g}"
             words.append(said)
@@ -329,6 +330,21 @@ def by_exam(results: Sequence[ImageResult]) -> list[list[ImageResult]]:
     for result in results:
         exams.setdefault(result.header.exam.key, []).append(result)
     return list(exams.values())
+
+
+def impression_words(results: Sequence[ImageResult]) -> list[str]:
+    """Return what a reader of an exam's report has to know beyond its findings, a sentence for each kind of thing."""
+    failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
+    optional = [f"{r.header.label}: {len(r.reported())}" for r in results if r.reported() and not r.findings()]
+    burned_in = [r.header.label for r in results if r.header.burned_in]
+    words = []
+    if failed:
+        words.append(f"Not analysed: {'; '.join(failed)}")
+    if optional:
+        words.append(f"No finding at the default operating point, optional ones alone: {'; '.join(optional)}")
+    if burned_in:
+        words.append(f"Text is burned into the pixels, and marks may be of it: {'; '.join(burned_in)}")
+    return words
 
 
 def displaced(headers: Sequence[ImageHeader]) -> list[ImageHeader]:

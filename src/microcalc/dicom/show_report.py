@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from microcalc.dicom import concepts as c
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, parse_cad_report
 from microcalc.dicom.content_items import children, meaning, measured
 from microcalc.dicom.read import read_data_set
@@ -63,6 +64,7 @@ def _cad(dataset: Dataset) -> Iterator[str]:
     yield report.outcome or "no summary"
     if report.description:
         yield report.description
+    yield from report.remarks
     for algorithm in report.algorithms:
         yield f"algorithm: {algorithm}"
     for parameter in report.parameters:
@@ -76,16 +78,30 @@ def _cad(dataset: Dataset) -> Iterator[str]:
 
 
 def _said_of_image(report: CadReport, uid: str) -> str:
+    """Return how many findings there are, those that are always shown apart from the optional ones."""
     found = [finding for finding in report.findings if finding.uid == uid]
-    if found:
-        return f"{len(found)} finding{'s' * (len(found) != 1)}"
-    return "failed" if uid in report.failed else "no finding"
+    if not found:
+        return (
+            "failed" if uid in report.failed
+            else "not searched for calcifications" if uid in report.not_searched
+            else "no finding"
+        )  # fmt: skip
+    shown = sum(finding.required for finding in found)
+    default = "" if report.max_point is None else " at the default operating point (0)"
+    words = [f"{shown} finding{'s' * (shown != 1)}{default}"]
+    if shown < len(found):
+        words.append(
+            f"{len(found) - shown} optional" + ("" if report.max_point is None else " at more sensitive points")
+        )
+    return ", ".join(words)
 
 
 def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
     words = [f"{finding.kind} at row {finding.centre[0]:.1f}, column {finding.centre[1]:.1f}"]
     if finding.count is not None:
         words.append(f"{finding.count} calcifications")
+    plain = c.MICROCALCIFICATIONS.meaning
+    words += [kind for kind in finding.types if kind != plain]
     if finding.certainty is not None:
         words.append(f"certainty {100 * finding.certainty:.1f} %")
     if finding.point is not None:

@@ -178,7 +178,7 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     for report in reports:
         for image in report.images:
             name = names.get(image.uid, f"{image.uid}.dcm")
-            if image.uid in report.failed:
+            if image.uid in report.failed | report.not_searched:
                 continue
             if name in seen:
                 raise InputError(f"{path.name}: two reports speak of {name}, expected one for each image")
@@ -199,7 +199,7 @@ def _document(name: str, report: CadReport, uid: str) -> Detections:
     candidates: list[CandidateEntry] = []
     clusters: list[ClusterEntry] = []
     for finding in report.findings:
-        if finding.uid != uid or not (finding.is_cluster or finding.is_individual):
+        if finding.uid != uid or not finding.is_calcium:
             continue
         marks = finding.parts or (finding,)
         first = len(candidates)
