@@ -293,7 +293,7 @@ def test_a_broken_json_is_refused_in_one_line(tmp_path: Path, text: str, message
     [
         ("image,row,column\n", "bad.csv: column 'likelihood' is missing"),
         ("image,row,column,likelihood\nim0,1,2,high\n", "bad.csv line 2: likelihood is 'high', expected a number"),
-        ("image,row,column,likelihood\nim0,1,2\n", "bad.csv line 2: likelihood is '', expected a number"),
+        ("image,row,column,likelihood\nim0,1,2\n", "bad.csv line 2: 3 cells, expected 4 as in the header"),
     ],
 )
 def test_a_broken_csv_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

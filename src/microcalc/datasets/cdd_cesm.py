@@ -99,6 +99,8 @@ def _image(line: Line, folder: Path, splits: dict[str, Split], where: str) -> Im
         split=splits.get(line["file"], ""),
         sha256=line["sha256"],
         tags=" ".join(t for t in tags if t),
+        rows=int(number_in(line, "height", where)),
+        columns=int(number_in(line, "width", where)),
     )
 
 

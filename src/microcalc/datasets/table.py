@@ -7,7 +7,8 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     ``patient``, ``system``, ``intent`` (``raw`` or ``processed``), ``view``,
     ``laterality`` (``L`` or ``R``), ``row_spacing_mm``, ``column_spacing_mm``,
     ``split`` (``train``, ``tune``, ``test``, or empty: not decided), ``sha256`` (may
-    be empty), ``tags`` (free words, may be empty).
+    be empty), ``tags`` (free words, may be empty), ``sop_instance_uid``, ``rows``,
+    ``columns`` (of the image; may be empty).
 ``annotations.csv``, one line per place:
     ``image``, ``row``, ``column`` (pixel centres of the original image, 0-based,
     fractions allowed), ``diameter_mm`` (0: not measured), ``kind``, ``cluster``
@@ -16,32 +17,40 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     ``morphology`` (words, may be empty).
 
 ``patient``, ``system``, ``view`` and ``laterality`` may be empty for pictures; an
-image without a patient counts as a patient of its own.
+image without a patient counts as a patient of its own. No image stands there twice,
+by name, file, content or UID, and no place either; no place lies outside its image,
+where the image's size is known.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 
-from microcalc.datasets.lines import Line, number_in, read_lines, word_in, write_lines
+from microcalc.datasets.lines import Line, number_in, number_of, read_lines, table_bytes, text_in, word_in
 from microcalc.domain import Annotations, Intent, Kind, Laterality
 from microcalc.errors import TableError
-from microcalc.geometry import Grid
+from microcalc.geometry import Grid, outside
+from microcalc.storage.ownership import owner_of, write_editable
+from microcalc.storage.write import saying_where, write_whole
 
 Split = Literal["train", "tune", "test", ""]
 IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
+MARGIN_PX: Final = 0.49
+"""How far beyond the edge a place may lie: the last pixel of a coarser raster may; one counted from 1 may not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One line of ``images.csv``; ``file`` is resolved against the table's folder."""
+    """One line of ``images.csv``; ``file`` is resolved against the table's folder.
+
+    ``sop_instance_uid`` is empty, ``rows`` and ``columns`` are None where the table does not say them.
+    """
 
     image: str
     file: Path
@@ -54,6 +63,14 @@ class ImageRow:
     split: Split = ""
     sha256: str = ""
     tags: str = ""
+    sop_instance_uid: str = ""
+    rows: int | None = None
+    columns: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Return (rows, columns); None where they are not known."""
+        return None if self.rows is None or self.columns is None else (self.rows, self.columns)
 
     @property
     def patient_or_image(self) -> str:
@@ -68,7 +85,7 @@ class ImageRow:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
-    """One line of ``annotations.csv``, in pixels of the original image."""
+    """One line of ``annotations.csv``, in pixels of the original image; ``where`` it was read, for messages."""
 
     image: str
     row: float
@@ -80,6 +97,7 @@ class AnnotationRow:
     d_prime: float | None = None
     judge: str = ""
     morphology: str = ""
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +106,22 @@ class Table:
 
     images: tuple[ImageRow, ...]
     annotations: tuple[AnnotationRow, ...] = field(default=())
+    _rows_of: Mapping[str, tuple[AnnotationRow, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the annotations by image, once."""
+        rows: dict[str, list[AnnotationRow]] = {}
+        for row in self.annotations:
+            rows.setdefault(row.image, []).append(row)
+        object.__setattr__(self, "_rows_of", {image: tuple(its) for image, its in rows.items()})
+
+    def rows_of(self, image: ImageRow) -> tuple[AnnotationRow, ...]:
+        """Return the annotations of one image as they stand in the table, in its order."""
+        return self._rows_of.get(image.image, ())
 
     def annotations_of(self, image: ImageRow) -> Annotations:
-        """The annotations of one image, positions in mm."""
-        rows = [a for a in self.annotations if a.image == image.image]
+        """Return the annotations of one image, positions in mm."""
+        rows = self.rows_of(image)
         pixels = np.array([(a.row, a.column) for a in rows], dtype=np.float64).reshape(-1, 2)
         return Annotations(
             centres=image.grid.to_mm(pixels),
@@ -112,13 +142,14 @@ class Table:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path is a data set in this format: ``images.csv``, or a folder with one, with the columns required."""
-    file = path if path.name == IMAGES else path / IMAGES
-    if not file.is_file():
-        return False
-    with file.open(encoding="utf-8-sig", errors="replace") as handle:
-        columns = [c.strip() for c in handle.readline().split(",")]
-    return all(c in columns for c in _IMAGE_REQUIRED)
+    """Return whether a path is meant as a data set: ``images.csv``, or a folder with such a file.
+
+    Whether it keeps to the format is for ``read_table`` to say, and a file that differs in upper and lower
+    case alone is meant, too: nothing that looks like a table is taken for a folder of images.
+    """
+    if path.is_dir():
+        return any(file.name.lower() == IMAGES for file in path.iterdir())
+    return path.name.lower() == IMAGES
 
 
 def read_table(path: Path) -> Table:
@@ -132,34 +163,24 @@ def read_table(path: Path) -> Table:
     Raises
     ------
     TableError
-        A file or column is missing, or a line has a value that is not allowed.
+        A file or column is missing, a line has a value that is not allowed, an image or a place stands
+        there twice, or a place lies outside its image, where the table says the image's size.
     """
-    folder = path.parent if path.name == IMAGES else path
+    folder = path.parent if path.name.lower() == IMAGES and not path.is_dir() else path
     name = folder.resolve().name
     if not (folder / IMAGES).is_file():
-        raise TableError(f"{name}: no {IMAGES}, expected a folder with {IMAGES} and {ANNOTATIONS}")
-    images = tuple(
-        _image_row(line, folder, f"{name}/{IMAGES} line {n}")
-        for n, line in read_lines(folder / IMAGES, required=_IMAGE_REQUIRED)
-    )
-    names = [i.image for i in images]
-    _refuse_repeated(names, f"{name}/{IMAGES}")
-    _refuse_split_patients(images, f"{name}/{IMAGES}")
-    annotations: tuple[AnnotationRow, ...] = ()
-    if (folder / ANNOTATIONS).is_file():
-        annotations = tuple(
-            _annotation_row(line, f"{name}/{ANNOTATIONS} line {n}")
-            for n, line in read_lines(folder / ANNOTATIONS, required=("image", "row", "column", "kind"))
-        )
-    known = set(names)
-    for row in annotations:
-        if row.image not in known:
-            raise TableError(f"{name}/{ANNOTATIONS}: image {row.image!r} is not in {IMAGES}")
-    return Table(images, annotations)
+        meant = sorted(f.name for f in folder.iterdir() if f.name.lower() == IMAGES) if folder.is_dir() else []
+        found = f"{meant[0]} but no {IMAGES}" if meant else f"no {IMAGES}"
+        raise TableError(f"{name}: {found}, expected a folder with {IMAGES} and {ANNOTATIONS}")
+    images = _read_images(folder, f"{name}/{IMAGES}")
+    annotations = _read_annotations(folder / ANNOTATIONS, f"{name}/{ANNOTATIONS}", {i.image for i in images})
+    table = Table(images, annotations)
+    check_places(table)
+    return table
 
 
 def join_tables(tables: Sequence[Table]) -> Table:
-    """Several data sets as one.
+    """Return several data sets as one.
 
     Raises
     ------
@@ -167,45 +188,110 @@ def join_tables(tables: Sequence[Table]) -> Table:
         An image is in two of them, or a patient in two splits.
     """
     images = tuple(i for t in tables for i in t.images)
-    _refuse_repeated([i.image for i in images], "the tables together")
+    refuse_repeated(images, "the tables together")
     _refuse_split_patients(images, "the tables together")
     return Table(images, tuple(a for t in tables for a in t.annotations))
 
 
+def check_places(table: Table) -> None:
+    """Refuse annotations outside their images, as far as the sizes of these are known.
+
+    Raises
+    ------
+    TableError
+        Names the first such place and its line, and how many more there are.
+    """
+    wrong: list[str] = []
+    for image in table.images:
+        rows = table.rows_of(image)
+        if image.shape is None or not rows:
+            continue
+        beyond = outside(
+            np.array([(a.row, a.column) for a in rows], dtype=np.float64), image.shape, margin_px=MARGIN_PX
+        )
+        wrong += [_beyond(a, image) for a, is_beyond in zip(rows, beyond, strict=True) if is_beyond]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more such places)" if len(wrong) > 1 else ""
+        raise TableError(f"{wrong[0]}{more}, expected rows and columns counted from 0 at the centre of the first pixel")
+
+
+def _beyond(row: AnnotationRow, image: ImageRow) -> str:
+    return (
+        f"{row.where or 'annotation'}: row {row.row:g}, column {row.column:g} lies outside image {image.image!r} "
+        f"of {image.rows} x {image.columns} pixels"
+    )
+
+
 def write_table(table: Table, folder: Path) -> None:
-    """Write ``images.csv`` and ``annotations.csv``, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_lines(
-        folder / IMAGES,
-        _IMAGE_COLUMNS,
-        (
-            (
-                i.image, _relative(i.file, folder), i.patient, i.system, i.intent, i.view, i.laterality,
-                f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags,
-            )
-            for i in table.images
-        ),
-    )  # fmt: skip
-    write_lines(
-        folder / ANNOTATIONS,
-        _ANNOTATION_COLUMNS,
-        (
-            (
-                a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
-                "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
-                "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology,
-            )
-            for a in table.annotations
-        ),
+    """Write ``images.csv`` and ``annotations.csv``, each whole or not at all.
+
+    Where the folder bears the mark of a command, a table that has been edited since it was written stays.
+
+    Raises
+    ------
+    OutputError
+        A table that a person has edited stands there; or the system refuses.
+    """
+    with saying_where(folder / IMAGES):
+        folder.mkdir(parents=True, exist_ok=True)
+    write = write_whole if owner_of(folder) is None else write_editable
+    # Images last: where they stand, their annotations stand, too.
+    write(folder / ANNOTATIONS, table_bytes(_ANNOTATION_COLUMNS, map(_annotation_texts, table.annotations)))
+    write(folder / IMAGES, table_bytes(_IMAGE_COLUMNS, (_image_texts(i, folder) for i in table.images)))
+
+
+def _image_texts(i: ImageRow, folder: Path) -> Sequence[str]:
+    return (
+        i.image, _relative(i.file, folder), i.patient, i.system, i.intent, i.view, i.laterality,
+        f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags, i.sop_instance_uid,
+        "" if i.rows is None else str(i.rows), "" if i.columns is None else str(i.columns),
     )  # fmt: skip
 
 
-_IMAGE_COLUMNS = (
-    "image", "file", "patient", "system", "intent", "view", "laterality",
-    "row_spacing_mm", "column_spacing_mm", "split", "sha256", "tags",
+def _annotation_texts(a: AnnotationRow) -> Sequence[str]:
+    return (
+        a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
+        "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
+        "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology,
+    )  # fmt: skip
+
+
+_IMAGE_COLUMNS: Final = (
+    "image", "file", "patient", "system", "intent", "view", "laterality", "row_spacing_mm", "column_spacing_mm",
+    "split", "sha256", "tags", "sop_instance_uid", "rows", "columns",
 )  # fmt: skip
-_IMAGE_REQUIRED = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
-_ANNOTATION_COLUMNS = tuple(f.name for f in fields(AnnotationRow))
+_IMAGE_REQUIRED: Final = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
+_ANNOTATION_COLUMNS: Final = (
+    "image", "row", "column", "diameter_mm", "kind", "cluster", "outline", "d_prime", "judge", "morphology",
+)  # fmt: skip
+_ANNOTATION_REQUIRED: Final = ("image", "row", "column", "kind")
+
+
+def _read_images(folder: Path, where: str) -> tuple[ImageRow, ...]:
+    lines = read_lines(folder / IMAGES, required=_IMAGE_REQUIRED, optional=_IMAGE_COLUMNS, where=where)
+    images = tuple(_image_row(line, folder, f"{where} line {n}") for n, line in lines)
+    refuse_repeated(images, where)
+    _refuse_split_patients(images, where)
+    return images
+
+
+def _read_annotations(file: Path, where: str, images: set[str]) -> tuple[AnnotationRow, ...]:
+    if not file.is_file():
+        return ()
+    rows = []
+    line_of: dict[tuple[str, float, float, str], int] = {}
+    for n, line in read_lines(file, required=_ANNOTATION_REQUIRED, optional=_ANNOTATION_COLUMNS, where=where):
+        row = _annotation_row(line, f"{where} line {n}")
+        if row.image not in images:
+            raise TableError(f"{row.where}: image {row.image!r} is not in {IMAGES}")
+        first = line_of.setdefault((row.image, row.row, row.column, row.judge), n)
+        if first != n:
+            raise TableError(
+                f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is on line {first}, too, "
+                "expected each place once"
+            )
+        rows.append(row)
+    return tuple(rows)
 
 
 def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
@@ -219,14 +305,27 @@ def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
         file=Path(os.path.normpath(folder / line["file"])),
         intent=word_in(line, "intent", get_args(Intent), where),
         spacing_mm=spacing,
-        patient=line.get("patient", ""),
-        system=line.get("system", ""),
-        view=line.get("view", ""),
+        patient=text_in(line, "patient", where),
+        system=text_in(line, "system", where),
+        view=text_in(line, "view", where),
         laterality=word_in(line, "laterality", ("L", "R", ""), where),
         split=word_in(line, "split", get_args(Split), where),
-        sha256=line.get("sha256", ""),
+        sha256=text_in(line, "sha256", where).lower(),
         tags=line.get("tags", ""),
+        sop_instance_uid=text_in(line, "sop_instance_uid", where),
+        rows=_count_in(line, "rows", where),
+        columns=_count_in(line, "columns", where),
     )
+
+
+def _count_in(line: Line, column: str, where: str) -> int | None:
+    text = line.get(column, "")
+    if not text:
+        return None
+    number = number_of(text, column, where)
+    if number < 1 or number != int(number):
+        raise TableError(f"{where}: {column} is {text[:40]!r}, expected a number of pixels")
+    return int(number)
 
 
 def _annotation_row(line: Line, where: str) -> AnnotationRow:
@@ -234,28 +333,62 @@ def _annotation_row(line: Line, where: str) -> AnnotationRow:
         image=line["image"],
         row=number_in(line, "row", where),
         column=number_in(line, "column", where),
-        diameter_mm=number_in(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0,
+        diameter_mm=_not_negative(line, "diameter_mm", where) or 0.0,
         kind=word_in(line, "kind", get_args(Kind), where),
-        cluster=line.get("cluster", ""),
+        cluster=text_in(line, "cluster", where),
         outline=_outline(line.get("outline", ""), where),
-        d_prime=number_in(line, "d_prime", where) if line.get("d_prime") else None,
+        d_prime=_not_negative(line, "d_prime", where),
         judge=line.get("judge", ""),
         morphology=line.get("morphology", ""),
+        where=where,
     )
+
+
+def _not_negative(line: Line, column: str, where: str) -> float | None:
+    """A measured value; None for an empty cell."""
+    if not line.get(column):
+        return None
+    value = number_in(line, column, where)
+    if value < 0:
+        raise TableError(f"{where}: {column} is {value:g}, expected 0 or more")
+    return value
 
 
 def _outline(text: str, where: str) -> tuple[tuple[float, float], ...]:
     try:
-        pairs = [tuple(float(v) for v in pair.split()) for pair in text.split(";") if pair.strip()]
+        pairs = [
+            tuple(number_of(v, "outline", where) for v in pair.split()) for pair in text.split(";") if pair.strip()
+        ]
         return tuple((row, column) for row, column in pairs)
-    except ValueError:
+    except (ValueError, TableError):
         raise TableError(f"{where}: outline is {text[:40]!r}, expected 'row column; row column; ...'") from None
 
 
-def _refuse_repeated(names: Sequence[str], where: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise TableError(f"{where}: image {name!r} is listed {count} times, expected once")
+def refuse_repeated(images: Sequence[ImageRow], where: str) -> None:
+    """Refuse images that are the same one: by name, file, content or SOP Instance UID.
+
+    Raises
+    ------
+    TableError
+        Names the image and the other one.
+    """
+    for what, value_of in _IDENTITY.items():
+        first: dict[str, ImageRow] = {}
+        for image in images:
+            value = value_of(image)
+            other = first.setdefault(value, image) if value else image
+            if other is not image:
+                both = f"images {other.image!r} and {image.image!r} have one {what}"
+                twice = f"image {image.image!r} is listed twice"
+                raise TableError(f"{where}: {twice if what == 'name' else both}, expected every image once")
+
+
+_IDENTITY: Final[Mapping[str, Callable[[ImageRow], str]]] = {
+    "name": lambda image: image.image,
+    "file": lambda image: str(image.file),
+    "content (sha256)": lambda image: image.sha256,
+    "instance (SOP Instance UID)": lambda image: image.sop_instance_uid,
+}
 
 
 def _refuse_split_patients(images: Sequence[ImageRow], where: str) -> None:

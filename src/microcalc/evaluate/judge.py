@@ -91,13 +91,10 @@ class JudgedImage:
 
 def judge_all(found: DetectionSet, table: Table, rules: Rules) -> list[JudgedImage]:
     """Judge every image of the table that has detections, in the table's order."""
-    rows: dict[str, list[AnnotationRow]] = {}
-    for row in table.annotations:
-        rows.setdefault(row.image, []).append(row)
     images = [i for i in table.images if i.image in found.of]
     if rules.false_marks == "reviewed":
-        images = [i for i in images if i.image in rows]
-    return [judge(found.of[i.image], i, rows.get(i.image, []), rules) for i in images]
+        images = [i for i in images if table.rows_of(i)]
+    return [judge(found.of[i.image], i, table.rows_of(i), rules) for i in images]
 
 
 def judge(found: Marks, image: ImageRow, rows: Sequence[AnnotationRow], rules: Rules) -> JudgedImage:

@@ -256,7 +256,7 @@ def _judged_pixels(
     table: Table, image: ImageRow, reviewed: Sequence[Reviewed], sha256: str
 ) -> list[tuple[float, float]]:
     in_rounds = [(r.row, r.column) for r in reviewed if r.sha256 == sha256]
-    return in_rounds + [(a.row, a.column) for a in table.annotations if a.image == image.image]
+    return in_rounds + [(a.row, a.column) for a in table.rows_of(image)]
 
 
 def _propose(
@@ -270,7 +270,8 @@ def _propose(
     mammogram, candidates = rate(image)
     judged = mammogram.grid.to_mm(np.array(judged_px, dtype=np.float64))
     chosen = new_places(candidates, judged, n=settings.places, apart_mm=settings.apart_mm)
-    centres = mammogram.grid.to_pixels(candidates.centres[chosen]).round(3)
+    last = np.array(mammogram.pixels.shape) - 0.5  # the last pixel searched may reach beyond the image's edge
+    centres = mammogram.grid.to_pixels(candidates.centres[chosen]).clip(-0.5, last).round(3)
     shown = tuple(
         Place(
             image.image, image.file.name, sha256, number, float(row), float(column), float(likelihood), settings.round

@@ -126,7 +126,7 @@ def insert_data_set(
     rows = Parallel(n_jobs=workers)(
         delayed(_insert_one)(
             image,
-            tuple(a for a in table.annotations if a.image == image.image),
+            table.rows_of(image),
             out,
             insertion,
             f"{image.image}-{variant}" if variants > 1 else image.image,

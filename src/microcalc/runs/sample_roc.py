@@ -80,9 +80,8 @@ def _rate(
     image: ImageRow, table: Table, recipe: Recipe, scorers: Mapping[str, PixelScorer]
 ) -> dict[str, tuple[Ratings, Ratings]]:
     """Ratings of the positive and of the negative samples of one image, by scorer."""
-    seen = Table(table.images, tuple(a for a in table.annotations if a.image == image.image))
-    annotations = seen.annotations_of(image)
-    d_prime = np.array([np.inf if a.d_prime is None else a.d_prime for a in seen.annotations])
+    annotations = table.annotations_of(image)
+    d_prime = np.array([np.inf if a.d_prime is None else a.d_prime for a in table.rows_of(image)])
     visible = d_prime >= recipe.sample.min_d_prime
     normalised = normalise(open_row(image), spacing_mm=recipe.data.spacing_mm)
     positive = positive_pixels(annotations, normalised.breast, normalised.grid, radius_mm=0.0)
