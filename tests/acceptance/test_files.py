@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from microcalc.acceptance import files
 from microcalc.acceptance.files import rank_correlation, reduced
 from microcalc.simulate.systems import system
 
@@ -35,3 +38,15 @@ def test_a_reduced_receptor_keeps_its_pixels() -> None:
     s = reduced(system("ge"), 80.0)
     assert s.fields[0][0] * s.pitch_mm == pytest.approx(80.0, abs=0.1)
     assert s.pitch_mm == system("ge").pitch_mm
+
+
+@pytest.mark.parametrize("tick_s", [0.01, 3.0])
+def test_what_an_image_costs_does_not_depend_on_the_speed_of_the_processor(
+    tick_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr("microcalc.acceptance.files.time.process_time", lambda: tick_s * next(ticks))
+    monkeypatch.setattr(files, "simulate_mammogram", lambda *_, **__: [next(ticks) for _ in range(11)])
+    work, _, note = files._cost(system("ge"), seed=1)
+    assert work == pytest.approx(12.0)
+    assert note.startswith(f"{12 * tick_s:.1f} s")

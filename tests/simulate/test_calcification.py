@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -172,14 +171,6 @@ def test_the_centroid_of_a_projection_is_its_middle_pixel(morphology: Morphology
             assert thickness.shape[0] == thickness.shape[1]
             assert thickness.shape[0] % 2 == 1
             assert np.abs(centroid - thickness.shape[0] // 2).max() <= 0.5
-
-
-def test_a_cluster_is_projected_within_three_tenths_of_a_second() -> None:
-    cluster = draw_cluster(np.random.default_rng(4))
-    start = perf_counter()
-    for m in cluster:
-        m.project(np.pi / 4)
-    assert (perf_counter() - start) * 12 / len(cluster) < 0.3
 
 
 # What it removes from the beam

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from microcalc.acceptance.classifier import ranks
 from microcalc.acceptance.points import Figure
@@ -24,7 +24,8 @@ from microcalc.runs.simulated import Settings, make_exam
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import System
 
-_MOST_SECONDS = 15.0
+_MOST_WORK = 50.0
+"""In multiples of ``reference_seconds``: 12 to 15 s where that takes 0.25 to 0.3 s (ours)."""
 _MOST_GIB = 1.86
 """2 GB a worker."""
 
@@ -51,15 +52,19 @@ def measure_files(systems: Sequence[System], *, seed: int) -> list[Figure]:
 
 
 def measure_making(systems: Sequence[System], *, seed: int) -> list[Figure]:
-    """Point 20: seconds and memory of one image, made alone in a process of its own."""
+    """Point 20: time and memory of one image, made alone in a process of its own.
+
+    Time counts in multiples of what a fixed computation takes beside it, so that the
+    point says the same on any processor.
+    """
     from joblib.externals.loky import ProcessPoolExecutor
 
     figures = []
     for s in systems:
         with ProcessPoolExecutor(1) as pool:  # new, so that its peak is that of one image
-            seconds, peak = pool.submit(_cost, s, seed).result()
+            work, peak, note = pool.submit(_cost, s, seed).result()
         figures += [
-            Figure(20, s.name, "seconds of a raw image, one core", seconds, 0.0, _MOST_SECONDS),
+            Figure(20, s.name, "time of a raw image over that of the reference", work, 0.0, _MOST_WORK, note),
             Figure(20, s.name, "memory in GiB", peak, 0.0, _MOST_GIB),
         ]
     return figures
@@ -70,12 +75,23 @@ def reduced(s: System, height_mm: float) -> System:
     return replace(s, fields=((round(height_mm / s.pitch_mm), round(0.8 * height_mm / s.pitch_mm)),))
 
 
-def _cost(s: System, seed: int) -> tuple[float, float]:
-    """Processor seconds of one raw image, and the peak memory of the process in GiB."""
+def _cost(s: System, seed: int) -> tuple[float, float, str]:
+    """One raw image: its time over that of the reference, the process's peak memory in GiB, and both times in words."""
+    before = reference_seconds()
     start = time.process_time()  # not the clock's: others may be at work
     simulate_mammogram(s, seed=seed, density="C")
+    seconds = time.process_time() - start
+    reference = (before + reference_seconds()) / 2
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux: KiB
-    return time.process_time() - start, peak
+    return seconds / reference, peak, f"{seconds:.1f} s, reference {reference:.2f} s, one core"
+
+
+def reference_seconds() -> float:
+    """Processor seconds of a fixed computation of the simulator's kind: noise of 2048 x 2048 pixels, filtered twice."""
+    start = time.process_time()
+    noise = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
+    np.exp(fft.irfft2(fft.rfft2(ndimage.gaussian_filter(noise, 8.0))))
+    return time.process_time() - start
 
 
 def _judged(table: Table) -> list[Figure]:
