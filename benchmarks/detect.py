@@ -69,7 +69,7 @@ def _simulated(folder: Path) -> Path:
 
 def _measure(options: argparse.Namespace) -> None:
     """Run the stages and print one line for each."""
-    from microcalc.detect.mammogram import detect_one
+    from microcalc.detect.mammogram import detect_one, write_results
     from microcalc.detect.model import load_model, shipped_model
     from microcalc.detect.scorer import CnnPair
     from microcalc.dicom.read import read_dicom
@@ -88,18 +88,19 @@ def _measure(options: argparse.Namespace) -> None:
     )
     _measure_scoring(best, normalised, scorer)
     with tempfile.TemporaryDirectory() as out:
-        document = best.of(
-            "all but read",
-            lambda: detect_one(
+
+        def all_but_read() -> Detections:
+            document, normalised = detect_one(
                 mammogram,
                 file=options.image.name,
-                stem="image",
-                out=Path(out),
                 model=model,
                 normalise=lambda image: normalise(image, spacing_mm=scorer.spacing_mm),
                 read_seconds=0.0,
-            ),
-        )
+            )
+            write_results(document, mammogram, normalised, stem="image", out=Path(out))
+            return document
+
+        document = best.of("all but read", all_but_read)
         _measure_rest(best, mammogram, normalised, model, document, Path(out))
     with tempfile.TemporaryDirectory() as made:
         _measure_dense(best, normalised, _dense_form(folder, Path(made)), scorer, threads=options.threads)

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from microcalc import __version__, cli
-from microcalc.cli.detecting import image_files
 from microcalc.datasets.table import ImageRow, Table, write_table
-from microcalc.errors import InputError, MicrocalcError
+from microcalc.errors import MicrocalcError
 
 _COMMANDS = (
     "detect",
@@ -187,12 +186,6 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     assert process.wait() == 1
 
 
-def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
-    for name in ("b.dcm", "a.png", "images.csv", ".hidden"):
-        (tmp_path / name).touch()
-    assert image_files([tmp_path], "all") == [(tmp_path / "a.png", None), (tmp_path / "b.dcm", None)]
-
-
 def test_roc_takes_the_model_that_is_named_and_images_of_its_intent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,11 +198,6 @@ def test_roc_takes_the_model_that_is_named_and_images_of_its_intent(
     assert "the table has no raw image" in capsys.readouterr().err
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no images in this folder"):
-        image_files([tmp_path], "all")
-
-
 def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad, out = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "out"
     _write_breast(good)
@@ -220,7 +208,7 @@ def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.Captu
     assert captured.out.startswith("good.png: ")
     assert captured.err.splitlines()[0].startswith("microcalc: bad.png: ")
     assert captured.err.splitlines()[1:] == ["microcalc: 1 of 2 files could not be used"]
-    assert sorted(f.name for f in out.iterdir()) == ["good.json", "good.png"]
+    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "good.json", "good.png", "index.json"]
     assert cli.run(["detect", str(bad), *options]) == 2
 
 

@@ -3,16 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 from tests.detect.networks import write_model
 
-from microcalc.detect.mammogram import detect_normalised, detect_one, output_stems
+from microcalc.detect.mammogram import detect_normalised, detect_one, write_results
 from microcalc.detect.model import load_model, log_model
 from microcalc.detect.overlay import FINDING, OTHER, draw_overlay
 from microcalc.detect.report import Detections, read_detections
 from microcalc.domain import Mammogram, NormalisedMammogram
-from microcalc.errors import InputError
 
 SPACING_MM = 0.1
 SPECKS_MM = np.array([(10.0, 10.0), (12.0, 11.0), (11.0, 13.0), (13.0, 13.0), (10.0, 15.0)])
@@ -35,16 +33,12 @@ def _normalise(mammogram: Mammogram) -> NormalisedMammogram:
 
 
 def _detect(out: Path, *, contrast: float, overlay: bool = True) -> Detections:
-    return detect_one(
-        _mammogram(contrast=contrast),
-        file="breast.dcm",
-        stem="breast",
-        out=out,
-        model=log_model(),
-        normalise=_normalise,
-        read_seconds=0.5,
-        overlay=overlay,
+    mammogram = _mammogram(contrast=contrast)
+    document, normalised = detect_one(
+        mammogram, file="breast.dcm", model=log_model(), normalise=_normalise, read_seconds=0.5
     )
+    write_results(document, mammogram, normalised, stem="breast", out=out, overlay=overlay)
+    return document
 
 
 def test_five_specks_are_found_where_they_are_and_are_one_finding(tmp_path: Path) -> None:
@@ -114,21 +108,3 @@ def test_with_nothing_at_all_there_still_is_a_picture(tmp_path: Path) -> None:
     document = _detect(tmp_path, contrast=0).model_copy(update={"clusters": (), "candidates": ()})
     mammogram = _mammogram(contrast=0)
     assert draw_overlay(mammogram, _normalise(mammogram), document).height > 400
-
-
-def test_files_of_one_name_do_not_overwrite_each_other() -> None:
-    assert output_stems([Path("a.dcm"), Path("b.dcm")]) == ["a", "b"]
-    assert output_stems([Path("x/a.dcm"), Path("x/a.png"), Path("x/b.dcm")]) == ["a.dcm", "a.png", "b"]
-    assert output_stems([Path("x/1.dcm"), Path("y/1.dcm"), Path("y/2.dcm")]) == ["x-1.dcm", "y-1.dcm", "2"]
-    assert output_stems([Path("p/x/1.dcm"), Path("q/x/1.dcm")]) == ["p-x-1.dcm", "q-x-1.dcm"]
-    assert output_stems([]) == []
-
-
-def test_a_file_given_twice_is_refused() -> None:
-    with pytest.raises(InputError, match=r"1\.dcm: given 2 times"):
-        output_stems([Path("1.dcm"), Path("1.dcm")])
-
-
-def test_names_that_differ_in_case_alone_are_refused() -> None:
-    with pytest.raises(InputError, match="cannot be told"):
-        output_stems([Path("x/1.dcm"), Path("X/1.dcm")])

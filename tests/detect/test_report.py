@@ -60,7 +60,7 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     assert content["image"] == {
         "file": "image.dcm", "sop_instance_uid": "1.2.840.1", "sha256": None,
         "rows": 30, "columns": 40, "pixel_spacing_mm": [0.1, 0.2],
-        "system": "a system", "intent": "raw", "view": "CC", "laterality": "L",
+        "system": "a system", "intent": "raw", "view": "CC", "laterality": "L", "burned_in": None,
     }  # fmt: skip
     assert set(content["model"]) == {"name", "version", "sha256"}
     assert set(content["operating_point"]) == {"threshold", "llf", "nlf"}

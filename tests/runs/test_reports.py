@@ -102,11 +102,13 @@ def _findings(document: dict[str, Any]) -> list[list[tuple[float, float]]]:
 
 def test_an_exam_gets_one_report_and_each_image_with_findings_its_drawings(reported: Path) -> None:
     assert sorted(file.name for file in reported.iterdir()) == [
+        ".microcalc.json",
         "cc.gsps.dcm",
         "cc.json",
         "cc.seg.dcm",
         "cc.sr.dcm",
         "cc.tid1500.dcm",
+        "index.json",
         "mlo.json",
     ]
 

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read(folder: Path) -> None:
-    entry = IndexEntry("a", "x/a.dcm", "ff", "A", "no breast", ("a.sr.dcm",))
+    entry = IndexEntry("a", "x/a.dcm", "1.2.3", "ff", "A", "no breast", ("a.sr.dcm",))
     update_index(folder, _SETTINGS, [entry])
     assert read_index(folder) == Index(_SETTINGS, (entry,))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Literal
 
 from microcalc.cli.options import (
     Count,
@@ -14,22 +13,12 @@ from microcalc.cli.options import (
     Share,
     SpacingOption,
     SplitOption,
-    check_out,
-    table_of,
+    require_module,
 )
-from microcalc.cli.output import say, say_error
-from microcalc.errors import InputError, MicrocalcError
-
-if TYPE_CHECKING:
-    from microcalc.datasets.table import ImageRow
-    from microcalc.detect.report import Detections
-    from microcalc.dicom.cad_report import CodeScheme
-    from microcalc.dicom.report_header import ReportKind
-    from microcalc.dicom.results import Algorithm
-    from microcalc.domain import Intent
+from microcalc.cli.output import say
+from microcalc.errors import InputError
 
 ReportOption = Literal["sr", "tid1500", "gsps", "seg"]
-_NOT_IMAGES: Final = {".csv", ".json", ".md", ".toml", ".txt"}
 
 
 def detect(
@@ -48,27 +37,30 @@ def detect(
     min_likelihood: Share | None = None,
     max_candidates: Count | None = None,
     stage: Literal["pair", "cnn1"] = "pair",
-    split: SplitOption = "all",
+    split: SplitOption | None = None,
     no_overlay: bool = False,
     report: list[ReportOption] | None = None,
-    report_per: Literal["exam", "image"] = "exam",
-    codes: Literal["sct", "srt"] = "sct",
+    report_per: Literal["exam", "image"] | None = None,
+    codes: Literal["sct", "srt"] | None = None,
     threads: CountOrNone = 0,
 ) -> int:
     """Find microcalcifications; write STEM.json and STEM.png per image, and DICOM reports if asked for.
 
+    An option without effect is refused: what a header or a table says itself cannot be said again.
+
     Parameters
     ----------
     files
-        DICOM mammograms, or PNG, TIFF or JPEG pictures of them; or folders of such files. Of a table's folder (with
-        images.csv) the images that it lists, with what it says of pictures.
+        DICOM mammograms, or PNG, TIFF or JPEG pictures of them; or folders of such files, with the folders below
+        them. Of a table's folder (with images.csv) the images that it lists, with what it says of pictures.
     out
-        Folder for the results.
+        Folder for the results: new, or of earlier calls with the same model and options. OUT/index.json lists the
+        images that were tried.
     model
         raw or processed (shipped), a folder with a model, or for comparison cascade (shipped, for raw images) or log
         (a plain filter). By default the shipped one for the image's intent.
     pixel_spacing
-        Of pictures, in mm: required, since a picture does not say it.
+        Of pictures, in mm: required, since a picture does not say it; and of DICOM files whose header does not.
     intent
         Of pictures: raw (for processing) or processed (for presentation); required.
     system
@@ -88,117 +80,65 @@ def detect(
     stage
         cnn1 rates by the first network alone, for comparison.
     split
-        Of tables, take the images of this split only.
+        Of tables, take the images of this split only. By default all.
     no_overlay
         Write no picture.
     report
         Write DICOM reports as STEM.KIND.dcm by the exam's first image; may be given several times. sr: Mammography
         CAD SR, also where nothing is found or an image fails; tid1500: measurements; gsps: presentation state; seg:
-        segmentation. All but sr need microcalc[report].
+        segmentation. tid1500 and seg need microcalc[report].
     report_per
-        image: a report for each image, not one for all images of a study.
+        image: a report for each image, not one for all images of a study. By default exam.
     codes
-        Of sr; srt: the older SNOMED RT, for older workstations.
+        Of sr: sct, or srt, the older SNOMED RT, for older workstations. By default sct.
     threads
         Threads for scoring; 0: all cores.
     """
     from microcalc import pipeline
-    from microcalc.detect.mammogram import output_stems
+    from microcalc.cli.batch import Batch, Options
+    from microcalc.cli.inputs import check_effect, given_images
 
-    check_out(out)
-    images = image_files(files, split)
-    stems = output_stems([file for file, _ in images])
+    _check_reports(report, report_per, codes)
     model_of = pipeline.choose_model(model, threads=threads, stage=stage)
-    outcomes: list[tuple[Path, str, Detections | MicrocalcError]] = []
-    for (file, row), stem in zip(images, stems, strict=True):
-        try:
-            document = pipeline.detect_file(
-                file,
-                stem=stem,
-                out=out,
-                model_of=model_of,
-                pixel_spacing_mm=row.spacing_mm[0] if row else pixel_spacing,
-                intent=row.intent if row else intent,
-                system=(row.system if row else system) or None,
-                view=(row.view if row else view) or None,
-                laterality=(row.laterality if row else laterality) or None,
-                any_view=any_view,
-                whole_image=whole_image,
-                min_likelihood=min_likelihood,
-                max_candidates=max_candidates,
-                overlay=not no_overlay,
-            )
-        except MicrocalcError as error:
-            if len(images) == 1 and not report:
-                raise
-            outcomes.append((file, stem, error))
-            say_error(str(error))
-        else:
-            outcomes.append((file, stem, document))
-            found = sum(c.finding for c in document.clusters)
-            say(
-                f"{file.name}: {found} finding{'s' * (found != 1)}, {len(document.candidates)} candidates, "
-                f"{document.total_seconds:.1f} s"
-            )
-    unreported = 0
-    if report:
-        from microcalc.runs.reports import algorithm_of
-
-        settings = _settings(
-            stage=stage, whole_image=whole_image, min_likelihood=min_likelihood, max_candidates=max_candidates
-        )
-        unreported = _write_reports(
-            outcomes,
-            lambda intent: algorithm_of(model_of(intent), model, settings),
-            kinds=report,
-            out=out,
-            codes=codes,
-            per_image=report_per == "image",
-        )
-    failed = sum(isinstance(found, MicrocalcError) for _, _, found in outcomes)
-    if failed or unreported:
-        code = 2 if failed == len(images) == 1 else 1
-        lost = [f"{failed} of {len(images)} files could not be used"] * bool(failed)
-        lost += [f"{unreported} could not be reported"] * bool(unreported)
-        return say_error(", ".join(lost), code=code)
-    return 0
+    settings: dict[str, object] = {
+        "stage": None if stage == "pair" else stage,
+        "whole_image": whole_image,
+        "min_likelihood": min_likelihood,
+        "max_candidates": max_candidates,
+    }
+    given = given_images(files, split)
+    check_effect(
+        given,
+        {
+            "pixel_spacing": pixel_spacing,
+            "intent": intent,
+            "system": system,
+            "view": view,
+            "laterality": laterality,
+        },
+        any_view=any_view,
+    )
+    options = Options(
+        said=pipeline.Said(pixel_spacing, intent, system, view, laterality),
+        any_view=any_view,
+        settings=settings,
+        overlay=not no_overlay,
+        reports=tuple(dict.fromkeys(report or ())),
+        report_per_image=report_per == "image",
+        codes=codes or "sct",
+        model=model,
+    )
+    return Batch(given, out, files, options, model_of).run()
 
 
-def _settings(**given: object) -> list[str]:
-    """The settings that change what is found and are not the default, for the report."""
-    return [f"{name}={value}" for name, value in given.items() if value not in (None, False, "pair")]
-
-
-def _write_reports(
-    outcomes: Sequence[tuple[Path, str, Detections | MicrocalcError]],
-    algorithm_for: Callable[[Intent], Algorithm],
-    *,
-    kinds: Sequence[ReportKind],
-    out: Path,
-    codes: CodeScheme,
-    per_image: bool,
-) -> int:
-    """Write the reports; the number of files that no report can speak of."""
-    from datetime import datetime
-
-    from microcalc.dicom.results import displaced, read_image_header
-    from microcalc.runs.reports import image_result, write_reports
-
-    named, unreported = [], 0
-    for file, stem, found in outcomes:
-        try:
-            header = read_image_header(file)
-            named.append((stem, image_result(header, algorithm_for(header.intent), found)))
-        except MicrocalcError as error:
-            if not isinstance(found, MicrocalcError):  # else all has been said
-                unreported += 1
-                say_error(str(error))
-    made = datetime.now().astimezone()
-    for path in write_reports(named, kinds, out=out, made=made, codes=codes, per_image=per_image):
-        say(f"report: {path.name}")
-    for header in displaced([result.header for _, result in named]):
-        say_error(f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them")
-    return unreported
+def _check_reports(report: list[ReportOption] | None, report_per: str | None, codes: str | None) -> None:
+    """Refuse options of reports that are not asked for, and reports that cannot be made here."""
+    if report_per is not None and not report:
+        raise InputError(f"--report-per {report_per}: no report is asked for, expected --report as well")
+    if codes is not None and "sr" not in (report or ()):
+        raise InputError(f"--codes {codes}: has an effect on sr alone, expected --report sr as well")
+    if {"tid1500", "seg"}.intersection(report or ()):
+        require_module("highdicom", "report")
 
 
 def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
@@ -213,29 +153,4 @@ def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
     """
     from microcalc import pipeline
 
-    check_out(out)
     pipeline.demo(out, seed=seed, say=say)
-
-
-def image_files(paths: Sequence[Path], split: SplitOption) -> list[tuple[Path, ImageRow | None]]:
-    """The files, with folders replaced by the images in them; and what a table says of each."""
-    from microcalc.datasets.table import is_table
-
-    images: list[tuple[Path, ImageRow | None]] = []
-    for path in paths:
-        if is_table(path):
-            images += [(row.file, row) for row in table_of(path, split).images]
-        else:
-            images += [(file, None) for file in (_files_of(path) if path.is_dir() else [path])]
-    return images
-
-
-def _files_of(folder: Path) -> list[Path]:
-    files = sorted(
-        f
-        for f in folder.iterdir()
-        if f.is_file() and not f.name.startswith(".") and f.suffix.lower() not in _NOT_IMAGES
-    )
-    if not files:
-        raise InputError(f"{folder.name}: no images in this folder, expected DICOM, PNG, TIFF or JPEG files")
-    return files

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from microcalc.errors import InputError
+from microcalc.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -55,6 +56,18 @@ Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
+
+
+def require_module(module: str, extra: str) -> None:
+    """Refuse, before the work begins, a command that needs an optional install.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not there.
+    """
+    if find_spec(module) is None:
+        raise MissingExtraError(f"{module} is not installed, expected microcalc[{extra}]")
 
 
 def check_out(out: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +13,6 @@ from microcalc.detect.findings import findings
 from microcalc.detect.model import Model
 from microcalc.detect.report import Detections, ModelEntry, Seconds, detections, write_detections
 from microcalc.domain import Candidates, Cluster, Finding, Mammogram, NormalisedMammogram
-from microcalc.errors import InputError
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,25 +70,20 @@ def detect_one(
     mammogram: Mammogram,
     *,
     file: str,
-    stem: str,
-    out: Path,
     model: Model,
     normalise: Callable[[Mammogram], NormalisedMammogram],
     read_seconds: float,
     min_likelihood: float | None = None,
     max_candidates: int | None = None,
-    overlay: bool = True,
-) -> Detections:
-    """Detect in one mammogram and write ``STEM.json`` and ``STEM.png`` into a folder.
+) -> tuple[Detections, NormalisedMammogram]:
+    """Detect in one mammogram.
 
     Parameters
     ----------
     mammogram
         As read.
-    file, stem
-        The image's file name, and the name of what is written.
-    out
-        Made if need be, once there is something to write.
+    file
+        The image's file name.
     model
         For images of the mammogram's intent.
     normalise
@@ -99,13 +92,11 @@ def detect_one(
         What reading took.
     min_likelihood, max_candidates
         See ``detect_normalised``.
-    overlay
-        Whether to draw the picture.
 
     Returns
     -------
-    Detections
-        The document written. Its total time leaves out writing and drawing.
+    tuple
+        The document, and the normalised mammogram that it was made of.
 
     Raises
     ------
@@ -133,41 +124,27 @@ def detect_one(
             total=round(read_seconds + perf_counter() - start, 3),
         ),
     )
-    out.mkdir(parents=True, exist_ok=True)
+    return document, normalised
+
+
+def write_results(
+    document: Detections,
+    mammogram: Mammogram,
+    normalised: NormalisedMammogram,
+    *,
+    stem: str,
+    out: Path,
+    overlay: bool = True,
+) -> None:
+    """Write ``STEM.json`` and, if asked for, the overlay ``STEM.png`` into a folder; each whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        The system refused.
+    """
     if overlay:
         from microcalc.detect.overlay import draw_overlay, write_overlay
 
         write_overlay(draw_overlay(mammogram, normalised, document), out / f"{stem}.png")
     write_detections(document, out / f"{stem}.json")  # last: where it stands, both stand
-    return document
-
-
-def output_stems(files: Sequence[Path]) -> list[str]:
-    """A different name for what is written about each file, in their order.
-
-    A file's stem where no other file has it; else its name with the suffix, else with the names of
-    as many folders above it as it takes: ``a/1.dcm`` and ``b/1.dcm`` become ``a-1.dcm`` and
-    ``b-1.dcm``. Upper and lower case count as the same, as they do on some file systems.
-
-    Raises
-    ------
-    InputError
-        A file was given twice, or names differ in case alone.
-    """
-    paths = [file.absolute() for file in files]
-    for path, count in Counter(paths).items():
-        if count > 1:
-            raise InputError(f"{path.name}: given {count} times, expected once")
-    names = [path.stem for path in paths]
-    for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
-        count_of = Counter(name.casefold() for name in names)
-        if all(count == 1 for count in count_of.values()):
-            break
-        names = [
-            "-".join(path.parts[1:][-depth:]) if count_of[name.casefold()] > 1 else name
-            for name, path in zip(names, paths, strict=True)
-        ]
-    else:
-        for path in paths:
-            raise InputError(f"{path.name}: another file's name cannot be told from it, expected different names")
-    return names

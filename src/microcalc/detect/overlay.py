@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from microcalc.detect.display import GreyImage, breast_of, local_grey, shown_values, whole_grey
 from microcalc.detect.report import ClusterEntry, Detections
@@ -73,9 +74,16 @@ def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, document
 
 
 def write_overlay(page: Image.Image, path: Path) -> None:
-    """Write the page as PNG."""
-    buffer = io.BytesIO()
-    page.save(buffer, "PNG", compress_level=3)
+    """Write the page as PNG, marked as ours (``runs.results.is_result``); whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        The system refused.
+    """
+    buffer, mark = io.BytesIO(), PngInfo()
+    mark.add_text("Software", "microcalc")
+    page.save(buffer, "PNG", compress_level=3, pnginfo=mark)
     write_whole(path, buffer.getvalue())
 
 

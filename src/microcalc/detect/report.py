@@ -49,6 +49,7 @@ class ImageEntry(_Entries):
     intent: Intent | None = None
     view: str | None = None
     laterality: Laterality | None = None
+    burned_in: bool | None = None
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -236,6 +237,7 @@ def _image_entry(mammogram: Mammogram, file: str) -> ImageEntry:
         intent=mammogram.intent,
         view=mammogram.view,
         laterality=mammogram.laterality,
+        burned_in=mammogram.burned_in,
     )
 
 

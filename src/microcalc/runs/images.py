@@ -1,17 +1,57 @@
-"""Opens any image that we read, whatever its format."""
+"""Opens any image that we read, whatever its format; and what images say of themselves before they are opened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from microcalc.datasets.table import ImageRow
 from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, TableError, UnreadableImageError
+from microcalc.storage.key import file_sha256
 
 _SPACING_TOLERANCE = 0.01
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
+
+
+Fact = Literal["pixel_spacing", "intent", "system", "view", "laterality"]
+"""What an image may say of itself; a picture says nothing, and a user can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an image file says of itself.
+
+    Attributes
+    ----------
+    uid
+        As in ``Mammogram``: the SOP Instance UID, or the file's SHA-256.
+    said
+        What need not, and cannot, be said by the user.
+    """
+
+    uid: str
+    said: frozenset[Fact]
+
+
+def facts_of(path: Path) -> Facts:
+    """Return what an image file says of itself; its pixels are not decoded.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    _check_is_file(path)
+    if is_picture(path):
+        return Facts(_sha256(path), frozenset())
+    from microcalc.dicom.facts import read_facts
+
+    uid, said = read_facts(path)
+    return Facts(uid or _sha256(path), frozenset(said))
 
 
 def open_mammogram(
@@ -31,20 +71,24 @@ def open_mammogram(
     any_view
         Accept magnified, stereo and specimen views.
     pixel_spacing_mm, intent, system, view, laterality
-        Of a picture, which cannot say so itself; a DICOM file's header is believed instead.
+        Of a picture, which cannot say so itself. A DICOM file's header is believed instead, where it says so.
 
     Raises
     ------
     InputError
         The file cannot be used; the message says why.
     """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise UnreadableImageError(f"{path.name}: {found}, expected a DICOM, PNG, TIFF or JPEG file")
-    if not _is_picture(path):
+    _check_is_file(path)
+    if not is_picture(path):
         from microcalc.dicom.read import read_dicom
 
-        return read_dicom(path, any_view=any_view)
+        mammogram = read_dicom(path, any_view=any_view)
+        return replace(
+            mammogram,
+            system=mammogram.system or system,
+            view=mammogram.view or view,
+            laterality=mammogram.laterality or laterality,
+        )
     from microcalc.picture.read import read_picture
 
     if pixel_spacing_mm is None:
@@ -102,7 +146,31 @@ def naming(file: Path) -> Iterator[None]:
         raise type(error)(f"{file.name}: {error}") from error
 
 
-def _is_picture(path: Path) -> bool:
+def _check_is_file(path: Path) -> None:
+    try:
+        if path.is_file():
+            return
+        found = "a folder" if path.is_dir() else "no such file"
+    except OSError as error:  # such as a name that is too long
+        found = error.strerror or "cannot be opened"
+    raise UnreadableImageError(f"{path.name}: {found}, expected a DICOM, PNG, TIFF or JPEG file")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a PNG, JPEG or TIFF by its first bytes.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file cannot be opened.
+    """
     try:
         with path.open("rb") as handle:
             head = handle.read(4)

@@ -6,8 +6,7 @@ becomes an ``ImageResult``, those of an exam become its reports.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,17 +22,14 @@ from microcalc.detect.report import (
     write_detections,
 )
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
-from microcalc.dicom.exam_report import exam_reports, write_report
 from microcalc.dicom.read import is_dicom
-from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, by_exam, read_image_header
+from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, read_image_header
 from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
-    from microcalc.dicom.cad_report import CodeScheme
-    from microcalc.dicom.report_header import ReportKind
 
 
 def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = ()) -> Algorithm:
@@ -97,41 +93,6 @@ def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | 
             for c in found.clusters
         ],
     )
-
-
-def write_reports(
-    named: Sequence[tuple[str, ImageResult]],
-    kinds: Collection[ReportKind],
-    *,
-    out: Path,
-    made: datetime,
-    codes: CodeScheme = "sct",
-    per_image: bool = False,
-) -> list[Path]:
-    """Write the reports of images, those of one exam together; the files written.
-
-    Parameters
-    ----------
-    named
-        (name of what is written about the image, result).
-    kinds
-        Which reports.
-    out
-        Folder, made if need be. A report is named ``STEM.KIND.dcm`` by its first image.
-    made, codes
-        See ``exam_reports``.
-    per_image
-        Each image is an exam of its own.
-    """
-    stems = {id(result): stem for stem, result in named}
-    results = [result for _, result in named]
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for exam in [[r] for r in results] if per_image else by_exam(results):
-        for report in exam_reports(exam, kinds, made=made, codes=codes):
-            written.append(out / f"{stems[id(report.results[0])]}.{report.kind}.dcm")
-            write_report(report, written[-1])
-    return written
 
 
 def are_reports(path: Path) -> bool:

@@ -4,7 +4,7 @@
 
     {"schema": "microcalc/index/1",
      "settings": {"model": "…", …},
-     "images": [{"stem": "1-1-0a1b2c3d", "file": "P1/LCC/1-1.dcm", "image": "P1_LCC", "sha256": "…",
+     "images": [{"stem": "1-1-0a1b2c3d", "file": "P1/LCC/1-1.dcm", "image": "P1_LCC", "uid": "1.2.3", "place": "…",
                  "failed": "", "reports": ["1-1-0a1b2c3d.sr.dcm"]}, …]}
 
 ``settings``
@@ -16,8 +16,10 @@
     its name. Of an image of a table, as the table says it.
 ``image``
     The image's name in the table that it was taken from; empty without one.
-``sha256``
-    Of the image file's bytes; empty where it could not be read.
+``uid``
+    SOP Instance UID of the image; of a file without one, the SHA-256 of its bytes; empty where it could not be read.
+``place``
+    Hash of where the file lay: a picture whose content was changed is still the same image.
 ``failed``
     Why the latest call that tried the image made no result; empty where it made one, or was stopped before.
 ``reports``
@@ -51,7 +53,8 @@ class IndexEntry:
 
     stem: str
     file: str
-    sha256: str = ""
+    uid: str = ""
+    place: str = ""
     image: str = ""
     failed: str = ""
     reports: tuple[str, ...] = ()

@@ -1,0 +1,106 @@
+"""What the results of an image are called: short, a different name for each image, and the same one every time.
+
+A result is named ``STEM.json``, ``STEM.png``, ``STEM.sr.dcm`` and so on. The stem is that of the image's file
+where this says enough; else twelve digits, hashed from the image's UID, follow it. So archives in which every file
+is called ``1-1.dcm`` can be detected in, at once or one by one, and no name grows with the depth of the folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from microcalc.storage.index import INDEX
+
+_MOST_BYTES: Final = 100  # the shortest limit of a file system in use is 143 bytes; suffixes follow
+_DIGITS: Final = 12  # ten thousand files of one name: two in a million that two stems are the same
+_TAKEN: Final = INDEX.removesuffix(".json")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]")
+
+
+class Identity(NamedTuple):
+    """What an image is known by from call to call.
+
+    Attributes
+    ----------
+    uid
+        As in ``Mammogram``; empty where the file cannot be read.
+    place
+        Hash of where the file lies: a file whose content was changed is still that image.
+    """
+
+    uid: str
+    place: str
+
+
+def place_of(file: Path) -> str:
+    """Return a hash of where a file lies; it tells nobody the path."""
+    return hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:32]
+
+
+def result_stems(images: Sequence[tuple[str, Identity]], taken: Mapping[str, Identity]) -> list[str]:
+    """Return a stem for each image, in their order.
+
+    Parameters
+    ----------
+    images
+        (stem of the file's name, identity) of each image; no identity twice.
+    taken
+        Stem → identity of the images that have results already. An image keeps its stem, by its UID or else by its
+        place.
+
+    Returns
+    -------
+    list of str
+        Upper and lower case, and Unicode's ways to write a letter, count as the same, as they do on some file systems.
+    """
+    kept = _kept([identity for _, identity in images], taken)
+    fresh = {n: _short(name, identity) for n, (name, identity) in enumerate(images) if n not in kept}
+    count = Counter(_folded(stem) for stem in fresh.values())
+    used = {_folded(stem) for stem in (*taken, _TAKEN)}
+    for n, stem in fresh.items():
+        if count[_folded(stem)] > 1 or _folded(stem) in used:
+            fresh[n] = _with_digits(stem, images[n][1])
+    return [kept[n] if n in kept else fresh[n] for n in range(len(images))]
+
+
+def _kept(identities: Sequence[Identity], taken: Mapping[str, Identity]) -> dict[int, str]:
+    """Index of the image → its stem of an earlier call."""
+    by_uid = {identity.uid: stem for stem, identity in taken.items() if identity.uid}
+    by_place = {identity.place: stem for stem, identity in taken.items()}
+    kept = {n: by_uid[identity.uid] for n, identity in enumerate(identities) if identity.uid in by_uid}
+    claimed = set(kept.values())
+    for n, identity in enumerate(identities):
+        stem = by_place.get(identity.place)
+        if n not in kept and stem is not None and stem not in claimed:
+            kept[n] = stem
+    return kept
+
+
+def printable(name: str) -> str:
+    """Return a file's name without bytes that are no text and without control characters; these become ``_``."""
+    return _UNPRINTABLE.sub("_", name)
+
+
+def _short(name: str, identity: Identity) -> str:
+    """The name as it is where every file system takes it, else what is left of it and digits."""
+    clean = printable(name)
+    if clean.startswith("."):
+        clean = f"_{clean[1:]}"
+    return name if clean == name and len(name.encode()) <= _MOST_BYTES else _with_digits(clean, identity)
+
+
+def _with_digits(stem: str, identity: Identity) -> str:
+    room = _MOST_BYTES - _DIGITS - 1
+    cut = stem.encode()[:room].decode(errors="ignore")
+    return f"{cut}-{hashlib.sha256((identity.uid or identity.place).encode()).hexdigest()[:_DIGITS]}"
+
+
+def _folded(stem: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())

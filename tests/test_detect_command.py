@@ -1,0 +1,334 @@
+"""``microcalc detect`` on what users have: copies, files of one name, folders in folders, bad files, second runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from microcalc import cli, pipeline
+from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
+from microcalc.dicom.write import write_dicom
+from microcalc.domain import Window
+from microcalc.storage.index import counted, read_index
+
+_PICTURE = ("--pixel-spacing", "0.1", "--intent", "processed")
+
+
+def _breast(seed: int = 1) -> NDArray[np.float64]:
+    """Half a disc of breast in grey levels of 8 bits."""
+    rows, columns = np.mgrid[:500, :400]
+    breast = np.hypot(rows - 250, columns) < 220
+    noise = np.random.default_rng(seed).normal(0, 4, breast.shape)
+    return np.where(breast, 140 - columns / 10 + noise, 0).clip(0, 255)
+
+
+def _picture(file: Path, seed: int = 1) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(_breast(seed).astype(np.uint8)).save(file)
+    return file
+
+
+def _dicom(
+    file: Path,
+    change: Callable[[pydicom.Dataset], object] | None = None,
+    *,
+    patient_id: str = "P",
+    view: View = "CC",
+) -> Path:
+    """A processed mammogram; ``change`` is made to its header and pixels, and leaves its UID as it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header = AcquisitionHeader(
+        manufacturer="GE MEDICAL SYSTEMS",
+        model="Senographe Essential",
+        software="1",
+        intent="processed",
+        laterality="L",
+        view=view,
+        spacing_mm=(0.1, 0.1),
+        stored=PROCESSED,
+        receptor=ReceptorHeader("SCINTILLATOR", (0.1, 0.1)),
+        exposure=ExposureHeader(29, 125, "RHODIUM", "RHODIUM", 0.025, 35, 90),
+        patient_id=patient_id,
+        exam_id="E1",
+        patient_name="SECRET^NAME",
+        windows=(Window(2048, 4096),),
+    )
+    write_dicom(file, (_breast() * 16).astype(np.uint16), header=header)
+    if change is not None:
+        dataset = pydicom.dcmread(file)
+        change(dataset)
+        dataset.save_as(file)
+    return file
+
+
+def _detect(*arguments: object) -> int:
+    return cli.run(["detect", *map(str, arguments), "--model", "log", "--threads", "1"])
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def _stems(out: Path) -> list[str]:
+    return [file.stem for file in counted(out) or ()]
+
+
+def test_files_of_one_name_are_all_detected_in_and_keep_their_stems(tmp_path: Path) -> None:
+    for patient in ("P1", "P2"):
+        _dicom(tmp_path / "d" / patient / "LCC" / "1-1.dcm", patient_id=patient)
+    out = tmp_path / "out"
+    assert _detect(tmp_path / "d", "--out", out) == 0
+    index = read_index(out)
+    assert index is not None
+    assert sorted(entry.file for entry in index.entries) == ["P1/LCC/1-1.dcm", "P2/LCC/1-1.dcm"]
+    before = _stems(out)
+    assert len(before) == 2
+    assert _detect(tmp_path / "d" / "P2" / "LCC" / "1-1.dcm", "--out", out) == 0
+    assert _stems(out) == before
+
+
+def test_a_copy_and_the_same_uid_with_other_pixels_are_named_and_the_rest_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = _dicom(tmp_path / "d" / "a.dcm")
+    shutil.copy(first, tmp_path / "d" / "b.dcm")
+    _dicom(tmp_path / "d" / "c.dcm", lambda d: setattr(d, "PixelData", bytes(len(d.PixelData))))
+    _dicom(tmp_path / "d" / "z.dcm", patient_id="other")
+    assert _detect(tmp_path / "d", tmp_path / "d" / "a.dcm", "--out", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert "b.dcm: a copy of a.dcm, expected each image once; taken once" in said
+    assert "c.dcm: the SOP Instance UID of a.dcm with other content" in said
+    assert "a.dcm: given twice" in said
+    assert _stems(tmp_path / "out") == ["a", "z"]
+
+
+def test_an_empty_folder_and_a_missing_file_beside_a_good_one_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    good = _picture(tmp_path / "good.png")
+    long = tmp_path / ("n" * 300 + ".png")
+    assert _detect(tmp_path / "empty", tmp_path / "none.png", long, good, "--out", tmp_path / "out", *_PICTURE) == 1
+    lines = capsys.readouterr().err.splitlines()
+    starts = ("empty: no images in this folder", "none.png: no such file", "nnn")
+    assert all(any(line.startswith(f"microcalc: {start}") for line in lines) for start in starts)
+    assert lines[3] == "microcalc: 3 of 4 files could not be used"
+    assert _stems(tmp_path / "out") == ["good"]
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_detected_in(tmp_path: Path) -> None:
+    file = _picture(tmp_path / ("n" * 245 + ".png"))
+    assert _detect(file, "--out", tmp_path / "out", *_PICTURE) == 0
+    assert len(_stems(tmp_path / "out")) == 1
+
+
+def test_a_name_that_is_no_text_is_detected_in(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    good = _picture(tmp_path / "d" / "a.png")
+    shutil.copy(good, Path(str(tmp_path / "d" / "b\udcff\nb.png")))
+    assert _detect(tmp_path / "d", "--out", tmp_path / "out", *_PICTURE) == 1  # a copy
+    good.unlink()
+    assert _detect(tmp_path / "d", "--out", tmp_path / "out", *_PICTURE) == 0
+
+
+def test_an_image_that_fails_in_a_second_run_no_longer_counts(tmp_path: Path) -> None:
+    files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
+    assert _detect(*files, "--out", out, *_PICTURE) == 0
+    assert _stems(out) == ["1", "2"]
+    files[0].write_bytes(files[0].read_bytes()[:300])
+    assert _detect(*files, "--out", out, *_PICTURE) == 1
+    assert _stems(out) == ["2"]
+
+
+def test_a_dicom_image_that_fails_in_a_second_run_takes_its_results_and_reports_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = [_dicom(tmp_path / "a.dcm", view="CC"), _dicom(tmp_path / "b.dcm", view="MLO")]
+    assert _detect(*files, "--out", out, "--report", "sr") == 0
+    assert (out / "a.sr.dcm").is_file()
+    _dicom(files[1], lambda d: setattr(d, "PixelData", d.PixelData[:100]), view="MLO")
+    assert _detect(files[1], "--out", out) == 2
+    assert _stems(out) == ["a"]
+    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "a.json", "a.png", "index.json"]
+
+
+def test_results_of_other_images_stay_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _detect(_picture(tmp_path / "1.png", 1), "--out", out, *_PICTURE) == 0
+    assert _detect(_picture(tmp_path / "2.png", 2), "--out", out, *_PICTURE) == 0
+    assert "out: also holds results of 1 other image" in capsys.readouterr().out
+    assert _stems(out) == ["1", "2"]
+    assert _detect(_picture(tmp_path / "x" / "1.png", 3), "--out", out, *_PICTURE) == 0
+    assert len(_stems(out)) == 3  # another image of that name does not take its place
+
+
+@pytest.mark.parametrize("other", [("--whole-image",), ("--min-likelihood", "0.9"), ("--max-candidates", "3")])
+def test_results_of_other_settings_are_never_mixed(
+    tmp_path: Path, other: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = _picture(tmp_path / "1.png"), tmp_path / "out"
+    assert _detect(file, "--out", out, *_PICTURE) == 0
+    before = _tree(out)
+    assert _detect(file, "--out", out, *_PICTURE, *other) == 2
+    assert "out: holds results of another " in capsys.readouterr().err
+    assert cli.run(["detect", str(file), "--out", str(out), *_PICTURE, "--model", "processed"]) == 2
+    assert "out: holds results of another " in capsys.readouterr().err
+    assert _tree(out) == before
+
+
+@pytest.mark.parametrize("name", ["1.png", "1.json", "index.json"])
+def test_a_users_file_in_our_folder_stays(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _detect(_picture(tmp_path / "2.png", 2), "--out", out, *_PICTURE) == 0
+    (out / name).write_text("mine")
+    assert _detect(_picture(tmp_path / "1.png"), "--out", out, *_PICTURE) == 2
+    assert f"out: {name} was not made by microcalc, and is kept" in capsys.readouterr().err
+    assert (out / name).read_text() == "mine"
+
+
+def test_a_second_run_on_the_folder_of_the_results_takes_none_of_them_for_an_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    _dicom(folder / "a.dcm")
+    assert _detect(folder, "--out", folder / "results", "--report", "sr", "--report", "gsps") == 0
+    assert _detect(folder, "--out", folder / "results") == 0
+    assert _stems(folder / "results") == ["a"]
+    capsys.readouterr()
+    assert _detect(folder / "results", "--out", tmp_path / "other") == 2
+    assert "results: results of microcalc alone in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("SECRET"), MemoryError()])
+def test_a_fault_in_one_image_is_named_and_the_others_go_on(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detect_in = pipeline.detect_in
+
+    def faulty(file: Path, *arguments: Any, **options: Any) -> pipeline.DetectedFile:
+        if file.name == "1.png":
+            raise error
+        return detect_in(file, *arguments, **options)
+
+    monkeypatch.setattr(pipeline, "detect_in", faulty)
+    files = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)]
+    assert _detect(*files, "--out", tmp_path / "out", *_PICTURE) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("microcalc: 1.png: ")
+    assert "SECRET" not in said
+    assert _stems(tmp_path / "out") == ["2"]
+
+
+def test_an_interruption_leaves_whole_files_and_no_stale_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
+    assert _detect(*files, "--out", out, *_PICTURE) == 0
+    detect_in = pipeline.detect_in
+
+    def interrupted(file: Path, *arguments: Any, **options: Any) -> pipeline.DetectedFile:
+        if file.name == "2.png":
+            raise KeyboardInterrupt
+        return detect_in(file, *arguments, **options)
+
+    monkeypatch.setattr(pipeline, "detect_in", interrupted)
+    assert _detect(*files, "--out", out, *_PICTURE) == 130
+    assert capsys.readouterr().err == "microcalc: interrupted\n"
+    assert _stems(out) == ["1"]
+    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "1.json", "1.png", "index.json"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--pixel-spacing", "0.1"), ("--intent", "processed"), ("--view", "CC"), ("--laterality", "L"),
+        ("--system", "X"), ("--split", "test"), ("--report-per", "image"), ("--codes", "srt"),
+        ("--codes", "srt", "--report", "gsps"),
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_on_a_dicom_file_is_refused(
+    tmp_path: Path, option: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _detect(_dicom(tmp_path / "a.dcm"), "--out", tmp_path / "out", *option) == 2
+    assert option[0] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [("--pixel-spacing", "0.1"), ("--intent", "processed"), ("--view", "CC"), ("--any-view",)]
+)
+def test_an_option_without_effect_on_a_table_is_refused(
+    tmp_path: Path, option: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _table(tmp_path, "0.1,0.1")
+    assert _detect(tmp_path, "--out", tmp_path / "out", *option) == 2
+    assert option[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("report", ["sr", "gsps"])
+def test_a_report_of_pictures_alone_is_refused_before_any_work(
+    tmp_path: Path, report: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _detect(_picture(tmp_path / "a.png"), "--out", tmp_path / "out", *_PICTURE, "--report", report) == 2
+    assert "--report: pictures alone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("report", ["tid1500", "seg"])
+def test_a_missing_extra_is_said_before_any_work(
+    tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("microcalc.cli.options.find_spec", lambda name: None)
+    assert _detect(_dicom(tmp_path / "a.dcm"), "--out", tmp_path / "out", "--report", report) == 2
+    assert capsys.readouterr().err == "microcalc: highdicom is not installed, expected microcalc[report]\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_header_lacks_can_be_said_and_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _dicom(tmp_path / "a.dcm", lambda d: (d.pop("ViewPosition"), d.pop("ViewCodeSequence")))
+    assert _detect(file, _dicom(tmp_path / "b.dcm", patient_id="2"), "--out", tmp_path / "out", "--view", "MLO") == 0
+    said = capsys.readouterr().out
+    assert "--view is used for 1 of 2 images; the others say it themselves" in said
+    assert "a.dcm: the header has no view, MLO is used" in said
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["image"]["view"] == "MLO"
+    assert json.loads((tmp_path / "out" / "b.json").read_text())["image"]["view"] == "CC"
+
+
+def test_text_in_the_pixels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _dicom(tmp_path / "a.dcm", lambda d: setattr(d, "BurnedInAnnotation", "YES"))
+    assert _detect(file, "--out", tmp_path / "out") == 0
+    assert "a.dcm: text is burned into its pixels" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["image"]["burned_in"] is True
+
+
+def test_a_table_is_held_against_its_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _table(tmp_path, "0.1,0.05")
+    assert _detect(tmp_path, "--out", tmp_path / "out") == 2
+    assert "a.png: pixels of 0.1 x 0.1 mm, but the table says 0.1 x 0.05 mm" in capsys.readouterr().err
+
+
+def test_an_images_csv_that_is_no_table_is_named_and_its_images_are_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _picture(tmp_path / "d" / "sub" / "a.png")
+    (tmp_path / "d" / "sub" / "images.csv").write_text("name;kind\n1;2\n")
+    good = _picture(tmp_path / "good.png", 2)
+    assert _detect(tmp_path / "d", good, "--out", tmp_path / "out", *_PICTURE) == 1
+    assert "images.csv" in capsys.readouterr().err
+    assert _stems(tmp_path / "out") == ["good"]
+
+
+def _table(folder: Path, spacing: str) -> None:
+    _picture(folder / "a.png")
+    (folder / "images.csv").write_text(
+        f"image,file,intent,row_spacing_mm,column_spacing_mm\na,a.png,processed,{spacing}\n"
+    )
