@@ -206,8 +206,8 @@ def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
 def _split(table: Table, recipe: Recipe, folder: Path, n_negatives: int, rng: np.random.Generator) -> Split:
     from microcalc.geometry import Grid
     from microcalc.normalise.mammogram import normalise
+    from microcalc.runs.annotated import as_seen
     from microcalc.runs.images import open_row
-    from microcalc.runs.training import as_seen
     from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels
     from microcalc.sample.store import open_stored, store
 

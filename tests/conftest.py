@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("microcalc", deadline=None)  # no test asserts a time
+settings.load_profile("microcalc")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -84,9 +84,7 @@ def test_another_recipe_in_the_same_folder_is_refused_in_one_line(
     assert cli.run(["train", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == (
-        "microcalc: run: holds a run of another recipe or table, expected an empty or the same folder\n"
-    )
+    assert captured.err == ("microcalc: run: holds a run of another recipe, expected a new folder or the same run\n")
 
 
 def test_a_model_is_not_used_on_images_of_the_other_intent(

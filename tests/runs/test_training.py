@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +17,17 @@ from microcalc.cnn import fit
 from microcalc.cnn.precision import fast_precision
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
 from microcalc.detect.model import load_model, parse_pair_description
-from microcalc.errors import InputError, RecipeError
-from microcalc.runs import training
+from microcalc.errors import InputError, MissingExtraError, RecipeError
+from microcalc.runs import extras, training
 from microcalc.runs.card import write_card
+from microcalc.runs.normalised import NormalisedImages, with_hashes
 from microcalc.runs.recipe import Recipe
 from microcalc.runs.split import split_by_patient
 from microcalc.runs.thresholds import default_point
 from microcalc.runs.training import train
 from microcalc.sample.store import open_stored
+from microcalc.storage.lock import locked
+from microcalc.storage.ownership import open_output_folder
 
 _RESULTS = (
     "cnn1.onnx", "cnn1_dense.onnx", "cnn2.onnx", "cnn2_dense.onnx", "mined.npy", "manifest.json", "recipe.toml",
@@ -37,6 +42,10 @@ class _KilledError(Exception):
 
 def _results(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in _RESULTS}
+
+
+def _opened(table: Table, run: Path) -> list[training._Image]:
+    return training._opened(with_hashes(table).of_split("train"), NormalisedImages(run / "normalised", 0.1))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +165,7 @@ def test_the_folder_of_another_run_is_refused_and_left_as_it_is(
     finished: tuple[Path, list[str]], table: Table, other: Callable[[Recipe, Table], tuple[Recipe, Table]]
 ) -> None:
     before = _results(finished[0])
-    with pytest.raises(InputError, match="run: holds a run of another recipe or table"):
+    with pytest.raises(InputError, match=r"run: holds a run of another (recipe|table and images), expected a new"):
         train(*other(toy.recipe(), table), finished[0], say=lambda _line: None)
     assert _results(finished[0]) == before
     assert not list(finished[0].rglob("*.part"))
@@ -166,7 +175,7 @@ def test_a_table_that_lies_where_the_run_would_put_its_own_is_left_as_it_is(tabl
     mine = tmp_path / "project" / "table"
     mine.mkdir(parents=True)
     (mine / "annotations.csv").write_text("by hand")
-    with pytest.raises(InputError, match="project/table: not of a run"):
+    with pytest.raises(InputError, match="project: holds files that microcalc train did not make"):
         train(toy.recipe(), table, mine.parent, say=lambda _line: None)
     assert (mine / "annotations.csv").read_text() == "by hand"
     assert [f.name for f in mine.parent.iterdir()] == ["table"]
@@ -187,7 +196,7 @@ def test_samples_are_in_the_breast_clear_of_calcium_and_no_more_than_asked_for(
     finished: tuple[Path, list[str]], table: Table
 ) -> None:
     run, recipe = finished[0], toy.recipe()
-    images = training._opened(table.of_split("train"), run)
+    images = _opened(table, run)
     few = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"max_positives_per_image": 7})})
     positives, negatives = training._samples(images, few)
     assert np.bincount(positives[:, 0]).tolist() == [7, 7, 7]
@@ -210,14 +219,14 @@ def test_microcalcifications_that_cannot_be_seen_are_neither_positive_nor_negati
     faint = Table(table.images, tuple(replace(a, d_prime=2.9 if a.d_prime else None) for a in table.annotations))
     seen = training._of_intent(faint, toy.recipe())
     assert {a.kind for a in seen.annotations} == {"unsure", "coarse"}
-    images = training._opened(seen.of_split("train"), finished[0])
+    images = _opened(seen, finished[0])
     assert len(training._samples(images, toy.recipe())[0]) == 0
     negative = training._negative(images[0], toy.recipe())
     assert not any(negative[row, column] for row, column in toy.MEMBERS)
 
 
 def test_images_are_stored_at_the_recipe_spacing_with_room_for_every_patch(finished: tuple[Path, list[str]]) -> None:
-    files = [f for f in (finished[0] / "normalised").glob("*.npy") if f.name.count(".") == 1]
+    files = [f for f in (finished[0] / "normalised").rglob("*.npy") if f.name.count(".") == 1]
     assert len(files) == 4
     for file in files:
         stored = open_stored(file)
@@ -258,6 +267,14 @@ def _no_cluster(table: Table) -> Table:
     return Table(table.images, tuple(replace(a, cluster="") for a in table.annotations))
 
 
+def _too_few_for_a_cluster(table: Table) -> Table:
+    return Table(table.images, tuple(replace(a, cluster="") for a in table.annotations[:-4]))
+
+
+def _no_annotation(table: Table) -> Table:
+    return Table(table.images)
+
+
 def _one_patient(table: Table) -> Table:
     return Table(tuple(replace(i, patient="P", split="") for i in table.images), table.annotations)
 
@@ -273,8 +290,12 @@ def _nothing_in_train(table: Table) -> Table:
         (_all_train, "no image in split tune"),
         (_all_tune, "no image in split train"),
         (_one_patient, "no image in split train"),
-        (_no_cluster, "the tune images have no annotated cluster"),
-        (_nothing_in_train, "the training images have no annotated microcalcification"),
+        (
+            _too_few_for_a_cluster,
+            r"no annotated cluster in split tune, .*: patients that have one: P0 \(in train\), P1",
+        ),
+        (_nothing_in_train, r"no annotated microcalcification in split train, .* that have one: P3 \(in tune\)$"),
+        (_no_annotation, "no annotated microcalcification in split train, expected one: no patient of the table has"),
     ],
 )
 def test_a_table_that_cannot_train_a_model_is_refused_before_anything_is_trained(
@@ -283,7 +304,8 @@ def test_a_table_that_cannot_train_a_model_is_refused_before_anything_is_trained
     said: list[str] = []
     with pytest.raises(InputError, match=message):
         train(toy.recipe(), spoil(table), tmp_path / "run", say=said.append)
-    assert not any("step" in line for line in said)
+    assert said == []
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_image_that_cannot_be_used_is_named(table: Table, tmp_path: Path) -> None:
@@ -315,9 +337,11 @@ def test_a_network_larger_than_the_border_is_refused_at_once(table: Table, tmp_p
 def test_the_number_of_workers_does_not_change_what_is_stored(
     finished: tuple[Path, list[str]], table: Table, tmp_path: Path
 ) -> None:
-    training._normalise(table.images, tmp_path, toy.recipe(), workers=2, say=lambda _line: None)
-    for file in (finished[0] / "normalised").iterdir():
-        assert (tmp_path / "normalised" / file.name).read_bytes() == file.read_bytes()
+    NormalisedImages(tmp_path, 0.1).make(with_hashes(table).images, workers=2, say=lambda _line: None)
+    made = [f for f in (finished[0] / "normalised").rglob("*") if f.is_file()]
+    assert len(made) == 12
+    for file in made:
+        assert (tmp_path / file.parent.name / file.name).read_bytes() == file.read_bytes()
 
 
 def test_the_card_says_what_a_stranger_needs_and_nothing_of_this_machine(
@@ -365,3 +389,99 @@ def test_figures_are_put_into_a_finished_model_card_and_change_nothing_else(
 @pytest.mark.parametrize(("n_tune", "point"), [(1, 3), (8, 3), (19, 3), (20, 2), (200, 2)])
 def test_a_default_threshold_rests_on_four_false_clusters_where_the_tune_set_allows(n_tune: int, point: int) -> None:
     assert default_point(n_tune) == point
+
+
+def _copied(table: Table, folder: Path) -> Table:
+    """The table with files of its own, which a test may change."""
+    shutil.copytree(table.images[0].file.parent, folder)
+    return read_table(folder)
+
+
+def test_the_run_of_an_image_that_has_changed_since_is_another_run(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path
+) -> None:
+    own, before = _copied(table, tmp_path / "data"), _results(finished[0])
+    assert train(toy.recipe(), own, finished[0], say=lambda _line: None)  # elsewhere, but the same bytes
+    with Image.open(own.images[0].file) as image:
+        Image.fromarray(np.asarray(image) // 2).save(own.images[0].file)
+    with pytest.raises(InputError, match="run: holds a run of another table and images"):
+        train(toy.recipe(), own, finished[0], say=lambda _line: None)
+    assert _results(finished[0]) == before
+
+
+def test_the_run_of_other_code_is_another_run(
+    finished: tuple[Path, list[str]], table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "code_version", lambda *_modules: "0" * 64)
+    with pytest.raises(InputError, match="run: holds a run of another code of microcalc"):
+        train(toy.recipe(), table, finished[0], say=lambda _line: None)
+
+
+def test_a_bad_image_is_named_and_once_it_is_mended_the_same_command_goes_on(table: Table, tmp_path: Path) -> None:
+    own, run = _copied(table, tmp_path / "data"), tmp_path / "run"
+    good = [own.images[n].file.read_bytes() for n in (0, 2)]
+    for n in (0, 2):
+        own.images[n].file.write_bytes(good[0][:300])
+    with pytest.raises(InputError, match=r"^2 of 4 images cannot be used: i0\.png: .*; i2\.png: "):
+        train(toy.recipe(), own, run, say=lambda _line: None)
+    for n, content in zip((0, 2), good, strict=True):
+        own.images[n].file.write_bytes(content)
+    said: list[str] = []
+    with pytest.raises(_KilledError):
+        train(toy.recipe(), own, run, say=_kill_after("normalising image 4", said))
+    assert [line for line in said if "normalising" in line] == ["normalising image 3 of 4", "normalising image 4 of 4"]
+
+
+def _kill_after(place: str, said: list[str]) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith(place):
+            raise _KilledError
+
+    return say
+
+
+def test_a_table_without_clusters_is_grouped_by_the_rule_of_the_findings(table: Table) -> None:
+    grouped = training._prepared(_no_cluster(table), toy.recipe())
+    assert grouped.annotations == training._prepared(table, toy.recipe()).annotations
+    some = Table(table.images, tuple(replace(a, cluster="") if a.image == "i0" else a for a in table.annotations))
+    assert training._prepared(some, toy.recipe()).annotations == some.annotations  # what it leaves out are single ones
+
+
+def test_patients_are_drawn_so_that_the_training_can_stand_on_the_splits(table: Table) -> None:
+    unsplit = Table(tuple(replace(i, split="") for i in table.images), table.annotations)
+    for patient in range(4):
+        only = Table(unsplit.images, tuple(a for a in unsplit.annotations if a.image in ("i3", f"i{patient}")))
+        single = tuple(a if a.image == "i3" else replace(a, cluster="") for a in only.annotations)
+        split = split_by_patient(Table(unsplit.images, single), seed=3)
+        if patient != 3:
+            assert [i.image for i in split.images if i.split == "tune"] == ["i3"]
+
+
+def test_two_starts_in_one_folder_do_not_work_at_once(table: Table, tmp_path: Path) -> None:
+    run, said = tmp_path / "run", list[str]()
+    open_output_folder(run, "train")
+    held = threading.Event()
+
+    def hold() -> None:
+        with locked(run / ".lock"):
+            held.set()
+            while not said:
+                time.sleep(0.01)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    with pytest.raises(_KilledError):
+        train(toy.recipe(), table, run, say=_kill_after("training in", said))
+    other.join()
+    assert said[0] == "another process trains in this folder; waiting"
+
+
+def test_a_missing_library_is_said_before_anything_is_done(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnx" else object())
+    with pytest.raises(MissingExtraError, match=r"^onnx is not installed, expected microcalc\[train\]$"):
+        train(toy.recipe(), table, tmp_path / "run", say=lambda _line: None)
+    assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ import pytest
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.errors import InputError
 from microcalc.study import exams
-from microcalc.study.exams import leave_out, make_exams, table_stage, take_table, vendor_of
+from microcalc.study.exams import check_left_out, in_splits, leave_out, make_exams, table_stage, take_table, vendor_of
 from microcalc.study.scale import load_scale
 from microcalc.study.stage import Stage
 
@@ -60,16 +60,27 @@ def test_leaving_a_vendor_out_trains_on_the_others_and_tests_on_it_alone() -> No
         leave_out(table, "agfa")
 
 
+def test_a_vendor_that_no_exam_is_of_cannot_be_left_out() -> None:
+    given = load_scale("smoke").exams
+    for vendor in (None, "hologic", "ge", "siemens"):
+        check_left_out(vendor, given)
+    with pytest.raises(InputError, match="no image of GE, expected one of ge, hologic, siemens"):
+        check_left_out("GE", given)
+    with pytest.raises(InputError, match="no image of ge, expected one of hologic"):
+        check_left_out("ge", Table((_image(0, 0),)))
+
+
 def test_a_table_without_splits_is_split_by_patient_with_every_vendor_in_every_split(tmp_path: Path) -> None:
     table = Table(tuple(_image(2 * p + view, p) for p in range(30) for view in range(2)))
-    stage = table_stage(tmp_path, table, intent="raw", seed=1)
-    taken = take_table(stage, table, intent="raw", seed=1, say=_quiet)
+    split = in_splits(table, intent="raw", seed=1)
+    taken = take_table(table_stage(tmp_path, split, intent="raw", seed=1), split, say=_quiet)
+    assert [(i.image, i.split) for i in taken.images] == [(i.image, i.split) for i in split.images]
     split_of = {i.patient: i.split for i in taken.images}
     assert all(split_of[i.patient] == i.split for i in taken.images)
     assert Counter(split_of.values()) == {"train": 18, "tune": 3, "test": 9}
     assert len({(i.split, vendor_of(i)) for i in taken.images}) == 9
     with pytest.raises(InputError, match="the table has no processed image"):
-        take_table(stage, table, intent="processed", seed=1, say=_quiet)
+        in_splits(table, intent="processed", seed=1)
 
 
 def test_the_key_of_a_table_follows_its_lines(tmp_path: Path) -> None:

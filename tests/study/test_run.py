@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.runs import toy
 from tests.study import small
 
@@ -16,8 +19,9 @@ from microcalc.cnn import fit
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import read_table, write_table
 from microcalc.detect.model import load_model, open_pair
-from microcalc.errors import InputError
+from microcalc.errors import InputError, MissingExtraError
 from microcalc.pipeline import open_cascade
+from microcalc.runs import extras
 from microcalc.sample.store import open_stored
 from microcalc.study.models import Raters
 from microcalc.study.options import Options, command, study_recipe
@@ -156,7 +160,8 @@ def test_a_model_of_the_study_detects(finished: Path) -> None:
 def test_studies_in_one_folder_share_what_they_have_in_common(finished: Path, study: Callable[..., list[str]]) -> None:
     exams = list(finished.glob("exams-*"))
     said = study(finished, normalising=False)
-    assert said[0].startswith("exams: done before")
+    assert said[0].startswith("training in ")
+    assert said[1].startswith("exams: done before")
     assert list(finished.glob("exams-*")) == exams
     assert len(list(finished.glob("normalise-*"))) == 2
     study(finished)  # the report shown is that of the last start
@@ -185,7 +190,7 @@ def test_a_first_network_that_runs_once_changes_no_rating(finished: Path) -> Non
         "pair": open_pair(models / "pair"),
         "unmined": open_pair(models / "unmined"),
     }
-    mammogram = as_normalised(open_stored(next(finished.glob(f"normalised-*/{'?' * 24}.npy"))))
+    mammogram = as_normalised(open_stored(next(finished.glob(f"normalised/*/{'?' * 64}.npy"))))
     rated = dict(Raters({}, pairs).rate(mammogram))
     assert list(rated) == list(pairs)
     for name, pair in pairs.items():
@@ -214,6 +219,75 @@ def test_the_command_in_the_report_holds_every_option_and_no_path(scale: Scale) 
     assert command(scale, Options(), own_tables=0) == "microcalc study --scale small --intent raw --seed 1 --out RUN"
 
 
+def test_another_table_of_the_same_names_is_normalised_from_its_own_files(
+    folder: Path, study: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "data", folder / "other")
+    for file in (folder / "other").glob("*.png"):
+        with Image.open(file) as image:
+            Image.fromarray(np.asarray(image)[::-1].copy()).save(file)
+    shown = []
+    for name in ("data", "other"):
+
+        def kill(line: str) -> None:
+            if line.startswith("samples"):
+                raise _KilledError
+
+        with pytest.raises(_KilledError):
+            study(tmp_path / "run", data=(name,), say=kill)
+        shown.append(len(list((tmp_path / "run" / "normalised").glob(f"*/{'?' * 64}.npy"))))
+    assert shown == [5, 10]
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_folder_that_no_study_made_is_refused_before_any_work(
+    study: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    mine = tmp_path / "thesis"
+    (mine / "report").mkdir(parents=True)
+    (mine / "report" / "report.html").write_text("mine")
+    before = _tree(mine)
+    with pytest.raises(InputError, match=r"^thesis: holds files that microcalc study did not make"):
+        study(mine)
+    assert _tree(mine) == before
+
+
+@pytest.mark.parametrize("name", ["report/notes.txt", "models/pair/model.json", "report/report.md"])
+def test_what_a_user_puts_among_the_results_is_never_lost(
+    finished: Path, study: Callable[..., list[str]], tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / name).write_text("by hand")
+    before = _tree(run)
+    with pytest.raises(InputError, match=f"{Path(name).parts[0]}: .*{Path(name).name} was not made by microcalc study"):
+        study(run)
+    assert _tree(run) == before
+
+
+def test_splits_that_cannot_carry_a_study_are_refused_before_any_work(
+    folder: Path, study: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    whole = read_table(folder / "data")
+    kept = tuple(a for a in whole.annotations if a.image not in ("i3", "i4"))
+    write_table(replace(whole, annotations=kept), folder / "bare")
+    with pytest.raises(InputError, match=r"no annotated microcalcification in split test, .*: P0 \(in train\), P1"):
+        study(tmp_path / "run", data=("bare",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_library_is_said_before_any_work(
+    study: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in ("torch", "numba") else object())
+    with pytest.raises(MissingExtraError, match=r"torch and numba are not installed, .* microcalc\[train,cascade\]"):
+        study(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -222,6 +296,8 @@ def test_the_command_in_the_report_holds_every_option_and_no_path(scale: Scale) 
         (["--scale", "smoke", "--intent", "log"], "--intent"),
         (["--scale", "smoke", "--recipe", "processed"], "expected one for raw images"),
         (["--scale", "smoke", "--data", "nowhere"], "nowhere: no images.csv"),
+        (["--scale", "smoke", "--leave-out", "hologc"], "no image of hologc, expected one of ge, hologic, siemens"),
+        (["--scale", "smoke", "--recipe", "rawer"], "no recipe 'rawer'"),
     ],
 )
 def test_what_makes_no_study_is_said_in_one_line(
@@ -233,6 +309,7 @@ def test_what_makes_no_study_is_said_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_smoke_scale_runs_from_simulated_exams_to_the_report(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests.study import small
 
 from microcalc.errors import InputError
 from microcalc.runs.images import open_row
-from microcalc.study.images import Images, images_of, normalise_all, normalise_stage, standardised
+from microcalc.runs.normalised import standardised, with_hashes
+from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
 from microcalc.study.samples import SplitSamples, by_image, draw_samples, samples_stage, split_samples
 from microcalc.study.scale import SampleCounts, load_scale
 from microcalc.study.stage import Stage
@@ -33,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def normalised(run: Path) -> tuple[Stage, Images]:
-    table = small.make_table(run / "data")
+    table = with_hashes(small.make_table(run / "data"))
     faint = replace(table.annotations[0], d_prime=2.9)
     table = replace(table, annotations=(faint, *table.annotations[1:]))
     stage = normalise_stage(Stage(run, "exams", {}), spacing_mm=0.1, normalising=True)

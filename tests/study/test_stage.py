@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from microcalc.study import stage as stage_module
 from microcalc.study.stage import Stage, after, run_stage
 
 
@@ -29,6 +30,16 @@ def test_the_same_inputs_give_the_same_folder_and_any_other_input_another(tmp_pa
         after(tmp_path, "exams", {"seed": 1}, Stage(tmp_path, "exams", {"seed": 2})),
     ]
     assert len({first.key, *(o.key for o in others)}) == 5
+
+
+def test_other_code_gives_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = ("microcalc.study.samples",)
+    of_code = Stage(tmp_path, "samples", {}, modules=modules)
+    assert of_code.key == Stage(tmp_path, "samples", {}, modules=modules).key
+    before = of_code.key
+    assert before != Stage(tmp_path, "samples", {}, modules=("microcalc.study.scoring",)).key
+    monkeypatch.setattr(stage_module, "code_version", lambda *_modules: "changed")
+    assert of_code.key != before
 
 
 def test_a_stage_that_is_done_is_not_run_again(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from microcalc.cascade.haar import WINDOW_PX, Features, Ints
 from microcalc.errors import InputError
+from microcalc.storage.write import writing
 
 Floats = NDArray[np.float32]
 
@@ -78,8 +79,7 @@ def likelihood_of(place: NDArray[np.integer], score: Floats, bounds: Floats) -> 
 
 def save_cascade(cascade: Cascade, file: Path) -> None:
     """Write a cascade as .npz, without pickle."""
-    temporary = file.with_suffix(".part")
-    with temporary.open("wb") as handle:
+    with writing(file) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(
             handle,
             schema=np.array(SCHEMA),
@@ -90,7 +90,6 @@ def save_cascade(cascade: Cascade, file: Path) -> None:
             corner_weight=cascade.features.weight,
             **{name: getattr(cascade, name) for name in ("threshold", "vote", "node_start", "pass_score")},
         )
-    temporary.replace(file)
 
 
 def load_cascade(file: Path) -> Cascade:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from microcalc.cli.options import Count, CountOrNone, check_out
+from microcalc.cli.options import Count, CountOrNone
 from microcalc.cli.output import say
 
 TrainingSpacing = Annotated[float, Parameter(validator=Number(gte=0.03, lte=0.2))]
@@ -61,7 +61,6 @@ def study(
     from microcalc.study.run import run_study
     from microcalc.study.scale import load_scale
 
-    check_out(out)
     options = Options(intent, leave_out, not no_normalising, spacing, recipe, seed)
     report = run_study(
         load_scale(scale), out, options=options, data=data or (), workers=workers or os.cpu_count() or 1, say=say

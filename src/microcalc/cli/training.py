@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from microcalc.cli.options import Count, check_out
+from microcalc.cli.options import Count
 from microcalc.cli.output import say
 from microcalc.errors import InputError
 
@@ -30,11 +30,17 @@ def train(
     """
     from microcalc.datasets.table import join_tables, read_table
     from microcalc.runs import training
+    from microcalc.runs.annotated import with_clusters
+    from microcalc.runs.extras import require_modules
     from microcalc.runs.recipe import load_recipe
+    from microcalc.storage.ownership import check_output_folder
 
-    check_out(out)
+    require_modules("torch", "onnx")
     settings = load_recipe(recipe)
-    table = join_tables([read_table(d) for d in data])
+    check_output_folder(out, training.COMMAND, inputs=data)
+    tables = [read_table(d) for d in data]
+    least = settings.sample.min_d_prime
+    table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
     model = training.train(settings, table, out, device=device, workers=workers, say=say)
     say(f"{model}: the trained model")
 

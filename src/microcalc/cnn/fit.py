@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -17,6 +18,7 @@ from microcalc.cnn.precision import Precision
 from microcalc.domain import FloatImage
 from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage, gather
+from microcalc.storage.write import saying_where, write_text, write_whole
 
 _SAVE_EVERY_S = 30.0
 _LOG_EVERY = 50
@@ -67,7 +69,8 @@ def fit(
     -------
     The same network, trained, on the CPU.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with saying_where(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
@@ -147,7 +150,7 @@ def _shares(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def _log(file: Path, step: int, losses: Sequence[float]) -> None:
-    with file.open("a") as handle:
+    with saying_where(file), file.open("a") as handle:
         handle.write(json.dumps({"step": step, "loss": round(float(np.mean(losses)), 6)}) + "\n")
 
 
@@ -156,9 +159,7 @@ def _drop_after(file: Path, step: int) -> None:
     if not file.is_file():
         return
     lines = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    temporary = file.with_suffix(".part")
-    temporary.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
-    temporary.replace(file)
+    write_text(file, "".join(line for line in lines if json.loads(line)["step"] <= step))
 
 
 def _save(
@@ -176,9 +177,9 @@ def _save(
         "step": step,
         "losses": list(losses),
     }
-    temporary = file.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(file)
+    content = io.BytesIO()  # torch turns a full disk into an error of its own
+    torch.save(state, content)
+    write_whole(file, content.getvalue())
 
 
 def _resume(

@@ -11,6 +11,7 @@ from microcalc.datasets.table import Table
 from microcalc.detect.model import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
 from microcalc.runs.recipe import Network as NetworkRecipe
 from microcalc.runs.recipe import Recipe, load_recipe
+from microcalc.storage.write import write_text
 
 CARD: Final = "MODEL_CARD.md"
 RECIPE: Final = "recipe.toml"
@@ -47,9 +48,7 @@ def write_card(folder: Path, table: Table, *, figures: Sequence[str] = ()) -> No
         ["## Measured on test", "", *(figures or ["Nothing yet."])],
         _attributions({tag for image in used for tag in image.tags.split()}),
     ]
-    temporary = folder / f"{CARD}.part"
-    temporary.write_text("\n".join(line for part in parts if part for line in [*part, ""]))
-    temporary.replace(folder / CARD)
+    write_text(folder / CARD, "\n".join(line for part in parts if part for line in [*part, ""]))
 
 
 def _intent(described: ModelDescription) -> list[str]:

@@ -13,6 +13,7 @@ from microcalc.domain import FloatImage
 from microcalc.runs.recipe import Network as NetworkRecipe
 from microcalc.runs.recipe import Recipe
 from microcalc.sample.store import Samples, StoredImage
+from microcalc.storage.write import saying_where
 
 
 def train_network(
@@ -68,8 +69,9 @@ def train_network(
         folder=out / name,
         progress=lambda step, loss: say(f"{name} step {step} of {settings.steps}: loss {loss:.4f}"),
     )
-    export_patches(network, out / f"{name}.onnx")
-    export_dense(network, out / f"{name}_dense.onnx")
+    with saying_where(out / f"{name}.onnx"):
+        export_patches(network, out / f"{name}.onnx")
+        export_dense(network, out / f"{name}_dense.onnx")
 
 
 def settle_precision(recipe: Recipe, device: str, *, begun: Recipe | None = None) -> Recipe:

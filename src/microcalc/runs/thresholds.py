@@ -33,6 +33,7 @@ from microcalc.evaluate.match import match_clusters
 from microcalc.runs.card import RECIPE, write_card
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.sample.store import StoredImage
+from microcalc.storage.write import saying_where, write_text
 
 _NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
 _DEFAULT_NLF = 0.2
@@ -52,13 +53,14 @@ def write_model(out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImag
     from microcalc.cnn.export import average_orientations
 
     folder = out / "model"
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
+    with saying_where(folder / "model.json"):
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
     survive_logit, turn_logit = _limits(out, recipe, tune)
     average_orientations(
         out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.orientations, above=turn_logit
     )
-    (folder / RECIPE).write_text(dump_recipe(recipe))
+    write_text(folder / RECIPE, dump_recipe(recipe))
     described = _description(folder, recipe, survive_logit=survive_logit, trained_on=trained_on)
     write_description(folder, described, n_tune=len(tune))
     points = operating_points(load_model(folder), tune)
@@ -156,6 +158,4 @@ def write_description(folder: Path, description: ModelDescription | CascadeDescr
     """Write ``model.json``, with the default operating point that so many tune images allow."""
     last = len(description.operating_points) - 1
     chosen = description.model_copy(update={"default_operating_point": min(default_point(n_tune), last)})
-    temporary = folder / "model.json.part"
-    temporary.write_text(chosen.to_json())
-    temporary.replace(folder / "model.json")
+    write_text(folder / "model.json", chosen.to_json())

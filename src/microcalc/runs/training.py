@@ -2,37 +2,41 @@
 
 Every stage writes its result into the run folder and is not run again when it is
 there; the networks resume from their checkpoints. So a run that was killed at any
-point goes on by the same command.
+point goes on by the same command. ``manifest.json`` says of which recipe, table, images and
+code the results are; a folder with another run's results is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from microcalc.datasets.table import ANNOTATIONS, IMAGES, AnnotationRow, ImageRow, Split, Table, write_table
+from microcalc.datasets.table import ImageRow, Split, Table, write_table
 from microcalc.domain import Annotations, BoolImage
 from microcalc.errors import InputError, RecipeError
 from microcalc.geometry import Grid
-from microcalc.normalise.mammogram import normalise
-from microcalc.runs.images import naming, open_row
+from microcalc.runs.annotated import as_seen, check_splits_carry, with_clusters
+from microcalc.runs.extras import require_modules
 from microcalc.runs.networks import hardest, settle_precision, train_network, wanted_negatives, words_on_precision
+from microcalc.runs.normalised import BORDER_PX, NormalisedImages, with_hashes
 from microcalc.runs.recipe import Recipe, dump_recipe, load_recipe
 from microcalc.runs.split import split_by_patient
 from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels, reviewed_negatives
-from microcalc.sample.store import Samples, StoredImage, open_stored, store
+from microcalc.sample.store import Samples, StoredImage, open_stored
+from microcalc.storage.key import code_version, key_of
+from microcalc.storage.lock import locked
+from microcalc.storage.ownership import check_output_folder, open_output_folder
+from microcalc.storage.write import write_json, write_text, writing
 
 Say = Callable[[str], None]
-BORDER_PX = 40
-"""Of zeros around a stored image: the largest margin of a network."""
+COMMAND: Final = "train"
 _USED: tuple[Split, ...] = ("train", "tune")
+_MANIFEST, _LOCK = "manifest.json", ".lock"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,8 +59,8 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     Parameters
     ----------
     table
-        Images of the recipe's intent. Where no image has a split, patients are split
-        80 : 20 into train and tune by the recipe's seed.
+        Images of the recipe's intent. Where no image has a split, patients are split 80 : 20 into train and tune
+        by the recipe's seed. Where no annotation names a cluster, they are grouped by the recipe's rule.
 
     Returns
     -------
@@ -65,28 +69,60 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     Raises
     ------
     InputError
-        The table has no such images, no positives, or ``out`` holds another run or a table of the user's.
+        The table has no such images, or its splits lack what a training needs; images cannot be used (all of them by
+        name); or ``out`` holds another run, or files that no training made.
     RecipeError
         A network is larger than the border around the stored images.
+    OutputError
+        The system refused to write.
     """
+    require_modules("torch", "onnx")
     from microcalc.cnn.fit import check_device
-    from microcalc.detect.model import load_model
-    from microcalc.runs.card import CARD
-    from microcalc.runs.thresholds import TuneImage, words_on_training, write_model
 
     check_device(device)
     check_margins(recipe)
+    check_output_folder(out, COMMAND)
     given, recipe = recipe, settle_precision(recipe, device, begun=_begun(out))
-    table = split_by_patient(_of_intent(table, recipe), seed=recipe.seed)
-    _check_splits(table)
+    table = _prepared(table, recipe)
+    check_splits_carry(table, positives_in=_USED)
+    table = with_hashes(table)
+    _check_same_run(out, _manifest(recipe, table))
+    open_output_folder(out, COMMAND)
+    with locked(out / _LOCK, waiting=lambda: say("another process trains in this folder; waiting")):
+        _check_same_run(out, _manifest(recipe, table))  # the other process may have begun another run
+        if _is_finished(out):
+            say("the run is finished: nothing to do")
+            return out / "model"
+        say(words_on_precision(given, recipe, device))
+        return _train(recipe, table, out, device=device, workers=workers, say=say)
+
+
+def _prepared(table: Table, recipe: Recipe) -> Table:
+    """Return what the run takes from the table: images of its intent in splits, what can be seen, in clusters."""
+    taken = _of_intent(table, recipe)
+    taken = with_clusters(taken, recipe.clusters, min_d_prime=recipe.sample.min_d_prime)
+    return split_by_patient(taken, seed=recipe.seed)
+
+
+def _is_finished(out: Path) -> bool:
+    """Return whether the run has its model, which is loaded to see that it is still the run's."""
+    from microcalc.detect.model import load_model
+    from microcalc.runs.card import CARD
+
+    if not (out / "model" / CARD).is_file():  # written last
+        return False
+    load_model(out / "model")
+    return True
+
+
+def _train(recipe: Recipe, table: Table, out: Path, *, device: str, workers: int, say: Say) -> Path:
+    from microcalc.runs.thresholds import TuneImage, words_on_training, write_model
+
+    normalised = NormalisedImages(out / "normalised", recipe.data.spacing_mm)
+    used = [i for i in table.images if i.split in _USED]
+    normalised.make(used, workers=workers, say=lambda line: say(f"normalising {line}"))
     _claim(out, recipe, table)
-    if (out / "model" / CARD).is_file():  # written last: the run is finished
-        load_model(out / "model")
-        say("the run is finished: nothing to do")
-        return out / "model"
-    say(words_on_precision(given, recipe, device))
-    _normalise([i for i in table.images if i.split in _USED], out, recipe, workers=workers, say=say)
-    train_images, tune_images = (_opened(table.of_split(split), out) for split in _USED)
+    train_images, tune_images = (_opened(table.of_split(split), normalised) for split in _USED)
     positives, random_negatives = _samples(train_images, recipe)
     if len(positives) == 0:
         raise InputError("the training images have no annotated microcalcification in the breast, expected some")
@@ -122,28 +158,12 @@ def check_margins(recipe: Recipe) -> None:
             )
 
 
-def _check_splits(table: Table) -> None:
-    """What would otherwise be missed only when the training is over."""
-    for split in _USED:
-        if not any(i.split == split for i in table.images):
-            raise InputError(f"no image in split {split}, expected some in train and some in tune, patients apart")
-    if not any(a.kind == "microcalcification" and a.cluster for a in table.of_split("tune").annotations):
-        raise InputError("the tune images have no annotated cluster, expected some to choose thresholds on")
-
-
 def _of_intent(table: Table, recipe: Recipe) -> Table:
     images = tuple(i for i in table.images if i.intent == recipe.data.intent)
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, recipe {recipe.name} needs them")
     names = {i.image for i in images}
     return Table(images, tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations if a.image in names))
-
-
-def as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
-    """Microcalcifications that cannot be seen teach nothing: they are neither positive nor negative."""
-    if annotation.d_prime is None or annotation.d_prime >= least:
-        return annotation
-    return replace(annotation, kind="unsure")
 
 
 def _begun(out: Path) -> Recipe | None:
@@ -154,55 +174,54 @@ def _begun(out: Path) -> Recipe | None:
         return None
 
 
-def _claim(out: Path, recipe: Recipe, table: Table) -> None:
-    """Make the folder this run's, or see that it is; another run's folder stays as it was."""
-    given, file = out / "table.part", out / "manifest.json"
-    if (out / "table").exists() and not (out / "recipe.toml").is_file():  # a user's, perhaps the one being read
-        raise InputError(f"{out.resolve().name}/table: not of a run, expected an empty folder or one of this run")
-    write_table(table, given)
-    digest = hashlib.sha256()
-    for name in (IMAGES, ANNOTATIONS):
-        digest.update((given / name).read_bytes())
-    digest.update(dump_recipe(recipe).encode())
-    manifest = {"schema": "microcalc/run/1", "recipe": recipe.name, "sha256": digest.hexdigest()}
-    if file.is_file() and json.loads(file.read_text()) != manifest:
-        shutil.rmtree(given)
-        raise InputError(f"{out.name}: holds a run of another recipe or table, expected an empty or the same folder")
-    (out / "recipe.toml").write_text(dump_recipe(recipe))  # before the table: it says that the table is a run's
-    shutil.rmtree(out / "table", ignore_errors=True)
-    given.replace(out / "table")
-    temporary = file.with_suffix(".part")
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-    temporary.replace(file)
+def _manifest(recipe: Recipe, table: Table) -> dict[str, str]:
+    """Return what makes a run this run: recipe, table with the images' bytes, and the code that trains."""
+    images = [{**asdict(i), "file": ""} for i in table.images]  # the bytes count, not where they lie
+    annotations = [{**asdict(a), "row": float(a.row), "column": float(a.column)} for a in table.annotations]
+    return {
+        "schema": "microcalc/run/2",
+        "recipe": key_of(dump_recipe(recipe)),
+        "table and images": key_of([images, annotations]),
+        "code of microcalc": code_version(__name__),
+    }
 
 
-def _normalise(images: Sequence[ImageRow], out: Path, recipe: Recipe, *, workers: int, say: Say) -> None:
-    """Normalise the images that are not there yet."""
-    from joblib import Parallel, delayed
+def _check_same_run(out: Path, manifest: Mapping[str, str]) -> None:
+    """Refuse a folder that holds another run, saying in what it differs; that run stays as it is.
 
-    todo = [i for i in images if not _file_of(i, out).is_file()]
-    jobs = (delayed(_normalise_one)(i, _file_of(i, out), recipe.data.spacing_mm) for i in todo)
-    done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+    A folder whose images have not all been normalised yet holds no run: a table that named a bad image can be
+    mended and given again.
+
+    Raises
+    ------
+    InputError
+        It is another run.
+    """
     try:
-        for number, _ in enumerate(done, len(images) - len(todo) + 1):
-            say(f"normalising image {number} of {len(images)}")
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib: an interruption leaves images undone, which is as it should be
-            done.close()
+        found = json.loads((out / _MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{out.resolve().name}/{_MANIFEST}: not readable ({type(error).__name__})") from error
+    found = found if isinstance(found, dict) else {}
+    other = [name for name, value in manifest.items() if found.get(name) != value]
+    if other:
+        raise InputError(
+            f"{out.resolve().name}: holds a run of another {' and '.join(other)}, expected a new folder or the same run"
+        )
 
 
-def _normalise_one(image: ImageRow, file: Path, spacing_mm: float) -> None:
-    with naming(image.file):
-        store(normalise(open_row(image), spacing_mm=spacing_mm), file, border_px=BORDER_PX)
+def _claim(out: Path, recipe: Recipe, table: Table) -> None:
+    """Make the folder this run's; the manifest, which says so, is written last."""
+    if (out / _MANIFEST).is_file():
+        return
+    write_text(out / "recipe.toml", dump_recipe(recipe))
+    write_table(table, out / "table")
+    write_json(out / _MANIFEST, _manifest(recipe, table))
 
 
-def _opened(table: Table, out: Path) -> list[_Image]:
-    return [_Image(i, table.annotations_of(i), open_stored(_file_of(i, out))) for i in table.images]
-
-
-def _file_of(image: ImageRow, out: Path) -> Path:
-    return out / "normalised" / f"{hashlib.sha256(image.image.encode()).hexdigest()[:16]}.npy"
+def _opened(table: Table, normalised: NormalisedImages) -> list[_Image]:
+    return [_Image(i, table.annotations_of(i), open_stored(normalised.file(i))) for i in table.images]
 
 
 def _samples(images: Sequence[_Image], recipe: Recipe) -> tuple[Samples, Samples]:
@@ -256,7 +275,6 @@ def _mined(images: Sequence[_Image], n_positive: int, recipe: Recipe, out: Path,
         logits.append(rating)
         say(f"mining image {index + 1} of {len(images)}: {total} negatives rated")
     mined = hardest(found, logits, n=wanted)
-    with file.with_suffix(".part").open("wb") as handle:
+    with writing(file) as temporary, temporary.open("wb") as handle:
         np.save(handle, mined)
-    file.with_suffix(".part").replace(file)
     return mined

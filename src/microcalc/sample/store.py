@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
+from microcalc.storage.write import saying_where, writing
 
 Samples = NDArray[np.int32]
 """(n, 3): image index, row, column in the normalised raster."""
@@ -31,8 +32,15 @@ class StoredImage:
 
 
 def store(mammogram: NormalisedMammogram, file: Path, *, border_px: int) -> None:
-    """Write a normalised mammogram to ``file`` (.npz is not used: it cannot be mapped)."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a normalised mammogram to ``file`` (.npz is not used: it cannot be mapped).
+
+    Raises
+    ------
+    OutputError
+        The system refused.
+    """
+    with saying_where(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.pad(np.clip(mammogram.pixels, -1000, 1000).astype(np.float16), border_px)
     _save(file.with_suffix(".breast.npy"), np.packbits(mammogram.breast))
     header = np.array([*mammogram.breast.shape, border_px, mammogram.spacing_mm, *mammogram.origin_mm])
@@ -73,7 +81,5 @@ def gather(images: Sequence[StoredImage], samples: Samples, *, margin_px: int) -
 
 
 def _save(file: Path, array: NDArray[np.generic]) -> None:
-    temporary = file.with_suffix(".part")
-    with temporary.open("wb") as handle:
+    with writing(file) as temporary, temporary.open("wb") as handle:
         np.save(handle, array)
-    temporary.replace(file)

@@ -10,4 +10,6 @@
     Keys that change with the bytes, the settings and the code that a result was made from.
 ``store``
     Results under such keys.
+``lock``
+    Of several processes that want the same folder, one works and the others wait.
 """

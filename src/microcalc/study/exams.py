@@ -6,7 +6,6 @@ study makes only those that are not there yet.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -21,25 +20,29 @@ from microcalc.errors import InputError
 from microcalc.runs.simulated import SETTINGS, Settings, make_exam
 from microcalc.simulate.contents import usual_amounts
 from microcalc.simulate.systems import System, system
+from microcalc.storage.key import code_version, key_of
+from microcalc.storage.write import saying_where
 from microcalc.study.scale import Exams
-from microcalc.study.stage import Say, Stage, key_of, run_stage
+from microcalc.study.stage import Say, Stage, run_stage
 from microcalc.study.workers import in_processes
 
 _FIRST: dict[str, int] = {"train": 0, "tune": 10_000, "test": 20_000, "test_free": 30_000}
 _SHARES: tuple[tuple[Split, float], ...] = (("train", 0.6), ("tune", 0.7), ("test", 1.0))
 _BYTES = 2
+_MODULES = ("microcalc.study.exams",)
 
 
 def exams_stage(run: Path, exams: Exams, *, intent: Intent, seed: int) -> Stage:
     """Of simulated exams."""
-    return Stage(run, "exams", {"exams": exams.model_dump(mode="json"), "intent": intent, "seed": seed})
+    settings = {"exams": exams.model_dump(mode="json"), "intent": intent, "seed": seed}
+    return Stage(run, "exams", settings, modules=_MODULES)
 
 
 def table_stage(run: Path, table: Table, *, intent: Intent, seed: int) -> Stage:
-    """Of the user's own table; its key follows from the files' bytes and the table's lines."""
-    images = [{**asdict(i), "file": i.sha256 or _sha256(i.file)} for i in table.images]
+    """Of the user's own table (of ``with_hashes``); its key follows from the files' bytes and the table's lines."""
+    images = [{**asdict(i), "file": ""} for i in table.images]  # the bytes count, not where they lie
     digest = key_of([images, [asdict(a) for a in table.annotations]])
-    return Stage(run, "exams", {"table": digest, "intent": intent, "seed": seed})
+    return Stage(run, "exams", {"table": digest, "intent": intent, "seed": seed}, modules=_MODULES)
 
 
 def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, workers: int, say: Say) -> Table:
@@ -52,7 +55,8 @@ def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, workers
     def work(progress: Say) -> None:
         pool, jobs = _jobs(stage.run, exams, intent, seed)
         _check_room(stage.run, pool, jobs)
-        pool.mkdir(parents=True, exist_ok=True)
+        with saying_where(pool):
+            pool.mkdir(parents=True, exist_ok=True)
         calls = [(_make, (number, pool, s, exam, settings)) for number, (s, exam, settings, _) in enumerate(jobs)]
         made: dict[int, Table] = {}
         for number, table in in_processes(calls, workers=workers):
@@ -66,29 +70,35 @@ def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, workers
     return read_table(stage.folder / "table")
 
 
-def take_table(stage: Stage, table: Table, *, intent: Intent, seed: int, say: Say) -> Table:
-    """The images of an intent in the user's table.
+def in_splits(table: Table, *, intent: Intent, seed: int) -> Table:
+    """Return the images of an intent in the user's table, each with its split.
 
     Splits are its own; where it has none, 60 : 10 : 30 of the patients of each vendor.
 
     Raises
     ------
     InputError
-        There is no such image, or a split without one.
+        There is no such image.
     """
     chosen = table.of_images(i for i in table.images if i.intent == intent)
     if not chosen.images:
         raise InputError(f"the table has no {intent} image, expected some")
     if not any(i.split for i in chosen.images):
         chosen = Table(tuple(_split(chosen.images, seed)), chosen.annotations)
-    run_stage(stage, lambda _progress: write_table(chosen, stage.folder / "table"), say)
-    return read_table(stage.folder / "table")
+    return chosen
+
+
+def take_table(stage: Stage, table: Table, *, say: Say) -> Table:
+    """Keep the user's table in its stage, and return it as it was kept, with its files where they lie now."""
+    run_stage(stage, lambda _progress: write_table(table, stage.folder / "table"), say)
+    files = {i.image: i.file for i in table.images}  # the same bytes may lie elsewhere than at an earlier start
+    taken = read_table(stage.folder / "table")
+    return Table(tuple(replace(i, file=files[i.image]) for i in taken.images), taken.annotations)
 
 
 def vendor_of(row: ImageRow) -> str:
     """The manufacturer as one lower-case word: ``hologic``, ``ge``, ``siemens``, another's first, or ``unknown``."""
-    words = (system_name(row.system, "") or "unknown").split()
-    return words[0].lower()
+    return _vendor(row.system)
 
 
 def leave_out(table: Table, vendor: str | None) -> Table:
@@ -107,17 +117,20 @@ def leave_out(table: Table, vendor: str | None) -> Table:
     return table.of_images(i for i in table.images if (vendors[i.image] == vendor) == (i.split == "test"))
 
 
-def check_splits(table: Table) -> None:
-    """See that every split has images.
+def check_left_out(vendor: str | None, given: Exams | Table) -> None:
+    """Refuse, before any work, to leave out a vendor that no exam is of.
 
     Raises
     ------
     InputError
-        One has none.
+        The vendor is none of the scale's systems, or of the table's.
     """
-    for split in ("train", "tune", "test"):
-        if not any(i.split == split for i in table.images):
-            raise InputError(f"no image in split {split}, expected some in train, tune and test, patients apart")
+    if isinstance(given, Table):
+        vendors = {vendor_of(i) for i in given.images}
+    else:
+        vendors = {_vendor(f"{s.manufacturer} {s.model}") for s in map(system, given.systems)}
+    if vendor is not None and vendor not in vendors:
+        raise InputError(f"no image of {vendor}, expected one of {', '.join(sorted(vendors))}")
 
 
 def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, list[tuple[System, int, Settings, Split]]]:
@@ -125,7 +138,8 @@ def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, lis
     usual = usual_amounts(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
     usual_settings = Settings(seed, (intent,), exams.views, exams.lateralities, 1.0, usual)
     free_settings = replace(usual_settings, amounts=replace(usual, clusters=0.0, singles=0.0))
-    pool = run / f"simulated-{key_of([asdict(usual_settings), exams.field_mm])[:12]}"
+    made_by = code_version("microcalc.runs.simulated")
+    pool = run / f"simulated-{key_of([asdict(usual_settings), exams.field_mm, made_by])[:12]}"
     parts: tuple[tuple[str, Split, int, Settings], ...] = (
         ("train", "train", exams.train, usual_settings),
         ("tune", "tune", exams.tune, usual_settings),
@@ -178,6 +192,5 @@ def _split(images: Iterable[ImageRow], seed: int) -> list[ImageRow]:
     return [replace(i, split=split_of[i.patient_or_image]) for i in images]
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _vendor(words: str) -> str:
+    return (system_name(words, "") or "unknown").split()[0].lower()

@@ -29,13 +29,15 @@ from microcalc.detect.model import (
 )
 from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
 from microcalc.pipeline import open_cascade
+from microcalc.runs.annotated import as_seen
 from microcalc.runs.card import CARD, RECIPE
 from microcalc.runs.recipe import Recipe, dump_recipe
 from microcalc.runs.thresholds import TuneImage, operating_points, words_on_training, write_description, write_model
-from microcalc.runs.training import as_seen
+from microcalc.storage.write import saying_where, write_json, write_text
+from microcalc.study.boosted import CASCADE_FILE
 from microcalc.study.images import StudyImage
-from microcalc.study.methods import CASCADE_FILE, Trained
-from microcalc.study.stage import Say, Stage, after, run_stage, write_json
+from microcalc.study.methods import Trained
+from microcalc.study.stage import Say, Stage, after, run_stage
 from microcalc.study.workers import in_processes
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def models_stage(trained: Trained, recipe: Recipe) -> Stage:
         "members_per_image": _MEMBERS_PER_IMAGE,
         "recipe": recipe.name,
     }
-    return after(trained.cnn1.run, "models", settings, trained.cascade, trained.cnn1, trained.cnn2, trained.unmined)
+    inputs = (trained.cascade, trained.networks.cnn1, trained.networks.cnn2, trained.networks.unmined)
+    return after(trained.networks.cnn1.run, "models", settings, *inputs, modules=("microcalc.study.models",))
 
 
 def make_models(
@@ -91,15 +94,18 @@ def make_models(
         random = words_on_training(n_train, {k: v for k, v in counts.items() if k != "mined"}, command)
         seen = Table(table.images, tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations))
         jobs: list[tuple[Callable[..., tuple[str, dict[str, float]]], tuple[Any, ...]]] = [
-            (_make_pair, (stage, trained.cnn1, trained.cnn2, "pair", tune, seen, recipe, mined)),
-            (_make_pair, (stage, trained.cnn1, trained.unmined, "unmined", tune, seen, recipe, random)),
+            (_make_pair, (stage, trained.networks.cnn1, trained.networks.cnn2, "pair", tune, seen, recipe, mined)),
+            (
+                _make_pair,
+                (stage, trained.networks.cnn1, trained.networks.unmined, "unmined", tune, seen, recipe, random),
+            ),
             (_make_cascade, (stage, trained.cascade, tune, recipe, random)),
         ]
         limits: dict[str, float] = {}
         for name, found in in_processes(jobs, workers=workers):
             limits |= found
             progress(f"model {name}")
-        write_json(limits, stage.folder / MEMBERS)
+        write_json(stage.folder / MEMBERS, limits)
 
     run_stage(stage, work, say)
 
@@ -155,9 +161,10 @@ def _make_pair(
 ) -> tuple[str, dict[str, float]]:
     """The model folder of two networks; its name, and the least likelihood of members of clusters, by method."""
     out = stage.folder / f"{name}.run"
-    out.mkdir(exist_ok=True)
-    shutil.copyfile(cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
-    shutil.copyfile(cnn2.folder / "cnn2.onnx", out / "cnn2.onnx")
+    with saying_where(out / "cnn2.onnx"):
+        out.mkdir(exist_ok=True)
+        shutil.copyfile(cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
+        shutil.copyfile(cnn2.folder / "cnn2.onnx", out / "cnn2.onnx")
     write_model(out, recipe, table, _opened(tune), trained_on=trained_on)
     shutil.rmtree(stage.folder / name, ignore_errors=True)
     (out / "model").replace(stage.folder / name)
@@ -214,9 +221,10 @@ def _write_cascade(
     trained_on: str,
 ) -> None:
     """The cascade's model folder; its card is short, for it is here to be compared with."""
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(file, folder / CASCADE_FILE)
-    (folder / RECIPE).write_text(dump_recipe(recipe))
+    with saying_where(folder / CASCADE_FILE):
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / CASCADE_FILE)
+    write_text(folder / RECIPE, dump_recipe(recipe))
     entry = FileEntry(file=CASCADE_FILE, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
     description = CascadeDescription(
         schema=CASCADE_SCHEMA,
@@ -235,7 +243,8 @@ def _write_cascade(
     write_description(folder, description, n_tune=len(tune))
     points = operating_points(load_model(folder, threads=1, open_cascade=open_cascade), tune)
     write_description(folder, description.model_copy(update={"operating_points": points}), n_tune=len(tune))
-    (folder / CARD).write_text(
+    write_text(
+        folder / CARD,
         f"# {description.name}, version {description.version}\n\nA cascade of boosted nodes, made by `microcalc study` "
-        f"to be compared with the two networks.\n\n**For research use only.**\n\nTrained on {trained_on}.\n"
+        f"to be compared with the two networks.\n\n**For research use only.**\n\nTrained on {trained_on}.\n",
     )

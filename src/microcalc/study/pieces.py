@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microcalc.storage.write import writing
+
 
 def save_array(file: Path, array: NDArray[Any]) -> None:
     """Write one array (.npy)."""
-    temporary = file.with_suffix(".part")
-    with temporary.open("wb") as handle:
+    with writing(file) as temporary, temporary.open("wb") as handle:
         np.save(handle, array, allow_pickle=False)
-    temporary.replace(file)
 
 
 def load_array(file: Path) -> NDArray[Any]:
@@ -28,10 +28,8 @@ def load_array(file: Path) -> NDArray[Any]:
 
 def save_piece(file: Path, **arrays: NDArray[Any]) -> None:
     """Write several arrays by name (.npz)."""
-    temporary = file.with_suffix(".part")
-    with temporary.open("wb") as handle:
+    with writing(file) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **dict[str, Any](arrays))
-    temporary.replace(file)
 
 
 def load_piece(file: Path) -> Mapping[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from microcalc.evaluate.bootstrap import Difference, Estimate
 from microcalc.evaluate.figures import Band, require_matplotlib
+from microcalc.storage.write import saying_where, write_text
 from microcalc.study.about import AboutStudy, SampleCounts
 from microcalc.study.evaluation import LINEAR, LOG, StudyFigures
 from microcalc.study.examples import Example
@@ -40,17 +41,20 @@ def write_report(figures: StudyFigures, about: AboutStudy, out: Path) -> None:
         matplotlib is not installed.
     """
     require_matplotlib()
-    out.mkdir(parents=True, exist_ok=True)
-    drawn = _draw(figures, out)
+    with saying_where(out / "report.md"):
+        out.mkdir(parents=True, exist_ok=True)
+        drawn = _draw(figures, out)
     sections = sections_of(figures, about)
     title = f"{TITLE}: {about.scale}, {about.intent}"
-    _write(out / "report.md", to_markdown(title, sections))
-    _write(out / "report.html", to_html(title, sections, {f: (out / f).read_bytes() for f in drawn}, figures.examples))
-    _write(out / "figures.csv", _csv(_FIGURE_COLUMNS, _figure_rows(figures)))
-    _write(out / "curves.csv", _csv(_CURVE_COLUMNS, _curve_rows(figures)))
-    _write(out / "examples.csv", _csv(_EXAMPLE_COLUMNS, map(_example_row, figures.examples)))
+    write_text(out / "report.md", to_markdown(title, sections))
+    write_text(
+        out / "report.html", to_html(title, sections, {f: (out / f).read_bytes() for f in drawn}, figures.examples)
+    )
+    write_text(out / "figures.csv", _csv(_FIGURE_COLUMNS, _figure_rows(figures)))
+    write_text(out / "curves.csv", _csv(_CURVE_COLUMNS, _curve_rows(figures)))
+    write_text(out / "examples.csv", _csv(_EXAMPLE_COLUMNS, map(_example_row, figures.examples)))
     summary = json.dumps(summary_of(figures, about), indent=1, allow_nan=False, ensure_ascii=False)
-    _write(out / "summary.json", summary + "\n")
+    write_text(out / "summary.json", summary + "\n")
 
 
 def summary_of(figures: StudyFigures, about: AboutStudy) -> dict[str, object]:
@@ -163,9 +167,3 @@ def _csv(header: Sequence[str], rows: Iterable[Row]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)

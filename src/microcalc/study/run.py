@@ -6,29 +6,49 @@ mining against a cascade, on the same samples of three manufacturers.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
 from microcalc.datasets.table import Table, join_tables, read_table
 from microcalc.evaluate.judge import Rules
+from microcalc.runs.annotated import as_seen, check_splits_carry, with_clusters
+from microcalc.runs.extras import require_modules
 from microcalc.runs.networks import settle_precision, words_on_precision
+from microcalc.runs.normalised import with_hashes
 from microcalc.runs.recipe import Recipe
+from microcalc.storage.ownership import check_output_folder, open_output_folder
 from microcalc.study.evaluation import evaluate_study
-from microcalc.study.exams import check_splits, exams_stage, leave_out, make_exams, table_stage, take_table
+from microcalc.study.exams import (
+    check_left_out,
+    exams_stage,
+    in_splits,
+    leave_out,
+    make_exams,
+    table_stage,
+    take_table,
+)
 from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
-from microcalc.study.methods import method_stages, mined_count, train_methods
+from microcalc.study.methods import method_stages, train_methods
 from microcalc.study.models import MODELS, make_models, models_stage
+from microcalc.study.networks import mined_count
 from microcalc.study.options import Options, command, study_recipe
 from microcalc.study.origin import about_study
 from microcalc.study.report import write_report
 from microcalc.study.samples import SplitSamples, draw_samples, samples_stage, split_samples
 from microcalc.study.scale import Scale
 from microcalc.study.scoring import score_images, scored_images, scoring_stage
+from microcalc.study.show import COMMAND, check_shown, show
 from microcalc.study.stage import Stage, after, run_stage
 
 Say = Callable[[str], None]
+_SHOWN = ("report", "models")
+_EVALUATION = (
+    "microcalc.study.evaluation",
+    "microcalc.study.report",
+    "microcalc.study.origin",
+    "microcalc.study.scoring",
+)
 
 
 def run_study(
@@ -53,19 +73,30 @@ def run_study(
     Raises
     ------
     InputError
-        The options, the table, or its samples do not make a study; or there is no room for the images.
+        The options, the table, or its samples do not make a study; images cannot be used (all of them by name);
+        there is no room for the images; or ``out`` has files that no study made.
+    MissingExtraError
+        A library is not installed.
+    OutputError
+        The system refused to write.
     """
     started = monotonic()
+    require_modules("torch", "onnx", "numba", "matplotlib")
     given = study_recipe(scale, options)
     recipe = settle_precision(given, "cpu")
+    own = _own_table(data, recipe, options) if data else None
+    check_left_out(options.left_out, scale.exams if own is None else own)
+    check_output_folder(out, COMMAND, inputs=data)
+    for folder in _SHOWN:
+        check_shown(out / folder)
+    open_output_folder(out, COMMAND)
     say(words_on_precision(given, recipe, "cpu"))
-    exams, table = _exams(scale, out, options, data, workers, say)
+    exams, table = _exams(scale, out, options, own, workers, say)
     normalised = normalise_stage(exams, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
     normalise_all(
         normalised, table, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising, workers=workers, say=say
     )
     table = leave_out(table, options.left_out)
-    check_splits(table)
     images = images_of(
         table, out, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising,
         min_d_prime=recipe.sample.min_d_prime,
@@ -80,33 +111,40 @@ def run_study(
     trained = method_stages(samples, recipe, scale.cascade)
     train_methods(trained, samples, images, recipe, scale.cascade, workers=workers, say=say)
     models = models_stage(trained, recipe)
-    counts = {"positive": len(train.positive), "mined": mined_count(trained), "random": len(train.negative)}
+    counts = {"positive": len(train.positive), "mined": mined_count(trained.networks), "random": len(train.negative)}
     said = command(scale, options, own_tables=len(data))
     make_models(models, trained, images.tune, table, recipe, counts, said, workers=workers, say=say)
     scoring = scoring_stage(models, samples)
     score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
+    nets = trained.networks
     stages = [
-        exams, normalised, samples, trained.cascade, trained.cnn1, trained.mining, trained.cnn2, trained.unmined,
-        models, scoring,
+        exams, normalised, samples, trained.cascade, nets.cnn1, nets.mining, nets.cnn2, nets.unmined, models, scoring,
     ]  # fmt: skip
     report = _report(stages, scoring, samples, images, scale, recipe, options, own_tables=len(data), say=say)
-    _show(report.folder / "report", out / "report")
-    _show(models.folder, out / "models", only=MODELS)
+    show(report.folder / "report", out / "report")
+    show(models.folder, out / "models", only=MODELS)
     say(f"{monotonic() - started:.0f} s in this start")
     return out / "report"
 
 
-def _exams(
-    scale: Scale, out: Path, options: Options, data: Sequence[Path], workers: int, say: Say
-) -> tuple[Stage, Table]:
+def _own_table(data: Sequence[Path], recipe: Recipe, options: Options) -> Table:
+    """Read the user's tables and check all that can be checked before any work; writes nothing."""
+    least = recipe.sample.min_d_prime
+    read = [with_clusters(read_table(folder), recipe.clusters, min_d_prime=least) for folder in data]
+    table = in_splits(join_tables(read), intent=options.intent, seed=options.seed)
+    used = leave_out(table, options.left_out)
+    seen = Table(used.images, tuple(as_seen(a, least) for a in used.annotations))
+    check_splits_carry(seen, positives_in=("train", "tune", "test"))
+    return with_hashes(table)
+
+
+def _exams(scale: Scale, out: Path, options: Options, own: Table | None, workers: int, say: Say) -> tuple[Stage, Table]:
     """The images with their splits: simulated, or the user's."""
-    if not data:
+    if own is None:
         stage = exams_stage(out, scale.exams, intent=options.intent, seed=options.seed)
-        table = make_exams(stage, scale.exams, intent=options.intent, seed=options.seed, workers=workers, say=say)
-        return stage, table
-    given = join_tables([read_table(folder) for folder in data])
-    stage = table_stage(out, given, intent=options.intent, seed=options.seed)
-    return stage, take_table(stage, given, intent=options.intent, seed=options.seed, say=say)
+        return stage, make_exams(stage, scale.exams, intent=options.intent, seed=options.seed, workers=workers, say=say)
+    stage = table_stage(out, own, intent=options.intent, seed=options.seed)
+    return stage, take_table(stage, own, say=say)
 
 
 def _report(
@@ -124,7 +162,7 @@ def _report(
     """Evaluate and write the report into a stage of its own."""
     resamples = scale.evaluation.resamples
     settings = {"resamples": resamples, "shows_nothing": scale.evaluation.shows_nothing, "seed": options.seed}
-    stage = after(scoring.run, "evaluation", settings, scoring)
+    stage = after(scoring.run, "evaluation", settings, scoring, modules=_EVALUATION)
 
     def work(progress: Say) -> None:
         started = monotonic()
@@ -143,14 +181,3 @@ def _report(
 
 def _counted(samples: SplitSamples) -> str:
     return f"{len(samples.positive)} positive and {len(samples.negative)} negative samples"
-
-
-def _show(source: Path, target: Path, only: tuple[str, ...] | None = None) -> None:
-    """Copy results out of their stage to where a user looks for them, in place of those of an earlier start."""
-    temporary = target.with_name(target.name + ".part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    for name in only or (".",):
-        if (source / name).is_dir():
-            shutil.copytree(source / name, temporary / name, dirs_exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.replace(target)

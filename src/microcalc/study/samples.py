@@ -53,7 +53,7 @@ def samples_stage(normalised: Stage, counts: SampleCounts, sample: Sample, *, le
     """Of the normalised images."""
     rules = sample.model_dump(include={"clearance_mm", "unmeasured_clearance_mm", "min_d_prime"})
     settings = {"counts": counts.model_dump(), "rules": rules, "left_out": left_out, "seed": seed}
-    return after(normalised.run, "samples", settings, normalised)
+    return after(normalised.run, "samples", settings, normalised, modules=("microcalc.study.samples",))
 
 
 def draw_samples(

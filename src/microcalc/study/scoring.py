@@ -35,7 +35,7 @@ _IMAGES_AT_ONCE = 4
 
 def scoring_stage(models: Stage, samples: Stage) -> Stage:
     """Of the models and the test samples."""
-    return after(models.run, "scoring", {}, models, samples)
+    return after(models.run, "scoring", {}, models, samples, modules=("microcalc.study.scoring",))
 
 
 def score_images(

@@ -1,28 +1,26 @@
 """A stage of the study: a folder that is named by what goes into it, and finished or not.
 
 ``RUN/NAME-KEY/``, where the key is the SHA-256 of the stage's settings, of the keys of what it
-builds on, and of the program's version: the same inputs give the same folder, other inputs another
+builds on, and of the code that does its work: the same inputs give the same folder, other inputs another
 one. ``done.json`` is written last; a stage that has it is not run again. Stages keep what they
-have done so far in their folder, piece by piece, each written under a temporary name and renamed, so that a kill
-loses the piece in hand.
+have done so far in their folder, piece by piece, each whole or not there, so that a kill loses the piece in hand.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-from microcalc import __version__
+from microcalc.storage.key import code_version, key_of
+from microcalc.storage.lock import locked
+from microcalc.storage.write import saying_where, write_json
 
 Say = Callable[[str], None]
 _DONE, _SECONDS, _LOCK = "done.json", "seconds.json", "lock"
-_SCHEMA = "microcalc/stage/1"
+_SCHEMA = "microcalc/stage/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +35,28 @@ class Stage:
         Plain values, as JSON can hold them.
     inputs
         Keys of what it builds on, by name.
+    modules
+        Full names of the modules that do its work; what they import counts too.
     """
 
     run: Path
     name: str
     settings: Mapping[str, object]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """SHA-256 of all that the result depends on."""
-        return key_of({"stage": self.name, "settings": dict(self.settings), "inputs": dict(self.inputs)})
+        return key_of(
+            {
+                "schema": _SCHEMA,
+                "stage": self.name,
+                "settings": dict(self.settings),
+                "inputs": dict(self.inputs),
+                "code": code_version(*self.modules),
+            }
+        )
 
     @property
     def folder(self) -> Path:
@@ -68,15 +77,9 @@ class Stage:
         return 0.0
 
 
-def after(run: Path, name: str, settings: Mapping[str, object], *inputs: Stage) -> Stage:
-    """The stage that builds on others."""
-    return Stage(run, name, settings, {stage.name: stage.key for stage in inputs})
-
-
-def key_of(value: object) -> str:
-    """SHA-256 of plain values and of the program's version."""
-    text = json.dumps([_SCHEMA, __version__, value], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def after(run: Path, name: str, settings: Mapping[str, object], *inputs: Stage, modules: tuple[str, ...] = ()) -> Stage:
+    """Return the stage that builds on others."""
+    return Stage(run, name, settings, {stage.name: stage.key for stage in inputs}, modules)
 
 
 class Clock:
@@ -92,7 +95,7 @@ class Clock:
 
     def tick(self) -> None:
         """Note the count."""
-        write_json({"seconds": round(self.seconds, 1)}, self._file)
+        write_json(self._file, {"seconds": round(self.seconds, 1)})
 
 
 def run_stage(stage: Stage, work: Callable[[Say], None], say: Say) -> Stage:
@@ -103,9 +106,9 @@ def run_stage(stage: Stage, work: Callable[[Say], None], say: Say) -> Stage:
     work
         Gets what it says its progress with, a line after each piece; its results go into the stage's folder.
     """
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    with (stage.folder / _LOCK).open("w") as handle:
-        _lock(handle, stage, say)
+    with saying_where(stage.folder):
+        stage.folder.mkdir(parents=True, exist_ok=True)
+    with locked(stage.folder / _LOCK, waiting=lambda: say(f"{stage.name}: another process is at it; waiting")):
         if stage.is_done:
             say(f"{stage.name}: done before, in {stage.seconds:.0f} s")
             return stage
@@ -116,19 +119,10 @@ def run_stage(stage: Stage, work: Callable[[Say], None], say: Say) -> Stage:
             say(line if line.startswith(stage.name) else f"{stage.name}: {line}")
 
         work(progress)
-        write_json(_document(stage, clock.seconds), stage.folder / _DONE)
+        write_json(stage.folder / _DONE, _document(stage, clock.seconds))
         (stage.folder / _SECONDS).unlink(missing_ok=True)
     say(f"{stage.name}: done in {stage.seconds:.0f} s")
     return stage
-
-
-def _lock(handle: IO[str], stage: Stage, say: Say) -> None:
-    """Wait for a process that is at this stage already; however that one ends, the system frees its lock."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"{stage.name}: another process is at it; waiting")
-        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _document(stage: Stage, seconds: float) -> dict[str, object]:
@@ -138,12 +132,6 @@ def _document(stage: Stage, seconds: float) -> dict[str, object]:
         "key": stage.key,
         "settings": dict(stage.settings),
         "inputs": dict(stage.inputs),
+        "code": code_version(*stage.modules),
         "seconds": round(seconds, 1),
     }
-
-
-def write_json(document: object, file: Path) -> None:
-    """Write JSON, whole or not at all."""
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(file)

@@ -1,0 +1,102 @@
+"""What a training takes from annotations: which can be seen, which make a cluster, which splits have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from microcalc.datasets.table import AnnotationRow, Split, Table
+from microcalc.detect.clusters import group
+from microcalc.domain import Candidates
+from microcalc.errors import InputError
+from microcalc.runs.recipe import Clusters
+
+_NAMED = 8  # patients in a message
+
+
+def as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
+    """Return the annotation, as ``unsure`` where its d' is below ``least``.
+
+    Microcalcifications that cannot be seen teach nothing: they are neither positive nor negative.
+    """
+    if annotation.d_prime is None or annotation.d_prime >= least:
+        return annotation
+    return replace(annotation, kind="unsure")
+
+
+def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table:
+    """Return the table with its microcalcifications grouped into clusters, where it names no cluster at all.
+
+    The rule is that of the recipe's findings: members lie at most ``max_gap_mm`` from the next, at least
+    ``min_members`` of them on ``max_area_cm2``. A table that names some clusters keeps them and nothing is
+    added: what it leaves out are single microcalcifications.
+
+    Parameters
+    ----------
+    min_d_prime
+        What is less visible to the ideal observer is no member.
+    """
+    real = [a for a in table.annotations if a.kind == "microcalcification"]
+    if any(a.cluster for a in real):
+        return table
+    visible = [a for a in real if as_seen(a, min_d_prime) is a]
+    named: dict[int, str] = {}
+    for image in table.images:
+        own = [a for a in visible if a.image == image.image]
+        centres = image.grid.to_mm(np.array([(a.row, a.column) for a in own], dtype=np.float64).reshape(-1, 2))
+        limits = rules.model_dump() | {"min_likelihood": 0.5}
+        found = group(Candidates(centres, np.full(len(own), 0.9)), **limits)
+        for number, cluster in enumerate(sorted(found, key=lambda c: int(c.members.min())), 1):
+            named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
+    rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)
+    return Table(table.images, tuple(rows))
+
+
+def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_in: Split = "tune") -> None:
+    """Refuse, before any work, splits that cannot carry a training, and say which patients could.
+
+    Parameters
+    ----------
+    table
+        With what cannot be seen as ``unsure``, and its clusters.
+    positives_in
+        Splits that need a microcalcification.
+    clusters_in
+        The split that needs a cluster, to choose thresholds on.
+
+    Raises
+    ------
+    InputError
+        A split has no image, or lacks what it needs.
+    """
+    for split in dict.fromkeys((*positives_in, clusters_in)):
+        if not any(i.split == split for i in table.images):
+            wanted = ", ".join(dict.fromkeys((*positives_in, clusters_in)))
+            raise InputError(f"no image in split {split}, expected some in each of {wanted}, patients apart")
+    for split in positives_in:
+        _check(table, split, "annotated microcalcification", "", lambda a: a.kind == "microcalcification")
+    _check(table, clusters_in, "annotated cluster", " to choose thresholds on", is_in_cluster)
+
+
+def is_in_cluster(annotation: AnnotationRow) -> bool:
+    """Return whether an annotation is a microcalcification of a cluster."""
+    return annotation.kind == "microcalcification" and bool(annotation.cluster)
+
+
+def _check(table: Table, split: Split, what: str, purpose: str, fits: Callable[[AnnotationRow], bool]) -> None:
+    split_of = {i.image: i.split for i in table.images}
+    fitting = {a.image for a in table.annotations if fits(a)}
+    if any(split_of.get(image) == split for image in fitting):
+        return
+    elsewhere = {i.patient_or_image: i.split for i in table.images if i.image in fitting}
+    raise InputError(f"no {what} in split {split}, expected one{purpose}: {_who(elsewhere.items(), what)}")
+
+
+def _who(patients: Iterable[tuple[str, str]], what: str) -> str:
+    listed = [f"{patient} (in {split or 'no split'})" for patient, split in sorted(patients)]
+    if not listed:
+        return f"no patient of the table has one (kind microcalcification{', grouped' * ('cluster' in what)})"
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return f"patients that have one: {', '.join(listed[:_NAMED])}{more}"
