@@ -18,7 +18,8 @@ def train(
     Parameters
     ----------
     recipe
-        Name of a shipped recipe (raw, processed) or path of a TOML file.
+        Name of a shipped recipe (raw, processed) or path of a TOML file; one that begins with base = "processed"
+        needs only the entries that it changes.
     data
         Folder with images.csv and annotations.csv, split by patient; may be given several times.
     out

@@ -1,14 +1,16 @@
 """A recipe: every number that a training or a detection uses, with its unit.
 
 Frozen, plain values, TOML in and out. An entry that is unknown, missing or
-impossible is an error that names it (``cnn1.steps``); nothing has a default here,
-so a recipe file says all. Stage functions take its numbers as keyword arguments
-and never see the recipe.
+impossible is an error that names it (``cnn1.steps``); nothing has a default here.
+A recipe file says all, or names another recipe as its ``base`` and says what is changed;
+what a run keeps (``dump_recipe``) always says all. Stage functions take its numbers as
+keyword arguments and never see the recipe.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -231,26 +233,73 @@ def shipped_recipes() -> list[str]:
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Read a recipe of the package by its name, or any by the path of its TOML file.
 
+    A file may hold only what it changes in another recipe: ``base = "processed"`` (a recipe of the package) or
+    ``base = "mine.toml"`` (a file, seen from the folder of the one that names it), then the changed entries.
+
     Raises
     ------
     RecipeError
-        No such recipe, not TOML, or an entry is unknown, missing or impossible.
+        No such recipe, not TOML, or an entry is unknown, missing or impossible; or a base leads back to itself.
     """
     file = _find(str(name_or_path))
+    return _validated(_with_base(_read(file), (file,)), where=file.name)
+
+
+def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
+    """Make a recipe of TOML that says all; ``where`` names the file in errors."""
+    return _validated(_parsed(text, where), where=where)
+
+
+def _validated(document: Mapping[str, object], *, where: str) -> Recipe:
     try:
-        return parse_recipe(file.read_text(encoding="utf-8"), where=file.name)
+        return Recipe.model_validate(tuples_of(document))
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {first_fault(error)}") from error
+
+
+def _read(file: Traversable) -> dict[str, object]:
+    try:
+        return _parsed(file.read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
 
 
-def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
-    """Make a recipe of TOML; ``where`` names the file in errors."""
+def _parsed(text: str, where: str) -> dict[str, object]:
     try:
-        return Recipe.model_validate(tuples_of(tomllib.loads(text)))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where}: not TOML ({error})") from error
-    except ValidationError as error:
-        raise RecipeError(f"{where}: {first_fault(error)}") from error
+
+
+def _with_base(changes: dict[str, object], files: tuple[Traversable, ...]) -> dict[str, object]:
+    """Return a recipe's entries with those of its base, of which it changes some.
+
+    Parameters
+    ----------
+    files
+        That were read on the way here, the one of ``changes`` last.
+    """
+    if "base" not in changes:
+        return changes
+    where, base = files[-1].name, changes.pop("base")
+    if not isinstance(base, str):
+        raise RecipeError(f"{where}: base is {base!r}, expected the name of a recipe or a TOML file")
+    try:
+        file = _find(base, beside=files[-1])
+    except RecipeError as error:
+        raise RecipeError(f"{where}: base: {error}") from None
+    if _place(file) in map(_place, files):
+        way = " → ".join(f.name for f in (*files, file))
+        raise RecipeError(f"{where}: base leads back to itself ({way}), expected a recipe that says all at its end")
+    whole = _with_base(_read(file), (*files, file))
+    for entry, value in changes.items():
+        before = whole.get(entry)
+        whole[entry] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return whole
+
+
+def _place(file: Traversable) -> str:
+    return str(file.resolve() if isinstance(file, Path) else file)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -274,11 +323,13 @@ def _folder() -> Traversable:
     return resources.files("microcalc") / "recipes"
 
 
-def _find(name_or_path: str) -> Traversable:
+def _find(name_or_path: str, *, beside: Traversable | None = None) -> Traversable:
+    """Return a recipe's file; a path is seen from the folder of ``beside``, by default from here."""
     if name_or_path in shipped_recipes():
         return _folder() / f"{name_or_path}.toml"
-    if Path(name_or_path).is_file():
-        return Path(name_or_path)
+    path = Path(name_or_path) if not isinstance(beside, Path) else beside.parent / name_or_path
+    if path.is_file():
+        return path
     raise RecipeError(f"no recipe {name_or_path!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
 
 
