@@ -205,6 +205,23 @@ def test_a_dangling_reference_is_an_error_in_one_line(tmp_path: Path) -> None:
         read_cad_report(tmp_path / "x.dcm")
 
 
+@pytest.mark.parametrize("undefined_lengths", [False, True])
+def test_a_report_that_was_cut_off_is_never_a_shorter_report(undefined_lengths: bool, tmp_path: Path) -> None:
+    path, root = tmp_path / "x.dcm", cad_report([result(clusters=[0.95])], made=MADE)
+    for item in walk(root):
+        if "ContentSequence" in item:
+            item["ContentSequence"].is_undefined_length = undefined_lengths
+            for child in item.ContentSequence:
+                child.is_undefined_length_sequence_item = undefined_lengths
+    write_report(Report("sr", root, ()), path)
+    whole = path.read_bytes()
+    assert len(read_cad_report(path).findings) == 1
+    for length in (*range(140, len(whole), 211), len(whole) - 8, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises((InputError, UnreadableImageError)):
+            read_cad_report(path)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_damaged_report_is_read_or_refused_in_one_line(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -15,16 +16,22 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from tests.dicom.exams import ALGORITHM, MADE, result
 from tests.normalise.breasts import breast_image
 
 from microcalc import cli
+from microcalc.datasets.table import read_table
 from microcalc.detect.report import read_detections
 from microcalc.dicom import concepts as c
 from microcalc.dicom.cad_reader import read_cad_report
+from microcalc.dicom.cad_report import cad_report
 from microcalc.dicom.content_items import children, has_name, walk
+from microcalc.dicom.exam_report import Report, write_report
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
+from microcalc.dicom.results import read_image_header
 from microcalc.dicom.write import write_data_set, write_dicom
 from microcalc.domain import Window
+from microcalc.runs.reports import detections_of_reports, image_result
 
 _SPACING_MM: Final = 0.1
 _KINDS: Final = ("sr", "tid1500", "gsps", "seg")
@@ -180,6 +187,42 @@ def test_show_report_refuses_an_image_in_one_line(exam: Path, capsys: pytest.Cap
     assert error.count("\n") == 1
 
 
+def test_show_report_goes_on_after_a_file_that_is_no_report(
+    exam: Path, reported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [reported / "cc.sr.dcm", exam / "cc.dcm", exam / "missing.dcm", reported / "cc.seg.dcm"]
+    assert cli.run(["show-report", *map(str, files)]) == 1
+    said = capsys.readouterr()
+    assert "cc.sr.dcm:\nMammography CAD report" in said.out
+    assert "cc.seg.dcm:\nsegmentation" in said.out
+    assert [line.split(":")[1].strip() for line in said.err.splitlines()] == [
+        "cc.dcm",
+        "missing.dcm",
+        "2 of 4 files could not be shown",
+    ]
+
+
+def test_show_report_tells_findings_from_optional_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("sr", cad_report([result(clusters=[0.95, 0.85]), result(1, clusters=[0.82])], made=MADE), ())
+    write_report(report, tmp_path / "x.dcm")
+    assert cli.run(["show-report", str(tmp_path / "x.dcm")]) == 0
+    said = capsys.readouterr().out
+    assert "cranio-caudal: 1 finding at the default operating point (0), 1 optional at more sensitive points" in said
+    assert "cranio-caudal: 0 findings at the default operating point (0), 1 optional at more sensitive points" in said
+
+
+def test_positions_are_counted_in_the_spacing_of_the_detections(exam: Path, reported: Path, tmp_path: Path) -> None:
+    """Where a header has no spacing the user says it, and the report's rows are still the rows of the image."""
+    dataset = pydicom.dcmread(exam / "cc.dcm")
+    del dataset.ImagerPixelSpacing
+    dataset.save_as(tmp_path / "cc.dcm")
+    found = image_result(read_image_header(tmp_path / "cc.dcm"), ALGORITHM, read_detections(reported / "cc.json"))
+    (written,) = _findings(_document(reported / "cc.json"))
+    places = [(row - 0.5, column - 0.5) for column, row in found.columns_rows(found.candidates.centres)]
+    for member in written:
+        assert np.abs(np.array(places) - member).max(axis=1).min() < 0.02
+
+
 def test_the_same_images_again_give_the_same_report(exam: Path, reported: Path, tmp_path: Path) -> None:
     files = [str(exam / f"{name}.dcm") for name in ("cc", "mlo", "air")]
     cli.run(["detect", *files, "--out", str(tmp_path), "--model", "log", "--no-overlay", "--report", "sr"])
@@ -241,6 +284,44 @@ def test_evaluate_judges_reports_of_other_makers(exam: Path, reported: Path, tmp
     (cluster,), (mark,) = document["clusters"], document["candidates"]
     assert (cluster["likelihood"], cluster["finding"], mark["likelihood"]) == (1.0, True, 1.0)
     assert np.linalg.norm(np.array([mark["row"], mark["column"]]) - _SPECKS["cc"].mean(axis=0)) < 5
+
+
+@pytest.mark.parametrize("kind", ["tid1500", "seg", "gsps"])
+def test_evaluate_says_what_a_report_is_that_is_no_cad_report(
+    kind: str, exam: Path, reported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--truth", str(exam), "--out", str(tmp_path / "o")]
+    assert cli.run(["evaluate", str(reported / f"cc.{kind}.dcm"), *options]) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"microcalc: cc\.{kind}\.dcm: SOP class [0-9.]+, expected Mammography CAD SR\n", error)
+    shutil.copy(reported / f"cc.{kind}.dcm", tmp_path)
+    assert cli.run(["evaluate", str(tmp_path), *options]) == 2
+    assert "no Mammography CAD SR, expected at least one" in capsys.readouterr().err
+
+
+def test_a_damaged_report_among_others_is_named(
+    exam: Path, reported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(reported / "cc.sr.dcm", tmp_path / "a.dcm")
+    (tmp_path / "b.dcm").write_bytes((reported / "cc.sr.dcm").read_bytes()[:-9])
+    assert cli.run(["evaluate", str(tmp_path), "--truth", str(exam), "--out", str(tmp_path / "o")]) == 2
+    assert capsys.readouterr().err.startswith("microcalc: b.dcm: ")
+
+
+def test_reports_on_files_of_one_name_are_told_by_their_images(exam: Path, reported: Path, tmp_path: Path) -> None:
+    """As in TCIA's folders, where every file is called 1-1.dcm."""
+    for name in ("cc", "mlo"):
+        (tmp_path / name).mkdir()
+        shutil.copy(exam / f"{name}.dcm", tmp_path / name / "1-1.dcm")
+    rows = [f"{name},{name}/1-1.dcm,p,processed,0.1,0.1" for name in ("cc", "mlo")]
+    (tmp_path / "images.csv").write_text(
+        "image,file,patient,intent,row_spacing_mm,column_spacing_mm\n" + "\n".join(rows)
+    )
+    shutil.copy(exam / "annotations.csv", tmp_path)
+    out = detections_of_reports(reported / "cc.sr.dcm", read_table(tmp_path), tmp_path / "o")
+    documents = [read_detections(file) for file in out.iterdir()]
+    uids = {str(pydicom.dcmread(exam / f"{name}.dcm").SOPInstanceUID): name for name in ("cc", "mlo")}
+    assert {uids[d.image.sop_instance_uid or ""]: len(d.clusters) for d in documents} == {"cc": 1, "mlo": 0}
 
 
 def test_two_reports_of_one_image_are_refused(exam: Path, reported: Path, tmp_path: Path) -> None:

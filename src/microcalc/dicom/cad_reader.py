@@ -38,6 +38,7 @@ from microcalc.dicom.read import read_data_set
 from microcalc.dicom.report_header import SOP_CLASSES
 from microcalc.dicom.sniff import is_dicom
 from microcalc.dicom.tags import items, numbers, quiet, shown_uid, word
+from microcalc.dicom.whole import read_whole
 from microcalc.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,14 +128,11 @@ class CadReport:
 
 
 def is_cad_report(file: Path) -> bool:
-    """Whether a file is a Mammography CAD SR; False where it cannot be read."""
+    """Return whether a file is a Mammography CAD SR; raises ``UnreadableImageError`` for damaged DICOM."""
     if not is_dicom(file):
         return False
     with quiet():
-        try:
-            return word(read_data_set(file, stop_before_pixels=True), "SOPClassUID") == SOP_CLASSES["sr"]
-        except InputError:
-            return False
+        return word(read_data_set(file, stop_before_pixels=True), "SOPClassUID") == SOP_CLASSES["sr"]
 
 
 def read_cad_report(file: Path) -> CadReport:
@@ -148,7 +146,7 @@ def read_cad_report(file: Path) -> CadReport:
         Another kind of instance, or a report that breaks its form.
     """
     with quiet():
-        root = read_data_set(file)
+        root = read_whole(file)
         found = word(root, "SOPClassUID")
         if found != SOP_CLASSES["sr"]:
             raise InputError(f"{file.name}: SOP class {shown_uid(found)}, expected Mammography CAD SR")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from microcalc.dicom import concepts as c
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, parse_cad_report
 from microcalc.dicom.content_items import children, meaning, measured
-from microcalc.dicom.read import read_data_set
 from microcalc.dicom.report_header import SOP_CLASSES
 from microcalc.dicom.tags import integer, items, numbers, quiet, shown_uid, word
+from microcalc.dicom.whole import read_whole
 from microcalc.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def show_report(file: Path) -> list[str]:
         Not a report, or one that breaks its form.
     """
     with quiet():
-        dataset = read_data_set(file)
+        dataset = read_whole(file)
         sop_class = word(dataset, "SOPClassUID")
         try:
             if sop_class == SOP_CLASSES["sr"]:

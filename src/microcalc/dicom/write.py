@@ -11,7 +11,6 @@ DICOM PS3.3 A.27 (Digital Mammography X-Ray Image IOD), C.8.11 (its modules).
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from microcalc.dicom.codes import BREAST, VIEWS, Code
 from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
+from microcalc.storage.write import writing
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -59,7 +59,7 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
     Parameters
     ----------
     path
-        Where to; written under a temporary name in the same folder and renamed.
+        Where to; written whole or not at all.
     stored
         (rows, columns) stored values, below ``2 ** header.stored.bits_stored``.
 
@@ -72,6 +72,8 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
     ------
     ValueError
         If the stored values do not fit the header: a fault of the caller.
+    OutputError
+        The system refused.
     """
     if stored.ndim != 2 or stored.dtype != np.uint16:
         raise ValueError(f"stored values are {stored.dtype} of shape {stored.shape}, expected uint16 (rows, columns)")
@@ -86,17 +88,9 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
 
 
 def write_data_set(dataset: Dataset, path: Path) -> None:
-    """Write a data set with its file meta information: under a temporary name in the same folder, then renamed."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            dataset.save_as(file, enforce_file_format=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Write a data set with its file meta information, whole or not at all; raises ``OutputError``."""
+    with writing(path) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
 
 
 def hashed_uid(*words: str) -> str:

@@ -6,7 +6,9 @@ becomes an ``ImageResult``, those of an exam become its reports.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,9 @@ from microcalc.detect.report import (
     write_detections,
 )
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
-from microcalc.dicom.read import is_dicom
-from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult, read_image_header
+from microcalc.dicom.read import is_dicom, read_data_set
+from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult
+from microcalc.dicom.tags import quiet, word
 from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
@@ -85,7 +88,9 @@ def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | 
         raise InputError(f"{header.file.name}: its detections have no pixel spacing, expected those of microcalc")
     grid = Grid(found.image.pixel_spacing_mm)
     return ImageResult(
-        header,
+        replace(
+            header, spacing_mm=found.image.pixel_spacing_mm
+        ),  # the user may have said it, where the header does not
         algorithm,
         Candidates(grid.to_mm(found.places), np.array([c.likelihood for c in found.candidates])),
         [
@@ -96,19 +101,22 @@ def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | 
 
 
 def are_reports(path: Path) -> bool:
-    """Whether detections are given as CAD reports: one, or a folder of them without detections in JSON."""
+    """Return whether detections are given in DICOM: a file of it, or a folder with such files and none of JSON.
+
+    What DICOM files hold, ``detections_of_reports`` tells.
+    """
     if path.is_dir():
-        return not any(path.glob("*.json")) and any(is_cad_report(file) for file in path.iterdir())
-    return is_cad_report(path)
+        return not any(path.glob("*.json")) and any(is_dicom(file) for file in path.iterdir())
+    return is_dicom(path)
 
 
 def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     """Change CAD reports, ours or another maker's, to detections that ``evaluate`` reads.
 
     A cluster's marks are its microcalcifications; of one that has none listed, its centre. A single
-    calcification outside clusters is a mark. Findings of other kinds are passed over. Ratings are
-    certainties; a finding without one is rated by the operating point k of n from which it is shown,
-    1 - k / (n + 1), and 1 where it is always shown (ours).
+    calcification outside clusters is a mark. Findings of other kinds are passed over, and so are images in which
+    detection failed or calcium was not looked for. Ratings are certainties; a finding without one is rated by
+    the operating point k of n from which it is shown, 1 - k / (n + 1), and 1 where it is always shown (ours).
 
     Parameters
     ----------
@@ -117,7 +125,7 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     table
         Its images are known by their SOP Instance UIDs; pictures have none and are passed over.
     out
-        Folder for one ``STEM.json`` an image.
+        Folder for one JSON file an image, named as the table's file where that name is its own, else by the UID.
 
     Returns
     -------
@@ -126,33 +134,40 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
 
     Raises
     ------
+    UnreadableImageError
+        A DICOM file that is damaged.
     InputError
         No CAD report, one that breaks its form, or two that speak of one image.
     """
     files = [file for file in sorted(path.iterdir()) if is_cad_report(file)] if path.is_dir() else [path]
-    reports = [read_cad_report(file) for file in files]
+    reports = [(file, read_cad_report(file)) for file in files]
     if not reports:
         raise InputError(f"{path.name}: no Mammography CAD SR, expected at least one")
     names = dict(_uids(table))
+    uses = Counter(Path(name).stem for name in names.values())
     out.mkdir(parents=True, exist_ok=True)
-    seen: set[str] = set()
-    for report in reports:
+    seen: dict[str, str] = {}
+    for file, report in reports:
         for image in report.images:
-            name = names.get(image.uid, f"{image.uid}.dcm")
             if image.uid in report.failed | report.not_searched:
                 continue
-            if name in seen:
-                raise InputError(f"{path.name}: two reports speak of {name}, expected one for each image")
-            seen.add(name)
-            write_detections(_document(name, report, image.uid), out / f"{Path(name).stem}.json")
+            name = names.get(image.uid, f"{image.uid}.dcm")
+            if image.uid in seen:
+                raise InputError(
+                    f"{file.name}: speaks of {name}, as {seen[image.uid]} does, expected one report for each image"
+                )
+            seen[image.uid] = file.name
+            stem = Path(name).stem if uses[Path(name).stem] == 1 else image.uid
+            write_detections(_document(name, report, image.uid), out / f"{stem}.json")
     return out
 
 
 def _uids(table: Table) -> Iterator[tuple[str, str]]:
-    """(SOP Instance UID, name of the file) of the table's images that are DICOM."""
-    for row in table.images:
-        if is_dicom(row.file):
-            yield read_image_header(row.file).uid, row.file.name
+    """Yield (SOP Instance UID, name of the file) of the table's images that are DICOM."""
+    with quiet():
+        for row in table.images:
+            if is_dicom(row.file):
+                yield word(read_data_set(row.file, stop_before_pixels=True), "SOPInstanceUID"), row.file.name
 
 
 def _document(name: str, report: CadReport, uid: str) -> Detections:
