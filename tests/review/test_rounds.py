@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from microcalc.datasets.reviewed import Reviewed, read_reviewed
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import Candidates, Mammogram
 from microcalc.errors import InputError, TableError, UnreadableImageError
-from microcalc.review.folder import table_of_folder
+from microcalc.review.folder import table_of_images
 from microcalc.review.rounds import describe_round, describe_taken, make_round, new_places, take
 
 SPACING_MM = 0.1
@@ -271,19 +272,14 @@ def test_images_whose_names_are_paths_get_files_of_their_own(table: Table, tmp_p
     assert len(list(made.folder.glob("*-overview.png"))) == 2
 
 
-def test_a_folder_of_images_becomes_a_table_without_the_reviews_own_pictures(tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    (folder / "out").mkdir(parents=True)
-    (folder / "sub").mkdir()
-    for name in ("out/sheet.png", "sub/a.png", "b.png", "bad.png", "notes.txt", ".hidden"):
-        (folder / name).write_bytes(b"")
-
+def test_images_become_a_table_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     def open_image(file: Path) -> Mammogram:
         if file.name == "bad.png":
             raise UnreadableImageError("bad.png: truncated")
         return Mammogram(np.zeros((2, 2), dtype=np.float32), (0.07, 0.08), "raw", "uid", system="HOLOGIC")
 
-    table, failed = table_of_folder(folder, open_image, leave_out=folder / "out")
+    names = ("b.png", "bad.png", "sub/a.png")
+    table, failed = table_of_images([(name, tmp_path / name) for name in names], open_image)
     assert [i.image for i in table.images] == ["b.png", "sub/a.png"]
     assert (table.images[0].spacing_mm, table.images[0].intent, table.images[0].system) == (
         (0.07, 0.08),
@@ -293,11 +289,25 @@ def test_a_folder_of_images_becomes_a_table_without_the_reviews_own_pictures(tmp
     assert failed == (("bad.png", "bad.png: truncated"),)
 
 
-def test_a_folder_without_an_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImageError, match="no image found"):
-        table_of_folder(tmp_path, lambda file: pytest.fail(str(file)))
-    with pytest.raises(UnreadableImageError, match="no such folder"):
-        table_of_folder(tmp_path / "gone", lambda file: pytest.fail(str(file)))
+@pytest.mark.parametrize("error", [ZeroDivisionError("SECRET"), MemoryError()])
+def test_a_fault_in_one_image_is_named_and_the_others_are_shown(table: Table, tmp_path: Path, error: Exception) -> None:
+    def faulty(row: ImageRow) -> tuple[Mammogram, Candidates]:
+        if row.image == "a":
+            raise error
+        return rate(row)
+
+    made = make_round(table, tmp_path / "out", faulty)
+    assert {place.image for place in made.places} == {"b"}
+    assert [image for image, _ in made.failed] == ["a"]
+    assert made.failed[0][1].startswith("a.png: ")
+    assert "SECRET" not in made.failed[0][1]
+
+
+def test_a_long_name_of_an_image_makes_names_that_every_file_system_takes(table: Table, tmp_path: Path) -> None:
+    long = dataclasses.replace(table.images[0], image="/".join(["d" * 60] * 6))
+    made = make_round(Table((long,)), tmp_path / "out", rate)
+    assert len(list(made.folder.glob("*.png"))) == 2
+    assert all(len(file.name.encode()) <= 130 for file in made.folder.iterdir())
 
 
 def test_reviewed_rows_of_other_images_stay_when_verdicts_are_merged(table: Table, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from microcalc.cli.output import say, say_error
 from microcalc.errors import InputError, MicrocalcError, OutputError
+from microcalc.runs.images import unforeseen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -154,7 +154,7 @@ class Batch:
         except Exception as error:
             if self._alone and not isinstance(error, MemoryError):
                 raise  # with its traceback
-            item.found = _fault(item.image.file, error)
+            item.found = unforeseen(item.image.file, error)
         if isinstance(item.found, MicrocalcError):
             self._results.failed(item.stem, str(item.found))
             if self._alone and not self._options.reports:
@@ -267,7 +267,7 @@ class Batch:
         except Exception as error:
             count.reports += 1
             count.named.add(kind)
-            say_error(str(_fault(first, error)))
+            say_error(str(unforeseen(first, error)))
 
     def _end(self, count: _Count) -> int:
         """Say what was lost; the exit code."""
@@ -304,15 +304,6 @@ def _said_of(results: Sequence[ImageResult]) -> str:
     more = sum(point > 0 for point in points)
     optional = f", {more} more at operating points of higher sensitivity" * bool(more)
     return f" ({len(points) - more} finding{'s' * (len(points) - more != 1)} at the default operating point{optional})"
-
-
-def _fault(file: Path, error: Exception) -> MicrocalcError:
-    """An unforeseen error in words; its own could quote a header."""
-    if isinstance(error, MemoryError):
-        return InputError(f"{file.name}: not enough memory, expected a smaller image or a larger machine")
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name} line {place.lineno}"
-    return InputError(f"{file.name}: {type(error).__name__} in {where}, a fault of microcalc; please report it")
 
 
 def _check_reportable(files: Sequence[Path]) -> None:

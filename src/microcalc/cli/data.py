@@ -19,6 +19,7 @@ from microcalc.cli.options import (
 )
 from microcalc.cli.output import say
 from microcalc.errors import InputError
+from microcalc.storage.ownership import check_output_folder, output_folder
 
 
 def simulate(
@@ -189,9 +190,8 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, rounds: Count | None = None) -
     from microcalc.datasets.cdd_cesm import read_cdd_cesm
     from microcalc.datasets.table import write_table
 
-    check_out(out)
-    if out.resolve() == folder.resolve():
-        raise InputError(f"{out.name}: the folder of the published images.csv, expected another one for the table")
+    check_output_folder(out, "table cdd-cesm", inputs=[folder])
     table = read_cdd_cesm(folder, rounds=rounds)
-    write_table(table, out)
+    with output_folder(out, "table cdd-cesm", inputs=[folder]):
+        write_table(table, out)
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")

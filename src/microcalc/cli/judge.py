@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from microcalc.cli.options import (
     Count,
@@ -22,6 +22,12 @@ from microcalc.cli.options import (
 )
 from microcalc.cli.output import say, say_error
 from microcalc.errors import InputError
+from microcalc.storage.key import key_of
+from microcalc.storage.ownership import check_output_folder, output_folder
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
+    from microcalc.domain import Intent
 
 
 def review(
@@ -30,7 +36,7 @@ def review(
     *,
     out: Path,
     take: list[Path] | None = None,
-    places: Count = 60,
+    places: Count | None = None,
     judge: str = "",
     model: str | None = None,
     pixel_spacing: SpacingOption | None = None,
@@ -47,7 +53,7 @@ def review(
     take
         Take the verdicts of these filled-in tables back instead of making a round.
     places
-        Places per image.
+        Places per image. By default 60.
     judge
         Who judges.
     model
@@ -57,30 +63,59 @@ def review(
     intent
         Of pictures in a folder without a table: raw or processed.
     """
-    check_out(out)
     if take:
-        return _take_verdicts(take, out, judge)
+        _refuse("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
+        with output_folder(out, "review", inputs=[source]):
+            return _take_verdicts(take, out, judge)
     from microcalc import pipeline
-    from microcalc.datasets.table import IMAGES, is_table, read_table
-    from microcalc.review.folder import table_of_folder
     from microcalc.review.rounds import describe_round, make_round
-    from microcalc.runs.images import open_mammogram
 
+    check_output_folder(out, "review", inputs=[source])
     rate = pipeline.rater(model)
-    unread: tuple[tuple[str, str], ...] = ()
-    if source.name == IMAGES or is_table(source):
-        table = read_table(source)
-    else:
-        table, unread = table_of_folder(
-            source, lambda file: open_mammogram(file, pixel_spacing_mm=pixel_spacing, intent=intent), leave_out=out
-        )
-    for _, why in unread:
+    settings = key_of(pipeline.settings_of(model))
+    table, unread = _images_to_review(source, pixel_spacing, intent)
+    for why in unread:
         say_error(why)
-    made = make_round(table, out, rate, places=places, judge=judge, rated_by=model or "shipped", progress=say)
+    if not table.images:
+        raise InputError(f"{source.name}: no image to review, expected some")
+    with output_folder(out, "review", inputs=[source]):
+        made = make_round(
+            table, out, rate, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}",
+            progress=say,
+        )  # fmt: skip
     for line in describe_round(made):
         say(line)
     failed = len(unread) + len(made.failed)
     return say_error(f"{failed} images could not be used", code=1) if failed else 0
+
+
+def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
+    """The table, read or made of the images in a folder; and why files of the folder are not in it."""
+    from microcalc.cli.inputs import check_effect, given_images
+    from microcalc.datasets.table import is_table, read_table
+    from microcalc.review.folder import table_of_images
+    from microcalc.runs.images import open_mammogram
+
+    if is_table(source):
+        _refuse("a table", pixel_spacing=pixel_spacing, intent=intent)
+        return read_table(source), []
+    given = given_images([source], None)
+    if not given.images and given.problems:
+        raise given.problems[0]
+    check_effect(given, {"pixel_spacing": pixel_spacing, "intent": intent})
+    table, failed = table_of_images(
+        [(image.name, image.file) for image in given.images],
+        lambda file: open_mammogram(file, pixel_spacing_mm=pixel_spacing, intent=intent),
+    )
+    return table, [*(str(problem) for problem in given.problems), *(why for _, why in failed)]
+
+
+def _refuse(beside: str, **options: object) -> None:
+    """Refuse options that have no effect beside something else."""
+    for option, value in options.items():
+        if value is not None:
+            name = f"--{option.replace('_', '-')}"
+            raise InputError(f"{name}: has no effect beside {beside}, expected no {name}")
 
 
 def _take_verdicts(files: Sequence[Path], out: Path, judge: str) -> int:
@@ -195,9 +230,11 @@ def roc(
     from microcalc.detect.model import model_folder
     from microcalc.runs.sample_roc import sample_roc
 
-    check_out(out)
+    folder = model_folder(model)
+    check_output_folder(out, "roc", inputs=[truth, folder])
     table = table_of(truth, split)
-    say(sample_roc(model_folder(model), table, out, resamples=resamples, seed=seed, say=say).rstrip())
+    with output_folder(out, "roc", inputs=[truth, folder]):
+        say(sample_roc(folder, table, out, resamples=resamples, seed=seed, say=say).rstrip())
 
 
 def realism(

@@ -27,19 +27,23 @@ from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.domain import Candidates, Kind, Mammogram
-from microcalc.errors import InputError, TableError
+from microcalc.errors import InputError, OutputError, TableError
 from microcalc.geometry import Points
 from microcalc.review.sheets import LAYOUT, draw_overview, draw_sheet
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
+from microcalc.runs.images import unforeseen
+from microcalc.storage.write import write_text, writing
 
 Rate = Callable[[ImageRow], tuple[Mammogram, Candidates]]
 """Reads an image and rates it; candidates highest likelihood first."""
 
 REVIEWED: Final = "reviewed.csv"
+_MOST_BYTES: Final = 100
 _VERDICTS, _PLACES, _SETTINGS = "verdicts.csv", "places.csv", "settings.json"
 
 
@@ -132,6 +136,8 @@ def make_round(
         ``reviewed.csv`` or an unfinished round's places break their format.
     InputError
         Not one image could be rated.
+    OutputError
+        The system refused to write.
     """
     reviewed = _reviewed_so_far(out)
     number = _next_number(out)
@@ -149,7 +155,10 @@ def make_round(
                 judged_px = _judged_pixels(table, image, reviewed, sha256)
                 done[sha256] = _propose(image, sha256, judged_px, rate, folder, settings)
                 write_places(folder / _PLACES, _flat(done))
-        except InputError as error:
+        except OutputError:
+            raise
+        except Exception as raised:
+            error = raised if isinstance(raised, InputError) else unforeseen(image.file, raised)
             failed.append((image.image, str(error)))
             progress(f"{n}/{len(table.images)} {error}")
         else:
@@ -293,13 +302,18 @@ def _draw(mammogram: Mammogram, shown: Sequence[Place], stem: Path) -> None:
             [f"{p.number}  ({p.likelihood:.3g})" for p in part],
             header=f"{_header(mammogram, part[0])}   places {part[0].number}-{part[-1].number} of {len(shown)}",
         )
-        sheet.save(stem.with_name(f"{stem.name}-{first // LAYOUT.per_sheet + 1}.png"))
+        _save(sheet, stem.with_name(f"{stem.name}-{first // LAYOUT.per_sheet + 1}.png"))
     if shown:
         overview = draw_overview(
             mammogram, [(p.row, p.column) for p in shown], [p.number for p in shown],
             header=_header(mammogram, shown[0]),
         )  # fmt: skip
-        overview.save(stem.with_name(f"{stem.name}-overview.png"))
+        _save(overview, stem.with_name(f"{stem.name}-overview.png"))
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    with writing(path) as temporary:
+        picture.save(temporary)
 
 
 def _header(mammogram: Mammogram, place: Place) -> str:
@@ -309,8 +323,8 @@ def _header(mammogram: Mammogram, place: Place) -> str:
 
 
 def _file_stem(image: str) -> str:
-    """The image's name as a file name; told apart by a hash where that changes it."""
-    safe = re.sub(r"[^\w.-]", "_", image)
+    """The image's name as a file name that every file system takes; told apart by a hash where that changes it."""
+    safe = re.sub(r"[^\w.-]", "_", image).encode()[-_MOST_BYTES:].decode(errors="ignore")
     return safe if safe == image else f"{safe}-{hashlib.sha256(image.encode()).hexdigest()[:6]}"
 
 
@@ -335,7 +349,7 @@ def _places_done(folder: Path, settings: _Settings) -> dict[str, tuple[Place, ..
             done[place.sha256] = (*done.get(place.sha256, ()), place)
         return done
     places.unlink(missing_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
     return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -144,6 +145,15 @@ def naming(file: Path) -> Iterator[None]:
         if str(error).startswith(file.name):
             raise
         raise type(error)(f"{file.name}: {error}") from error
+
+
+def unforeseen(file: Path, error: Exception) -> InputError:
+    """Return an error that nobody foresaw in words: its own could quote a header."""
+    if isinstance(error, MemoryError):
+        return InputError(f"{file.name}: not enough memory, expected a smaller image or a larger machine")
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name} line {place.lineno}"
+    return InputError(f"{file.name}: {type(error).__name__} in {where}, a fault of microcalc; please report it")
 
 
 def _check_is_file(path: Path) -> None:

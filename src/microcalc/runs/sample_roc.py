@@ -6,7 +6,6 @@ microcalcification's centre. Microcalcifications that the recipe calls invisible
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from microcalc.normalise.mammogram import normalise
 from microcalc.runs.images import open_row
 from microcalc.runs.recipe import Recipe, load_recipe
 from microcalc.sample.draw import negative_mask, positive_pixels
+from microcalc.storage.write import write_json, write_text
 
 Ratings = NDArray[np.float32]
 
@@ -70,9 +70,9 @@ def sample_roc(
     counts = {"positive": sum(len(p) for _, p, _ in rated["pair"]), "negative": sum(len(n) for *_, n in rated["pair"])}
     out.mkdir(parents=True, exist_ok=True)
     document = {"samples": counts, "images": len(images), "patients": len(patients), "figures": figures}
-    (out / "roc.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "roc.json", document)
     text = _markdown(counts, len(images), len(patients), figures)
-    (out / "roc.md").write_text(text, encoding="utf-8")
+    write_text(out / "roc.md", text)
     return text
 
 

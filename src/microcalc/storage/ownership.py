@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +82,35 @@ def open_output_folder(folder: Path, command: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if owner_of(folder) is None:
         write_json(folder / MARK, {"schema": _SCHEMA, "command": command})
+
+
+@contextmanager
+def output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) -> Iterator[None]:
+    """Check, make and mark the folder that a block writes to; a folder that the block leaves empty is removed again.
+
+    Parameters
+    ----------
+    folder, command, inputs
+        As of ``check_output_folder``.
+
+    Raises
+    ------
+    InputError
+        As ``check_output_folder``, before the block begins.
+    OutputError
+        The system refused.
+    """
+    check_output_folder(folder, command, inputs=inputs)
+    was_there = folder.exists()
+    open_output_folder(folder, command)
+    try:
+        yield
+    except BaseException:
+        if [file.name for file in folder.iterdir()] == [MARK]:
+            (folder / MARK).unlink()
+            if not was_there:
+                folder.rmdir()
+        raise
 
 
 def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
