@@ -17,6 +17,7 @@ from microcalc.dicom.header import AcquisitionHeader, StoredValues
 from microcalc.dicom.read import is_dicom, read_dicom
 from microcalc.dicom.systems import system_name
 from microcalc.domain import Window
+from microcalc.runs.images import is_picture, open_mammogram
 
 Write = Callable[..., Path]
 
@@ -237,3 +238,11 @@ def test_where_the_chest_wall_is_comes_with_the_mammogram(write: Write) -> None:
     right_cc = read_dicom(write())
     assert right_cc.orientation is not None
     assert right_cc.orientation.chest_wall == "right"
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\0\0\0\0"])
+def test_a_file_that_is_also_a_picture_is_read_as_dicom(start: bytes, write: Write) -> None:
+    path = write()
+    path.write_bytes(start.ljust(128, b"\x2a") + path.read_bytes()[128:])
+    assert not is_picture(path)
+    assert open_mammogram(path).view == "CC"

@@ -95,8 +95,10 @@ def _check_never(dataset: Dataset, name: str) -> None:
     if image_type.intersection(_SUBTRACTED_WORDS):
         raise UnsupportedViewError(f"{name}: contrast subtraction (ImageType), expected a plain mammogram")
     frames = integer(dataset, "NumberOfFrames")
+    if frames is not None and frames > 1:
+        raise UnsupportedViewError(f"{name}: {frames} frames, expected one (tomosynthesis is not taken)")
     if frames not in (None, 1):
-        raise UnsupportedViewError(f"{name}: tomosynthesis or other {frames} frames, expected one")
+        raise UnreadableImageError(f"{name}: NumberOfFrames {frames}, expected 1")
 
 
 def _check_view(dataset: Dataset, name: str) -> None:

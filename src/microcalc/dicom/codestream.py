@@ -17,6 +17,37 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _J2K_START, _JP2_START = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
 
 
+# What the frame marker says of the coding; arithmetic and hierarchical ones are in no transfer syntax of ours.
+_CODINGS = {
+    0xC0: "JPEG baseline",
+    0xC1: "JPEG extended",
+    0xC2: "JPEG progressive",
+    0xC3: "JPEG lossless",
+    0xF7: "JPEG-LS",
+}
+ITEM = b"\xfe\xff\x00\xe0"
+"""The tag that every fragment of encapsulated pixel data starts with."""
+
+
+def coding_of(data: bytes) -> str | None:
+    """Return what kind of compressed picture pixel data start with; None where they start with none.
+
+    Looks into the items of encapsulated pixel data (PS3.5 A.4): the first is the offset table, often empty.
+    """
+    for _ in range(2):
+        if not data.startswith(ITEM):
+            break
+        length = int.from_bytes(data[4:8], "little")
+        coding = coding_of(data[8 : 8 + length])
+        if coding is not None:
+            return coding
+        data = data[8 + length :]
+    if data.startswith((_JP2_START, _J2K_START)):
+        return "JPEG 2000"
+    frame = _frame_at(data)
+    return None if frame is None else _CODINGS.get(data[frame + 1], "JPEG")
+
+
 def codestream_size(data: bytes) -> tuple[int, int] | None:
     """(rows, columns) of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it has no readable header."""
     if data.startswith(_JP2_START):  # a JP2 box file in the pixel data: not allowed, yet seen
@@ -24,6 +55,12 @@ def codestream_size(data: bytes) -> tuple[int, int] | None:
     if data.startswith(_J2K_START):
         return _jpeg_2000_size(data)
     return _jpeg_size(data)
+
+
+def jpeg_precision(data: bytes) -> int | None:
+    """Return the bits of a sample that the frame header of a JPEG codestream names; None where it has none."""
+    at = _frame_at(data)
+    return None if at is None else data[at + 4]
 
 
 def _jpeg_2000_size(data: bytes) -> tuple[int, int] | None:
@@ -34,6 +71,14 @@ def _jpeg_2000_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    at = _frame_at(data)
+    if at is None:
+        return None
+    return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+
+
+def _frame_at(data: bytes) -> int | None:
+    """Where the frame header of a JPEG or JPEG-LS codestream starts."""
     if not data.startswith(b"\xff\xd8"):
         return None
     at = 2
@@ -44,7 +89,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         elif marker in _WITHOUT_LENGTH:
             at += 2
         elif marker in _FRAME_MARKERS:
-            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            return at
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.dicom.accept import check_kind, check_size, check_spacing
+from microcalc.dicom.codestream import coding_of
 from microcalc.dicom.decode import decode_compressed, transfer_syntax
 from microcalc.dicom.position import laterality_of, orientation_of, view_of
 from microcalc.dicom.sniff import is_dicom
@@ -139,7 +140,9 @@ def _stored_values(path: Path, header: Dataset, shape: tuple[int, int]) -> NDArr
     uid = word(header.file_meta, "TransferSyntaxUID")
     syntax = transfer_syntax(uid, path.name)
     if syntax.plugin:
-        return decode_compressed(path, syntax, shape)
+        decoded = decode_compressed(path, syntax, shape)
+        # Codecs give the fewest bytes that hold the codestream's values, the header's bits count in those it allocates.
+        return decoded.astype(f"{decoded.dtype.kind}{(integer(header, 'BitsAllocated') or 16) // 8}", copy=False)
     dataset = read_data_set(path)
     if "PixelData" not in dataset:
         raise UnreadableImageError(f"{path.name}: a header without pixel data, expected an image")
@@ -151,6 +154,15 @@ def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name:
     allocated = integer(dataset, "BitsAllocated") or 16
     kind = "i" if integer(dataset, "PixelRepresentation") == 1 else "u"
     data, expected = content(dataset, "PixelData"), shape[0] * shape[1] * allocated // 8
+    coding = coding_of(data) if len(data) != expected else None
+    if coding is not None:
+        raise UnreadableImageError(
+            f"{name}: {coding} pixel data, expected uncompressed ones as its transfer syntax says"
+        )
+    if len(data) - expected >= shape[1] * allocated // 8:  # less than a row may be padding
+        raise UnreadableImageError(
+            f"{name}: {len(data)} bytes of pixel data, expected {expected} of {shape[0]} x {shape[1]} pixels"
+        )
     if len(data) < expected:
         raise UnreadableImageError(f"{name}: truncated pixel data, {len(data)} bytes, expected {expected}")
     if allocated == 8 and big_endian and dataset["PixelData"].VR == "OW":

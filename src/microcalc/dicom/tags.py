@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,18 +24,48 @@ if TYPE_CHECKING:
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
+class _Silence:
+    """How many ``quiet`` blocks of all threads are open, and what the last one to end gives back."""
+
+    def __init__(self) -> None:
+        self.lock, self.open = threading.Lock(), 0
+        self.logger = logging.getLogger("pydicom")
+        self.was_disabled = False
+        self.filters = warnings.catch_warnings()
+
+    def begin(self) -> None:
+        with self.lock:
+            self.open += 1
+            if self.open > 1:
+                return
+            self.was_disabled, self.logger.disabled = self.logger.disabled, True
+            self.filters = warnings.catch_warnings()
+            self.filters.__enter__()
+            warnings.simplefilter("ignore")
+
+    def end(self) -> None:
+        with self.lock:
+            self.open -= 1
+            if self.open:
+                return
+            self.filters.__exit__(None, None, None)
+            self.logger.disabled = self.was_disabled
+
+
+_silence = _Silence()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log of pydicom, which quote header values, patient names among them."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
-    logger.disabled = True
+    """No warnings and no log of pydicom, which quote header values, patient names among them.
+
+    Blocks of several threads may overlap: what was before comes back when the last one ends.
+    """
+    _silence.begin()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logger.disabled = before
+        _silence.end()
 
 
 def _values(dataset: Dataset, keyword: str) -> tuple[object, ...]:

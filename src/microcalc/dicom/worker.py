@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pydicom
@@ -20,7 +20,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import JPEGExtended12Bit
 
-from microcalc.dicom.codestream import codestream_size, is_complete
+from microcalc.dicom.codestream import ITEM, codestream_size, coding_of, is_complete, jpeg_precision
 from microcalc.dicom.decode import Syntax
 from microcalc.dicom.tags import quiet
 
@@ -43,12 +43,20 @@ def decode_file(path: str, syntax: Syntax, shape: tuple[int, int]) -> NDArray[np
     with quiet():
         try:
             dataset = pydicom.dcmread(path)
-            frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+            data, expected = dataset.PixelData, shape[0] * shape[1] * int(dataset.BitsAllocated) // 8
+        except Exception:
+            raise DamagedPixelsError("truncated pixel data, expected a whole frame") from None
+        if not data.startswith(ITEM) and 0 <= len(data) - expected <= 1:
+            raise DamagedPixelsError(f"uncompressed pixel data, expected {syntax.name} as its transfer syntax says")
+        try:
+            frame = next(generate_frames(data, number_of_frames=1))
         except Exception:
             raise DamagedPixelsError("truncated pixel data, expected a whole frame") from None
         if syntax.has_codestream:
             _check_codestream(frame, syntax, shape)
         try:
+            if syntax.plugin == "gdcm":
+                _take_precision(dataset, frame)
             pixels = _decoded(path, dataset, syntax)
         except Exception as error:
             # The codec's own words could quote the header; its class says enough.
@@ -60,13 +68,23 @@ def decode_file(path: str, syntax: Syntax, shape: tuple[int, int]) -> NDArray[np
     return pixels
 
 
+def _take_precision(dataset: Dataset, frame: bytes) -> None:
+    """Let the codestream say how many bits it has: gdcm aborts the process where the header says fewer."""
+    precision = jpeg_precision(frame)
+    if precision is not None and 2 <= precision <= 16:
+        dataset.BitsStored, dataset.HighBit = precision, precision - 1
+        dataset.BitsAllocated = 8 if precision <= 8 else 16
+
+
 def _decoded(path: str, dataset: Dataset, syntax: Syntax) -> NDArray[np.generic]:
     """The codec's answer, (rows, columns)."""
     uid = dataset.file_meta.TransferSyntaxUID
     if uid == JPEGExtended12Bit and dataset.BitsStored > 8:
         return _twelve_bits(path, dataset)
     pixels: NDArray[np.generic]
-    pixels, _ = get_decoder(uid).as_array(dataset, raw=True, decoding_plugin=syntax.plugin)
+    # The unused bits are ours to clear: the library takes them to lie above the stored ones, whatever HighBit says.
+    as_stored: Any = {"raw": True, "correct_unused_bits": False}
+    pixels, _ = get_decoder(uid).as_array(dataset, decoding_plugin=syntax.plugin, **as_stored)
     return pixels
 
 
@@ -86,6 +104,9 @@ def _twelve_bits(path: str, dataset: Dataset) -> NDArray[np.generic]:
 
 
 def _check_codestream(frame: bytes, syntax: Syntax, shape: tuple[int, int]) -> None:
+    coding = coding_of(frame)
+    if coding is not None and not _fits(coding, syntax):
+        raise DamagedPixelsError(f"{coding} pixel data, expected {syntax.name} as its transfer syntax says")
     size = codestream_size(frame)
     if size is None:
         raise DamagedPixelsError(f"no {syntax.name} codestream in the pixel data, expected one")
@@ -97,6 +118,11 @@ def _check_codestream(frame: bytes, syntax: Syntax, shape: tuple[int, int]) -> N
         raise DamagedPixelsError(
             f"truncated pixel data: {syntax.name} codestream without its end, expected a whole frame"
         )
+
+
+def _fits(coding: str, syntax: Syntax) -> bool:
+    """Whether a codestream belongs to a transfer syntax; a decoder of extended JPEG takes the baseline."""
+    return syntax.name.startswith(coding) or (coding, syntax.name) == ("JPEG baseline", "JPEG extended")
 
 
 def _limit_memory() -> None:

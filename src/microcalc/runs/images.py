@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from microcalc.datasets.table import ImageRow
+from microcalc.dicom.sniff import is_dicom
 from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, TableError, UnreadableImageError
 from microcalc.storage.key import file_sha256
@@ -186,4 +187,5 @@ def is_picture(path: Path) -> bool:
             head = handle.read(4)
     except OSError as error:
         raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
-    return any(head.startswith(magic) for magic in _PICTURES)
+    # The preamble of a DICOM file may be the start of a TIFF file that shows the same picture (PS3.10 7.1).
+    return any(head.startswith(magic) for magic in _PICTURES) and not is_dicom(path)
