@@ -17,7 +17,7 @@ from microcalc.cnn import fit
 from microcalc.cnn.precision import fast_precision
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
 from microcalc.detect.model import load_model, parse_pair_description
-from microcalc.errors import InputError, MissingExtraError, RecipeError
+from microcalc.errors import InputError, MissingExtraError, RecipeError, TableError
 from microcalc.runs import extras, training
 from microcalc.runs.card import write_card
 from microcalc.runs.normalised import NormalisedImages, with_hashes
@@ -485,3 +485,14 @@ def test_a_missing_library_is_said_before_anything_is_done(
     with pytest.raises(MissingExtraError, match=r"^onnx is not installed, expected microcalc\[train\]$"):
         train(toy.recipe(), table, tmp_path / "run", say=lambda _line: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_place_outside_its_image_is_named_and_not_dropped(table: Table, tmp_path: Path) -> None:
+    beyond = AnnotationRow("i1", 470.0, 100.0, where="data/annotations.csv line 9")
+    with pytest.raises(TableError, match=r"^data/annotations\.csv line 9: row 470, column 100 lies outside image 'i1'"):
+        train(toy.recipe(), Table(table.images, (*table.annotations, beyond)), tmp_path / "r", say=lambda _line: None)
+    corner = AnnotationRow("i1", 429.0, 299.0, kind="no_calcium")
+    with pytest.raises(_KilledError):
+        train(
+            toy.recipe(), Table(table.images, (*table.annotations, corner)), tmp_path / "s", say=_kill_after("75", [])
+        )

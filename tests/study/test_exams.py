@@ -25,7 +25,14 @@ def _quiet(_line: str) -> None:
 def _image(number: int, patient: int, *, split: Split = "") -> ImageRow:
     system = _SYSTEMS[patient % 3]
     return ImageRow(
-        f"i{number}", Path(f"i{number}.png"), "raw", (0.1, 0.1), f"P{patient}", system, split=split, sha256="0" * 64
+        f"i{number}",
+        Path(f"i{number}.png"),
+        "raw",
+        (0.1, 0.1),
+        f"P{patient}",
+        system,
+        split=split,
+        sha256=f"{number:064d}",
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from math import ceil
+from pathlib import Path
 
 import numpy as np
 
-from microcalc.datasets.table import AnnotationRow, Split, Table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, check_places
 from microcalc.detect.clusters import group
 from microcalc.domain import Candidates
 from microcalc.errors import InputError
 from microcalc.runs.recipe import Clusters
+from microcalc.sample.store import stored_size
+from microcalc.storage.key import key_of
 
 _NAMED = 8  # patients in a message
 
@@ -52,6 +56,37 @@ def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table
             named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
     rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)
     return Table(table.images, tuple(rows))
+
+
+def key_of_table(table: Table) -> str:
+    """Return a key of all that a table says; of its images the bytes count (``with_hashes``), not where they lie."""
+    images = [{**asdict(i), "file": ""} for i in table.images]
+    annotations = [
+        {**asdict(a), "where": "", "row": float(a.row), "column": float(a.column)} for a in table.annotations
+    ]
+    return key_of([images, annotations])
+
+
+def check_inside(table: Table, file_of: Callable[[ImageRow], Path]) -> None:
+    """Refuse annotations that lie outside their images, whether or not the table says the images' sizes.
+
+    Parameters
+    ----------
+    file_of
+        Gives an image's normalised file; its size in mm is that of the image to within a pixel or two.
+
+    Raises
+    ------
+    TableError
+        Names the first such place and its line, and how many more there are.
+    """
+    check_places(Table(tuple(_sized(row, file_of(row)) for row in table.images), table.annotations))
+
+
+def _sized(row: ImageRow, file: Path) -> ImageRow:
+    shape, spacing_mm = stored_size(file)
+    rows, columns = (ceil((n + 1) * spacing_mm / s) for n, s in zip(shape, row.spacing_mm, strict=True))
+    return replace(row, rows=rows, columns=columns) if row.shape is None else row
 
 
 def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_in: Split = "tune") -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from microcalc.datasets.table import ImageRow, Table
+from microcalc.datasets.table import ImageRow, Table, refuse_repeated
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.errors import InputError
 from microcalc.execution.executor import executor_of
@@ -100,6 +100,8 @@ def with_hashes(table: Table) -> Table:
     ------
     InputError
         Files that cannot be read, or are not those that the table was made of, all of them by name.
+    TableError
+        Two images have the same bytes.
     """
     rows: list[ImageRow] = []
     refused: list[InputError] = []
@@ -116,6 +118,7 @@ def with_hashes(table: Table) -> Table:
             )
         rows.append(replace(row, sha256=found))
     refuse_images(refused, of=len(table.images))
+    refuse_repeated(rows, "the table")
     return Table(tuple(rows), table.annotations)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from microcalc.datasets.table import ImageRow, Split, Table, write_table
 from microcalc.domain import Annotations, BoolImage
 from microcalc.errors import InputError, RecipeError
 from microcalc.geometry import Grid
-from microcalc.runs.annotated import as_seen, check_splits_carry, with_clusters
+from microcalc.runs.annotated import as_seen, check_inside, check_splits_carry, key_of_table, with_clusters
 from microcalc.runs.extras import require_modules
 from microcalc.runs.networks import hardest, settle_precision, train_network, wanted_negatives, words_on_precision
 from microcalc.runs.normalised import BORDER_PX, NormalisedImages, with_hashes
@@ -121,6 +121,7 @@ def _train(recipe: Recipe, table: Table, out: Path, *, device: str, workers: int
     normalised = NormalisedImages(out / "normalised", recipe.data.spacing_mm)
     used = [i for i in table.images if i.split in _USED]
     normalised.make(used, workers=workers, say=lambda line: say(f"normalising {line}"))
+    check_inside(table.of_images(used), normalised.file)
     _claim(out, recipe, table)
     train_images, tune_images = (_opened(table.of_split(split), normalised) for split in _USED)
     positives, random_negatives = _samples(train_images, recipe)
@@ -176,12 +177,10 @@ def _begun(out: Path) -> Recipe | None:
 
 def _manifest(recipe: Recipe, table: Table) -> dict[str, str]:
     """Return what makes a run this run: recipe, table with the images' bytes, and the code that trains."""
-    images = [{**asdict(i), "file": ""} for i in table.images]  # the bytes count, not where they lie
-    annotations = [{**asdict(a), "row": float(a.row), "column": float(a.column)} for a in table.annotations]
     return {
         "schema": "microcalc/run/2",
         "recipe": key_of(dump_recipe(recipe)),
-        "table and images": key_of([images, annotations]),
+        "table and images": key_of_table(table),
         "code of microcalc": code_version(__name__),
     }
 

@@ -61,6 +61,12 @@ def open_stored(file: Path) -> StoredImage:
     )
 
 
+def stored_size(file: Path) -> tuple[tuple[int, int], float]:
+    """Return rows and columns (without the border) and pixel spacing in mm of an image that ``store`` wrote."""
+    rows, columns, _, spacing, _, _ = np.load(file.with_suffix(".header.npy"))
+    return (int(rows), int(columns)), float(spacing)
+
+
 def gather(images: Sequence[StoredImage], samples: Samples, *, margin_px: int) -> FloatImage:
     """Patches (n, 2 m + 1, 2 m + 1) float32 around samples.
 

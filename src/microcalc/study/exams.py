@@ -17,6 +17,7 @@ from microcalc.datasets.table import ImageRow, Split, Table, read_table, write_t
 from microcalc.dicom.systems import system_name
 from microcalc.domain import Intent
 from microcalc.errors import InputError
+from microcalc.runs.annotated import key_of_table
 from microcalc.runs.simulated import SETTINGS, Settings, make_exam
 from microcalc.simulate.contents import usual_amounts
 from microcalc.simulate.systems import System, system
@@ -40,9 +41,7 @@ def exams_stage(run: Path, exams: Exams, *, intent: Intent, seed: int) -> Stage:
 
 def table_stage(run: Path, table: Table, *, intent: Intent, seed: int) -> Stage:
     """Of the user's own table (of ``with_hashes``); its key follows from the files' bytes and the table's lines."""
-    images = [{**asdict(i), "file": ""} for i in table.images]  # the bytes count, not where they lie
-    digest = key_of([images, [asdict(a) for a in table.annotations]])
-    return Stage(run, "exams", {"table": digest, "intent": intent, "seed": seed}, modules=_MODULES)
+    return Stage(run, "exams", {"table": key_of_table(table), "intent": intent, "seed": seed}, modules=_MODULES)
 
 
 def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, workers: int, say: Say) -> Table:

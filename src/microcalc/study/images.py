@@ -12,7 +12,7 @@ from pathlib import Path
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.domain import Annotations, BoolImage
 from microcalc.geometry import Grid
-from microcalc.runs.annotated import as_seen
+from microcalc.runs.annotated import as_seen, check_inside
 from microcalc.runs.normalised import NormalisedImages
 from microcalc.runs.recipe import Sample
 from microcalc.sample.draw import negative_mask
@@ -67,9 +67,13 @@ def normalise_stage(exams: Stage, *, spacing_mm: float, normalising: bool) -> St
 
 
 def normalise_all(stage: Stage, table: Table, *, spacing_mm: float, normalising: bool, workers: int, say: Say) -> None:
-    """Normalise the images that are not there yet; raises ``InputError`` that names all that cannot be used."""
+    """Normalise the images that are not there yet; raises ``InputError`` that names all that cannot be used.
+
+    Annotations outside their images raise ``TableError``.
+    """
     store = _store(stage.run, spacing_mm, normalising)
     run_stage(stage, lambda progress: store.make(table.images, workers=workers, say=progress), say)
+    check_inside(table, store.file)
 
 
 def images_of(table: Table, run: Path, *, spacing_mm: float, normalising: bool, min_d_prime: float) -> Images:
