@@ -21,7 +21,7 @@ from microcalc.dicom.cad_report import cad_report
 from microcalc.dicom.codes import VIEWS as VIEW_CODES
 from microcalc.dicom.content_items import has_name, named, walk
 from microcalc.dicom.exam_report import Report, exam_reports, write_report
-from microcalc.dicom.results import ImageResult, by_exam, displaced
+from microcalc.dicom.results import ImageResult, by_exam, displaced, remarks
 from microcalc.domain import Candidates, Cluster, OperatingPoint
 from microcalc.errors import InputError
 
@@ -193,6 +193,18 @@ def test_a_processed_image_that_may_have_moved_is_told_of() -> None:
     moved = dataclasses.replace(header(2), source=(raw.uid, False))
     stranger = dataclasses.replace(header(3), source=("1.2.3", False))
     assert displaced([raw, kept, moved, stranger]) == [moved]
+    (line,) = remarks([raw, kept, moved, stranger])
+    assert line.startswith("image.dcm: does not say that places are those of its raw image")
+
+
+def test_what_a_report_leaves_out_is_said_in_one_line_for_each_image() -> None:
+    exam = dataclasses.replace(
+        EXAM, left_out=("PatientID (100 characters, of which at most 64 are valid)", "StudyID (x)")
+    )
+    assert remarks([dataclasses.replace(header(), exam=exam), header(1)]) == [
+        "image.dcm: left out of its reports, or mended: PatientID (100 characters, of which at most 64 are valid), "
+        "StudyID (x)"
+    ]
 
 
 # Codes.

@@ -193,7 +193,7 @@ class Batch:
         from datetime import datetime
 
         from microcalc.dicom.exam_report import EXAM_KINDS
-        from microcalc.dicom.results import by_exam, displaced
+        from microcalc.dicom.results import by_exam, remarks
 
         count, made = _Count(), datetime.now().astimezone()
         stems = self._image_results(count)
@@ -205,10 +205,8 @@ class Batch:
         for kind in self._options.reports:
             if kind not in EXAM_KINDS and kind not in count.named:
                 say(f"report {kind}: none, since no image has a finding")
-        for header in displaced([result.header for result in results]):
-            say_error(
-                f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them"
-            )
+        for line in remarks([result.header for result in results]):
+            say_error(line)
         return count
 
     def _image_results(self, count: _Count) -> dict[ImageResult, str]:

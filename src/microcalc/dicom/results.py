@@ -232,7 +232,7 @@ def image_header(dataset: Dataset, file: Path) -> ImageHeader:
         raise NotAMammogramError(
             f"{file.name}: SOP class {shown_uid(sop_class)}, expected Digital Mammography X-Ray Image for a report"
         )
-    uids = {key: word(dataset, f"{key}InstanceUID") for key in ("SOP", "Series", "Study")}
+    uids = {key: "\\".join(words(dataset, f"{key}InstanceUID")) for key in ("SOP", "Series", "Study")}
     for key, uid in uids.items():
         if not _is_well_formed(uid):
             raise InputError(f"{file.name}: {key}InstanceUID {shown_uid(uid)}, expected one for a report")
@@ -278,7 +278,7 @@ def _exam_header(dataset: Dataset, study: str) -> ExamHeader:
         study,
         **values,
         unusable_identity=_unusable_identity(dataset, values),
-        left_out=tuple(f"{keyword} {value.fault}" for keyword, value in taken.values() if value.fault),
+        left_out=tuple(f"{keyword} ({value.fault})" for keyword, value in taken.values() if value.fault),
     )
 
 
@@ -355,3 +355,17 @@ def displaced(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
     """
     raw = {header.uid for header in headers if header.intent == "raw"}
     return [h for h in headers if h.source is not None and h.source[0] in raw and not h.source[1]]
+
+
+def remarks(headers: Sequence[ImageHeader]) -> list[str]:
+    """Return what to say of the images beside their reports, in lines that name their files."""
+    moved = displaced(headers)
+    lines = []
+    for header in headers:
+        if header.exam.left_out:
+            lines.append(f"{header.file.name}: left out of its reports, or mended: {', '.join(header.exam.left_out)}")
+        if header in moved:
+            lines.append(
+                f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them"
+            )
+    return lines
