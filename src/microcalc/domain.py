@@ -113,6 +113,8 @@ class Mammogram:
     burned_in
         Whether the header says that text or the like is burned into the pixels
         (BurnedInAnnotation): it may be taken for calcium. None where it does not say.
+    spacing_given
+        Whether the caller said the pixel spacing, because the image itself does not.
     """
 
     pixels: FloatImage
@@ -126,6 +128,7 @@ class Mammogram:
     window: Window | None = None
     orientation: Orientation | None = None
     burned_in: bool | None = None
+    spacing_given: bool = False
 
     @property
     def grid(self) -> Grid:

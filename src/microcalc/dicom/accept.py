@@ -54,6 +54,9 @@ _MOST_PIXELS = 64 * 1024 * 1024
 _SPACING_LIMITS_MM = (0.02, 0.2)
 # A breast in contact with the receptor is magnified by 1.02 to 1.1; a magnification stand by 1.4 to 2.
 _CONTACT_MAGNIFICATION = 1.25
+_HIGHEST_MAGNIFICATION = 4.0
+# PixelSpacing, in the patient, by ImagerPixelSpacing: 1 over the magnification, with room for rounding.
+_PLAIN_BY_IMAGER = (1 / _HIGHEST_MAGNIFICATION, 1.02)
 
 
 def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
@@ -124,10 +127,22 @@ def _unusual_view(dataset: Dataset) -> str | None:
             for code in (MAGNIFICATION, SPOT_COMPRESSION):
                 if is_code(modifier, code):
                     return f"{code.meaning.lower()} view (ViewModifierCodeSequence)"
-    magnification = number(dataset, "EstimatedRadiographicMagnificationFactor")
+    magnification = _magnification(dataset)
     if magnification is not None and magnification > _CONTACT_MAGNIFICATION:
         return f"magnification view ({magnification:g} times)"
     return None
+
+
+def _magnification(dataset: Dataset) -> float | None:
+    """How many times the breast is magnified at the receptor: as estimated, else by the two spacings; None unknown."""
+    factor = number(dataset, "EstimatedRadiographicMagnificationFactor") or 0.0
+    if factor >= 100 / _CONTACT_MAGNIFICATION:  # per cent, as some machines write it
+        factor /= 100
+    factors = [factor] if 1.0 <= factor <= _HIGHEST_MAGNIFICATION else []
+    imager, plain = numbers(dataset, "ImagerPixelSpacing"), numbers(dataset, "PixelSpacing")
+    if word(dataset, "PixelSpacingCalibrationType") and _is_spacing(imager) and _is_spacing(plain):
+        factors += [i / p for i, p in zip(imager, plain, strict=True)]
+    return max(factors, default=None)
 
 
 def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
@@ -156,22 +171,66 @@ def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
 
 
 def check_spacing(dataset: Dataset, name: str) -> tuple[float, float]:
-    """Pixel spacing (row, column) in mm.
+    """Return the pixel spacing (row, column) in mm.
 
     ImagerPixelSpacing, at the receptor; PixelSpacing where the header says that it
-    is calibrated (PixelSpacingCalibrationType), or where it stands alone.
+    is calibrated (PixelSpacingCalibrationType), or where ImagerPixelSpacing is none that a
+    mammogram has. A value that no mammogram has counts for nothing beside one that it has.
 
     Raises
     ------
     MissingSpacingError
+        No value that a mammogram has, or two that cannot be of one picture.
     """
     imager, plain = numbers(dataset, "ImagerPixelSpacing"), numbers(dataset, "PixelSpacing")
-    calibrated = word(dataset, "PixelSpacingCalibrationType") != ""
-    use_plain = bool(plain) and (calibrated or not imager)
-    spacing, keyword = (plain, "PixelSpacing") if use_plain else (imager, "ImagerPixelSpacing")
-    if len(spacing) != 2:
-        raise MissingSpacingError(f"{name}: no pixel spacing in the header, expected ImagerPixelSpacing (mm)")
+    if not _is_spacing(imager) and not _is_spacing(plain):
+        raise MissingSpacingError(f"{name}: {_spacing_found(imager, plain)}")
+    if not (_is_spacing(imager) and _is_spacing(plain)):
+        return _pair(imager if _is_spacing(imager) else plain)
+    low, high = _PLAIN_BY_IMAGER
+    if not all(low <= p / i <= high for p, i in zip(plain, imager, strict=True)):
+        raise MissingSpacingError(
+            f"{name}: PixelSpacing {_shown(plain)} mm and ImagerPixelSpacing {_shown(imager)} mm, "
+            "expected the same or the first smaller by the magnification"
+        )
+    return _pair(plain if word(dataset, "PixelSpacingCalibrationType") else imager)
+
+
+def _is_spacing(values: tuple[float, ...]) -> bool:
     low, high = _SPACING_LIMITS_MM
-    if not all(low <= value <= high for value in spacing):
-        raise MissingSpacingError(f"{name}: {keyword} {spacing[0]:g} x {spacing[1]:g} mm, expected {low} to {high}")
-    return spacing[0], spacing[1]
+    return len(values) == 2 and all(low <= value <= high for value in values)
+
+
+def _pair(values: tuple[float, ...]) -> tuple[float, float]:
+    return values[0], values[1]
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
+
+
+def _spacing_found(imager: tuple[float, ...], plain: tuple[float, ...]) -> str:
+    low, high = _SPACING_LIMITS_MM
+    for keyword, values in (("ImagerPixelSpacing", imager), ("PixelSpacing", plain)):
+        if len(values) == 2:
+            return f"{keyword} {_shown(values)} mm, expected {low} to {high} (--pixel-spacing MM says it instead)"
+    return "no pixel spacing in the header, expected ImagerPixelSpacing, or --pixel-spacing MM"
+
+
+def spacing_or_given(dataset: Dataset, name: str, given_mm: float | None) -> tuple[tuple[float, float], bool]:
+    """Return the header's pixel spacing in mm, and False; where it has none, the given one, and True.
+
+    Raises
+    ------
+    MissingSpacingError
+        Neither is one that a mammogram has.
+    """
+    try:
+        return check_spacing(dataset, name), False
+    except MissingSpacingError:
+        if given_mm is None:
+            raise
+    low, high = _SPACING_LIMITS_MM
+    if not low <= given_mm <= high:
+        raise MissingSpacingError(f"{name}: pixel spacing {given_mm:g} mm, expected {low} to {high}")
+    return (given_mm, given_mm), True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.dicom.accept import check_kind, check_size, check_spacing
+from microcalc.dicom.accept import check_kind, check_size, spacing_or_given
 from microcalc.dicom.codestream import coding_of
 from microcalc.dicom.decode import decode_compressed, transfer_syntax
 from microcalc.dicom.position import laterality_of, orientation_of, view_of
@@ -31,7 +31,7 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
 
 
-def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
+def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | None = None) -> Mammogram:
     """Read a full-field digital mammogram, FOR PROCESSING or FOR PRESENTATION.
 
     Parameters
@@ -40,6 +40,8 @@ def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
         A DICOM file in any transfer syntax of `microcalc.dicom.decode.SYNTAXES`.
     any_view
         Take magnified, spot, stereo, specimen and quality control images as well.
+    pixel_spacing_mm
+        Of the pixels, in both directions; taken where the header has none that a mammogram has.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
         header = read_data_set(path, stop_before_pixels=True)
         intent = check_kind(header, path.name, any_view=any_view)
         shape = check_size(header, path.name)
-        spacing_mm = check_spacing(header, path.name)
+        spacing_mm, spacing_given = spacing_or_given(header, path.name, pixel_spacing_mm)
         convert = to_pixels(header, intent, path.name)
         stored = clear_unused_bits(_stored_values(path, header, shape), header)
         return Mammogram(
@@ -81,6 +83,7 @@ def read_dicom(path: Path, *, any_view: bool = False) -> Mammogram:
             window=first_window(header, convert),
             orientation=orientation_of(header),
             burned_in=_burned_in(header),
+            spacing_given=spacing_given,
         )
 
 

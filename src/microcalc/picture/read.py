@@ -83,6 +83,7 @@ def read_picture(
         laterality=laterality,
         view=view,
         system=system,
+        spacing_given=True,
     )
 
 

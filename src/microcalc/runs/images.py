@@ -84,7 +84,7 @@ def open_mammogram(
     if not is_picture(path):
         from microcalc.dicom.read import read_dicom
 
-        mammogram = read_dicom(path, any_view=any_view)
+        mammogram = read_dicom(path, any_view=any_view, pixel_spacing_mm=pixel_spacing_mm)
         return replace(
             mammogram,
             system=mammogram.system or system,
