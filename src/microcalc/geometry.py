@@ -8,12 +8,15 @@ moves nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 """Positions (n, 2), (row, column) in mm."""
+
+_SPACING_TOLERANCE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +64,8 @@ def outside(places_px: Points, shape: tuple[int, int], *, margin_px: float = 0.0
     """
     low, high = -0.5 - margin_px, np.array(shape) - 0.5 + margin_px
     return np.asarray(((places_px < low) | (places_px > high)).any(axis=1))
+
+
+def same_spacing(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether two pixel spacings (row, column) in mm are the same to within a hundredth."""
+    return all(abs(a / b - 1) <= _SPACING_TOLERANCE for a, b in zip(one, other, strict=True))

@@ -152,14 +152,16 @@ def test_images_that_nobody_reviewed_are_not_judged_by_reviewed_marks(tmp_path: 
     data = table(3)
     data = Table(data.images, tuple(a for a in data.annotations if a.image != "im2"))
     found = perfect(tmp_path / "d", 3)
-    assert evaluate_detections([found], data, out=tmp_path, resamples=9, false_marks="reviewed").counts.images == 2
+    assert (
+        evaluate_detections([found], data, out=tmp_path / "out", resamples=9, false_marks="reviewed").counts.images == 2
+    )
 
 
 def test_false_marks_can_be_counted_on_images_without_lesions_alone(tmp_path: Path) -> None:
     data = table(4)
     data = Table(data.images, tuple(a for a in data.annotations if a.image in {"im0", "im1"}))
     found = perfect(tmp_path / "d", extra=[(700.0, 700.0, 0.95)])
-    summary = evaluate_detections([found], data, out=tmp_path, resamples=20, false_on="lesion_free")
+    summary = evaluate_detections([found], data, out=tmp_path / "out", resamples=20, false_on="lesion_free")
     assert summary.counts.images_for_false_marks == 2
     # Each lesion-free image has the three marks of the "cluster", too, and one more.
     assert summary.counts.false_marks == 8
@@ -337,3 +339,12 @@ def test_density_is_what_the_tag_says_or_nothing() -> None:
     (image,) = table(1).images
     assert density_of(replace(image, tags="simulated density-C")) == "C"
     assert density_of(image) == ""
+
+
+def test_a_comparison_and_a_single_evaluation_leave_nothing_of_each_other(tmp_path: Path) -> None:
+    good, out = perfect(tmp_path / "good"), tmp_path / "out"
+    evaluate_detections([good], table(), out=out, resamples=9)
+    compare_detections({"a": [good], "b": [good]}, table(), out=out, resamples=9)
+    assert not list(out.glob("summary.*"))
+    evaluate_detections([good], table(), out=out, resamples=9)
+    assert not list(out.glob("compare.*"))

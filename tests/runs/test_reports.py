@@ -279,8 +279,9 @@ def test_evaluate_judges_reports_of_other_makers(exam: Path, reported: Path, tmp
     _other_maker(reported, tmp_path / "theirs" / "x.dcm")
     options = ["--truth", str(exam), "--out", str(tmp_path / "o"), "--resamples", "20", "--hit-mm", "1.5"]
     assert cli.run(["evaluate", str(tmp_path / "theirs"), *options]) == 0
-    document = _document(tmp_path / "o" / "from-reports" / "theirs" / "cc.json")
-    read_detections(tmp_path / "o" / "from-reports" / "theirs" / "cc.json")  # by the one reader there is
+    written = tmp_path / "o" / "from-reports" / "theirs" / f"{read_image_header(exam / 'cc.dcm').uid}.json"
+    document = _document(written)
+    assert read_detections(written).image.file == "cc.dcm"  # by the one reader there is
     (cluster,), (mark,) = document["clusters"], document["candidates"]
     assert (cluster["likelihood"], cluster["finding"], mark["likelihood"]) == (1.0, True, 1.0)
     assert np.linalg.norm(np.array([mark["row"], mark["column"]]) - _SPECKS["cc"].mean(axis=0)) < 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,17 +16,17 @@ from microcalc.cli.options import (
     PatchSpacing,
     SpacingOption,
     SplitOption,
-    check_out,
     table_of,
 )
 from microcalc.cli.output import say, say_error
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
-from microcalc.storage.ownership import check_output_folder, output_folder
+from microcalc.storage.ownership import check_output_folder, open_output_folder, output_folder
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
     from microcalc.domain import Intent
+    from microcalc.evaluate.report import Summary
 
 
 def review(
@@ -92,13 +91,14 @@ def review(
 def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
     """The table, read or made of the images in a folder; and why files of the folder are not in it."""
     from microcalc.cli.inputs import check_effect, given_images
-    from microcalc.datasets.table import is_table, read_table
+    from microcalc.datasets.table import is_table
     from microcalc.review.folder import table_of_images
     from microcalc.runs.images import open_mammogram
+    from microcalc.runs.tables import open_table
 
     if is_table(source):
         _refuse("a table", pixel_spacing=pixel_spacing, intent=intent)
-        return read_table(source), []
+        return open_table(source), []
     given = given_images([source], None)
     if not given.images and given.problems:
         raise given.problems[0]
@@ -141,7 +141,7 @@ def evaluate(
     min_d_prime: DPrime = 0.0,
     resamples: Count = 2000,
     seed: CountOrNone = 0,
-) -> None:
+) -> int:
     """Judge detections against a table: FROC with intervals by patient. Several folders are compared in pairs.
 
     Parameters
@@ -172,33 +172,42 @@ def evaluate(
     seed
         Of the bootstrap.
     """
-    from microcalc.evaluate.report import compare_detections, evaluate_detections
+    from microcalc.evaluate.names import detector_names
+    from microcalc.evaluate.report import COMMAND, compare_detections, evaluate_detections
     from microcalc.runs.reports import are_reports, detections_of_reports
+    from microcalc.runs.tables import identified_table
 
-    check_out(out)
-    table = table_of(truth, split)
+    check_output_folder(out, COMMAND, inputs=[*detections, truth])
+    names = detector_names(detections)
+    table = identified_table(table_of(truth, split))
+    reports = [are_reports(path) for path in detections]
+    if any(reports):
+        open_output_folder(out, COMMAND)
     detections = [
-        detections_of_reports(path, table, out / "from-reports" / path.stem) if are_reports(path) else path
-        for path in detections
+        detections_of_reports(path, table, out / "from-reports" / name) if is_report else path
+        for path, name, is_report in zip(detections, names, reports, strict=True)
     ]
     if len(detections) == 1:
-        evaluate_detections(
-            detections, table, out=out, name=detections[0].stem, hit_mm=hit_mm, count_ignored=count_ignored,
+        summaries: Sequence[Summary] = [
+            evaluate_detections(
+                detections, table, out=out, name=names[0], hit_mm=hit_mm, count_ignored=count_ignored,
+                false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
+                resamples=resamples, seed=seed,
+            )
+        ]  # fmt: skip
+        say((out / "summary.md").read_text(encoding="utf-8").rstrip())
+    else:
+        named = {name: [path] for name, path in zip(names, detections, strict=True)}
+        summaries = compare_detections(
+            named, table, out=out, hit_mm=hit_mm, count_ignored=count_ignored,
             false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
             resamples=resamples, seed=seed,
-        )  # fmt: skip
-        say((out / "summary.md").read_text(encoding="utf-8").rstrip())
-        return
-    named = {path.stem: [path] for path in detections}
-    for name, count in Counter(path.stem for path in detections).items():
-        if count > 1:
-            raise InputError(f"{name}: the name of {count} of the detections, expected a different name for each")
-    compare_detections(
-        named, table, out=out, hit_mm=hit_mm, count_ignored=count_ignored,
-        false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
-    say((out / "compare.md").read_text(encoding="utf-8").rstrip())
+        ).summaries  # fmt: skip
+        say((out / "compare.md").read_text(encoding="utf-8").rstrip())
+    for summary in summaries:
+        for remark in summary.remarks:
+            say_error(f"{summary.name}: {remark}")
+    return 1 if any(summary.counts.images_without_detections for summary in summaries) else 0
 
 
 def roc(

@@ -95,9 +95,9 @@ def table_of(path: Path, split: SplitOption, tag: str | None = None) -> Table:
     InputError
         No image is left.
     """
-    from microcalc.datasets.table import read_table
+    from microcalc.runs.tables import open_table
 
-    table = read_table(path)
+    table = open_table(path)
     if split != "all":
         table = table.of_split(split)
     if tag is not None:

@@ -29,17 +29,18 @@ def train(
     workers
         Processes that prepare images.
     """
-    from microcalc.datasets.table import join_tables, read_table
+    from microcalc.datasets.table import join_tables
     from microcalc.runs import training
     from microcalc.runs.annotated import with_clusters
     from microcalc.runs.extras import require_modules
     from microcalc.runs.recipe import load_recipe
+    from microcalc.runs.tables import open_table
     from microcalc.storage.ownership import check_output_folder
 
     require_modules("torch", "onnx")
     settings = load_recipe(recipe)
     check_output_folder(out, training.COMMAND, inputs=data)
-    tables = [read_table(d) for d in data]
+    tables = [open_table(d) for d in data]
     least = settings.sample.min_d_prime
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
     model = training.train(settings, table, out, device=device, workers=workers, say=say)

@@ -148,7 +148,10 @@ def is_table(path: Path) -> bool:
     case alone is meant, too: nothing that looks like a table is taken for a folder of images.
     """
     if path.is_dir():
-        return any(file.name.lower() == IMAGES for file in path.iterdir())
+        try:
+            return any(file.name.lower() == IMAGES for file in path.iterdir())
+        except OSError:
+            return False  # whoever opens the folder says why it cannot be read
     return path.name.lower() == IMAGES
 
 

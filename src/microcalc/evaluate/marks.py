@@ -24,6 +24,8 @@ class Marks:
         (c,) of each cluster its rating, and whether the default operating point shows it.
     breast_area_cm2
         None where the detector does not say.
+    lines
+        Of a table of marks, the number of each one's line, for messages.
     """
 
     centres_px: NDArray[np.float64]
@@ -32,6 +34,7 @@ class Marks:
     cluster_likelihood: NDArray[np.float64] | None = None
     finding: NDArray[np.bool_] | None = None
     breast_area_cm2: float | None = None
+    lines: tuple[int, ...] = ()
 
 
 def marks_of_document(document: Detections) -> Marks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from microcalc.datasets.lines import write_lines
 from microcalc.datasets.table import Table
 from microcalc.domain import Kind
 from microcalc.errors import InputError
@@ -32,8 +32,12 @@ from microcalc.evaluate.summary import (
     questions,
     rate,
 )
+from microcalc.storage.ownership import open_output_folder
+from microcalc.storage.write import write_text, writing
 
 SCHEMA = "microcalc/evaluation/1"
+COMMAND = "evaluate"
+"""Whose mark the folder of results bears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Summary:
     seed: int
     counts: Counts
     answers: tuple[Answer, ...]
+    remarks: tuple[str, ...] = ()
+    """Which images are not judged, or judged as without marks, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def evaluate_detections(
     detections
         As in `microcalc.evaluate.detections.read_marks`.
     out
-        Folder for the results; made if it is not there.
+        Folder for the results: new, empty, or with results of an earlier call.
     name
         What the detector is called in the results.
     hit_mm, ignore_kinds, count_ignored, false_marks, false_on, lesions_by, min_d_prime, outline_buffer_mm
@@ -122,9 +128,9 @@ def evaluate_detections(
     )
     require_matplotlib()
     run = _run(name, read_marks(detections, table), table, rules, resamples, seed)
-    out.mkdir(parents=True, exist_ok=True)
+    _begin(out, stale=("compare.json", "compare.md"))
     _write_json(out / "summary.json", {"schema": SCHEMA, **_as_json(run.summary)})
-    (out / "summary.md").write_text(_markdown(run.summary), encoding="utf-8")
+    write_text(out / "summary.md", _markdown(run.summary))
     _write_curves(out / "froc.csv", [run])
     _draw(out / "froc.svg", [run], resamples, seed)
     return run.summary
@@ -169,9 +175,9 @@ def compare_detections(
         for b in runs[i + 1 :]
     }
     comparison = Comparison(tuple(run.summary for run in runs), differences)
-    out.mkdir(parents=True, exist_ok=True)
+    _begin(out, stale=("summary.json", "summary.md"))
     _write_json(out / "compare.json", _comparison_as_json(comparison))
-    (out / "compare.md").write_text(_comparison_markdown(comparison), encoding="utf-8")
+    write_text(out / "compare.md", _comparison_markdown(comparison))
     _write_curves(out / "froc.csv", runs)
     _draw(out / "froc.svg", runs, resamples, seed)
     return comparison
@@ -187,7 +193,14 @@ def _run(name: str, found: DetectionSet, table: Table, rules: Rules, resamples: 
         )
     counts = _counts(judged, found, rules)
     answers = tuple(answer(asked, resamples=resamples, seed=seed))
-    return _Run(Summary(name, rules, resamples, seed, counts, answers), judged, asked)
+    return _Run(Summary(name, rules, resamples, seed, counts, answers, found.remarks()), judged, asked)
+
+
+def _begin(out: Path, *, stale: Sequence[str]) -> None:
+    """Make and mark the folder; remove what an earlier call wrote of another number of detectors."""
+    open_output_folder(out, COMMAND)
+    for name in stale:
+        (out / name).unlink(missing_ok=True)
 
 
 def _counts(judged: Sequence[JudgedImage], found: DetectionSet, rules: Rules) -> Counts:
@@ -234,15 +247,14 @@ def _froc_curves(run: _Run) -> dict[str, FrocCurve]:
 
 def _write_curves(file: Path, runs: Sequence[_Run]) -> None:
     """The points where a lesion is gained, and the end of each curve: all that its steps need."""
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(("detector", "curve", "threshold", "false", "sensitivity"))
-        for run in runs:
-            for name, curve in _froc_curves(run).items():
-                gains = np.diff(curve.llf, prepend=-1.0) > 0
-                gains[-1] = True
-                for t, x, y in zip(curve.threshold[gains], curve.nlf[gains], curve.llf[gains], strict=True):
-                    writer.writerow((run.summary.name, name, f"{t:.9g}", f"{x:.6g}", f"{y:.6g}"))
+    rows = []
+    for run in runs:
+        for name, curve in _froc_curves(run).items():
+            gains = np.diff(curve.llf, prepend=-1.0) > 0
+            gains[-1] = True
+            for t, x, y in zip(curve.threshold[gains], curve.nlf[gains], curve.llf[gains], strict=True):
+                rows.append((run.summary.name, name, f"{t:.9g}", f"{x:.6g}", f"{y:.6g}"))
+    write_lines(file, ("detector", "curve", "threshold", "false", "sensitivity"), rows)
 
 
 def _draw(file: Path, runs: Sequence[_Run], resamples: int, seed: int) -> None:
@@ -254,7 +266,8 @@ def _draw(file: Path, runs: Sequence[_Run], resamples: int, seed: int) -> None:
                 panels.setdefault(q.about, {})[run.summary.name] = drawn
     reviewed = runs[0].summary.rules.false_marks == "reviewed"
     per = {"microcalcifications": "marks reviewed as no calcium per image" if reviewed else "false marks per image"}
-    draw_froc(file, panels, {**{about: f"false {about} per image" for about in panels}, **per})
+    with writing(file) as temporary:
+        draw_froc(temporary, panels, {**{about: f"false {about} per image" for about in panels}, **per})
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
@@ -263,6 +276,7 @@ def _as_json(summary: Summary) -> dict[str, Any]:
         "rules": asdict(summary.rules),
         "bootstrap": {"by": "patient", "resamples": summary.resamples, "seed": summary.seed},
         "counts": asdict(summary.counts),
+        "remarks": list(summary.remarks),
         "figures": [_answer_as_json(a) for a in summary.answers],
     }
 
@@ -286,7 +300,7 @@ def _comparison_as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _write_json(file: Path, value: dict[str, Any]) -> None:
-    file.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _markdown(summary: Summary) -> str:
@@ -325,13 +339,7 @@ def _basis(summary: Summary) -> list[str]:
         f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; {c.false_marks} are listed. "
         f"Intervals: bootstrap by patient, {summary.resamples} resamples, seed {summary.seed}.",
     ]
-    if c.images_without_detections or c.detections_not_in_table:
-        lines += [
-            "",
-            f"**Left out:** {c.images_without_detections} images of the table without detections, "
-            f"{c.detections_not_in_table} detections on images that the table does not have.",
-        ]
-    return lines
+    return [*lines, *(line for remark in summary.remarks for line in ("", f"**{remark}**"))]
 
 
 def _text(a: Answer) -> str:

@@ -87,6 +87,26 @@ def read_picture(
     )
 
 
+def picture_shape(path: Path) -> tuple[int, int]:
+    """Return (rows, columns) of a picture from its header alone.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, or none of the three formats.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                columns, rows = image.size
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+            raise UnreadableImageError(f"{path.name}: unknown format, expected DICOM, PNG, TIFF or JPEG") from None
+    return rows, columns
+
+
 def _bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > _LARGEST_FILE:

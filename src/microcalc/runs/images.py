@@ -13,9 +13,9 @@ from microcalc.datasets.table import ImageRow
 from microcalc.dicom.sniff import is_dicom
 from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, TableError, UnreadableImageError
+from microcalc.geometry import same_spacing
 from microcalc.storage.key import file_sha256
 
-_SPACING_TOLERANCE = 0.01
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
 
 
@@ -110,7 +110,7 @@ def open_row(row: ImageRow) -> Mammogram:
     InputError
         The file cannot be used.
     TableError
-        Its pixels are of another spacing or intent than the table says; a picture's are square.
+        It is of another size, spacing or intent than the table says; a picture's pixels are square.
     """
     mammogram = open_mammogram(
         row.file,
@@ -122,6 +122,11 @@ def open_row(row: ImageRow) -> Mammogram:
         laterality=row.laterality or None,
     )
     _check_spacing(mammogram, row)
+    shape = mammogram.pixels.shape
+    if row.shape not in (None, shape):
+        raise TableError(
+            f"{row.file.name}: {shape[0]} x {shape[1]} pixels, but the table says {row.rows} x {row.columns}"
+        )
     if mammogram.intent != row.intent:
         raise TableError(f"{row.file.name}: a {mammogram.intent} image, but the table says {row.intent}")
     return mammogram
@@ -130,7 +135,7 @@ def open_row(row: ImageRow) -> Mammogram:
 def _check_spacing(mammogram: Mammogram, row: ImageRow) -> None:
     """The table's annotations are in its own millimetres: they have to be the image's."""
     found, expected = mammogram.spacing_mm, row.spacing_mm
-    if any(abs(f / e - 1) > _SPACING_TOLERANCE for f, e in zip(found, expected, strict=True)):
+    if not same_spacing(found, expected):
         raise TableError(
             f"{row.file.name}: pixels of {found[0]:.4g} x {found[1]:.4g} mm, "
             f"but the table says {expected[0]:.4g} x {expected[1]:.4g} mm"

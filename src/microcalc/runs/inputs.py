@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from microcalc.datasets.table import IMAGES, ImageRow
+from microcalc.datasets.table import ImageRow, is_table
 from microcalc.dicom.sniff import is_dicom
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.runs.images import is_picture
@@ -69,7 +69,7 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
 
 
 def _add(path: Path, inputs: Inputs) -> None:
-    if path.name == IMAGES or (path.is_dir() and (path / IMAGES).is_file()):
+    if is_table(path):
         inputs.tables.append(path)
     elif path.is_dir():
         _search(path, inputs)
@@ -114,7 +114,7 @@ def _walk(folder: Path, seen: set[Path], inputs: Inputs) -> Iterator[Path]:
         if entry.resolve() in seen:
             continue
         seen.add(entry.resolve())
-        if (entry / IMAGES).is_file() and owner_of(entry) not in _NO_IMAGES_OF:
+        if is_table(entry) and owner_of(entry) not in _NO_IMAGES_OF:
             yield entry
         elif owner_of(entry) in _NO_IMAGES_OF:
             inputs.results += 1

@@ -6,8 +6,7 @@ becomes an ``ImageResult``, those of an exam become its reports.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +23,13 @@ from microcalc.detect.report import (
     write_detections,
 )
 from microcalc.dicom.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
-from microcalc.dicom.read import is_dicom, read_data_set
+from microcalc.dicom.read import is_dicom
 from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult
-from microcalc.dicom.tags import quiet, word
+from microcalc.dicom.tags import is_uid
 from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
+from microcalc.storage.write import saying_where
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -101,13 +101,11 @@ def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | 
 
 
 def are_reports(path: Path) -> bool:
-    """Return whether detections are given in DICOM: a file of it, or a folder with such files and none of JSON.
-
-    What DICOM files hold, ``detections_of_reports`` tells.
-    """
+    """Return whether detections are given as reports: a DICOM file, or a folder of them without any JSON."""
     if path.is_dir():
-        return not any(path.glob("*.json")) and any(is_dicom(file) for file in path.iterdir())
-    return is_dicom(path)
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        return not any(file.suffix.lower() == ".json" for file in files) and any(map(is_dicom, files))
+    return path.is_file() and is_dicom(path)
 
 
 def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
@@ -123,9 +121,9 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     path
         A CAD SR, or a folder of them; other DICOM files there are passed over.
     table
-        Its images are known by their SOP Instance UIDs; pictures have none and are passed over.
+        As ``runs.tables.identified_table`` gives it: its images are known by their SOP Instance UIDs.
     out
-        Folder for one JSON file an image, named as the table's file where that name is its own, else by the UID.
+        Folder for one ``UID.json`` an image; documents of earlier calls there are removed.
 
     Returns
     -------
@@ -142,32 +140,32 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     files = [file for file in sorted(path.iterdir()) if is_cad_report(file)] if path.is_dir() else [path]
     reports = [(file, read_cad_report(file)) for file in files]
     if not reports:
-        raise InputError(f"{path.name}: no Mammography CAD SR, expected at least one")
-    names = dict(_uids(table))
-    uses = Counter(Path(name).stem for name in names.values())
-    out.mkdir(parents=True, exist_ok=True)
-    seen: dict[str, str] = {}
+        raise InputError(f"{path.name}: DICOM files but no Mammography CAD SR, expected at least one")
+    names = {row.sop_instance_uid: row.file.name for row in table.images if row.sop_instance_uid}
+    documents: dict[str, Detections] = {}
+    reported_in: dict[str, str] = {}
     for file, report in reports:
         for image in report.images:
             if image.uid in report.failed | report.not_searched:
                 continue
             name = names.get(image.uid, f"{image.uid}.dcm")
-            if image.uid in seen:
+            if not is_uid(image.uid):
+                raise InputError(f"{file.name}: speaks of an image without SOP Instance UID, expected one")
+            if image.uid in documents:
                 raise InputError(
-                    f"{file.name}: speaks of {name}, as {seen[image.uid]} does, expected one report for each image"
+                    f"{file.name}: speaks of {name}, as {reported_in[image.uid]} does, "
+                    "expected one report for each image"
                 )
-            seen[image.uid] = file.name
-            stem = Path(name).stem if uses[Path(name).stem] == 1 else image.uid
-            write_detections(_document(name, report, image.uid), out / f"{stem}.json")
+            reported_in[image.uid] = file.name
+            documents[image.uid] = _document(name, report, image.uid)
+    with saying_where(out / "documents"):
+        out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob("*.json"):
+        if is_uid(stale.stem) and stale.stem not in documents:
+            stale.unlink()
+    for uid, document in documents.items():
+        write_detections(document, out / f"{uid}.json")
     return out
-
-
-def _uids(table: Table) -> Iterator[tuple[str, str]]:
-    """Yield (SOP Instance UID, name of the file) of the table's images that are DICOM."""
-    with quiet():
-        for row in table.images:
-            if is_dicom(row.file):
-                yield word(read_data_set(row.file, stop_before_pixels=True), "SOPInstanceUID"), row.file.name
 
 
 def _document(name: str, report: CadReport, uid: str) -> Detections:

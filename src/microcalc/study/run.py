@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-from microcalc.datasets.table import Table, join_tables, read_table
+from microcalc.datasets.table import Table, join_tables
 from microcalc.evaluate.judge import Rules
 from microcalc.runs.annotated import as_seen, check_splits_carry, with_clusters
 from microcalc.runs.extras import require_modules
 from microcalc.runs.networks import settle_precision, words_on_precision
 from microcalc.runs.normalised import with_hashes
 from microcalc.runs.recipe import Recipe
+from microcalc.runs.tables import open_table
 from microcalc.storage.ownership import check_output_folder, open_output_folder
 from microcalc.study.evaluation import evaluate_study
 from microcalc.study.exams import (
@@ -130,7 +131,7 @@ def run_study(
 def _own_table(data: Sequence[Path], recipe: Recipe, options: Options) -> Table:
     """Read the user's tables and check all that can be checked before any work; writes nothing."""
     least = recipe.sample.min_d_prime
-    read = [with_clusters(read_table(folder), recipe.clusters, min_d_prime=least) for folder in data]
+    read = [with_clusters(open_table(folder), recipe.clusters, min_d_prime=least) for folder in data]
     table = in_splits(join_tables(read), intent=options.intent, seed=options.seed)
     used = leave_out(table, options.left_out)
     seen = Table(used.images, tuple(as_seen(a, least) for a in used.annotations))

@@ -1,0 +1,82 @@
+"""The images of a table, found by what detections say of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import Final
+
+from microcalc.datasets.table import ImageRow, Table
+from microcalc.detect.report import ImageEntry
+from microcalc.errors import InputError
+from microcalc.geometry import same_spacing
+
+
+class TableImages:
+    """Finds the image of a table that detections speak of."""
+
+    def __init__(self, table: Table) -> None:
+        self._by_uid: Final = {row.sop_instance_uid: row for row in table.images if row.sop_instance_uid}
+        self._by_sha256: Final = {row.sha256: row for row in table.images if row.sha256}
+        self._by_name: Final = tuple(
+            _index(table, key) for key in (lambda row: row.file.name, lambda row: row.image, lambda row: row.file.stem)
+        )
+
+    def find(self, entry: ImageEntry, where: str) -> ImageRow | None:
+        """Return the image; None where the table does not have it.
+
+        Identity decides: the SOP Instance UID, then the SHA-256 of the file. Names decide only between images
+        of which one side does not know the identity: the file's name, the name in the table, the file's name
+        without suffix, in this order; a name may also be a SOP Instance UID.
+
+        Raises
+        ------
+        InputError
+            A name fits two images, or the image is of another size or spacing; starts with ``where``.
+        """
+        image = self._by_uid.get(entry.sop_instance_uid or entry.file) or self._by_sha256.get(entry.sha256 or "")
+        if image is None:
+            image = self._named(entry, where)
+        if image is not None:
+            _refuse_different(entry, image, where)
+        return image
+
+    def _named(self, entry: ImageEntry, where: str) -> ImageRow | None:
+        base = PurePath(entry.file.replace("\\", "/")).name
+        for index, key in zip(self._by_name, (base, entry.file, PurePath(base).stem), strict=True):
+            fitting = [row for row in index.get(key, ()) if not _contradicts(entry, row)]
+            if len(fitting) > 1:
+                raise InputError(
+                    f"{where}: {key!r} fits images {fitting[0].image!r} and {fitting[1].image!r}, expected one"
+                )
+            if fitting:
+                return fitting[0]
+        return None
+
+
+def _index(table: Table, key: Callable[[ImageRow], str]) -> Mapping[str, list[ImageRow]]:
+    index: dict[str, list[ImageRow]] = {}
+    for row in table.images:
+        index.setdefault(key(row), []).append(row)
+    return index
+
+
+def _contradicts(entry: ImageEntry, row: ImageRow) -> bool:
+    """Whether both sides know who the image is, and do not agree."""
+    if entry.sop_instance_uid and row.sop_instance_uid:
+        return entry.sop_instance_uid != row.sop_instance_uid
+    return bool(entry.sha256 and row.sha256 and entry.sha256 != row.sha256)
+
+
+def _refuse_different(entry: ImageEntry, row: ImageRow, where: str) -> None:
+    if entry.shape is not None and row.shape is not None and entry.shape != row.shape:
+        raise InputError(
+            f"{where}: detections on an image of {entry.shape[0]} x {entry.shape[1]} pixels, but image {row.image!r} "
+            f"has {row.shape[0]} x {row.shape[1]}, expected detections on the image of the table"
+        )
+    spacing = entry.pixel_spacing_mm
+    if spacing is not None and not same_spacing(spacing, row.spacing_mm):
+        raise InputError(
+            f"{where}: detections on pixels of {spacing[0]:.4g} x {spacing[1]:.4g} mm, but those of image "
+            f"{row.image!r} are {row.spacing_mm[0]:.4g} x {row.spacing_mm[1]:.4g} mm, expected the same"
+        )
