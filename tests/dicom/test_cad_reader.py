@@ -86,6 +86,14 @@ def test_every_member_of_the_group_of_findings_is_taken_for_itself(kind: tuple[s
     assert finding.is_individual == (kind[0] == c.INDIVIDUAL.value)
 
 
+def test_a_finding_of_an_unknown_code_is_named_by_it() -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    _cluster_item(root).ConceptCodeSequence = [_coded((c.CLUSTER.value, "99OTHER", ""))]
+    finding = parse_cad_report(root).findings[0]
+    assert (finding.kind, finding.is_calcium) == (f"finding of code {c.CLUSTER.value} (99OTHER)", False)
+    assert len(parse_cad_report(root).findings) == 1 + 3  # those in it stand alone
+
+
 def _intent_of(item: Dataset) -> Dataset:
     (intent,) = named(item, c.RENDERING_INTENT)
     return intent

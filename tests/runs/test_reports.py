@@ -325,6 +325,18 @@ def test_reports_on_files_of_one_name_are_told_by_their_images(exam: Path, repor
     assert {uids[d.image.sop_instance_uid or ""]: len(d.clusters) for d in documents} == {"cc": 1, "mlo": 0}
 
 
+def test_what_is_passed_over_in_a_report_is_said(
+    exam: Path, reported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = pydicom.dcmread(reported / "cc.sr.dcm")
+    intent = next(i for i in walk(root) if has_name(i, c.RENDERING_INTENT))
+    intent.ConceptCodeSequence[0].CodeValue = c.NOT_SHOWN.value
+    write_data_set(root, tmp_path / "x.dcm")
+    out = detections_of_reports(tmp_path / "x.dcm", read_table(exam), tmp_path / "o")
+    assert not any(_document(file)["clusters"] for file in out.glob("*.json"))
+    assert re.fullmatch(r"x\.dcm: \d+ findings not for presentation and passed over", caplog.messages[0])
+
+
 def test_two_reports_of_one_image_are_refused(exam: Path, reported: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         _other_maker(reported, tmp_path / f"{name}.dcm")

@@ -333,7 +333,7 @@ def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFindin
     is_cluster = has_value(item, c.CLUSTER)
     parts = (_finding(root, part, intent) for part in (_parts(root, item) if is_cluster else ()))
     return ReadFinding(
-        kind=meaning(item, "ConceptCodeSequence"),
+        kind=meaning(item, "ConceptCodeSequence") or _code_in_words(item),
         is_cluster=is_cluster,
         is_individual=has_value(item, c.INDIVIDUAL),
         uid=uid,
@@ -346,6 +346,13 @@ def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFindin
         types=_distinct(meaning(child, "ConceptCodeSequence") for child in named(item, c.CALCIFICATION_TYPE)),
         parts=tuple(part for part in parts if part is not None),
     )
+
+
+def _code_in_words(item: Dataset) -> str:
+    """Return the code of a finding that has no meaning beside it."""
+    for coded in items(item, "ConceptCodeSequence"):
+        return f"finding of code {word(coded, 'CodeValue')} ({word(coded, 'CodingSchemeDesignator')})"
+    return "finding without a code"
 
 
 def _fraction(item: Dataset) -> float | None:

@@ -6,6 +6,7 @@ becomes an ``ImageResult``, those of an exam become its reports.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
 from microcalc.storage.write import saying_where
+
+_LOG = logging.getLogger("microcalc.reports")
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -145,6 +148,8 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     documents: dict[str, Detections] = {}
     reported_in: dict[str, str] = {}
     for file, report in reports:
+        for remark in report.remarks:
+            _LOG.warning("%s: %s", file.name, remark)
         for image in report.images:
             if image.uid in report.failed | report.not_searched:
                 continue
