@@ -123,7 +123,7 @@ def test_images_are_never_inserted_over_the_table_that_names_them(
     (table / "images.csv").write_text(text)
     for source in (table, table / "images.csv"):
         assert cli.run(["insert", str(source), "--out", str(table)]) == 2
-        assert "t: the folder of the table itself, expected another one" in capsys.readouterr().err
+        assert "t: the folder of the input, expected another folder" in capsys.readouterr().err
     assert (table / "images.csv").read_text() == text
     assert cli.run(["insert", str(table), "--out", str(tmp_path / "o"), "--clusters", "0"]) == 2
     assert not (tmp_path / "o").exists()

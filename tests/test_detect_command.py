@@ -287,7 +287,7 @@ def test_a_report_of_pictures_alone_is_refused_before_any_work(
 def test_a_missing_extra_is_said_before_any_work(
     tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("microcalc.cli.options.find_spec", lambda name: None)
+    monkeypatch.setattr("microcalc.runs.extras.find_spec", lambda name: None)
     assert _detect(_dicom(tmp_path / "a.dcm"), "--out", tmp_path / "out", "--report", report) == 2
     assert capsys.readouterr().err == "microcalc: highdicom is not installed, expected microcalc[report]\n"
     assert not (tmp_path / "out").exists()
@@ -332,3 +332,37 @@ def _table(folder: Path, spacing: str) -> None:
     (folder / "images.csv").write_text(
         f"image,file,intent,row_spacing_mm,column_spacing_mm\na,a.png,processed,{spacing}\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["simulate", "--verify", "--intent", "raw"], ["simulate", "--verify", "--exams", "1"],
+        ["simulate", "--verify", "--dose", "1"], ["simulate", "--out", "o", "--quick"],
+        ["review", "IN", "--out", "o", "--take", "t.csv", "--places", "3"],
+        ["review", "IN", "--out", "o", "--take", "t.csv", "--model", "log"],
+        ["review", "IN", "--out", "o", "--intent", "processed"],
+        ["review", "IN", "--out", "o", "--pixel-spacing", "0.1"],
+        ["detect", "IN", "--out", "o", "--model", "log", "--stage", "cnn1"],
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused_by_every_command(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _table(tmp_path / "IN", "0.1,0.1")
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(words) == 2
+    assert words[-2 if not words[-1].startswith("--") else -1] in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["IN"]
+
+
+def test_a_review_takes_no_picture_of_its_own_for_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "IN"
+    _picture(folder / "sub" / "a.png")
+    (folder / "empty.png").touch()
+    words = ["review", str(folder), "--out", str(folder / "review"), "--model", "log", *_PICTURE]
+    assert cli.run(words) == 1
+    assert "empty.png: " in capsys.readouterr().err
+    assert cli.run(words) == 1
+    assert (folder / "review" / "round-02" / "verdicts.csv").is_file()
+    assert "1/1 sub/a.png" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from microcalc.cli.options import (
     LateralityOption,
     SimulatedIntent,
     SplitOption,
-    check_out,
+    refuse_beside,
     table_of,
 )
 from microcalc.cli.output import say
@@ -26,14 +27,14 @@ def simulate(
     *,
     out: Path | None = None,
     system: list[str] | None = None,
-    intent: SimulatedIntent = "both",
+    intent: SimulatedIntent | None = None,
     view: list[Literal["CC", "MLO"]] | None = None,
     laterality: list[LateralityOption] | None = None,
-    exams: Count = 1,
+    exams: Count | None = None,
     clusters: Amount | None = None,
     singles: Amount | None = None,
-    confusers: Amount = 1.0,
-    dose: Factor = 1.0,
+    confusers: Amount | None = None,
+    dose: Factor | None = None,
     seed: CountOrNone = 1,
     workers: Count | None = None,
     verify: bool = False,
@@ -49,21 +50,21 @@ def simulate(
         Short name of a system: hologic, ge, siemens, ge-pristina or ge-ds; may be given several times.
         By default all.
     intent
-        raw, processed or both.
+        raw, processed or both. By default both.
     view
         CC or MLO; may be given several times. By default both.
     laterality
         L or R; may be given several times. By default both.
     exams
-        Patients per system.
+        Patients per system. By default 1.
     clusters
         Mean number of clusters of microcalcifications per breast. By default 1.2.
     singles
         Mean number of single microcalcifications per breast. By default 3.
     confusers
-        Factor on the usual rates of benign calcium, artefacts and crossings.
+        Factor on the usual rates of benign calcium, artefacts and crossings. By default 1.
     dose
-        Factor on the usual exposure.
+        Factor on the usual exposure. By default 1.
     seed
         The same seed gives the same files.
     workers
@@ -75,6 +76,10 @@ def simulate(
         With --verify: fewer and smaller images; says that all runs, not that the points hold.
     """
     if verify:
+        refuse_beside(
+            "--verify", intent=intent, view=view, laterality=laterality, exams=exams, clusters=clusters,
+            singles=singles, confusers=confusers, dose=dose,
+        )  # fmt: skip
         return _verified(system, quick=quick, seed=seed, out=out, workers=workers)
     if out is None:
         raise InputError("no --out, expected a folder for the data set")
@@ -84,19 +89,21 @@ def simulate(
     from microcalc.simulate.contents import usual_amounts
     from microcalc.simulate.exam import LATERALITIES, VIEWS
 
-    check_out(out)
-    table = simulate_data_set(
-        out,
-        systems=system or ["all"],
-        exams=exams,
-        seed=seed,
-        intents=BOTH if intent == "both" else [intent],
-        views=view or VIEWS,
-        lateralities=laterality or LATERALITIES,
-        dose=dose,
-        amounts=usual_amounts(clusters=clusters, singles=singles, confusers=confusers),
-        workers=workers or -1,
-    )
+    with output_folder(out, "simulate"):
+        table = simulate_data_set(
+            out,
+            systems=system or ["all"],
+            exams=exams or 1,
+            seed=seed,
+            intents=BOTH if intent is None or intent == "both" else [intent],
+            views=view or VIEWS,
+            lateralities=laterality or LATERALITIES,
+            dose=1.0 if dose is None else dose,
+            amounts=usual_amounts(
+                clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers
+            ),
+            workers=workers or -1,
+        )
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
     return 0
 
@@ -108,10 +115,9 @@ def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | No
     from microcalc.acceptance import verify
     from microcalc.simulate.systems import system
 
-    if out is not None:
-        check_out(out)
     systems = [system(name) for name in dict.fromkeys(names or ())] or None
-    report = verify(systems, quick=quick, seed=seed, out=out, workers=workers or os.cpu_count() or 1, say=say)
+    with nullcontext() if out is None else output_folder(out, "simulate --verify"):
+        report = verify(systems, quick=quick, seed=seed, out=out, workers=workers or os.cpu_count() or 1, say=say)
     for line in report.lines():
         say(line)
     return 0 if report.all_hold else 1
@@ -158,20 +164,19 @@ def insert(
     """
     from microcalc.runs.inserted import Insertion, insert_data_set
 
-    check_out(out)
+    check_output_folder(out, "insert", inputs=[table])
     chosen = table_of(table, split, tag)
     if clusters + singles == 0:
         raise InputError("0 clusters and 0 singles, expected something to insert")
-    if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
-        raise InputError(f"{out.name}: the folder of the table itself, expected another one for the new images")
-    made = insert_data_set(
-        chosen,
-        out,
-        insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
-        variants=variants,
-        seed=seed,
-        workers=workers,
-    )
+    with output_folder(out, "insert", inputs=[table]):
+        made = insert_data_set(
+            chosen,
+            out,
+            insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
+            variants=variants,
+            seed=seed,
+            workers=workers,
+        )
     say(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
 
 

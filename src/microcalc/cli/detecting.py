@@ -13,7 +13,6 @@ from microcalc.cli.options import (
     Share,
     SpacingOption,
     SplitOption,
-    require_module,
 )
 from microcalc.cli.output import say
 from microcalc.errors import InputError
@@ -137,8 +136,10 @@ def _check_reports(report: list[ReportOption] | None, report_per: str | None, co
         raise InputError(f"--report-per {report_per}: no report is asked for, expected --report as well")
     if codes is not None and "sr" not in (report or ()):
         raise InputError(f"--codes {codes}: has an effect on sr alone, expected --report sr as well")
+    from microcalc.runs.extras import require_modules
+
     if {"tid1500", "seg"}.intersection(report or ()):
-        require_module("highdicom", "report")
+        require_modules("highdicom")
 
 
 def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:

@@ -16,6 +16,7 @@ from microcalc.cli.options import (
     PatchSpacing,
     SpacingOption,
     SplitOption,
+    refuse_beside,
     table_of,
 )
 from microcalc.cli.output import say, say_error
@@ -63,7 +64,7 @@ def review(
         Of pictures in a folder without a table: raw or processed.
     """
     if take:
-        _refuse("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
+        refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
         with output_folder(out, "review", inputs=[source]):
             return _take_verdicts(take, out, judge)
     from microcalc import pipeline
@@ -97,7 +98,7 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
     from microcalc.runs.tables import open_table
 
     if is_table(source):
-        _refuse("a table", pixel_spacing=pixel_spacing, intent=intent)
+        refuse_beside("a table", pixel_spacing=pixel_spacing, intent=intent)
         return open_table(source), []
     given = given_images([source], None)
     if not given.images and given.problems:
@@ -108,14 +109,6 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
         lambda file: open_mammogram(file, pixel_spacing_mm=pixel_spacing, intent=intent),
     )
     return table, [*(str(problem) for problem in given.problems), *(why for _, why in failed)]
-
-
-def _refuse(beside: str, **options: object) -> None:
-    """Refuse options that have no effect beside something else."""
-    for option, value in options.items():
-        if value is not None:
-            name = f"--{option.replace('_', '-')}"
-            raise InputError(f"{name}: has no effect beside {beside}, expected no {name}")
 
 
 def _take_verdicts(files: Sequence[Path], out: Path, judge: str) -> int:
@@ -276,6 +269,9 @@ def realism(
     workers
         Processes.
     """
+    from microcalc.runs.extras import require_modules
+
+    require_modules("torch")
     from microcalc.acceptance.distance import SCALES_MM, measure_distance
 
     distance = measure_distance(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from microcalc.errors import InputError, MissingExtraError
+from microcalc.errors import InputError
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -58,31 +56,18 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
 
 
-def require_module(module: str, extra: str) -> None:
-    """Refuse, before the work begins, a command that needs an optional install.
-
-    Raises
-    ------
-    MissingExtraError
-        It is not there.
-    """
-    if find_spec(module) is None:
-        raise MissingExtraError(f"{module} is not installed, expected microcalc[{extra}]")
-
-
-def check_out(out: Path) -> None:
-    """Refuse, before the work begins, a folder that could not be made or written to afterwards.
+def refuse_beside(what: str, **options: object) -> None:
+    """Refuse options that were given, that is are not None, and have no effect beside something else.
 
     Raises
     ------
     InputError
-        A file is in its place or above it, or it is forbidden to write there.
+        The first of them.
     """
-    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise InputError(f"{nearest.name}: a file, expected a folder for the results")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"{nearest.name}: no permission to write, expected a folder for the results")
+    for option, value in options.items():
+        if value is not None:
+            name = f"--{option.replace('_', '-')}"
+            raise InputError(f"{name}: has no effect beside {what}, expected no {name}")
 
 
 def table_of(path: Path, split: SplitOption, tag: str | None = None) -> Table:

@@ -7,7 +7,13 @@ from typing import Final
 
 from microcalc.errors import MissingExtraError
 
-_EXTRA_OF: Final = {"torch": "train", "onnx": "train", "numba": "cascade", "matplotlib": "evaluate"}
+_EXTRA_OF: Final = {
+    "torch": "train",
+    "onnx": "train",
+    "numba": "cascade",
+    "matplotlib": "evaluate",
+    "highdicom": "report",
+}
 
 
 def require_modules(*modules: str) -> None:

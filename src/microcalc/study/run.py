@@ -85,11 +85,11 @@ def run_study(
     require_modules("torch", "onnx", "numba", "matplotlib")
     given = study_recipe(scale, options)
     recipe = settle_precision(given, "cpu")
-    own = _own_table(data, recipe, options) if data else None
-    check_left_out(options.left_out, scale.exams if own is None else own)
     check_output_folder(out, COMMAND, inputs=data)
     for folder in _SHOWN:
         check_shown(out / folder)
+    own = _own_table(data, recipe, options) if data else None
+    check_left_out(options.left_out, scale.exams if own is None else own)
     open_output_folder(out, COMMAND)
     say(words_on_precision(given, recipe, "cpu"))
     exams, table = _exams(scale, out, options, own, workers, say)
