@@ -246,3 +246,59 @@ def test_a_file_that_is_also_a_picture_is_read_as_dicom(start: bytes, write: Wri
     path.write_bytes(start.ljust(128, b"\x2a") + path.read_bytes()[128:])
     assert not is_picture(path)
     assert open_mammogram(path).view == "CC"
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("value", [-2000, 63536])
+def test_a_padding_value_of_the_wrong_sign_is_understood(
+    signed: int, value: int, write: Write, stored: NDArray[np.uint16]
+) -> None:
+    def edit(dataset: Dataset) -> None:
+        dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = signed, 16, 15
+        dataset.PixelData = np.where(stored == 0, 63536, stored).astype("<u2").tobytes()
+        dataset.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
+
+    padding = read_dicom(write(edit=edit)).padding
+    assert padding is not None
+    np.testing.assert_array_equal(padding, stored == 0)
+
+
+def test_padding_that_the_stored_bits_cannot_hold_is_no_white_pixel(write: Write, stored: NDArray[np.uint16]) -> None:
+    def edit(dataset: Dataset) -> None:
+        values = np.where(stored == 0, 65535, stored)
+        values[-1] = (1 << dataset.BitsStored) - 1  # as white as stored bits can be
+        dataset.PixelData = values.astype("<u2").tobytes()
+        dataset.add_new("PixelPaddingValue", "US", 65535)
+
+    padding = read_dicom(write(edit=edit)).padding
+    assert padding is not None
+    np.testing.assert_array_equal(padding, stored == 0)
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "expected"),
+    [
+        ([2080, 2120], [1500], Window(2080, 1500, "sigmoid")),
+        ([2080], [1500, 900], Window(2080, 1500, "sigmoid")),
+        ([2080], [0], None),
+        ([2080], [-5], None),
+        (None, [1500], None),
+        ([1e30], [1500], None),
+    ],
+)
+def test_a_window_that_cannot_be_used_ends_no_reading(
+    centre: list[float] | None,
+    width: list[float],
+    expected: Window | None,
+    write: Write,
+    processed_header: AcquisitionHeader,
+) -> None:
+    def edit(dataset: Dataset) -> None:
+        dataset.WindowCenter, dataset.WindowWidth = centre, width
+        dataset.WindowCenterWidthExplanation = ["A", "B", "C"]
+        lut = Dataset()
+        lut.LUTDescriptor = [3, 0, 16]
+        lut.add_new("LUTData", "OW", b"\1\2\3")
+        dataset.VOILUTSequence = Sequence([lut])
+
+    assert read_dicom(write(processed_header, edit=edit)).window == expected

@@ -24,7 +24,10 @@ INTENTS: dict[str, Intent] = {
     f"{_STORAGE}1.2.1": "raw",
     f"{_STORAGE}1.2": "processed",
 }
-"""SOP Class UID → intent. PresentationIntentType says the same and is not needed."""
+"""SOP Class UID → intent."""
+_INTENT_TYPES: dict[str, Intent] = {"FOR PROCESSING": "raw", "FOR PRESENTATION": "processed"}
+
+_INTENT_OF = {intent: said for said, intent in _INTENT_TYPES.items()}
 
 _TOMOSYNTHESIS = {
     f"{_STORAGE}13.1.3": "Breast Tomosynthesis Image",
@@ -88,7 +91,13 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
     _check_never(dataset, name)
     if not any_view:
         _check_view(dataset, name)
-    return INTENTS[sop_class]
+    intent = INTENTS[sop_class]
+    said = word(dataset, "PresentationIntentType").upper()
+    if said and said in _INTENT_TYPES and _INTENT_TYPES[said] != intent:
+        raise NotAMammogramError(
+            f"{name}: PresentationIntentType {said}, but the SOP class of {_INTENT_OF[intent]}, expected the same"
+        )
+    return intent
 
 
 def _check_never(dataset: Dataset, name: str) -> None:
@@ -129,7 +138,7 @@ def _unusual_view(dataset: Dataset) -> str | None:
                     return f"{code.meaning.lower()} view (ViewModifierCodeSequence)"
     magnification = _magnification(dataset)
     if magnification is not None and magnification > _CONTACT_MAGNIFICATION:
-        return f"magnification view ({magnification:g} times)"
+        return f"magnification view ({magnification:.3g} times)"
     return None
 
 
@@ -156,10 +165,10 @@ def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows is None or columns is None:
         raise UnreadableImageError(f"{name}: no Rows or Columns in the header, expected both")
-    low, high = _SIDE_LIMITS
-    if not (low <= rows <= high and low <= columns <= high and rows * columns <= _MOST_PIXELS):
+    low, longest = _SIDE_LIMITS
+    if not (low <= rows <= longest and low <= columns <= longest and rows * columns <= _MOST_PIXELS):
         raise UnreadableImageError(
-            f"{name}: {rows} x {columns} pixels, expected sides of {low} to {high} and at most {_MOST_PIXELS} pixels"
+            f"{name}: {rows} x {columns} pixels, expected sides of {low} to {longest} and at most {_MOST_PIXELS} pixels"
         )
     samples = integer(dataset, "SamplesPerPixel")
     if samples not in (None, 1):
@@ -167,6 +176,11 @@ def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
     allocated, stored = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
     if allocated not in (8, 16) or stored is None or not 1 <= stored <= allocated:
         raise UnreadableImageError(f"{name}: {stored} of {allocated} bits stored, expected 8 or 16 bits allocated")
+    high = integer(dataset, "HighBit")
+    if high is not None and not stored - 1 <= high < allocated:
+        raise UnreadableImageError(
+            f"{name}: HighBit {high} of {stored} of {allocated} bits, expected {stored - 1} to {allocated - 1}"
+        )
     return rows, columns
 
 

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from microcalc.dicom.codes import VIEWS
-from microcalc.dicom.tags import is_code, items, word, words
+from microcalc.dicom.tags import is_code, items, only_word, words
 from microcalc.domain import Laterality, Orientation
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ _OPPOSITE: Final = {"A": "P", "P": "A", "L": "R", "R": "L", "H": "F", "F": "H"}
 def laterality_of(header: Dataset) -> Laterality | None:
     """Return the side of the image, of the series in older files, or of a view such as ``LMLO``; None without one."""
     for keyword in ("ImageLaterality", "Laterality"):
-        side = word(header, keyword).upper()
+        side = "/".join(sorted(set(words(header, keyword)))).upper()
         if side in _SIDES:
             return _SIDES[side]
         if side:  # both sides, or a word that is none
             return None
-    return _side_and_view(word(header, "ViewPosition"))[0]
+    return _side_and_view(only_word(header, "ViewPosition"))[0]
 
 
 def view_of(header: Dataset) -> str | None:
     """Return the view by ViewPosition or ViewCodeSequence, else a short unknown ViewPosition as it is; None without."""
-    position = word(header, "ViewPosition")
+    position = only_word(header, "ViewPosition")
     named = view_named(position)
     if named is not None:
         return named

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from microcalc.dicom.accept import check_kind, check_size, spacing_or_given
 from microcalc.dicom.codestream import coding_of
+from microcalc.dicom.decisive import check_decisive
 from microcalc.dicom.decode import decode_compressed, transfer_syntax
 from microcalc.dicom.position import laterality_of, orientation_of, view_of
 from microcalc.dicom.sniff import is_dicom
 from microcalc.dicom.systems import system_name
-from microcalc.dicom.tags import content, integer, is_uid, quiet, word
+from microcalc.dicom.tags import content, integer, is_uid, only_word, quiet, word
 from microcalc.dicom.values import clear_unused_bits, first_window, padding_mask, to_pixels
 from microcalc.domain import Mammogram
 from microcalc.errors import UnreadableImageError
@@ -66,11 +67,13 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | 
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
+        check_decisive(header, path.name)
         intent = check_kind(header, path.name, any_view=any_view)
         shape = check_size(header, path.name)
         spacing_mm, spacing_given = spacing_or_given(header, path.name, pixel_spacing_mm)
         convert = to_pixels(header, intent, path.name)
-        stored = clear_unused_bits(_stored_values(path, header, shape), header)
+        allocated = _stored_values(path, header, shape)
+        stored = clear_unused_bits(allocated, header)
         return Mammogram(
             pixels=convert.apply(stored),
             spacing_mm=spacing_mm,
@@ -79,7 +82,7 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | 
             laterality=laterality_of(header),
             view=view_of(header),
             system=system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName")),
-            padding=padding_mask(stored, header),
+            padding=padding_mask(stored, allocated, header),
             window=first_window(header, convert),
             orientation=orientation_of(header),
             burned_in=_burned_in(header),
@@ -184,4 +187,4 @@ def _uid(header: Dataset, path: Path) -> str:
 
 def _burned_in(header: Dataset) -> bool | None:
     """Whether text is burned into the pixels (BurnedInAnnotation); None where the header does not say."""
-    return {"YES": True, "NO": False}.get(word(header, "BurnedInAnnotation").upper())
+    return {"YES": True, "NO": False}.get(only_word(header, "BurnedInAnnotation").upper())

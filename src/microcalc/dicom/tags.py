@@ -82,6 +82,23 @@ def _values(dataset: Dataset, keyword: str) -> tuple[object, ...]:
     return tuple(value)
 
 
+def is_empty(dataset: Dataset, keyword: str) -> bool:
+    """Whether an element is absent or has no value; one that cannot be understood is not empty."""
+    if keyword not in dataset:
+        return True
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # any fault of a hostile element
+        return False
+    return value is None or str(value).strip(" \0") in ("", "[]")
+
+
+def only_word(dataset: Dataset, keyword: str) -> str:
+    """The value of an element as a stripped string; empty where absent, or where there are several different ones."""
+    found = set(words(dataset, keyword))
+    return found.pop() if len(found) == 1 else ""
+
+
 def content(dataset: Dataset, keyword: str) -> bytes:
     """The bytes of an element, such as pixel data; empty where absent or not bytes."""
     found = _values(dataset, keyword)

@@ -36,6 +36,9 @@ _FUNCTIONS: dict[str, Literal["linear", "linear_exact", "sigmoid"]] = {
     "SIGMOID": "sigmoid",
 }
 
+# No window of 16-bit values, rescaled or not, reaches so far: a damaged one is none.
+_WIDEST = 1e9
+
 # What a message may name; of a damaged header anything could stand there.
 _COLOURS = frozenset({"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"})
 
@@ -103,7 +106,9 @@ def _raw_to_pixels(dataset: Dataset, photometric: str, slope: float, intercept: 
         found = relationship if relationship in ("LOG", "DISP") else "damaged"
         raise NotAMammogramError(f"{name}: PixelIntensityRelationship {found} in a FOR PROCESSING image, expected LIN")
     sign = integer(dataset, "PixelIntensityRelationshipSign")
-    if sign not in (1, -1):
+    if sign == 65535:  # -1 of which the representation is wrong
+        sign = -1
+    if sign is None:
         sign = 1 if photometric == "MONOCHROME1" else -1
     if sign * slope > 0:
         return ToPixels(-slope, -intercept, slope, intercept)
@@ -113,11 +118,16 @@ def _raw_to_pixels(dataset: Dataset, photometric: str, slope: float, intercept: 
 
 def _modality_range(dataset: Dataset, slope: float, intercept: float) -> tuple[float, float]:
     """Lowest and highest modality value that the header's bits can hold."""
-    bits = integer(dataset, "BitsStored") or 16
-    signed = integer(dataset, "PixelRepresentation") == 1
-    lowest = -(1 << (bits - 1)) if signed else 0
-    ends = (slope * lowest + intercept, slope * (lowest + (1 << bits) - 1) + intercept)
+    lowest, highest = _stored_range(dataset)
+    ends = (slope * lowest + intercept, slope * highest + intercept)
     return min(ends), max(ends)
+
+
+def _stored_range(dataset: Dataset) -> tuple[int, int]:
+    """Lowest and highest stored value that the header's bits can hold."""
+    bits = integer(dataset, "BitsStored") or 16
+    lowest = -(1 << (bits - 1)) if integer(dataset, "PixelRepresentation") == 1 else 0
+    return lowest, lowest + (1 << bits) - 1
 
 
 def clear_unused_bits(stored: NDArray[np.integer], dataset: Dataset) -> NDArray[np.integer]:
@@ -133,14 +143,29 @@ def clear_unused_bits(stored: NDArray[np.integer], dataset: Dataset) -> NDArray[
     return cleared
 
 
-def padding_mask(stored: NDArray[np.integer], dataset: Dataset) -> BoolImage | None:
-    """True where the header says that there is no image (PS3.3 C.7.5.1.1.2); None where it says nothing."""
+def padding_mask(stored: NDArray[np.integer], allocated: NDArray[np.integer], dataset: Dataset) -> BoolImage | None:
+    """Return where the header says that there is no image (PS3.3 C.7.5.1.1.2); None where it says nothing.
+
+    Parameters
+    ----------
+    stored, allocated
+        (rows, columns) values of the stored bits, and of all allocated ones: a padding value
+        that the stored bits cannot hold is looked for in the latter.
+    """
     value = integer(dataset, "PixelPaddingValue")
     if value is None:
         return None
     limit = integer(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((value, value if limit is None else limit))
-    inside: BoolImage = (stored >= low) & (stored <= high)
+    # Read with the other sign, as by a wrong representation: back by one turn of the allocated bits.
+    whole = np.iinfo(allocated.dtype)
+    turn = 1 << whole.bits
+    low, high = sorted(
+        end - turn if end > whole.max else end + turn if end < whole.min else end
+        for end in (value, value if limit is None else limit)
+    )
+    lowest, highest = _stored_range(dataset)
+    values = stored if lowest <= low and high <= highest else allocated
+    inside: BoolImage = (values >= low) & (values <= high)
     return inside
 
 
@@ -148,7 +173,12 @@ def first_window(dataset: Dataset, convert: ToPixels) -> Window | None:
     """The header's first window, in pixels; of a VOI LUT where there is no window; None without either."""
     centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
     function = _FUNCTIONS.get(word(dataset, "VOILUTFunction").upper(), "linear")
-    if centres and widths and widths[0] > (1.0 if function == "linear" else 0.0):
+    if (
+        centres
+        and widths
+        and (1.0 if function == "linear" else 0.0) < widths[0] < _WIDEST
+        and abs(centres[0]) < _WIDEST
+    ):
         return convert.window(centres[0], widths[0], function)
     return _window_of_lut(dataset, convert)
 
