@@ -18,7 +18,7 @@ demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/microcalc demo --out demo
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
 
 check: $(TEST_VENV)/.installed
 	$(BIN)/ruff check .

@@ -28,7 +28,8 @@ def mammogram() -> SimulatedMammogram:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a miniature has too little for some means
 def test_every_point_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=replace(learning.QUICK, train=1, steps=5)))
+    few = replace(learning.QUICK, train=1, steps=5, shortcut_steps=5)
+    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=few, reduced_mm=60.0))
     said: list[str] = []
     report = verify([system("ge")], quick=True, out=tmp_path, workers=1, say=said.append)
     assert {f.point for f in report.figures} == set(POINTS)
@@ -85,7 +86,7 @@ def test_a_ridge_around_what_was_inserted_is_found_and_nothing_is_not(mammogram:
         patients = [_twin_patches(mammogram, seam, seed) for seed in range(6)]
         patient = np.repeat([f"p{k}" for k in range(6)], [len(i) for _, i in patients])
         patches, inserted = (np.concatenate([p[k] for p in patients]) for k in (0, 1))
-        found.append(tell_apart(patches, inserted.astype(np.bool_), patient, steps=150, folds=2, seed=1).auc)
+        found.append(tell_apart(patches, inserted.astype(np.bool_), patient, steps=60, folds=2, seed=1).auc)
     assert found[0] > 0.6
     assert found[1] == pytest.approx(0.5, abs=0.03)
 

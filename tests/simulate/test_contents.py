@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -32,6 +33,12 @@ BENIGN = {name: 1.0 for name, row in CONFUSERS.items()}
 
 
 def scenes(seed: int = 1, name: str = "ge") -> list[Scene]:
+    """Both views of one breast with nothing in it, to be filled."""
+    return [replace(s, contrast=np.zeros_like(s.contrast), places=[]) for s in empty_scenes(seed, name)]
+
+
+@cache
+def empty_scenes(seed: int, name: str) -> list[Scene]:
     """Both views of one breast of fat with gland in its upper half, exposed evenly."""
     s = system(name)
     shape = (round(HEIGHT / s.pitch_mm), round(WIDTH / s.pitch_mm))
@@ -62,8 +69,8 @@ def scenes(seed: int = 1, name: str = "ge") -> list[Scene]:
     return found
 
 
-def filled(seed: int, amounts: Amounts) -> list[Scene]:
-    both = scenes(seed)
+def filled(seed: int, amounts: Amounts, *, breast: int | None = None) -> list[Scene]:
+    both = scenes(seed if breast is None else breast)
     fill(np.random.default_rng(seed), both, amounts)
     return both
 
@@ -137,7 +144,7 @@ def test_every_confuser_enters_the_truth_under_its_kind_and_name() -> None:
 def test_rates_are_means_per_breast() -> None:
     clusters = []
     for seed in range(30):
-        cc, _ = filled(1000 + seed, replace(NOTHING, singles=2.0))
+        cc, _ = filled(1000 + seed, replace(NOTHING, singles=2.0), breast=1)
         clusters.append(len(cc.places))
     assert np.mean(clusters) == pytest.approx(2.0, abs=0.6)
     assert filled(1, NOTHING)[0].places == []

@@ -10,7 +10,7 @@ import pytest
 
 from microcalc.simulate.breast import View
 from microcalc.simulate.contents import NOTHING, Amounts
-from microcalc.simulate.exam import SimulatedMammogram, simulate_exam, simulate_mammogram
+from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
 from microcalc.simulate.systems import VENDORS, System, system
 
 MANY = Amounts(
@@ -48,8 +48,13 @@ def exam() -> list[SimulatedMammogram]:
     return list(simulate_exam(small("ge"), seed=21, amounts=MANY))
 
 
-def test_the_same_seed_gives_the_same_mammogram() -> None:
-    first, second = (simulate_mammogram(small("ge"), seed=11, amounts=MANY) for _ in range(2))
+@pytest.fixture(scope="module")
+def left() -> dict[View, SimulatedMammogram]:
+    return {v: simulate_mammogram(small("ge"), seed=5, view=v, laterality="L", amounts=MANY) for v in VIEWS}
+
+
+def test_the_same_seed_gives_the_same_mammogram(left: dict[View, SimulatedMammogram]) -> None:
+    first, second = left["CC"], simulate_mammogram(small("ge"), seed=5, amounts=MANY)
     assert np.array_equal(first.stored["raw"], second.stored["raw"])
     assert first.places == second.places
     assert first.tags == second.tags
@@ -64,16 +69,16 @@ def test_asking_for_the_processed_image_too_changes_nothing_in_the_raw_one() -> 
 
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_a_right_breast_is_the_mirror_image_of_a_left_one(view: View) -> None:
-    left = simulate_mammogram(small("ge"), seed=5, view=view, laterality="L", amounts=MANY)
+def test_a_right_breast_is_the_mirror_image_of_a_left_one(view: View, left: dict[View, SimulatedMammogram]) -> None:
+    seen = left[view]
     right = simulate_mammogram(small("ge"), seed=5, view=view, laterality="R", amounts=MANY)
-    assert np.array_equal(left.stored["raw"], right.stored["raw"][:, ::-1])
-    columns = left.stored["raw"].shape[1]
-    for there, here in zip(right.places, left.places, strict=True):
+    assert np.array_equal(seen.stored["raw"], right.stored["raw"][:, ::-1])
+    columns = seen.stored["raw"].shape[1]
+    for there, here in zip(right.places, seen.places, strict=True):
         back = there.mirrored(columns)
         assert (back.kind, back.cluster, back.d_prime) == (here.kind, here.cluster, here.d_prime)
         assert (back.row, back.column) == pytest.approx((here.row, here.column), abs=1e-9)
-    chest, far = left.stored["raw"][:, :5].mean(), left.stored["raw"][:, -5:].mean()
+    chest, far = seen.stored["raw"][:, :5].mean(), seen.stored["raw"][:, -5:].mean()
     assert chest < 0.5 * far
 
 
@@ -176,10 +181,11 @@ def test_the_field_is_the_smallest_with_room_for_the_breast() -> None:
     assert simulate_mammogram(two, seed=1, amounts=NOTHING).stored["raw"].shape == (rows, columns)
 
 
-def test_what_stands_out_without_calcium_is_in_the_truth_with_its_name_and_clear_of_calcium() -> None:
+def test_what_stands_out_without_calcium_is_in_the_truth_with_its_name_and_clear_of_calcium(
+    exam: list[SimulatedMammogram],
+) -> None:
     names: set[str] = set()
-    for seed in range(4):
-        m = simulate_mammogram(small("ge"), seed=seed, amounts=MANY)
+    for m in exam:
         assert m.tags
         calcium = np.array([(p.row, p.column) for p in m.places if p.kind != "no_calcium"])
         for p in m.places:
