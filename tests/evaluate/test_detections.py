@@ -51,7 +51,17 @@ def test_another_image_of_the_same_name_is_not_taken_for_it(tmp_path: Path) -> N
     _document(tmp_path / "d", "a.json", sop_instance_uid="1.2.0")
     _document(tmp_path / "d", "b.json", sop_instance_uid="1.2.77")
     found = read_marks([tmp_path / "d"], _same_names(1))
-    assert (set(found.of), found.not_in_table) == ({"im0"}, ("1-1.dcm",))
+    assert (set(found.of), found.not_in_table) == (
+        {"im0"},
+        ("1-1.dcm (another image of that name, by SOP Instance UID or content)",),
+    )
+
+
+def test_a_resized_copy_of_the_same_name_is_told_by_its_content_and_size(tmp_path: Path) -> None:
+    images = tuple(replace(i, sop_instance_uid="", sha256=f"{n:064x}") for n, i in enumerate(_same_names(1).images))
+    _document(tmp_path / "d", "a.json", sha256=f"{7:064x}", rows=400, columns=500)
+    with pytest.raises(InputError, match=r"another image of that name: 400 x 500 pixels, the table's 800 x 1000"):
+        read_marks([tmp_path / "d"], Table(images))
 
 
 def test_two_documents_of_one_uid_are_refused_whatever_their_names(tmp_path: Path) -> None:

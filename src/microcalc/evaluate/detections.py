@@ -99,7 +99,7 @@ def read_marks(paths: Sequence[Path], table: Table) -> DetectionSet:
         for entry, marks, where in part.marks:
             image = images.find(entry, where)
             if image is None:
-                strangers.append(entry.file)
+                strangers.append(images.say_who(entry))
                 continue
             if image.image in found:
                 raise InputError(
@@ -110,7 +110,7 @@ def read_marks(paths: Sequence[Path], table: Table) -> DetectionSet:
             if image.shape is None and entry.shape is not None:
                 sized[image.image] = replace(image, rows=entry.rows, columns=entry.columns)
     if not found:
-        seen = f"such as {strangers[0]!r}" if strangers else "no detections at all"
+        seen = f"such as {strangers[0]}" if strangers else "no detections at all"
         raise InputError(
             f"{_names_of(paths)}: no image of the table has detections ({seen}), expected detections on its images"
         )

@@ -41,6 +41,16 @@ class TableImages:
             _refuse_different(entry, image, where)
         return image
 
+    def say_who(self, entry: ImageEntry) -> str:
+        """Return the name of an image that the table does not have, and what differs where it has one so named."""
+        for row in self._by_name[0].get(PurePath(entry.file.replace("\\", "/")).name, ()):
+            if entry.shape is not None and row.shape is not None and entry.shape != row.shape:
+                sizes = f"{entry.shape[0]} x {entry.shape[1]} pixels, the table's {row.shape[0]} x {row.shape[1]}"
+                return f"{entry.file} (another image of that name: {sizes})"
+            if _contradicts(entry, row):
+                return f"{entry.file} (another image of that name, by SOP Instance UID or content)"
+        return entry.file
+
     def _named(self, entry: ImageEntry, where: str) -> ImageRow | None:
         base = PurePath(entry.file.replace("\\", "/")).name
         for index, key in zip(self._by_name, (base, entry.file, PurePath(base).stem), strict=True):

@@ -160,6 +160,9 @@ def _insert_one(
         patient=image.patient_or_image,
         file=file,
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        sop_instance_uid="",  # the source's, which the picture no longer is
+        rows=mammogram.pixels.shape[0],
+        columns=mammogram.pixels.shape[1],
     )
     truth = [_annotation(name, p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
     return row, truth + [replace(a, image=name) for a in known]

@@ -18,6 +18,7 @@ import numpy as np
 from microcalc import __version__
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, is_table, read_table, write_table
 from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
+from microcalc.dicom.results import read_image_header
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
@@ -177,6 +178,7 @@ def _written(folder: Path, mammogram: SimulatedMammogram, patient: str) -> list[
         file = folder / f"{name}.dcm"
         uid = write_dicom(file, mammogram.stored[intent], header=_header(mammogram, intent, patient, raw_uid))
         raw_uid = uid if intent == "raw" else raw_uid
+        header = read_image_header(file)
         row = ImageRow(
             image=name,
             file=file,
@@ -189,6 +191,9 @@ def _written(folder: Path, mammogram: SimulatedMammogram, patient: str) -> list[
             split=split_of(patient),
             sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
             tags=" ".join(("simulated", f"density-{mammogram.density}", *mammogram.tags)),
+            sop_instance_uid=header.uid,
+            rows=header.rows,
+            columns=header.columns,
         )
         rows.append(row)
     return rows
