@@ -108,6 +108,11 @@ def _overlay(dataset: Dataset) -> None:
         dataset.add_new((0x6000, element), vr, value)
 
 
+def _no_shape(dataset: Dataset) -> None:
+    _windows((1500, 1500))(dataset)
+    del dataset.PresentationLUTShape
+
+
 def _rescaled(dataset: Dataset) -> None:
     _windows((3000, 3000))(dataset)
     dataset.RescaleSlope, dataset.RescaleIntercept = "2", "100"
@@ -121,6 +126,7 @@ def _negative_slope(dataset: Dataset) -> None:
 _HEADERS: dict[str, Callable[[Dataset], None]] = {
     "one window": _windows((1500, 1500)),
     "three windows": _windows((1500, 1500), (2000, 300), (500, 100)),
+    "no Presentation LUT Shape": _no_shape,
     "no VOI": _no_voi,
     "one VOI LUT": _luts(_lut()),
     "two VOI LUTs": _luts(_lut(), _lut(2000, 300)),
@@ -132,23 +138,19 @@ _HEADERS: dict[str, Callable[[Dataset], None]] = {
 }
 
 
-@pytest.mark.parametrize("shape_is_said", [True, False])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("name", _HEADERS)
 def test_an_image_looks_through_the_state_as_it_does_alone(
     name: str,
     photometric: str,
-    shape_is_said: bool,
     write: Write,
     processed_header: AcquisitionHeader,
     drawn: Callable[..., NDArray[np.int64]],
 ) -> None:
     def edit(dataset: Dataset) -> None:
-        _HEADERS[name](dataset)
         dataset.PhotometricInterpretation = photometric
         dataset.PresentationLUTShape = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
-        if not shape_is_said:
-            del dataset.PresentationLUTShape
+        _HEADERS[name](dataset)
 
     path = write(processed_header, edit=edit)
     alone = drawn(path, through_state=False)
@@ -228,6 +230,26 @@ def test_a_table_of_a_big_endian_file_is_turned(write: Write, processed_header: 
     (voi,) = _state(path).SoftcopyVOILUTSequence
     (lut,) = voi.VOILUTSequence
     np.testing.assert_allclose(np.frombuffer(lut.LUTData, "<u2"), np.arange(4096) * (65535 / 4095), atol=0.5)
+
+
+def test_a_table_that_begins_below_zero_is_signed(write: Write, processed_header: AcquisitionHeader) -> None:
+    def edit(dataset: Dataset) -> None:
+        lut = _lut()
+        lut.add_new("LUTDescriptor", "SS", [4096, -2048, 16])
+        _luts(lut)(dataset)
+
+    (voi,) = _state(write(processed_header, edit=edit)).SoftcopyVOILUTSequence
+    descriptor = voi.VOILUTSequence[0]["LUTDescriptor"]
+    assert (descriptor.VR, list(descriptor.value)) == ("SS", [4096, -2048, 16])
+
+
+def test_text_in_the_pixels_is_said_beside_the_findings(write: Write) -> None:
+    path = write(edit=lambda dataset: setattr(dataset, "BurnedInAnnotation", "YES"))
+    (annotation,) = _state(path).GraphicAnnotationSequence
+    assert [label.UnformattedTextValue for label in annotation.TextObjectSequence] == [
+        "95 %",
+        "Text is burned into the pixels, and marks may be of it",
+    ]
 
 
 def test_a_damaged_shutter_table_or_overlay_is_left_out(write: Write, processed_header: AcquisitionHeader) -> None:

@@ -51,6 +51,7 @@ _LAYER: Final = "FINDINGS"
 _OVERLAY_LAYER: Final = "OVERLAYS"
 _OVERLAY_GROUPS: Final = range(0x6000, 0x6020, 2)
 _OVERLAY_ROWS, _OVERLAY_DATA, _ACTIVATION_LAYER = 0x0010, 0x3000, 0x1001
+_BURNED_IN: Final = "Text is burned into the pixels, and marks may be of it"
 _LARGEST_RATIO: Final = 1000
 
 _NARROWEST: Final = {"LINEAR": 1.0, "LINEAR_EXACT": 1e-6, "SIGMOID": 1e-6}
@@ -242,6 +243,8 @@ def _annotation(result: ImageResult) -> Dataset:
     item.ReferencedImageSequence = [_reference(result.header)]
     item.GraphicLayer = _LAYER
     item.TextObjectSequence = [_label(result, cluster) for cluster in result.findings()]
+    if result.header.burned_in:
+        item.TextObjectSequence.append(_text(_BURNED_IN, (1.0, 1.0)))
     item.GraphicObjectSequence = [_outline(result, cluster) for cluster in result.findings()]
     return item
 
@@ -260,13 +263,18 @@ def _outline(result: ImageResult, cluster: Cluster) -> Dataset:
 
 def _label(result: ImageResult, cluster: Cluster) -> Dataset:
     """Return the certainty, anchored at the right end of the outline."""
+    corners = np.array(result.columns_rows(cluster.outline))
+    column, row = corners[corners[:, 0].argmax()]
+    return _text(f"{100 * cluster.likelihood:.0f} %", (float(column), float(row)))
+
+
+def _text(words: str, column_row: tuple[float, float]) -> Dataset:
     from pydicom.dataset import Dataset
 
-    corners = np.array(result.columns_rows(cluster.outline))
     item = Dataset()
-    item.UnformattedTextValue = f"{100 * cluster.likelihood:.0f} %"
+    item.UnformattedTextValue = words
     item.AnchorPointAnnotationUnits, item.AnchorPointVisibility = "PIXEL", "N"
-    item.AnchorPoint = corners[corners[:, 0].argmax()].tolist()
+    item.AnchorPoint = list(column_row)
     return item
 
 
