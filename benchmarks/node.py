@@ -9,6 +9,9 @@
 ``python -m benchmarks.node disc --folder SMALL [--images 120]``
     On a small file system, such as ``mount -t tmpfs -o size=24m none SMALL``, which is filled wholly for a while:
     images refused, images lost.
+``python -m benchmarks.node histories [--histories 1000]``
+    Random histories of a node that is killed before any line of its code (``tests.node.histories``): kills, images
+    taken, reports; it ends at the first image that is lost, doubled, or removed too early.
 ``python -m benchmarks.node throughput [--images 16] [--model raw] [--workers 2]``
     Images per minute, beside ``microcalc detect`` on the same images.
 
@@ -28,8 +31,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydicom import dcmread
 from pydicom.uid import UID
@@ -50,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.node", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["kills", "mutants", "senders", "disc", "throughput"])
+    parser.add_argument("what", choices=["kills", "mutants", "senders", "disc", "histories", "throughput"])
     parser.add_argument("--images", type=int)
+    parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--senders", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--workers", type=int, default=2)
@@ -242,6 +248,31 @@ def _fill(ballast: Path) -> None:
         print("the disc is full to the last byte", flush=True)
     time.sleep(15)
     ballast.unlink()
+
+
+def _histories(options: argparse.Namespace, folder: Path) -> bool:
+    from hypothesis import HealthCheck, seed, settings
+    from hypothesis.stateful import run_state_machine_as_test
+    from tests.node.histories import History
+
+    class Counted(History):
+        totals: ClassVar[Counter[str]] = Counter()
+
+        def teardown(self) -> None:
+            super().teardown()
+            self.totals.update(histories=1, lives=self.lives, kills=self.kills, taken=len(self.taken))
+            self.totals.update(reports=len({uid for uid, _, _ in self.archive.arrived}))
+
+    given = settings(
+        max_examples=options.histories,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(seed(options.seed)(Counted), settings=given)
+    print(", ".join(f"{count} {what}" for what, count in Counted.totals.items()) + ": none lost, none doubled")
+    return True
 
 
 def _throughput(options: argparse.Namespace, folder: Path) -> bool:

@@ -66,7 +66,9 @@ def test_an_image_whose_workers_always_end_is_reported_as_failed(archive: Archiv
     with Node(settings(tmp_path / "node", archive.port, detect={"image_s": 0.01, "tries": 2})) as node:
         send(node.server.port, files)
         wait_until(lambda: node.queue.counts().images["failed"] == 1)
-        (image,) = node.queue.unreported(next(iter(node.queue.ready_exams(now=1e12, wait_s=0))))
+        (uid,) = uids_of(files)
+        image = node.queue.image(uid)
+        assert image is not None
         assert image.reason == "the analysis ended without an answer, 2 times"
         assert node.analysis.restarts >= 2
 
@@ -96,13 +98,13 @@ def test_a_full_disc_refuses_images_and_takes_them_later(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(receive, "write_new", full)
+        patch.setattr(receive, "write_whole", full)
         assert send(node.server.port, files) == [0xA700] * 2
     with monkeypatch.context() as patch:
         patch.setattr(type(node.folder), "free_bytes", lambda _: -1)
         assert send(node.server.port, files) == [0xA700] * 2
         assert page(node.health.port, "/health")[0] == 503
-    assert list(node.folder.images.glob("*.part")) == []
+    assert list(node.folder.temporary.iterdir()) == []
     assert send(node.server.port, files) == [0x0000] * 2
     wait_until(lambda: uids_of(files) <= set(archive.images()))
 

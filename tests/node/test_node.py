@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,12 +148,26 @@ def test_one_image_that_no_report_can_speak_of_does_not_take_its_exam_with_it(ar
     with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})) as node:
         send(node.server.port, files[:3])
         wait_until(lambda: node.queue.counts().images["done"] == 3)
-        next(node.folder.found.iterdir()).write_text("{}")
+        next(node.folder.images.iterdir()).write_bytes(b"no mammogram any more")
         send(node.server.port, files[3:])
         wait_until(lambda: node.queue.counts().images["quarantined"] == 1)
         wait_until(lambda: node.queue.counts().reports_sent == 3)
-        assert len(list(node.folder.quarantine.glob("*.dcm"))) == 1
+        (kept,) = node.folder.quarantine.glob("*.dcm")
+        assert kept.read_bytes() == b"no mammogram any more"
+        assert "not a DICOM file" in kept.with_suffix(".txt").read_text()
+        assert list(node.folder.images.iterdir()) == list(node.folder.found.iterdir()) == []
     assert len(uids_of(files) & set(archive.images())) == 3
+
+
+def test_detections_that_nobody_can_read_are_made_anew(archive: Archive, tmp_path: Path) -> None:
+    files = write_exam(tmp_path / "exam", "unreadable", views=VIEWS[:2])
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3.0})) as node:
+        send(node.server.port, files)
+        wait_until(lambda: node.queue.counts().images["done"] == 2)
+        next(node.folder.found.iterdir()).write_text("{}")
+        wait_until(lambda: node.queue.counts().reports_sent == 1)
+    assert set(images_of(archive.reports[-1])) == uids_of(files)
+    assert not parse_cad_report(archive.reports[-1]).failed
 
 
 def test_health_and_metrics_are_told(node: Node) -> None:
@@ -168,7 +183,11 @@ def test_health_and_metrics_are_told(node: Node) -> None:
     assert samples["microcalc_reports_sent_total",] == counts.reports_sent
     assert samples["microcalc_image_seconds_count",] >= counts.images["done"]
     assert page(node.health.port, "/")[1].startswith("ok\n")
-    assert "\nImages ever taken in, by state. waiting: 0\n" in page(node.health.port, "/")[1]
+    lines = page(node.health.port, "/")[1].splitlines()
+    assert "Images, waiting: 0" in lines
+    assert f"Images analysed since the start: {samples['microcalc_image_seconds_count',]:.0f}" in lines
+    assert any(re.fullmatch(r"Left on the disc: \d+\.\d GiB", line) for line in lines)
+    assert all(re.fullmatch(r"[A-Z][a-z A-Z,_]+: \d+(\.\d (s|GiB))?", line) for line in lines[1:])
     assert page(node.health.port, "/elsewhere")[0] == 404
 
 

@@ -8,7 +8,6 @@ apart: each image gets a report of its own, or goes into quarantine.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -17,17 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final, cast
 
 from microcalc.domain import Intent
-from microcalc.errors import InputError
-from microcalc.node.files import Folder, image_name, sync
+from microcalc.errors import InputError, OutputError
+from microcalc.node.files import Folder, image_name
 from microcalc.node.jobs import JobQueue, QueuedImage
-from microcalc.node.receive import quarantine
 from microcalc.node.settings import Detect, NodeSettings
+from microcalc.node.settle import finish, lose
+from microcalc.node.watch import Watch
 
 Answer = Mapping[str, Any]
 _LOG = logging.getLogger("microcalc.node")
@@ -119,6 +118,10 @@ class Analysis:
         Called when a report was made.
     timed
         Called with the seconds of each image.
+    watch
+        Is told when something was done, and when there is nothing to do.
+    clock
+        Gives the time in seconds.
     restarts
         How many workers ended by themselves.
     """
@@ -128,13 +131,13 @@ class Analysis:
     queue: JobQueue
     made: Callable[[], None]
     timed: Callable[[float], None]
+    watch: Watch
+    clock: Callable[[], float] = time.time
     restarts: int = 0
     stopping: bool = False
     _wake: threading.Condition = field(default_factory=threading.Condition)
     _workers: list[Worker] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
-    _exams_in_hand: set[str] = field(default_factory=set)
-    _report_tries: Counter[str] = field(default_factory=Counter)
 
     def start(self, first: Worker) -> None:
         """Begin; the first worker is there already."""
@@ -179,7 +182,7 @@ class Analysis:
             except WorkerEndedError:
                 self._forget(worker)
                 worker = None
-            except (OSError, sqlite3.Error, InputError) as error:
+            except (OSError, sqlite3.Error, InputError, OutputError) as error:
                 _LOG.error("analysis waits: %s", type(error).__name__)
                 self._rest(_PAUSE_S)
             except Exception as error:  # its words could quote a header
@@ -204,46 +207,42 @@ class Analysis:
 
     def _one_job(self, worker: Worker) -> bool:
         """Report an exam that is ready, else analyse an image; False where there is nothing to do."""
-        exam = self._take_exam()
-        if exam is not None:
-            try:
-                self._report(worker, exam)
-            finally:
-                with self._wake:
-                    self._exams_in_hand.discard(exam)
+        images = self.queue.claim_exam(now=self.clock(), wait_s=self.settings.report.wait_s, most=MOST_IMAGES)
+        if images:
+            self._report(worker, images)
             return True
         image = self.queue.next_image()
         if image is not None:
             self._analyse(worker, image)
+        elif not self.queue.in_hand():
+            self.watch.idle()
         return image is not None
-
-    def _take_exam(self) -> str | None:
-        with self._wake:
-            ready = self.queue.ready_exams(now=time.time(), wait_s=self.settings.report.wait_s)
-            exam = next((exam for exam in ready if exam not in self._exams_in_hand), None)
-            if exam is not None:
-                self._exams_in_hand.add(exam)
-            return exam
 
     # Images
 
     def _analyse(self, worker: Worker, image: QueuedImage) -> None:
-        detections = self.folder.detections(image.uid, image.model)
-        job = {"job": "detect", "file": str(self.folder.image(image.uid, image.model)), "found": str(detections)}
+        job = {
+            "job": "detect",
+            "file": str(self.folder.image(image.uid)),
+            "found": str(self.folder.detections(image.uid)),
+        }
         try:
             reply = worker.ask(job, limit_s=self.settings.detect.image_s)
-        except WorkerEndedError:
-            self._persist(lambda: self._unanswered(image, "the analysis ended without an answer"))
+        except Exception as error:
+            words = "ended without an answer" if isinstance(error, WorkerEndedError) else type(error).__name__
+            self._persist(lambda: self._unanswered(image, f"the analysis {words}"))
             raise
-        name = image_name(image.uid, image.model)
+        name = image_name(image.uid)
         if "seconds" in reply:
             self.timed(reply["seconds"])
             _LOG.info("image %s: analysed in %.1f s", name, reply["seconds"])
             self._persist(lambda: self.queue.done(image))
+            self.watch.progress()
         elif "failed" in reply:
             reason = str(reply["failed"]).removeprefix(f"{name}.dcm: ")
             _LOG.warning("image %s: failed: %s", name, reason)
             self._persist(lambda: self.queue.failed(image, reason))
+            self.watch.progress()
         elif "later" in reply:
             _LOG.error("image %s: later: %s", name, reply["later"])
             self._persist(lambda: self.queue.again(image, count=False))
@@ -252,7 +251,7 @@ class Analysis:
             self._persist(lambda: self._unanswered(image, f"unexpected {reply['fault']} in the analysis"))
 
     def _unanswered(self, image: QueuedImage, reason: str) -> None:
-        name = image_name(image.uid, image.model)
+        name = image_name(image.uid)
         if self.stopping:
             self.queue.again(image, count=False)
         elif image.tries < self.settings.detect.tries:
@@ -261,6 +260,7 @@ class Analysis:
         else:
             _LOG.error("image %s: failed: %s, %d times", name, reason, image.tries)
             self.queue.failed(image, f"{reason}, {image.tries} times")
+            self.watch.progress()
 
     def _persist(self, change: Callable[[], None]) -> None:
         """Make a change to the queue, however long the disc is full; a stop leaves it to the next start."""
@@ -275,63 +275,77 @@ class Analysis:
 
     # Exams
 
-    def _report(self, worker: Worker, exam: str) -> None:
-        images = self.queue.unreported(exam)[:MOST_IMAGES]  # the rest of the exam goes into further reports
-        if not images:
-            return
+    def _report(self, worker: Worker, images: Sequence[QueuedImage]) -> None:
+        """Report a claimed exam, or give it back."""
         job = {
             "job": "report",
             "images": [self._entry(image) for image in images],
             "kinds": self.settings.report.kinds,
             "codes": self.settings.report.codes,
-            "out": str(self.folder.reports),
+            "out": str(self.folder.temporary),
         }
         try:
             reply = worker.ask(job, limit_s=self.settings.detect.image_s)
-        except WorkerEndedError:
-            self._not_reported(exam, images, "the report ended without an answer", tries=self.settings.detect.tries)
+        except Exception as error:
+            words = "ended without an answer" if isinstance(error, WorkerEndedError) else type(error).__name__
+            self._not_reported(images, f"the report {words}", tries=self.settings.detect.tries)
             raise
         if "reports" in reply:
-            self._keep(exam, images, reply["reports"])
+            self._keep(images, reply["reports"])
         elif "later" in reply:
             _LOG.error("report: later: %s", reply["later"])
+            self._persist(lambda: self.queue.release(images, count=False))
             self._rest(_PAUSE_S)
+        elif "unusable" in reply:
+            self._analyse_anew(images, reply["unusable"])
         else:
             reason = reply.get("failed") or f"unexpected {reply['fault']} in the report"
-            self._not_reported(exam, images, str(reason), tries=1)
+            self._not_reported(images, str(reason), tries=1)
 
     def _entry(self, image: QueuedImage) -> dict[str, str | None]:
-        found = str(self.folder.detections(image.uid, image.model)) if image.state == "done" else None
-        return {"file": str(self.folder.image(image.uid, image.model)), "found": found, "reason": image.reason}
+        found = str(self.folder.detections(image.uid)) if image.reason is None else None
+        return {"uid": image.uid, "file": str(self.folder.image(image.uid)), "found": found, "reason": image.reason}
 
-    def _keep(self, exam: str, images: Sequence[QueuedImage], reports: Sequence[str]) -> None:
-        sync(self.folder.reports)
-        self.queue.reported(images, reports, now=time.time())
-        self._report_tries.pop(exam, None)
+    def _keep(self, images: Sequence[QueuedImage], reports: Sequence[str]) -> None:
+        """Note the reports, which lie whole among the temporary files, and let go of the images."""
+        self._persist(lambda: self.queue.reported(images, reports, now=self.clock()))
+        if self.stopping and any(self.queue.report_state(uid) is None for uid in reports):
+            return  # not noted: the disc is full, and the next start reports the exam again
+        self.watch.progress()
         _LOG.info("exam of %d images: %d reports made", len(images), len(reports))
+        for uid in reports:
+            self.folder.publish(uid)
         for image in images:
-            self.folder.image(image.uid, image.model).unlink(missing_ok=True)
-            self.folder.detections(image.uid, image.model).unlink(missing_ok=True)
+            finish(self.folder, replace(image, state="reported"))
         self.made()
 
-    def _not_reported(self, exam: str, images: Sequence[QueuedImage], reason: str, *, tries: int) -> None:
+    def _analyse_anew(self, images: Sequence[QueuedImage], unusable: Sequence[str]) -> None:
+        """Put images back whose detections are no good, and the others with them."""
+        self._persist(lambda: self.queue.release([i for i in images if i.uid not in unusable], count=False))
+        for image in (i for i in images if i.uid in unusable):
+            _LOG.warning("image %s: its detections are no good, analysed anew", image_name(image.uid))
+            self.folder.detections(image.uid).unlink(missing_ok=True)
+            self._persist(lambda image=image: self.queue.analyse_anew(image))  # type: ignore[misc]
+
+    def _not_reported(self, images: Sequence[QueuedImage], reason: str, *, tries: int) -> None:
         """Try again, else take the exam apart, else give the image up."""
-        self._report_tries[exam] += 1
-        if self.stopping or self._report_tries[exam] < tries:
+        if self.stopping or min(image.tries for image in images) < tries:
+            self._persist(lambda: self.queue.release(images, count=not self.stopping))
             return
-        del self._report_tries[exam]
-        names = [image_name(image.uid, image.model) for image in images]
+        names = [image_name(image.uid) for image in images]
         for name in names:
             reason = reason.removeprefix(f"{name}.dcm: ")
         if len(images) > 1:
             _LOG.warning("exam of %d images: no report together (%s), each gets its own", len(images), reason)
-            self.queue.part(images)
+            self._persist(lambda: self.queue.part(images))
             return
-        _LOG.error("image %s: quarantined: no report can be made: %s", names[0], reason)
         self._give_up(images[0], f"no report can be made: {reason}")
 
     def _give_up(self, image: QueuedImage, reason: str) -> None:
-        file = self.folder.image(image.uid, image.model)
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        quarantine(self.folder, self.queue, self.settings.storage, file, sha256, reason)
-        self.queue.quarantine_image(image, reason)
+        if not self.folder.image(image.uid).exists():
+            self._persist(lambda: lose(self.queue, image))
+        else:
+            _LOG.error("image %s: quarantined: %s", image_name(image.uid), reason)
+            self._persist(lambda: self.queue.give_up(image, reason))
+            finish(self.folder, replace(image, state="quarantined", reason=reason))
+        self.watch.progress()

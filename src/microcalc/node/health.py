@@ -25,6 +25,19 @@ from microcalc.node.settings import Health
 
 _LOG = logging.getLogger("microcalc.node")
 _SECONDS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
+_IN_WORDS: Final = {
+    "microcalc_image_seconds_count": "Images analysed since the start",
+    "microcalc_image_seconds_sum": "Time that took",
+    "microcalc_images": "Images",
+    "microcalc_refused_total": "Refused",
+    "microcalc_exams_open": "Exams without a report",
+    "microcalc_reports_waiting": "Reports to be sent",
+    "microcalc_reports_sent_total": "Reports sent",
+    "microcalc_files_quarantined_total": "Files in quarantine",
+    "microcalc_workers_ended_total": "Workers that ended by themselves",
+    "microcalc_free_bytes": "Left on the disc",
+}
+"""What the page says of each sample; the others are left out."""
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -126,9 +139,9 @@ class _Pages(BaseHTTPRequestHandler):
         lines = self.faults() or ["ok"]
         for family in self.metrics.registry.collect():
             for sample in family.samples:
-                if not sample.name.endswith(("_bucket", "_created")):
-                    labels = " ".join(sample.labels.values())
-                    lines.append(f"{family.documentation} {labels}: {sample.value:g}".replace(" :", ":"))
+                if sample.name in _IN_WORDS:
+                    what = ", ".join([_IN_WORDS[sample.name], *sample.labels.values()])
+                    lines.append(f"{what}: {_in_words(sample.name, sample.value)}")
         return "\n".join(lines)
 
     def _say(self, code: int, text: str, *, kind: str = "text/plain; charset=utf-8") -> None:
@@ -141,3 +154,10 @@ class _Pages(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+def _in_words(name: str, value: float) -> str:
+    """A value with its unit, as the metric's name says it."""
+    if "_bytes" in name:
+        return f"{value / 1024**3:.1f} GiB"
+    return f"{value:.1f} s" if "_seconds_sum" in name else f"{value:.0f}"

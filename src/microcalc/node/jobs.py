@@ -1,11 +1,9 @@
 """The durable queue: what came in, how far it is, which report it went into.
 
-One SQLite file in WAL mode; a change is on the disc when its function returns. An image is known by
-its SOP Instance UID and the model that looks at it, and stands in one report at most: the same
-image again, also after a restart, is told from a new one here.
-
-An image is ``waiting``, ``working``, then ``done`` or ``failed``; ``quarantined`` where no report
-could speak of it. Names and IDs of patients are not stored.
+One SQLite file in WAL mode; a change is one transaction, checks the state that it starts from
+(``states``), and is on the disc when its function returns. An image is known by its SOP Instance UID and
+stands in one report of a model at most: the same image again, also after a restart, is told from a new
+one here. Names and IDs of patients are not stored.
 """
 
 from __future__ import annotations
@@ -16,33 +14,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from microcalc.domain import Intent
-
-ImageState = Literal["waiting", "working", "done", "failed", "quarantined"]
+from microcalc.node.schema import open_database
+from microcalc.node.states import IMAGES, OPEN, REPORTS, ImageState, Transition, transitions
 
 STANDARD_VIEWS: Final = ("L CC", "L MLO", "R CC", "R MLO")
 """With these an exam is whole."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS image (
-    uid TEXT NOT NULL, model TEXT NOT NULL, intent TEXT NOT NULL, exam TEXT NOT NULL, place TEXT NOT NULL,
-    received REAL NOT NULL, state TEXT NOT NULL DEFAULT 'waiting', tries INTEGER NOT NULL DEFAULT 0,
-    reason TEXT, report TEXT, PRIMARY KEY (uid, model)
-);
-CREATE INDEX IF NOT EXISTS image_waiting ON image (received) WHERE state = 'waiting';
-CREATE INDEX IF NOT EXISTS image_unreported ON image (exam) WHERE report IS NULL;
-CREATE TABLE IF NOT EXISTS report (
-    uid TEXT PRIMARY KEY, made REAL NOT NULL, sent REAL, tries INTEGER NOT NULL DEFAULT 0,
-    due REAL NOT NULL DEFAULT 0, reason TEXT
-);
-CREATE INDEX IF NOT EXISTS report_waiting ON report (due) WHERE sent IS NULL;
-CREATE TABLE IF NOT EXISTS quarantine (
-    sha256 TEXT PRIMARY KEY, received REAL NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL
-);
-"""
-_IMAGE = "SELECT uid, model, intent, exam, tries, state, reason FROM image"
+_IMAGE: Final = "SELECT uid, model, intent, exam, tries, put_back, state, reason FROM image"
+_OPEN: Final = "state IN ({})".format(", ".join(f"'{state}'" for state in OPEN))
+_LAST: Final = "(SELECT coalesce(max(turn), 0) + 1 FROM image)"
+
+
+class OutOfTurnError(Exception):
+    """A change that does not begin at the state that the image or report is in; nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +41,13 @@ class QueuedImage:
     uid, model
         SOP Instance UID, and SHA-256 of the model for its intent.
     exam
-        What its report speaks of: study and intent, or the image alone.
+        What its report speaks of: ``ExamHeader.key`` and intent, or the image alone.
     tries
-        How often its analysis began.
+        How often its analysis, and after that its report, began.
+    put_back
+        How often it was put back in the queue through no fault of its own.
     reason
-        Why it failed; None where it did not.
+        Why its analysis failed, or why it is in quarantine; None where neither is so.
     """
 
     uid: str
@@ -66,6 +55,7 @@ class QueuedImage:
     intent: Intent
     exam: str
     tries: int = 0
+    put_back: int = 0
     state: ImageState = "waiting"
     reason: str | None = None
 
@@ -80,9 +70,12 @@ class QueuedReport:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the queue holds, and what has gone through it."""
+    """What the queue holds, and what has gone through it.
 
-    images: Mapping[ImageState, int]
+    ``images`` by what became of them: waiting, working, done, failed (analysed without success), quarantined, lost.
+    """
+
+    images: Mapping[str, int]
     exams_open: int
     reports_waiting: int
     reports_sent: int
@@ -95,16 +88,17 @@ class JobQueue:
 
     Raises
     ------
+    InputError
+        The file is damaged, or another program's.
     sqlite3.Error
         From every method, where the disc is full or fails; nothing has changed then.
+    OutOfTurnError
+        From every method that changes an image or a report that is in another state than ``states`` says.
     """
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # in WAL mode NORMAL would lose the last changes
-        self._db.executescript(_SCHEMA)
+        self._db = open_database(file)
 
     def close(self) -> None:
         """Close the file."""
@@ -129,154 +123,274 @@ class JobQueue:
 
     # Images
 
-    def recover(self, models: Mapping[Intent, str]) -> None:
-        """After a start: what a stopped node was working on waits again; what another model did is done anew."""
+    def start(self, models: Mapping[Intent, str]) -> None:
+        """Take up the queue after a start with these models.
+
+        What a stopped node had in hand waits again, behind the others. An image without a report is done anew
+        where another model looked at it, unless a report of this model speaks of it; it is quarantined where its
+        intent has no model any more.
+        """
         with self._change() as db:
-            db.execute("UPDATE image SET state = 'waiting', tries = max(tries - 1, 0) WHERE state = 'working'")
+            _move(
+                db, IMAGES, "start", "TRUE", also=f"tries = max(tries - 1, 0), put_back = put_back + 1, turn = {_LAST}"
+            )
+            known = ", ".join("?" * len(models))
+            reason = f"its intent is no longer taken, expected {' or '.join(models)}"
+            _move(db, IMAGES, "drop intent", f"intent NOT IN ({known})", *models, also="reason = ?", given=[reason])
             for intent, model in models.items():
-                db.execute(
-                    "UPDATE OR REPLACE image SET model = ?, state = 'waiting', tries = 0, reason = NULL "
-                    "WHERE report IS NULL AND state <> 'quarantined' AND intent = ? AND model <> ?",
-                    (model, intent, model),
-                )
+                other = "intent = ? AND model <> ?"
+                again = "EXISTS (SELECT 1 FROM history h WHERE h.uid = image.uid AND h.model = ?)"
+                _move(db, IMAGES, "already reported", f"{other} AND {again}", intent, model, model,
+                      also="model = ?", given=[model])  # fmt: skip
+                _move(db, IMAGES, "change model", other, intent, model,
+                      also="model = ?, tries = 0, put_back = 0, reason = NULL", given=[model])  # fmt: skip
+            db.execute("UPDATE report SET due = 0 WHERE state = 'waiting'")  # perhaps to another destination
 
     def knows(self, uid: str, model: str) -> bool:
-        """Whether the image is in the queue or has gone through it."""
-        return bool(self._rows("SELECT 1 FROM image WHERE uid = ? AND model = ?", uid, model))
+        """Return whether the image is in the queue, or has gone through it with this model, or lies in quarantine."""
+        return bool(
+            self._rows(
+                "SELECT 1 FROM image WHERE uid = ? AND state <> 'lost' AND (state <> 'reported' "
+                "OR EXISTS (SELECT 1 FROM history h WHERE h.uid = image.uid AND h.model = ?))",
+                uid,
+                model,
+            )
+        )
+
+    def image(self, uid: str) -> QueuedImage | None:
+        """Return an image in whatever state it is; None where it never came."""
+        found = self._rows(f"{_IMAGE} WHERE uid = ?", uid)
+        return QueuedImage(*found[0]) if found else None  # type: ignore[arg-type]
 
     def add(self, image: QueuedImage, *, place: str, now: float) -> None:
         """Put an image in; ``place`` is its breast and view as of ``STANDARD_VIEWS``."""
         with self._change() as db:
-            db.execute(
-                "INSERT INTO image (uid, model, intent, exam, place, received) VALUES (?, ?, ?, ?, ?, ?)",
-                (image.uid, image.model, image.intent, image.exam, place, now),
-            )
+            values = (image.uid, image.model, image.intent, image.exam, place, now)
+            if db.execute("SELECT 1 FROM image WHERE uid = ?", (image.uid,)).fetchone():
+                also = (
+                    "model = ?, intent = ?, exam = ?, place = ?, received = ?, report = NULL, reason = NULL, tries = 0"
+                )
+                _one(db, IMAGES, "receive", image.uid, also=f"{also}, put_back = 0, turn = {_LAST}", given=values[1:])
+            else:
+                db.execute(
+                    "INSERT INTO image (uid, model, intent, exam, place, received, turn) "
+                    f"VALUES (?, ?, ?, ?, ?, ?, {_LAST})",
+                    values,
+                )
+
+    def set_exam(self, uid: str, exam: str) -> None:
+        """Say which exam an open image is of."""
+        with self._change() as db:
+            db.execute(f"UPDATE image SET exam = ? WHERE uid = ? AND {_OPEN}", (exam, uid))
 
     def next_image(self) -> QueuedImage | None:
-        """The image that waits longest, from now on being worked on."""
+        """Take the image whose turn it is; from now on it is being worked on."""
         with self._change() as db:
-            found = db.execute(f"{_IMAGE} WHERE state = 'waiting' ORDER BY received LIMIT 1").fetchone()
+            found = db.execute(f"{_IMAGE} WHERE state = 'waiting' ORDER BY turn LIMIT 1").fetchone()
             if found is None:
                 return None
-            image = replace(QueuedImage(*found), tries=found[4] + 1, state="working")
-            self._set_state(image, "working", None, tries=image.tries)
-            return image
+            image = QueuedImage(*found)
+            _one(db, IMAGES, "take", image.uid, also="tries = tries + 1")
+            return replace(image, tries=image.tries + 1, state="working")
 
     def done(self, image: QueuedImage) -> None:
-        """It was analysed."""
-        self._set_state(image, "done", None, tries=image.tries)
+        """Note that the image was analysed."""
+        self._move_one("analyse", image, also="tries = 0, put_back = 0")
 
     def failed(self, image: QueuedImage, reason: str) -> None:
-        """It cannot be analysed."""
-        self._set_state(image, "failed", reason, tries=image.tries)
+        """Note that the image cannot be analysed."""
+        self._move_one("analyse", image, also="tries = 0, put_back = 0, reason = ?", given=[reason])
 
     def again(self, image: QueuedImage, *, count: bool) -> None:
-        """It is to be tried again; ``count``: the try that was counts."""
-        self._set_state(image, "waiting", None, tries=image.tries - (not count))
+        """Put the image back behind the others; ``count``: its try counts."""
+        fair = "" if count else "tries = max(tries - 1, 0), put_back = put_back + 1, "
+        self._move_one("put back", image, also=f"{fair}turn = {_LAST}")
 
-    def _set_state(self, image: QueuedImage, state: ImageState, reason: str | None, *, tries: int) -> None:
-        with self._lock:
-            self._db.execute(
-                "UPDATE image SET state = ?, reason = ?, tries = ? WHERE uid = ? AND model = ?",
-                (state, reason, tries, image.uid, image.model),
-            )
+    def give_up(self, image: QueuedImage, reason: str) -> None:
+        """Note that no report can speak of the image."""
+        self._move_one("give up", image, also="reason = ?", given=[reason])
+
+    def analyse_anew(self, image: QueuedImage) -> None:
+        """Put an image of a claimed exam back for another analysis."""
+        self._move_one("analyse anew", image, also=f"tries = 0, put_back = put_back + 1, reason = NULL, turn = {_LAST}")
+
+    def lose(self, image: QueuedImage, reason: str) -> None:
+        """Note that the image's file is gone."""
+        self._move_one("lose", image, also="reason = ?", given=[reason])
+
+    def _move_one(self, event: str, image: QueuedImage, *, also: str, given: Sequence[object] = ()) -> None:
+        with self._change() as db:
+            _one(db, IMAGES, event, image.uid, also=also, given=given)
 
     # Exams
 
-    def ready_exams(self, *, now: float, wait_s: float) -> list[str]:
-        """Exams to report: all analysed, and whole, of one image for good, or without a new image for ``wait_s``."""
+    def claim_exam(self, *, now: float, wait_s: float, most: int) -> list[QueuedImage]:
+        """Take the images of an exam that is ready, in the order they came; none where no exam is.
+
+        An exam is ready when all its images are analysed, and it is whole, of one image for good, or without a
+        new image for ``wait_s``. An image that comes after the claim belongs to a following report. Where the
+        clock was put back, an exam waits from now on.
+        """
         marks = ", ".join("?" * len(STANDARD_VIEWS))
-        found = self._rows(
-            "SELECT exam FROM image WHERE report IS NULL AND state <> 'quarantined' GROUP BY exam "
-            "HAVING sum(state IN ('waiting', 'working')) = 0 AND "
-            "(exam = max(uid) OR max(received) <= ? OR "
-            f"count(DISTINCT CASE WHEN place IN ({marks}) THEN place END) = ?) "
-            "ORDER BY max(received)",
-            now - wait_s,
-            *STANDARD_VIEWS,
-            len(STANDARD_VIEWS),
-        )
-        return [str(exam) for (exam,) in found]
-
-    def unreported(self, exam: str) -> list[QueuedImage]:
-        """The images of an exam that stand in no report, in the order they came."""
-        found = self._rows(
-            f"{_IMAGE} WHERE exam = ? AND report IS NULL AND state <> 'quarantined' ORDER BY received, uid", exam
-        )
-        return [QueuedImage(*row) for row in found]  # type: ignore[arg-type]
-
-    def reported(self, images: Sequence[QueuedImage], reports: Sequence[str], *, now: float) -> None:
-        """Reports were made of images; their UIDs, that of the structured report first."""
         with self._change() as db:
-            for uid in reports:
-                db.execute("INSERT OR IGNORE INTO report (uid, made) VALUES (?, ?)", (uid, now))
+            db.execute(f"UPDATE image SET received = ? WHERE received > ? AND {_OPEN}", (now, now))
+            found = db.execute(
+                "SELECT exam FROM image WHERE state IN ('waiting', 'working', 'analysed') GROUP BY exam "
+                "HAVING sum(state <> 'analysed') = 0 AND (exam = max(uid) OR max(received) <= ? "
+                f"OR count(DISTINCT CASE WHEN place IN ({marks}) THEN place END) = ?) ORDER BY min(turn) LIMIT 1",
+                (now - wait_s, *STANDARD_VIEWS, len(STANDARD_VIEWS)),
+            ).fetchone()
+            if found is None:
+                return []
+            rows = db.execute(
+                f"{_IMAGE} WHERE exam = ? AND state = 'analysed' ORDER BY received, rowid LIMIT ?", (*found, most)
+            ).fetchall()
+            images = [replace(QueuedImage(*row), tries=row[4] + 1, state="reporting") for row in rows]
             for image in images:
-                db.execute(
-                    "UPDATE image SET report = ? WHERE uid = ? AND model = ?", (reports[0], image.uid, image.model)
-                )
+                _one(db, IMAGES, "claim", image.uid, also="tries = tries + 1")
+            return images
+
+    def release(self, images: Sequence[QueuedImage], *, count: bool) -> None:
+        """Give a claimed exam back; ``count``: the try to report it counts."""
+        fair = "" if count else "tries = max(tries - 1, 0), put_back = put_back + 1, "
+        self._release(images, f"{fair}turn = {_LAST}")
 
     def part(self, images: Sequence[QueuedImage]) -> None:
-        """No report can speak of these images together: each becomes an exam of its own."""
+        """Note that no report can speak of these images together: each becomes an exam of its own."""
+        self._release(images, "exam = uid, tries = 0")
+
+    def _release(self, images: Sequence[QueuedImage], also: str) -> None:
         with self._change() as db:
             for image in images:
-                db.execute("UPDATE image SET exam = uid WHERE uid = ? AND model = ?", (image.uid, image.model))
+                _one(db, IMAGES, "release", image.uid, also=also)
+
+    def reported(self, images: Sequence[QueuedImage], reports: Sequence[str], *, now: float) -> None:
+        """Note that reports were made of claimed images; their UIDs, that of the structured report first."""
+        with self._change() as db:
+            for uid in reports:
+                db.execute("INSERT OR IGNORE INTO report (uid, first, made) VALUES (?, ?, ?)", (uid, reports[0], now))
+                _move(db, REPORTS, "make", "uid = ?", uid, also="tries = 0, due = 0, reason = NULL")
+            for image in images:
+                _one(db, IMAGES, "report", image.uid, also="report = ?", given=[reports[0]])
+                db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?)", (image.uid, image.model, reports[0]))
 
     # Reports
 
-    def due_reports(self, *, now: float, limit: int = 20) -> list[QueuedReport]:
-        """Reports that are to be sent now, the oldest first."""
+    def due_reports(self, *, now: float, longest_wait_s: float, limit: int = 20) -> list[QueuedReport]:
+        """Return the reports that are to be sent now, the oldest first."""
         found = self._rows(
-            "SELECT uid, tries FROM report WHERE sent IS NULL AND due <= ? ORDER BY made, uid LIMIT ?", now, limit
+            "SELECT uid, tries FROM report WHERE state = 'waiting' AND (due <= ? OR due > ?) "
+            "ORDER BY due, rowid LIMIT ?",
+            now,
+            now + longest_wait_s,  # the clock was put back
+            limit,
         )
         return [QueuedReport(*row) for row in found]  # type: ignore[arg-type]
 
     def sent(self, report: QueuedReport, *, now: float) -> None:
-        """It was sent."""
-        with self._lock:
-            self._db.execute("UPDATE report SET sent = ?, reason = NULL WHERE uid = ?", (now, report.uid))
+        """Note that the report is at its destination."""
+        with self._change() as db:
+            _one(db, REPORTS, "send", report.uid, also="sent = ?, reason = NULL", given=[now])
 
     def send_later(self, report: QueuedReport, reason: str, *, due: float) -> None:
-        """It could not be sent; when to try again."""
-        with self._lock:
-            self._db.execute(
-                "UPDATE report SET tries = tries + 1, reason = ?, due = ? WHERE uid = ?", (reason, due, report.uid)
+        """Note that the report could not be sent, and when to try again."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE report SET tries = tries + 1, reason = ?, due = ? WHERE uid = ? AND state = 'waiting'",
+                (reason, due, report.uid),
             )
+
+    def lose_report(self, uid: str, reason: str) -> None:
+        """Note that a report's file is gone before it was sent; its images are taken anew when they come again."""
+        with self._change() as db:
+            (first,) = db.execute("SELECT first FROM report WHERE uid = ?", (uid,)).fetchone()
+            _one(db, REPORTS, "lose", uid, also="reason = ?", given=[reason])
+            _move(db, IMAGES, "lose", "report = ?", first, also="reason = ?", given=[reason])
+            db.execute("DELETE FROM history WHERE report = ?", (first,))
+
+    def report_state(self, uid: str) -> str | None:
+        """Return how far a report is; None where there is none."""
+        found = self._rows("SELECT state FROM report WHERE uid = ?", uid)
+        return str(found[0][0]) if found else None
 
     # Quarantine
 
     def quarantine_file(self, sha256: str, reason: str, *, size: int, now: float) -> None:
-        """A file that no image could be made of; the same bytes again are one."""
-        with self._lock:
-            self._db.execute(
-                "INSERT OR IGNORE INTO quarantine (sha256, received, bytes, reason) VALUES (?, ?, ?, ?)",
+        """Note a file that no image could be made of; the same bytes again are one."""
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO quarantine (sha256, received, bytes, reason) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET bytes = max(bytes, excluded.bytes), reason = excluded.reason",
                 (sha256, now, size, reason),
             )
 
-    def quarantine_image(self, image: QueuedImage, reason: str) -> None:
-        """An image that no report can speak of."""
-        self._set_state(image, "quarantined", reason, tries=image.tries)
-
     # What there is
 
-    def images_in_use(self) -> set[tuple[str, str]]:
-        """(UID, model) of the images that are still needed."""
-        found = self._rows("SELECT uid, model FROM image WHERE report IS NULL AND state <> 'quarantined'")
-        return {(str(uid), str(model)) for uid, model in found}
+    def open_images(self) -> list[QueuedImage]:
+        """Return the images that still need their file, in the order of their turns."""
+        return [QueuedImage(*row) for row in self._rows(f"{_IMAGE} WHERE {_OPEN} ORDER BY turn")]  # type: ignore[arg-type]
 
-    def reports_in_use(self) -> set[str]:
-        """UIDs of the reports that are still to be sent."""
-        return {str(uid) for (uid,) in self._rows("SELECT uid FROM report WHERE sent IS NULL")}
+    def waiting_reports(self) -> list[str]:
+        """Return the UIDs of the reports that are still to be sent."""
+        return [str(uid) for (uid,) in self._rows("SELECT uid FROM report WHERE state = 'waiting'")]
+
+    def in_hand(self) -> bool:
+        """Return whether an image waits for analysis or is worked on, or an exam is being reported."""
+        return bool(self._rows("SELECT 1 FROM image WHERE state IN ('waiting', 'working', 'reporting') LIMIT 1"))
+
+    def most_repeats(self) -> tuple[int, int]:
+        """Return how often the unluckiest image was put back, and the unluckiest report not sent."""
+        ((images,),) = self._rows(f"SELECT coalesce(max(put_back), 0) FROM image WHERE {_OPEN}")
+        ((reports,),) = self._rows("SELECT coalesce(max(tries), 0) FROM report WHERE state = 'waiting'")
+        return int(str(images)), int(str(reports))
 
     def counts(self) -> Counts:
-        """How much of everything there is."""
+        """Return how much of everything there is."""
         with self._lock:
-            images = dict.fromkeys(("waiting", "working", "done", "failed", "quarantined"), 0)
-            images |= self._db.execute("SELECT state, count(*) FROM image GROUP BY state").fetchall()
-            (exams,) = self._db.execute(
-                "SELECT count(DISTINCT exam) FROM image WHERE report IS NULL AND state <> 'quarantined'"
-            ).fetchone()
+            images = dict.fromkeys(("waiting", "working", "done", "failed", "quarantined", "lost"), 0)
+            images |= self._db.execute(
+                "SELECT CASE WHEN state NOT IN ('analysed', 'reporting', 'reported') THEN state "
+                "WHEN reason IS NULL THEN 'done' ELSE 'failed' END AS fate, count(*) FROM image GROUP BY fate"
+            ).fetchall()
+            (exams,) = self._db.execute(f"SELECT count(DISTINCT exam) FROM image WHERE {_OPEN}").fetchone()
             waiting, sent = self._db.execute(
-                "SELECT count(*) FILTER (WHERE sent IS NULL), count(sent) FROM report"
+                "SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'sent') FROM report"
             ).fetchone()
             files, size = self._db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM quarantine").fetchone()
-        return Counts(images, exams, waiting, sent, files, size)  # type: ignore[arg-type]
+        return Counts(images, exams, waiting, sent, files, size)
+
+
+def _move(
+    db: sqlite3.Connection,
+    table: Sequence[Transition],
+    event: str,
+    where: str,
+    *values: object,
+    also: str,
+    given: Sequence[object] = (),
+) -> int:
+    """Let an event happen to all that ``where`` names and that are in a state it begins at; return how many.
+
+    ``also`` are further columns that it sets, to the values ``given``.
+    """
+    rows = transitions(table, event)
+    cases = " ".join(f"WHEN '{row.before}' THEN '{row.after}'" for row in rows)
+    before = ", ".join(f"'{row.before}'" for row in rows)
+    name = "image" if table is IMAGES else "report"
+    return db.execute(
+        f"UPDATE {name} SET state = CASE state {cases} END, {also} WHERE state IN ({before}) AND {where}",
+        (*given, *values),
+    ).rowcount
+
+
+def _one(
+    db: sqlite3.Connection,
+    table: Sequence[Transition],
+    event: str,
+    uid: str,
+    *,
+    also: str,
+    given: Sequence[object] = (),
+) -> None:
+    if _move(db, table, event, "uid = ?", uid, also=also, given=given) != 1:
+        raise OutOfTurnError(f"{event}: not from the state that it is in")

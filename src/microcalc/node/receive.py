@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -15,10 +14,12 @@ from typing import Literal
 
 from microcalc.dicom.results import ImageHeader, read_image_header
 from microcalc.domain import Intent
-from microcalc.errors import MicrocalcError, NotAMammogramError, UnreadableImageError
-from microcalc.node.files import Folder, image_name, move, write_new
+from microcalc.errors import MicrocalcError, NotAMammogramError, OutputError, UnreadableImageError
+from microcalc.node.files import Folder, image_name, move
 from microcalc.node.jobs import JobQueue, QueuedImage
 from microcalc.node.settings import MEBIBYTE, Storage
+from microcalc.storage.key import file_sha256
+from microcalc.storage.write import write_text, write_whole
 
 Outcome = Literal["taken", "known", "quarantined", "full"]
 _LOG = logging.getLogger("microcalc.node")
@@ -34,6 +35,8 @@ class Intake:
         Intent → SHA-256 of its model; images of other intents go into quarantine.
     notify
         Called when there is work.
+    clock
+        Gives the time in seconds.
     """
 
     folder: Folder
@@ -41,6 +44,7 @@ class Intake:
     storage: Storage
     models: Mapping[Intent, str]
     notify: Callable[[], None]
+    clock: Callable[[], float] = time.time
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, uid: str, content: bytes, *, sender: str) -> Outcome:
@@ -64,38 +68,43 @@ class Intake:
         if self.folder.free_bytes() - len(content) < self.storage.free_mib * MEBIBYTE:
             _LOG.error("disc full: less than free_mib = %d left, image refused", self.storage.free_mib)
             return "full"
-        temporary = self.folder.images / f"{os.getpid()}-{threading.get_ident()}.part"
+        temporary = self.folder.temporary / f"{secrets.token_hex(16)}.dcm"
         try:
-            write_new(temporary, content)
-            # One at a time: a header may inflate to a gigabyte.
-            with self._lock:
-                return self._sort(temporary, uid, content, sender)
-        except (OSError, sqlite3.Error) as error:
+            write_whole(temporary, content)
+            return self.sort(temporary, uid, sender)
+        except (OSError, OutputError, sqlite3.Error) as error:
             _LOG.error("image refused: cannot be stored (%s)", type(error).__name__)
             return "full"
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _sort(self, temporary: Path, uid: str, content: bytes, sender: str) -> Outcome:
-        try:
-            header = read_image_header(temporary)
-            model = self._model_for(header, uid, temporary)
-        except MicrocalcError as error:
-            self._quarantine(temporary, str(error).removeprefix(f"{temporary.name}: "), content, sender)
-            return "quarantined"
-        name = image_name(header.uid, model)
-        if self.queue.knows(header.uid, model):
-            _LOG.info("image %s from %s: known, not taken again", name, sender)
-            return "known"
-        move(temporary, self.folder.image(header.uid, model))
-        image = QueuedImage(header.uid, model, header.intent, f"{header.exam.study} {header.intent}")
-        self.queue.add(image, place=header.label, now=time.time())
-        _LOG.info("image %s from %s: %s %s, queued", name, sender, header.intent, header.label)
+    def sort(self, file: Path, uid: str | None, sender: str) -> Outcome:
+        """Put a file where it belongs: among the images and into the queue, or in quarantine.
+
+        A file that is known stays where it is. ``uid`` is the one that its sender stated, if there is one.
+        """
+        with self._lock:  # one at a time: a header may inflate to a gigabyte
+            try:
+                header = read_image_header(file)
+                model = self._model_for(header, uid, file)
+            except OutputError:
+                raise
+            except MicrocalcError as error:
+                self._quarantine(file, str(error).removeprefix(f"{file.name}: "), sender)
+                return "quarantined"
+            name = image_name(header.uid)
+            if self.queue.knows(header.uid, model):
+                _LOG.info("image %s from %s: known, not taken again", name, sender)
+                return "known"
+            move(file, self.folder.image(header.uid))
+            image = QueuedImage(header.uid, model, header.intent, exam_of(header))
+            self.queue.add(image, place=header.label, now=self.clock())
+            _LOG.info("image %s from %s: %s %s, queued", name, sender, header.intent, header.label)
         self.notify()
         return "taken"
 
-    def _model_for(self, header: ImageHeader, uid: str, file: Path) -> str:
-        if header.uid != uid:
+    def _model_for(self, header: ImageHeader, uid: str | None, file: Path) -> str:
+        if uid is not None and header.uid != uid:
             raise UnreadableImageError(
                 f"{file.name}: another SOP Instance UID than its sender stated, expected the same"
             )
@@ -103,18 +112,19 @@ class Intake:
             raise NotAMammogramError(f"{file.name}: a {header.intent} image, expected {' or '.join(self.models)}")
         return self.models[header.intent]
 
-    def _quarantine(self, temporary: Path, reason: str, content: bytes, sender: str) -> None:
-        sha256 = hashlib.sha256(content).hexdigest()
-        keep = quarantine(self.folder, self.queue, self.storage, temporary, sha256, reason)
+    def _quarantine(self, file: Path, reason: str, sender: str) -> None:
+        """Keep a file that is no image, or, where quarantine is full, its reason alone."""
+        size = file.stat().st_size
+        keep = self.queue.counts().quarantined_bytes + size <= self.storage.quarantine_mib * MEBIBYTE
+        if keep:
+            sha256 = self.folder.set_aside(file, reason)
+        else:
+            sha256 = file_sha256(file)
+            write_text(self.folder.quarantine / f"{sha256}.txt", f"{reason}\n")
+        self.queue.quarantine_file(sha256, reason, size=size if keep else 0, now=self.clock())
         _LOG.warning("file %s from %s: quarantined%s: %s", sha256[:20], sender, "" if keep else " without file", reason)
 
 
-def quarantine(folder: Folder, queue: JobQueue, storage: Storage, file: Path, sha256: str, reason: str) -> bool:
-    """Move a file into quarantine with its reason beside it; whether there was room for the file itself."""
-    size = file.stat().st_size
-    keep = queue.counts().quarantined_bytes + size <= storage.quarantine_mib * MEBIBYTE
-    if keep:
-        move(file, folder.quarantine / f"{sha256}.dcm")
-    (folder.quarantine / f"{sha256}.txt").write_text(f"{reason}\n", encoding="utf-8")
-    queue.quarantine_file(sha256, reason, size=size if keep else 0, now=time.time())
-    return keep
+def exam_of(header: ImageHeader) -> str:
+    """Return what an image's report speaks of: one patient's study, in one intent."""
+    return f"{header.exam.key} {header.intent}"

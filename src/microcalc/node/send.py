@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 from microcalc.dicom.read import read_data_set
 from microcalc.dicom.report_header import SOP_CLASSES
 from microcalc.dicom.tags import quiet
-from microcalc.errors import MicrocalcError
+from microcalc.errors import MicrocalcError, OutputError
 from microcalc.node.files import Folder
 from microcalc.node.jobs import JobQueue, QueuedReport
 from microcalc.node.server import with_files
 from microcalc.node.settings import DicomDestination, DicomWebDestination, NodeSettings, Tls
+from microcalc.node.settle import lose_report
+from microcalc.node.watch import Watch
 
 if TYPE_CHECKING:
     import requests
@@ -45,6 +47,8 @@ class Delivery:
     folder: Folder
     queue: JobQueue
     send: Callable[[Sequence[Path]], Iterator[Outcome]]
+    watch: Watch
+    clock: Callable[[], float] = time.time
     stopping: bool = False
     _wake: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -75,19 +79,41 @@ class Delivery:
                 if not self._send_due():
                     self._wake.wait(_LOOK_S)
                     self._wake.clear()
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, OutputError) as error:
                 _LOG.error("delivery waits: %s", type(error).__name__)
+                time.sleep(_LOOK_S)
+            except Exception as error:  # its words could quote a report
+                _LOG.error("delivery waits: unexpected %s", type(error).__name__)
                 time.sleep(_LOOK_S)
 
     def _send_due(self) -> bool:
         """Send the reports that are due; False where there are none."""
-        due = {self.folder.report(report.uid): report for report in self.queue.due_reports(now=time.time())}
-        if not due:
+        longest_wait_s = self.settings.destination.longest_wait_s
+        reports = self.queue.due_reports(now=self.clock(), longest_wait_s=longest_wait_s)
+        if not reports:
+            if not self.queue.waiting_reports():
+                self.watch.idle()
             return False
+        due = {self.folder.report(report.uid): report for report in reports if self._is_there(report)}
         for file, fault in self._outcomes(list(due)):
             self._note(file, due[file], fault)
             if self.stopping:
                 break
+        return True
+
+    def _is_there(self, report: QueuedReport) -> bool:
+        """Whether the report's file can be read; one that cannot is lost, and set aside."""
+        self.folder.publish(report.uid)
+        file = self.folder.report(report.uid)
+        try:
+            with quiet():
+                read_data_set(file)
+        except MicrocalcError as error:
+            reason = str(error).removeprefix(f"{file.name}: ")
+            lose_report(self.queue, report.uid, reason)
+            if file.exists():
+                self.folder.set_aside(file, reason)
+            return False
         return True
 
     def _outcomes(self, files: Sequence[Path]) -> Iterator[Outcome]:
@@ -101,13 +127,14 @@ class Delivery:
 
     def _note(self, file: Path, report: QueuedReport, fault: str | None) -> None:
         if fault is None:
-            self.queue.sent(report, now=time.time())
+            self.queue.sent(report, now=self.clock())
+            self.watch.progress()
             file.unlink(missing_ok=True)
             _LOG.info("report %s: sent", report.uid)
             return
         to = self.settings.destination
         wait_s = min(to.longest_wait_s, to.first_wait_s * 2.0 ** min(report.tries, 30))
-        self.queue.send_later(report, fault, due=time.time() + wait_s)
+        self.queue.send_later(report, fault, due=self.clock() + wait_s)
         _LOG.warning("report %s: not sent, try %d: %s; again in %.0f s", report.uid, report.tries + 1, fault, wait_s)
 
 
@@ -122,14 +149,12 @@ def sender(settings: NodeSettings) -> Callable[[Sequence[Path]], Iterator[Outcom
     destination = settings.destination
     if isinstance(destination, DicomWebDestination):
         return _stow(destination)
-    return _c_store(destination, settings.listen.ae_title, settings.report.kinds)
+    return _c_store(destination, settings.listen.ae_title)
 
 
-def _c_store(
-    destination: DicomDestination, ae_title: str, kinds: Sequence[Any]
-) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
-    """PS3.4 B."""
-    ae = _requestor(destination, ae_title, [SOP_CLASSES[kind] for kind in kinds])
+def _c_store(destination: DicomDestination, ae_title: str) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
+    """PS3.4 B; every kind of report is proposed, since some may wait from before the settings changed."""
+    ae = _requestor(destination, ae_title, list(SOP_CLASSES.values()))
     tls_args = None
     if destination.tls is not None:
         tls_args = (client_context(destination.tls), destination.address)
@@ -210,6 +235,7 @@ def _stow(destination: DicomWebDestination) -> Callable[[Sequence[Path]], Iterat
 def _session(destination: DicomWebDestination) -> requests.Session:
     import requests
     from requests.adapters import HTTPAdapter
+    from requests.auth import HTTPBasicAuth
 
     from microcalc.errors import InputError
 
@@ -232,5 +258,5 @@ def _session(destination: DicomWebDestination) -> requests.Session:
             password = destination.password_file.read_text(encoding="utf-8").splitlines()[0]
         except (OSError, UnicodeDecodeError, IndexError):
             raise InputError(f"{destination.password_file.name}: not readable, expected a password in a line") from None
-        session.auth = (destination.user, password)
+        session.auth = HTTPBasicAuth(destination.user.encode(), password.encode())  # RFC 7617 2.1: UTF-8
     return session

@@ -189,7 +189,7 @@ def with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
             raise InputError(f"{file.name}: no such file, expected one in PEM form")
     try:
         context.load_verify_locations(tls.authorities)
-        context.load_cert_chain(tls.certificate, tls.key)
+        context.load_cert_chain(tls.certificate, tls.key, password="")  # else a key with one is asked for at a terminal
     except (ssl.SSLError, OSError):
         raise InputError(
             f"{tls.certificate.name}, {tls.key.name}, {tls.authorities.name}: not usable, "

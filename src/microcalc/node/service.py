@@ -22,6 +22,8 @@ from microcalc.node.receive import Intake
 from microcalc.node.send import Delivery, sender
 from microcalc.node.server import DicomServer, Refusals, quiet_libraries
 from microcalc.node.settings import MEBIBYTE, NodeSettings
+from microcalc.node.settle import settle
+from microcalc.node.watch import MOST_REPEATS, Watch
 
 _LOG = logging.getLogger("microcalc.node")
 _STOP_S: Final = 30.0
@@ -34,7 +36,10 @@ class Node:
     Raises
     ------
     InputError
-        A port in use, another node in the folder, a model or certificate that cannot be used.
+        A port in use, another node or something else in the folder, a damaged queue, a model or certificate
+        that cannot be used.
+    OutputError
+        The folder cannot be written to.
     """
 
     def __init__(self, settings: NodeSettings) -> None:
@@ -49,13 +54,21 @@ class Node:
             undo.callback(first.close)
             self.queue = JobQueue(self.folder.queue)
             undo.callback(self.queue.close)
-            self.queue.recover(first.models)
-            self.folder.clean(self.queue.images_in_use(), self.queue.reports_in_use())
-            self.delivery = Delivery(settings, self.folder, self.queue, send)
+            self._lost = self.queue.counts().images["lost"]
+            self.queue.start(first.models)
+            self.analysis_watch, self.delivery_watch = Watch(), Watch()
+            self.delivery = Delivery(settings, self.folder, self.queue, send, self.delivery_watch)
             self.refusals = Refusals()
             self.analysis = Analysis(
-                settings, self.folder, self.queue, self.delivery.notify, lambda s: self.metrics.seconds.observe(s)
+                settings,
+                self.folder,
+                self.queue,
+                self.delivery.notify,
+                lambda s: self.metrics.seconds.observe(s),
+                self.analysis_watch,
             )
+            intake = Intake(self.folder, self.queue, settings.storage, first.models, self.analysis.notify)
+            settle(intake)
             self.metrics = Metrics(
                 self.queue,
                 self.folder,
@@ -64,7 +77,6 @@ class Node:
             )
             self.health = HealthServer(settings.health, self.metrics, self.faults)
             undo.callback(self.health.stop)
-            intake = Intake(self.folder, self.queue, settings.storage, first.models, self.analysis.notify)
             self.server = DicomServer(settings.listen, intake, self.refusals, intents=settings.detect.intents)
             undo.pop_all()
         self._first = first
@@ -103,11 +115,19 @@ class Node:
 
     def faults(self) -> list[str]:
         """What is wrong, in words."""
-        left = self.folder.free_bytes()
+        left, counts = self.folder.free_bytes(), self.queue.counts()
+        put_back, not_sent = self.queue.most_repeats()
+        seconds, lost = self.settings.health.stalled_s, counts.images["lost"] - self._lost
+        analysed, sent = (not watch.stalled(seconds) for watch in (self.analysis_watch, self.delivery_watch))
         checks = {
             "the listener has ended": self._listener.is_alive(),
             "the analysis has ended": self.analysis.alive(),
             "the delivery has ended": self.delivery.alive(),
+            f"images wait, and nothing was analysed or reported for {seconds:g} s": analysed,
+            f"{counts.reports_waiting} reports wait, and none was sent for {seconds:g} s": sent,
+            f"an image was put back {put_back} times in a row": put_back < MOST_REPEATS,
+            f"a report could not be sent {not_sent} times in a row": not_sent < MOST_REPEATS,
+            f"{lost} images lost: their files were taken from the folder; send them again": lost <= 0,
             f"disc nearly full: {left // MEBIBYTE} MiB left": left >= self.settings.storage.free_mib * MEBIBYTE,
         }
         return [fault for fault, good in checks.items() if not good]

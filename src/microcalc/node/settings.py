@@ -176,10 +176,19 @@ Destination = Annotated[DicomDestination | DicomWebDestination, Field(discrimina
 
 
 class Health(_Part):
-    """Where health and metrics are told; port 0: any free one."""
+    """Where health and metrics are told.
+
+    Attributes
+    ----------
+    port
+        0: any free one.
+    stalled_s
+        Health fails when work waits and nothing of it was done for so long.
+    """
 
     address: str = "127.0.0.1"
     port: ListenPort = 11113
+    stalled_s: Positive = 1200.0
 
 
 class Storage(_Part):

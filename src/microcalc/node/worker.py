@@ -22,7 +22,7 @@ from microcalc.detect.report import read_detections
 from microcalc.dicom.exam_report import exam_reports, write_report
 from microcalc.dicom.results import Algorithm, ImageResult, read_image_header
 from microcalc.domain import Intent
-from microcalc.errors import MicrocalcError
+from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.runs.reports import algorithm_of, image_result
 
 Job = Mapping[str, Any]
@@ -69,10 +69,13 @@ def answer(work: _Work, job: Job) -> Answer:
     -------
     dict
         ``failed``: the input's fault, in words; ``later``: the machine's (disc full, no memory);
-        ``fault``: ours, its class only, since its words could quote a header. Otherwise what the job gives.
+        ``fault``: ours, its class only, since its words could quote a header; ``unusable``: the UIDs of images
+        whose detections another model made, or nobody can read. Otherwise what the job gives.
     """
     try:
         return _detect(work, job) if job["job"] == "detect" else _report(work, job)
+    except OutputError as error:
+        return {"later": str(error)}
     except MicrocalcError as error:
         return {"failed": str(error)}
     except (OSError, MemoryError) as error:
@@ -90,18 +93,31 @@ def _detect(work: _Work, job: Job) -> Answer:
 
 def _report(work: _Work, job: Job) -> Answer:
     """Make the reports of one exam; their UIDs."""
-    results = [_result(work, image) for image in job["images"]]
-    made = exam_reports(results, job["kinds"], made=datetime.now().astimezone(), codes=job["codes"])
+    results = [(image["uid"], _result(work, image)) for image in job["images"]]
+    unusable = [uid for uid, result in results if result is None]
+    if unusable:
+        return {"unusable": unusable}
+    whole = [result for _, result in results if result is not None]
+    made = exam_reports(whole, job["kinds"], made=datetime.now().astimezone(), codes=job["codes"])
     uids = [str(report.dataset.SOPInstanceUID) for report in made]
     for uid, report in zip(uids, made, strict=True):
         write_report(report, Path(job["out"]) / f"{uid}.dcm")
     return {"reports": uids}
 
 
-def _result(work: _Work, image: Mapping[str, str | None]) -> ImageResult:
+def _result(work: _Work, image: Mapping[str, str | None]) -> ImageResult | None:
+    """What a report says of an image; None where its detections are another model's, or unreadable."""
     header = read_image_header(Path(str(image["file"])))
-    found = image["reason"] if image["found"] is None else read_detections(Path(image["found"]))
-    return image_result(header, work.algorithm(header.intent), found or "not analysed")
+    algorithm = work.algorithm(header.intent)
+    if image["found"] is None:
+        return image_result(header, algorithm, image["reason"] or "not analysed")
+    try:
+        found = read_detections(Path(image["found"]))
+    except InputError:
+        return None
+    if found.model is None or found.model.sha256 != algorithm.sha256:
+        return None
+    return image_result(header, algorithm, found)
 
 
 def _private_output() -> IO[bytes]:
