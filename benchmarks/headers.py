@@ -1,0 +1,58 @@
+"""What reading makes of headers with one attribute changed, counted.
+
+``python -m benchmarks.headers [FILE ...]``
+
+Each attribute that reading looks at is made absent, empty, of several values, of a wrong representation and out of
+range, in the header of each file given, else of simulated images of each vendor and of the real one beside the
+checkout, where there is one. Counted is what comes of it: the same result, less that is known, a named error;
+and the faults: a traceback, another result without a word, a message that is not one of ours. Pixels are cropped.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.dicom.varied_headers import ATTRIBUTES, FAULTS, changes, cropped, verdict
+
+_REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "fo-dicom" / "GH133.dcm"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the counts of each file, and every fault; 1 where there is one."""
+    given = [Path(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    faults = 0
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for file in given or [*_simulated(work / "simulated"), *([_REAL] if _REAL.is_file() else [])]:
+            faults += _count(cropped(file, work / "original.dcm"), file.stem, work / "changed.dcm")
+    return int(faults > 0)
+
+
+def _count(original: Path, name: str, work: Path) -> int:
+    counts: Counter[str] = Counter()
+    for change in (change for keyword in ATTRIBUTES for change in changes(keyword)):
+        said, words = verdict(original, change, work)
+        counts[said] += 1
+        if said in FAULTS:
+            print(f"{name}: {change}: {said}: {words}")
+    print(f"{name}: {sum(counts.values())} headers: " + ", ".join(f"{n} {said}" for said, n in sorted(counts.items())))
+    return sum(counts[fault] for fault in FAULTS)
+
+
+def _simulated(folder: Path) -> list[Path]:
+    from microcalc.runs.simulated import simulate_data_set
+    from microcalc.simulate.contents import Amounts
+    from microcalc.simulate.systems import VENDORS
+
+    table = simulate_data_set(
+        folder, systems=VENDORS, exams=1, seed=1, views=("MLO",), lateralities=("L",), amounts=Amounts(), workers=1
+    )
+    return [row.file for row in table.images]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
