@@ -303,6 +303,18 @@ def test_what_a_header_lacks_can_be_said_and_is_said(tmp_path: Path, capsys: pyt
     assert json.loads((tmp_path / "out" / "b.json").read_text())["image"]["view"] == "CC"
 
 
+def test_an_image_whose_header_has_no_spacing_is_reported_with_the_one_that_was_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _dicom(tmp_path / "a.dcm", lambda d: d.pop("ImagerPixelSpacing"))
+    kinds = [word for kind in ("sr", "tid1500", "gsps", "seg") for word in ("--report", kind)]
+    assert _detect(file, "--out", tmp_path / "out", "--pixel-spacing", "0.1", *kinds) == 0
+    said = capsys.readouterr().out
+    assert "a.dcm: the header has no pixel spacing, 0.1 is used" in said
+    assert "report: a.sr.dcm" in said
+    assert "report: a.tid1500.dcm" in said
+
+
 def test_text_in_the_pixels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = _dicom(tmp_path / "a.dcm", lambda d: setattr(d, "BurnedInAnnotation", "YES"))
     assert _detect(file, "--out", tmp_path / "out") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from microcalc.detect.report import Detections
     from microcalc.dicom.cad_report import CodeScheme
     from microcalc.dicom.report_header import ReportKind
-    from microcalc.dicom.results import Algorithm, ImageResult
+    from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult
     from microcalc.domain import Intent
     from microcalc.pipeline import Said
     from microcalc.runs.inputs import Input
@@ -219,7 +219,7 @@ class Batch:
             if item.found is None:
                 continue
             try:
-                header = read_image_header(item.image.file)
+                header = _completed(read_image_header(item.image.file), item.found)
                 stems[image_result(header, self._algorithm(header.intent), item.found)] = item.stem
             except MicrocalcError as error:
                 if not isinstance(item.found, MicrocalcError):  # else all has been said
@@ -275,6 +275,19 @@ class Batch:
         lost += [f"{count.unreported} could not be reported"] * bool(count.unreported)
         lost += [f"{count.reports} reports could not be made"] * bool(count.reports)
         return say_error(", ".join(lost), code=2 if failed == total == 1 else 1) if lost else 0
+
+
+def _completed(header: ImageHeader, found: Detections | MicrocalcError) -> ImageHeader:
+    """The header with what it lacks and the user said."""
+    if isinstance(found, MicrocalcError):
+        return header
+    image = found.image
+    return replace(
+        header,
+        spacing_mm=header.spacing_mm or image.pixel_spacing_mm,
+        view=header.view or image.view,
+        laterality=header.laterality or image.laterality,
+    )
 
 
 def _is_found(found: Detections | MicrocalcError | None) -> bool:
