@@ -356,6 +356,7 @@ def _table(folder: Path, spacing: str) -> None:
         ["review", "IN", "--out", "o", "--intent", "processed"],
         ["review", "IN", "--out", "o", "--pixel-spacing", "0.1"],
         ["detect", "IN", "--out", "o", "--model", "log", "--stage", "cnn1"],
+        ["evaluate", "IN", "--truth", "IN", "--out", "o", "--false-marks", "reviewed", "--count-ignored"],
     ],
 )  # fmt: skip
 def test_an_option_without_effect_is_refused_by_every_command(

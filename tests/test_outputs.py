@@ -81,6 +81,23 @@ def test_a_folder_that_is_not_the_commands_own_stays_as_it_is(
     assert _tree(tmp_path) == before
 
 
+def test_a_card_is_written_into_a_run_of_ours_alone_and_never_over_what_it_is_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = tmp_path / "run" / "model" / "MODEL_CARD.md"
+    card.parent.mkdir(parents=True)
+    card.write_text("mine")
+    assert cli.run(["card", "--run", str(tmp_path / "run"), "--figures", str(card)]) == 2
+    assert "run: bears no mark of microcalc train" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    open_output_folder(tmp_path / "other" / "run", "train")
+    (tmp_path / "run" / "model").rename(tmp_path / "other" / "run" / "model")
+    card = tmp_path / "other" / "run" / "model" / "MODEL_CARD.md"
+    assert cli.run(["card", "--run", str(card.parent.parent), "--figures", str(card)]) == 2
+    assert "MODEL_CARD.md: is an input and would be overwritten" in capsys.readouterr().err
+    assert card.read_text() == "mine"
+
+
 def test_every_command_with_an_output_folder_is_asked() -> None:
     with_out = {name for name in cli.app if not name.startswith("-") and name != "table" and "out" in _parameters(name)}
     assert with_out == {words.split()[0] for words in _COMMANDS} - {"table"}

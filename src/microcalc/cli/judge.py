@@ -170,6 +170,8 @@ def evaluate(
     from microcalc.runs.reports import are_reports, detections_of_reports
     from microcalc.runs.tables import identified_table
 
+    if false_marks == "reviewed":  # then a mark on calcium of other kinds is false in no case
+        refuse_beside("--false-marks reviewed", count_ignored=count_ignored or None)
     check_output_folder(out, COMMAND, inputs=[*detections, truth])
     names = detector_names(detections)
     table = identified_table(table_of(truth, split))

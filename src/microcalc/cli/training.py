@@ -58,8 +58,13 @@ def card(*, run: Path, figures: Path) -> None:
         Markdown file for the section "Measured on test".
     """
     from microcalc.datasets.table import read_table
-    from microcalc.runs.card import write_card
+    from microcalc.runs.card import CARD, write_card
+    from microcalc.runs.training import COMMAND
+    from microcalc.storage.ownership import check_not_input, owner_of
 
+    if owner_of(run) != COMMAND:
+        raise InputError(f"{run.name}: bears no mark of microcalc {COMMAND}, expected a run folder of it")
+    check_not_input(run / "model" / CARD, [figures])
     try:
         lines = figures.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
