@@ -11,6 +11,7 @@ from tests.evaluate.test_report import CLUSTER, detected, perfect, table
 
 from microcalc.datasets.table import Table
 from microcalc.errors import InputError
+from microcalc.evaluate.axes import axes_remark
 from microcalc.evaluate.detections import read_marks
 from microcalc.evaluate.names import detector_names
 from microcalc.evaluate.report import evaluate_detections
@@ -164,3 +165,16 @@ def test_detectors_are_named_by_whole_folder_names_and_as_far_up_as_it_takes() -
     assert names(".") == [Path.cwd().name]
     with pytest.raises(InputError, match="a: given 2 times"):
         names("a", "./a/")
+
+
+def test_exchanged_axes_are_suspected_where_they_hit_what_straight_ones_miss(tmp_path: Path) -> None:
+    data = table(4)
+    truth = tuple(replace(a, row=a.row + 50) for a in data.annotations)
+    swapped = tuple(replace(a, row=a.column, column=a.row) for a in truth)
+    marks = [(r + 50, c, 0.9) for r, c in CLUSTER]
+    for n in range(4):
+        detected(tmp_path / "d", f"image{n}.dcm", marks)
+    found = read_marks([tmp_path / "d"], data)
+    assert axes_remark(found, Table(data.images, truth), hit_mm=0.5) == ()
+    (remark,) = axes_remark(found, Table(data.images, swapped), hit_mm=0.5)
+    assert remark.startswith("the best marks hit 0 of 12 microcalcifications, and 12 with rows and columns exchanged")

@@ -213,7 +213,7 @@ def roc(
     split: SplitOption = "all",
     resamples: Count = 2000,
     seed: CountOrNone = 0,
-) -> None:
+) -> int:
     """Sample-level ROC of a model's CNN1 and pair, and of the LoG filter, per system.
 
     Parameters
@@ -238,7 +238,11 @@ def roc(
     check_output_folder(out, "roc", inputs=[truth, folder])
     table = table_of(truth, split)
     with output_folder(out, "roc", inputs=[truth, folder]):
-        say(sample_roc(folder, table, out, resamples=resamples, seed=seed, say=say).rstrip())
+        made = sample_roc(folder, table, out, resamples=resamples, seed=seed, say=say)
+    say(made.text.rstrip())
+    for why in made.left_out:
+        say_error(why)
+    return 1 if made.left_out else 0
 
 
 def realism(

@@ -15,6 +15,7 @@ from microcalc.datasets.lines import write_lines
 from microcalc.datasets.table import Table
 from microcalc.domain import Kind
 from microcalc.errors import InputError
+from microcalc.evaluate.axes import axes_remark
 from microcalc.evaluate.bootstrap import Difference, Estimate
 from microcalc.evaluate.detections import DetectionSet, read_marks
 from microcalc.evaluate.figures import Band, band, draw_froc, require_matplotlib
@@ -66,7 +67,7 @@ class Summary:
     counts: Counts
     answers: tuple[Answer, ...]
     remarks: tuple[str, ...] = ()
-    """Which images are not judged, or judged as without marks, in words."""
+    """Which images are not judged, or judged as without marks, and what looks wrong, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,8 @@ def _run(name: str, found: DetectionSet, table: Table, rules: Rules, resamples: 
         )
     counts = _counts(judged, found, rules)
     answers = tuple(answer(asked, resamples=resamples, seed=seed))
-    return _Run(Summary(name, rules, resamples, seed, counts, answers, found.remarks()), judged, asked)
+    remarks = (*found.remarks(), *axes_remark(found, table, hit_mm=rules.hit_mm))
+    return _Run(Summary(name, rules, resamples, seed, counts, answers, remarks), judged, asked)
 
 
 def _begin(out: Path, *, stale: Sequence[str]) -> None:

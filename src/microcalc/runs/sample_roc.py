@@ -6,8 +6,8 @@ microcalcification's centre. Microcalcifications that the recipe calls invisible
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.detect.log_filter import LogFilter
 from microcalc.detect.model import load_model
 from microcalc.domain import PixelScorer
-from microcalc.errors import InputError
+from microcalc.errors import InputError, MicrocalcError
 from microcalc.evaluate.bootstrap import bootstrap, compare
 from microcalc.evaluate.ratings import PatientRatings
 from microcalc.evaluate.roc import FIGURES, gather_samples
 from microcalc.normalise.mammogram import normalise
-from microcalc.runs.images import open_row
+from microcalc.runs.images import naming, open_row
 from microcalc.runs.recipe import Recipe, load_recipe
 from microcalc.sample.draw import negative_mask, positive_pixels
 from microcalc.storage.write import write_json, write_text
@@ -30,15 +30,25 @@ from microcalc.storage.write import write_json, write_text
 Ratings = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class SampleRoc:
+    """The text of ``roc.md``, and why images are left out, each reason with the file's name."""
+
+    text: str
+    left_out: tuple[str, ...]
+
+
 def sample_roc(
     model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0, say: Callable[[str], None] = print
-) -> str:
-    """Rate every sample of every image three ways; write ``roc.json`` and ``roc.md``, and return the latter.
+) -> SampleRoc:
+    """Rate every sample of every image three ways; write ``roc.json`` and ``roc.md``.
+
+    Images that cannot be used are left out; both files say how many, and how many are of another intent.
 
     Raises
     ------
     InputError
-        No image is of the model's intent, or none has a microcalcification that can be seen.
+        No image is of the model's intent, none can be used, or none has a microcalcification that can be seen.
     """
     scorers: dict[str, PixelScorer] = {
         "pair": load_model(model).scorer,
@@ -49,13 +59,14 @@ def sample_roc(
     images = [i for i in table.images if i.intent == recipe.data.intent]
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
+    ratings_of, failed = _rate_all(images, table, recipe, scorers, say)
+    other_intent = len(table.images) - len(images)
+    images = [i for i in images if i.image in ratings_of]
+    if not images:
+        raise failed[0]
     patients = sorted({i.patient_or_image for i in images})
-    rated: dict[str, list[tuple[int, Ratings, Ratings]]] = {name: [] for name in scorers}
-    for number, image in enumerate(images, 1):
-        patient = patients.index(image.patient_or_image)
-        for name, ratings in _rate(image, table, recipe, scorers).items():
-            rated[name].append((patient, *ratings))
-        say(f"rated image {number} of {len(images)}")
+    place = {patient: n for n, patient in enumerate(patients)}
+    rated = {name: [(place[i.patient_or_image], *ratings_of[i.image][name]) for i in images] for name in scorers}
     gathered = {name: _gather(parts, len(patients)) for name, parts in rated.items()}
     if not any(len(p) for _, p, _ in rated["pair"]):
         raise InputError("no image has a microcalcification that can be seen, expected some")
@@ -69,11 +80,34 @@ def sample_roc(
     }
     counts = {"positive": sum(len(p) for _, p, _ in rated["pair"]), "negative": sum(len(n) for *_, n in rated["pair"])}
     out.mkdir(parents=True, exist_ok=True)
-    document = {"samples": counts, "images": len(images), "patients": len(patients), "figures": figures}
+    left_out = {"could not be used": len(failed), "of another intent": other_intent}
+    document = {
+        "samples": counts, "images": len(images), "patients": len(patients), "left_out": left_out, "figures": figures,
+    }  # fmt: skip
     write_json(out / "roc.json", document)
     text = _markdown(counts, len(images), len(patients), figures)
+    text += "".join(f"\n**{count} images {why}, left out**\n" for why, count in left_out.items() if count)
     write_text(out / "roc.md", text)
-    return text
+    return SampleRoc(text, tuple(str(error) for error in failed))
+
+
+def _rate_all(
+    images: Sequence[ImageRow],
+    table: Table,
+    recipe: Recipe,
+    scorers: Mapping[str, PixelScorer],
+    say: Callable[[str], None],
+) -> tuple[dict[str, dict[str, tuple[Ratings, Ratings]]], list[MicrocalcError]]:
+    """Ratings by image and scorer, and why images could not be used."""
+    rated, failed = {}, []
+    for number, image in enumerate(images, 1):
+        try:
+            with naming(image.file):
+                rated[image.image] = _rate(image, table, recipe, scorers)
+        except MicrocalcError as error:
+            failed.append(error)
+        say(f"{'rated' if image.image in rated else 'left out'} image {number} of {len(images)}")
+    return rated, failed
 
 
 def _rate(
