@@ -302,3 +302,10 @@ def test_a_window_that_cannot_be_used_ends_no_reading(
         dataset.VOILUTSequence = Sequence([lut])
 
     assert read_dicom(write(processed_header, edit=edit)).window == expected
+
+
+def test_a_system_in_an_undeclared_character_set_is_left_out(write: Write) -> None:
+    path = write()
+    name = "Müller".encode("latin-1").ljust(len("SIEMENS "))
+    path.write_bytes(path.read_bytes().replace(b"SIEMENS ", name))  # the header declares UTF-8
+    assert read_dicom(path).system == "Mammomat Inspiration"

@@ -84,3 +84,8 @@ def test_an_error_without_a_file_gets_its_name_once() -> None:
     for message in ("nothing there", "a.dcm: nothing there"):
         with pytest.raises(NoBreastError, match=r"^a\.dcm: nothing there$"), naming(Path("x/a.dcm")):
             raise NoBreastError(message)
+
+
+@pytest.mark.parametrize("said", ["LMLO", "medio-lateral oblique", "mlo"])
+def test_a_view_that_is_said_is_known_however_it_is_spelt(said: str, picture: Path) -> None:
+    assert open_mammogram(picture, pixel_spacing_mm=0.07, intent="raw", view=said).view == "MLO"

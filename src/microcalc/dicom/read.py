@@ -16,6 +16,7 @@ from microcalc.dicom.decisive import check_decisive
 from microcalc.dicom.decode import decode_compressed, transfer_syntax
 from microcalc.dicom.position import laterality_of, orientation_of, view_of
 from microcalc.dicom.sniff import is_dicom
+from microcalc.dicom.source_values import long_text
 from microcalc.dicom.systems import system_name
 from microcalc.dicom.tags import content, integer, is_uid, only_word, quiet, word
 from microcalc.dicom.values import clear_unused_bits, first_window, padding_mask, to_pixels
@@ -81,7 +82,7 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | 
             uid=_uid(header, path),
             laterality=laterality_of(header),
             view=view_of(header),
-            system=system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName")),
+            system=system_name(*(_text(header, keyword) for keyword in ("Manufacturer", "ManufacturerModelName"))),
             padding=padding_mask(stored, allocated, header),
             window=first_window(header, convert),
             orientation=orientation_of(header),
@@ -188,3 +189,8 @@ def _uid(header: Dataset, path: Path) -> str:
 def _burned_in(header: Dataset) -> bool | None:
     """Whether text is burned into the pixels (BurnedInAnnotation); None where the header does not say."""
     return {"YES": True, "NO": False}.get(only_word(header, "BurnedInAnnotation").upper())
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """A text of the header; empty where the declared character set cannot hold it."""
+    return long_text(header, keyword, most=1024).value

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from microcalc.datasets.table import ImageRow
+from microcalc.dicom.position import view_named
 from microcalc.dicom.sniff import is_dicom
 from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, TableError, UnreadableImageError
@@ -88,7 +89,7 @@ def open_mammogram(
         return replace(
             mammogram,
             system=mammogram.system or system,
-            view=mammogram.view or view,
+            view=mammogram.view or (view and (view_named(view) or view)),
             laterality=mammogram.laterality or laterality,
         )
     from microcalc.picture.read import read_picture
@@ -98,7 +99,12 @@ def open_mammogram(
     if intent is None:
         raise UnreadableImageError(f"{path.name}: a picture has no intent, expected --intent raw or processed")
     return read_picture(
-        path, spacing_mm=pixel_spacing_mm, intent=intent, system=system, view=view, laterality=laterality
+        path,
+        spacing_mm=pixel_spacing_mm,
+        intent=intent,
+        system=system,
+        view=view and (view_named(view) or view),
+        laterality=laterality,
     )
 
 
