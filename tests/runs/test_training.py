@@ -421,7 +421,7 @@ def test_a_bad_image_is_named_and_once_it_is_mended_the_same_command_goes_on(tab
     own, run = _copied(table, tmp_path / "data"), tmp_path / "run"
     good = [own.images[n].file.read_bytes() for n in (0, 2)]
     for n in (0, 2):
-        own.images[n].file.write_bytes(good[0][:300])
+        own.images[n].file.write_bytes(good[0][: 300 + n])  # two files, not one twice
     with pytest.raises(InputError, match=r"^2 of 4 images cannot be used: i0\.png: .*; i2\.png: "):
         train(toy.recipe(), own, run, say=lambda _line: None)
     for n, content in zip((0, 2), good, strict=True):
