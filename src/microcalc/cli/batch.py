@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from microcalc.cli.output import say, say_error
-from microcalc.dicom.sniff import is_dicom
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.runs.images import unforeseen
 
@@ -187,11 +186,6 @@ class Batch:
         say(_line(item.image.file.name, found.document))
         if found.mammogram.burned_in:
             say_error(f"{item.image.file.name}: {BURNED_IN}")
-        if found.mammogram.spacing_given and is_dicom(item.image.file):
-            say_error(
-                f"{item.image.file.name}: no usable pixel spacing in the header, "
-                f"{found.mammogram.spacing_mm[0]:g} mm taken as given"
-            )
         return found.document
 
     def _report(self) -> _Count:
