@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,15 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from scipy import ndimage
 
+from microcalc import cli
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table, write_table
 from microcalc.domain import Intent, Mammogram
-from microcalc.errors import InputError, NoBreastError
+from microcalc.errors import InputError, NoBreastError, OutputError
 from microcalc.normalise.breast import breast_mask
 from microcalc.runs.images import open_row
 from microcalc.runs.inserted import Insertion, _noise_map, _system_of, insert_data_set
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
+from microcalc.storage.ownership import MARK
 
 SPACING_MM = 0.1
 SHAPE = (640, 420)
@@ -160,7 +164,7 @@ def test_an_image_of_eight_bits_stays_one(tmp_path: Path) -> None:
     values = np.clip(_values("processed") / 8.0, 0, 255).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "eight.png")
     table = Table((ImageRow("eight", tmp_path / "eight.png", "processed", (SPACING_MM, SPACING_MM)),))
-    made = insert_data_set(table, tmp_path / "out", insertion=Insertion(clusters=1))
+    made, _ = insert_data_set(table, tmp_path / "out", insertion=Insertion(clusters=1))
     with Image.open(made.images[0].file) as image:
         assert image.mode == "L"
 
@@ -170,7 +174,7 @@ def test_what_was_compressed_is_compressed_again_and_stays_as_it_was_where_nothi
     values = np.clip(_values("processed") / 8.0, 0, 255).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "eight.jpg", quality=90)
     row = ImageRow("eight", tmp_path / "eight.jpg", "processed", (SPACING_MM, SPACING_MM))
-    made = insert_data_set(Table((row,)), tmp_path / "out", insertion=Insertion(clusters=1))
+    made, _ = insert_data_set(Table((row,)), tmp_path / "out", insertion=Insertion(clusters=1))
     with Image.open(tmp_path / "eight.jpg") as image:
         before = np.asarray(image)
         assert isinstance(image, JpegImageFile)
@@ -226,7 +230,7 @@ def test_nothing_is_put_where_the_image_is_saturated(tmp_path: Path) -> None:
     values[:, :120] = np.where(values[:, :120] > 0, 255, 0)
     Image.fromarray(values.astype(np.uint8)).save(tmp_path / "white.png")
     row = ImageRow("white", tmp_path / "white.png", "processed", (SPACING_MM, SPACING_MM))
-    made = insert_data_set(Table((row,)), tmp_path / "out", insertion=Insertion(clusters=3), variants=2)
+    made, _ = insert_data_set(Table((row,)), tmp_path / "out", insertion=Insertion(clusters=3), variants=2)
     assert made.annotations
     assert all(a.column > 112 for a in made.annotations)
 
@@ -237,13 +241,13 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(
     insertion = Insertion(clusters=1, singles=1)
     insert_data_set(source, tmp_path / "again", insertion=insertion, variants=2, seed=4, workers=2)
     insert_data_set(source, tmp_path / "other", insertion=insertion, seed=5)
-    for file in sorted(made.iterdir()):
+    for file in sorted(f for f in made.iterdir() if f.name != MARK):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
     assert (tmp_path / "other" / "raw.png").read_bytes() != (made / "raw-0.png").read_bytes()
 
 
 def test_the_folder_of_the_source_is_never_written_to(source: Table) -> None:
-    with pytest.raises(InputError, match="holds images of the table, expected another folder"):
+    with pytest.raises(InputError, match=r"holds images of the table, expected another folder"):
         insert_data_set(source, source.images[0].file.parent, insertion=Insertion())
 
 
@@ -252,3 +256,70 @@ def test_an_image_without_a_breast_is_refused_by_name(tmp_path: Path) -> None:
     table = Table((ImageRow("blank", tmp_path / "blank.png", "processed", (SPACING_MM, SPACING_MM)),))
     with pytest.raises(NoBreastError, match=r"^blank\.png: 0\.0 cm2 stand out"):
         insert_data_set(table, tmp_path / "out", insertion=Insertion())
+    assert not (tmp_path / "out").exists()
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_an_image_that_cannot_be_used_is_named_and_the_others_get_theirs(
+    source: Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "torn.png").write_bytes(source.images[0].file.read_bytes()[:200])
+    images = (replace(source.images[0], image="torn", file=tmp_path / "torn.png", patient="p9"), source.images[0])
+    beyond = AnnotationRow("raw", 700.0, 10.0)
+    write_table(Table(images), tmp_path / "some")
+    out = tmp_path / "out"
+    assert cli.run(["insert", str(tmp_path / "some"), "--out", str(out), "--clusters", "1"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0].startswith("microcalc: torn.png: ")
+    assert errors[1:] == ["microcalc: 1 of 2 images could not be used"]
+    assert [i.image for i in read_table(out).images] == ["raw"]
+    assert not list(out.rglob("*torn*"))
+    write_table(Table(source.images[:1], (beyond,)), tmp_path / "beyond")
+    assert cli.run(["insert", str(tmp_path / "beyond"), "--out", str(tmp_path / "none")]) == 2
+    assert "row 700, column 10 lies outside image 'raw' of 640 x 420 pixels" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_no_folder_but_a_new_one_or_its_own_is_written_to(source: Table, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "raw.png").write_text("mine")
+    with pytest.raises(InputError, match=r"^mine: holds files that microcalc insert did not make"):
+        insert_data_set(source, mine, insertion=Insertion(clusters=1))
+    assert _tree(mine) == {"raw.png": b"mine"}
+
+
+def test_a_table_that_was_edited_since_is_kept_and_said_before_any_work(
+    source: Table, made: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "made"
+    shutil.copytree(made, own)
+    with (own / "annotations.csv").open("a") as handle:
+        handle.write("raw-0,320,150,1.5,coarse,,,,me,\n")
+    before = _tree(own)
+    with pytest.raises(OutputError, match=r"^made: annotations\.csv was changed by hand, and is kept"):
+        insert_data_set(source, own, insertion=Insertion(clusters=1))
+    assert _tree(own) == before
+
+
+def test_the_name_of_an_image_is_no_path(source: Table, tmp_path: Path) -> None:
+    images = tuple(
+        replace(source.images[0], image=name, patient=name, file=_copy(source.images[0].file, tmp_path / f"{n}.png"))
+        for n, name in enumerate(("../a", "P1/LCC"))
+    )
+    made, refused = insert_data_set(Table(images), tmp_path / "out", insertion=Insertion(clusters=1))
+    assert not refused
+    assert {i.file.parent for i in made.images} == {tmp_path / "out"}
+    assert [i.image for i in read_table(tmp_path / "out").images] == ["../a", "P1/LCC"]
+
+
+def _copy(file: Path, to: Path) -> Path:
+    """A picture of the same pixels but one."""
+    with Image.open(file) as image:
+        values = np.asarray(image).copy()
+    values[300, 100] += 1 + len(to.stem) + int(to.stem)
+    Image.fromarray(values).save(to)
+    return to

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from microcalc import cli
 from microcalc.datasets.table import Table, read_table
 from microcalc.errors import InputError
 from microcalc.runs import simulated
@@ -91,3 +95,54 @@ def test_patients_are_split_60_15_25() -> None:
 def test_nothing_to_make_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 exams of 1 systems"):
         simulated.simulate_data_set(tmp_path, systems=("ge",), exams=0)
+
+
+def test_an_exam_that_other_code_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path)
+    assert "code" in json.loads(next(tmp_path.glob("*/settings.json")).read_text())
+    monkeypatch.setattr(simulated, "code_version", lambda *_modules: "changed")
+    monkeypatch.setattr(simulated, "simulate_exam", _remade)
+    with pytest.raises(_RemadeError):
+        made(tmp_path)
+
+
+class _RemadeError(Exception):
+    pass
+
+
+def _remade(*_arguments: object, **_options: object) -> None:
+    raise _RemadeError
+
+
+def test_a_folder_that_simulate_did_not_make_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds files that microcalc simulate did not make"):
+        made(tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("writes", [1, 4, 8])
+def test_a_full_disk_is_said_in_one_line_that_names_the_folder_and_the_next_start_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], writes: int
+) -> None:
+    fsync, left = os.fsync, [writes]
+
+    def full(handle: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    command = ["simulate", "--system", "ge", "--view", "CC", "--laterality", "L", "--workers", "1"]
+    out = tmp_path / "sim"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert cli.run([*command, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("microcalc: ")
+    assert error.count("\n") == 1
+    assert "the disk is full" in error
+    assert any(name in error for name in ("sim: ", "ge-1-00000: "))
+    assert not list(out.rglob("*.part*"))
+    assert cli.run([*command, "--out", str(out)]) == 0
+    assert len(read_table(out).images) == 2

@@ -58,3 +58,10 @@ def test_a_file_that_cannot_be_read_meanwhile_is_not_said_to_be_unwritable(tmp_p
 
     with pytest.raises(FileNotFoundError):
         read()
+
+
+def test_what_a_library_makes_of_a_full_disk_is_said_too(tmp_path: Path) -> None:
+    words = r"a\.npy cannot be written \(the system took only a part of it\)"
+    with pytest.raises(OutputError, match=words), writing(tmp_path / "a.npy"):
+        raise OSError("512 requested and 0 written")  # numpy's
+    assert list(tmp_path.iterdir()) == []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import resources
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -17,6 +15,9 @@ from microcalc.simulate.breast import Density, View
 from microcalc.simulate.contents import NOTHING, Amounts
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.systems import System
+from microcalc.storage.key import code_version, key_of
+from microcalc.storage.store import Store as Stored
+from microcalc.storage.write import saying_where, writing
 
 Filling = Literal["tissue", "first", "second"]
 """Tissue alone; or with calcium, of which a breast has two drawings that share nothing but the breast and noise."""
@@ -52,12 +53,10 @@ class Store:
 
     folder: Path
     workers: int = 1
-    simulator: str = field(default_factory=lambda: _simulator_digest())
 
     def file_of(self, job: Job) -> Path:
         """Where a job's image is kept: by its settings, and by the code and tables that made it."""
-        digest = hashlib.sha256(f"{self.simulator} {job!r}".encode()).hexdigest()[:20]
-        return self.folder / f"{digest}.joblib"
+        return Stored(self.folder, ".joblib").path(key_of([code_version(__name__), repr(job)]))
 
     def measure(self, function: Callable[[SimulatedMammogram], _Result], jobs: Sequence[Job]) -> list[_Result]:
         """A function of each job's image, made if it is not there yet."""
@@ -69,7 +68,6 @@ class Store:
         """A function of the images of each group of jobs."""
         from joblib import Parallel, delayed
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         work = (delayed(_measured)(function, [(job, self.file_of(job)) for job in group]) for group in groups)
         return list(Parallel(n_jobs=self.workers)(work))
 
@@ -93,9 +91,10 @@ def _made(job: Job, file: Path) -> SimulatedMammogram:
         amounts=_FILLINGS[job.filling],
         dose=job.dose,
     )
-    temporary = file.with_suffix(f".{job.seed}.part")
-    joblib.dump(image, temporary)
-    temporary.replace(file)
+    with saying_where(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with writing(file) as temporary:
+        joblib.dump(image, temporary)
     return image
 
 
@@ -124,13 +123,3 @@ def truth_of(image: SimulatedMammogram) -> Annotations:
         kind=np.array([p.kind for p in image.places], dtype=np.str_),
         cluster=np.array([p.cluster for p in image.places], dtype=np.str_),
     )
-
-
-def _simulator_digest() -> str:
-    digest = hashlib.sha256()
-    folder = resources.files("microcalc.simulate")
-    for part in (folder, folder / "tables"):
-        for file in sorted(part.iterdir(), key=lambda f: f.name):
-            if file.name.endswith((".py", ".csv")):
-                digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from microcalc.cli.options import (
     refuse_beside,
     table_of,
 )
-from microcalc.cli.output import say
+from microcalc.cli.output import say, say_error
 from microcalc.errors import InputError
 from microcalc.storage.ownership import check_output_folder, output_folder
 
@@ -85,25 +85,23 @@ def simulate(
         raise InputError("no --out, expected a folder for the data set")
     if quick:
         raise InputError("--quick without --verify, expected both")
-    from microcalc.runs.simulated import BOTH, simulate_data_set
+    from microcalc.runs.simulated import BOTH, COMMAND, simulate_data_set
     from microcalc.simulate.contents import usual_amounts
     from microcalc.simulate.exam import LATERALITIES, VIEWS
 
-    with output_folder(out, "simulate"):
-        table = simulate_data_set(
-            out,
-            systems=system or ["all"],
-            exams=exams or 1,
-            seed=seed,
-            intents=BOTH if intent is None or intent == "both" else [intent],
-            views=view or VIEWS,
-            lateralities=laterality or LATERALITIES,
-            dose=1.0 if dose is None else dose,
-            amounts=usual_amounts(
-                clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers
-            ),
-            workers=workers or -1,
-        )
+    check_output_folder(out, COMMAND)
+    table = simulate_data_set(
+        out,
+        systems=system or ["all"],
+        exams=exams or 1,
+        seed=seed,
+        intents=BOTH if intent is None or intent == "both" else [intent],
+        views=view or VIEWS,
+        lateralities=laterality or LATERALITIES,
+        dose=1.0 if dose is None else dose,
+        amounts=usual_amounts(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
+        workers=workers or -1,
+    )
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
     return 0
 
@@ -136,7 +134,7 @@ def insert(
     tag: str | None = None,
     seed: CountOrNone = 1,
     workers: Count = 1,
-) -> None:
+) -> int:
     """Insert simulated microcalcifications into the images of a table.
 
     Parameters
@@ -162,22 +160,28 @@ def insert(
     workers
         Processes.
     """
-    from microcalc.runs.inserted import Insertion, insert_data_set
+    from microcalc.runs.inserted import COMMAND, Insertion, insert_data_set
 
-    check_output_folder(out, "insert", inputs=[table])
+    if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
+        raise InputError(f"{out.name}: the folder of the table itself, expected another one for the new images")
+    check_output_folder(out, COMMAND, inputs=[table])
     chosen = table_of(table, split, tag)
     if clusters + singles == 0:
         raise InputError("0 clusters and 0 singles, expected something to insert")
-    with output_folder(out, "insert", inputs=[table]):
-        made = insert_data_set(
-            chosen,
-            out,
-            insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
-            variants=variants,
-            seed=seed,
-            workers=workers,
-        )
+    made, refused = insert_data_set(
+        chosen,
+        out,
+        insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
+        variants=variants,
+        seed=seed,
+        workers=workers,
+    )
+    for error in refused:
+        say_error(str(error))
     say(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
+    if not refused:
+        return 0
+    return say_error(f"{len(refused)} of {len(chosen.images)} images could not be used", code=1)
 
 
 def table_cdd_cesm(folder: Path, /, *, out: Path, rounds: Count | None = None) -> None:

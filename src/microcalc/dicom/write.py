@@ -11,6 +11,7 @@ DICOM PS3.3 A.27 (Digital Mammography X-Ray Image IOD), C.8.11 (its modules).
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from microcalc.dicom.codes import BREAST, VIEWS, Code
 from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
-from microcalc.storage.write import writing
+from microcalc.storage.write import write_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -88,9 +89,16 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
 
 
 def write_data_set(dataset: Dataset, path: Path) -> None:
-    """Write a data set with its file meta information, whole or not at all; raises ``OutputError``."""
-    with writing(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    """Write a data set with its file meta information, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        The system refused to write.
+    """
+    content = BytesIO()  # pydicom turns a full disk into an error of its own, with the traceback in its message
+    dataset.save_as(content, enforce_file_format=True)
+    write_whole(path, content.getvalue())
 
 
 def hashed_uid(*words: str) -> str:

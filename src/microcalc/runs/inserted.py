@@ -9,23 +9,25 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft, ndimage
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
+from microcalc.datasets.table import ANNOTATIONS, IMAGES, AnnotationRow, ImageRow, Table, check_places, write_table
 from microcalc.domain import BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
+from microcalc.execution.executor import executor_of
 from microcalc.geometry import Grid
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.noise import high_pass, noise_by_level
 from microcalc.runs.images import naming, open_row
+from microcalc.runs.normalised import refuse_images
 from microcalc.simulate.acquisition import noise_variance, visibility
 from microcalc.simulate.calcification import (
     Calcification,
@@ -38,7 +40,11 @@ from microcalc.simulate.calcification import (
 )
 from microcalc.simulate.insertion import Placed, draw_places, insert_processed, insert_raw
 from microcalc.simulate.systems import SYSTEMS, System
+from microcalc.storage.key import file_sha256
+from microcalc.storage.ownership import check_editable, output_folder
+from microcalc.storage.write import write_whole
 
+COMMAND: Final = "insert"
 _SKIN_MM = 4.0
 _APART_MM = 12.0
 _MIN_MEMBERS = 4
@@ -102,8 +108,10 @@ class _Imaging:
 
 def insert_data_set(
     table: Table, out: Path, *, insertion: Insertion, variants: int = 1, seed: int = 0, workers: int = 1
-) -> Table:
+) -> tuple[Table, tuple[InputError, ...]]:
     """Insert into every image of a table and write images (PNG) and table to ``out``.
+
+    An image that cannot be used does not end the others.
 
     Parameters
     ----------
@@ -112,38 +120,71 @@ def insert_data_set(
     seed
         The same seed gives the same bytes, whatever the number of workers.
 
+    Returns
+    -------
+    table
+        Of the new images.
+    refused
+        What was wrong with the images that cannot be used, in the order of the table, each once.
+
     Raises
     ------
     InputError
-        An image cannot be used, or ``out`` is the folder that it lies in.
+        No image can be used; or ``out`` is the folder that an image lies in, or a user's.
+    OutputError
+        The system refused to write; or a table in the folder has been edited since it was made.
     """
-    from joblib import Parallel, delayed
-
     if any(image.file.resolve().parent == out.resolve() for image in table.images):
         raise InputError(f"{out.name}: holds images of the table, expected another folder for the new ones")
-    out.mkdir(parents=True, exist_ok=True)
-    jobs = [(image, variant) for image in table.images for variant in range(variants)]
-    rows = Parallel(n_jobs=workers)(
-        delayed(_insert_one)(
-            image,
-            table.rows_of(image),
-            out,
-            insertion,
-            f"{image.image}-{variant}" if variants > 1 else image.image,
-            [seed, variant, int(hashlib.sha256(image.image.encode()).hexdigest()[:8], 16)],
-        )
-        for image, variant in jobs
-    )
-    made = Table(tuple(r[0] for r in rows), tuple(a for r in rows for a in r[1]))
-    write_table(made, out)
-    return made
+    with output_folder(out, COMMAND):
+        for name in (IMAGES, ANNOTATIONS):
+            check_editable(out / name)
+        jobs = [
+            (
+                image,
+                table.rows_of(image),
+                out,
+                insertion,
+                f"{image.image}-{variant}" if variants > 1 else image.image,
+                (seed, variant, int(hashlib.sha256(image.image.encode()).hexdigest()[:8], 16)),
+            )
+            for image in table.images
+            for variant in range(variants)
+        ]
+        made, refused = _inserted(jobs, workers)
+        failed = tuple(refused[i.image] for i in table.images if i.image in refused)
+        if not made:
+            refuse_images(failed, of=len(table.images))
+        rows = [made[name] for *_, name, _ in jobs if name in made]
+        new = Table(tuple(r[0] for r in rows), tuple(a for r in rows for a in r[1]))
+        write_table(new, out)
+    return new, failed
 
 
-def _insert_one(
-    image: ImageRow, known: tuple[AnnotationRow, ...], out: Path, insertion: Insertion, name: str, seed: list[int]
-) -> tuple[ImageRow, list[AnnotationRow]]:
+def _inserted(
+    jobs: Sequence[_Job], workers: int
+) -> tuple[dict[str, tuple[ImageRow, list[AnnotationRow]]], dict[str, InputError]]:
+    """Return the new images by their names, and what was wrong with the images that cannot be used, by theirs."""
+    made: dict[str, tuple[ImageRow, list[AnnotationRow]]] = {}
+    refused: dict[str, InputError] = {}
+    for outcome in executor_of(workers).run(_insert_one, jobs):
+        if isinstance(outcome.error, InputError):
+            refused[outcome.item[0].image] = outcome.error
+        else:
+            made[outcome.item[4]] = outcome.result()
+    return made, refused
+
+
+_Job = tuple[ImageRow, tuple[AnnotationRow, ...], Path, Insertion, str, tuple[int, int, int]]
+"""An image, what is known of it, where the new one goes, what is inserted, the new one's name, and its seed."""
+
+
+def _insert_one(job: _Job) -> tuple[ImageRow, list[AnnotationRow]]:
+    image, known, out, insertion, name, seed = job
     rng = np.random.default_rng(seed)
     mammogram = open_row(image)
+    rows, columns = mammogram.pixels.shape
+    check_places(Table((replace(image, rows=rows, columns=columns),), known))
     spacing_mm = float(np.mean(mammogram.spacing_mm))
     with naming(image.file):
         tissue = breast_mask(
@@ -152,20 +193,28 @@ def _insert_one(
     imaging = _imaging(rng, mammogram)
     taken = mammogram.grid.to_mm(np.array([(a.row, a.column) for a in known if a.kind != "no_calcium"]))
     placed = _draw(rng, mammogram, tissue, insertion, d_prime=imaging.d_prime, taken_mm=taken)
-    file = out / f"{name}.png"
+    file = out / f"{_file_stem(name)}.png"
     _write_png(file, _compressed_as(image.file, _with(rng, mammogram, tissue, placed, imaging)))
     row = replace(
         image,
         image=name,
         patient=image.patient_or_image,
         file=file,
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        sha256=file_sha256(file),
         sop_instance_uid="",  # the source's, which the picture no longer is
-        rows=mammogram.pixels.shape[0],
-        columns=mammogram.pixels.shape[1],
+        rows=rows,
+        columns=columns,
     )
     truth = [_annotation(name, p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
     return row, truth + [replace(a, image=name) for a in known]
+
+
+def _file_stem(name: str) -> str:
+    """Return the name of an image as that of its file; one with a path in it gets a hash in the path's place."""
+    plain = re.sub(r"[/\\\0]", "_", name)
+    if plain == name and not name.startswith("."):
+        return name
+    return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _imaging(rng: np.random.Generator, mammogram: Mammogram) -> _Imaging:
@@ -372,8 +421,7 @@ def _compressed_as(source: Path, mammogram: Mammogram) -> Mammogram:
 def _write_png(file: Path, mammogram: Mammogram) -> None:
     stored = -mammogram.pixels if mammogram.intent == "raw" else mammogram.pixels
     dtype = np.uint8 if float(stored.max()) <= 255 else np.uint16
-    temporary = file.with_suffix(".part")
-    Image.fromarray(np.clip(stored, 0, np.iinfo(dtype).max).astype(dtype)).save(
-        temporary, format="PNG", compress_level=3
-    )
-    temporary.replace(file)
+    content = io.BytesIO()
+    values = np.clip(stored, 0, np.iinfo(dtype).max).astype(dtype)
+    Image.fromarray(values).save(content, format="PNG", compress_level=3)
+    write_whole(file, content.getvalue())

@@ -9,26 +9,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Final, cast
 
 import numpy as np
 
 from microcalc import __version__
-from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, is_table, read_table, write_table
+from microcalc.datasets.table import (
+    ANNOTATIONS,
+    IMAGES,
+    AnnotationRow,
+    ImageRow,
+    Split,
+    Table,
+    is_table,
+    read_table,
+    write_table,
+)
 from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
 from microcalc.dicom.results import read_image_header
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
+from microcalc.execution.executor import Outcome, executor_of
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.contents import Amounts
 from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, simulate_exam
 from microcalc.simulate.systems import SYSTEMS, System, system
+from microcalc.storage.key import code_version
+from microcalc.storage.lock import locked
+from microcalc.storage.ownership import check_editable, open_output_folder
+from microcalc.storage.write import saying_where, write_text
 
 BOTH: tuple[Intent, ...] = ("raw", "processed")
-SETTINGS = "settings.json"
+SETTINGS, _LOCK = "settings.json", ".lock"
+COMMAND: Final = "simulate"
 _DENSITIES: tuple[Density, ...] = ("A", "B", "C", "D")
 _DENSITY_SHARES = (0.10, 0.40, 0.40, 0.10)  # of the BI-RADS categories in US screening
 _SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.60), ("tune", 0.75), ("test", 1.0))
@@ -83,7 +102,9 @@ def simulate_data_set(
     Raises
     ------
     InputError
-        There is no such system, or nothing to make.
+        There is no such system, or nothing to make; or the folder is a user's.
+    OutputError
+        The system refused to write; or a table in the folder has been edited since it was made.
     """
     names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(dict.fromkeys(systems))
     rows = [system(name) for name in names]
@@ -99,18 +120,12 @@ def simulate_data_set(
         dose,
         amounts or Amounts(),
     )
-    out.mkdir(parents=True, exist_ok=True)
-    jobs = [(s, number) for number in range(exams) for s in rows]
-    from joblib import Parallel, delayed
-
-    results = Parallel(n_jobs=workers, return_as="generator")(
-        delayed(make_exam)(out, s, number, settings) for s, number in jobs
-    )
-    if progress:
-        from rich.progress import track
-
-        results = track(results, description="simulating", total=len(jobs))
-    tables = list(results)
+    open_output_folder(out, COMMAND)
+    for name in (IMAGES, ANNOTATIONS):
+        check_editable(out / name)
+    jobs = [(out, s, number, settings) for number in range(exams) for s in rows]
+    made = {(s.name, number): table for s, number, table in _made_exams(jobs, workers, progress=progress)}
+    tables = [made[s.name, number] for _, s, number, _ in jobs]
     table = Table(
         tuple(i for t in tables for i in t.images),
         tuple(a for t in tables for a in t.annotations),
@@ -119,15 +134,45 @@ def simulate_data_set(
     return table
 
 
+def _made_exams(
+    jobs: Sequence[tuple[Path, System, int, Settings]], workers: int, *, progress: bool
+) -> Iterator[tuple[System, int, Table]]:
+    """Yield each exam as it is made; the bar, if there is one, is closed before an error is told."""
+    outcomes = executor_of(workers if workers > 0 else os.cpu_count() or 1).run(_make, jobs)
+    if progress:
+        from rich.progress import track
+
+        outcomes = iter(track(outcomes, description="simulating", total=len(jobs)))
+    with closing(cast(Generator[Outcome[tuple[Path, System, int, Settings], Table]], outcomes)):
+        for outcome in outcomes:
+            yield outcome.item[1], outcome.item[2], outcome.result()
+
+
+def _make(job: tuple[Path, System, int, Settings]) -> Table:
+    return make_exam(*job)
+
+
 def make_exam(out: Path, s: System, number: int, settings: Settings) -> Table:
-    """Simulate one exam into its folder, and return its part of the table; if it is there, read that."""
+    """Simulate one exam into its folder, and return its part of the table; if it is there, read that.
+
+    Raises
+    ------
+    InputError
+        A folder of the exam's name was not made by ``microcalc simulate``.
+    OutputError
+        The system refused to write.
+    """
     patient = f"{s.name}-{settings.seed}-{number:05d}"
     folder = out / patient
-    text = json.dumps({"version": __version__, **asdict(settings)}, indent=2) + "\n"
-    there = _made(folder, text)
-    if there is not None:
-        return there
-    folder.mkdir(exist_ok=True)
+    document = {"version": __version__, "code": code_version(__name__), **asdict(settings)}
+    text = json.dumps(document, indent=2) + "\n"
+    open_output_folder(folder, COMMAND)
+    with locked(folder / _LOCK), saying_where(folder / SETTINGS):
+        there = _made(folder, text)
+        return there if there is not None else _simulated(folder, s, number, settings, patient, text)
+
+
+def _simulated(folder: Path, s: System, number: int, settings: Settings, patient: str, text: str) -> Table:
     (folder / SETTINGS).unlink(missing_ok=True)
     sequence = np.random.SeedSequence([settings.seed, number, *s.name.encode()])
     density = _DENSITIES[int(np.random.default_rng(sequence).choice(4, p=_DENSITY_SHARES))]
@@ -149,7 +194,7 @@ def make_exam(out: Path, s: System, number: int, settings: Settings) -> Table:
             annotations += _truth(mammogram, row.image)
     table = Table(tuple(images), tuple(annotations))
     write_table(table, folder)
-    (folder / SETTINGS).write_text(text, encoding="utf-8")
+    write_text(folder / SETTINGS, text)
     return table
 
 

@@ -128,6 +128,24 @@ def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
             )
 
 
+def check_editable(path: Path) -> None:
+    """Refuse, before any work, a file that ``write_editable`` would not replace: one that was edited since.
+
+    Raises
+    ------
+    OutputError
+        The file has been changed since it was written, or was not written by us.
+    """
+    document = _read_mark(path.parent)
+    if document is None or not path.exists():
+        return
+    if document.get("editable", {}).get(path.name) != _sha256(path.read_bytes()):
+        raise OutputError(
+            f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
+            f"or the file as it was written"
+        )
+
+
 def write_editable(path: Path, content: bytes) -> None:
     """Write a file that people may edit, such as a table, into a marked folder, unless it has been edited since.
 

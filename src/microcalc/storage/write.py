@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Final
 from microcalc.errors import OutputError
 
 TEMPORARY_SUFFIX: Final = ".part"
+_FULL_BYTES: Final = 1 << 20  # so little room is none
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -100,21 +102,31 @@ def sync_folder(folder: Path) -> None:
 def saying_where(path: Path) -> Iterator[None]:
     """Turn the system's refusal to write into an ``OutputError`` that names the folder and the file.
 
-    An ``OSError`` of another file, such as one that is read meanwhile, and a library's own pass through.
+    An ``OSError`` of another file, such as one that is read meanwhile, passes through, and so does a library's own
+    class of errors. A plain ``OSError`` without a number is what numpy and others make of the system's.
     """
     try:
         yield
     except OSError as error:
         named = None if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
         ours = named is None or path.absolute().is_relative_to(named) or named.parent == path.absolute().parent
-        if error.errno is None or not ours:
+        if not ours or (error.errno is None and type(error) is not OSError):
             raise
         raise OutputError(describe_refusal(path, error)) from error
 
 
+def _reason_without_number(path: Path) -> str:
+    """Return why a library failed to write that does not say so: numpy's ``0 of 512 written``, for one."""
+    try:
+        is_full = shutil.disk_usage(path.absolute().parent).free < _FULL_BYTES
+    except OSError:
+        is_full = False
+    return _REASONS[errno.ENOSPC] if is_full else "the system took only a part of it"
+
+
 def describe_refusal(path: Path, error: OSError) -> str:
     """Return one line that says which file in which folder could not be written, and why."""
-    reason = _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
+    reason = _REASONS.get(error.errno or 0) or error.strerror or _reason_without_number(path)
     folder = path.absolute().parent.name or "/"
     name = path.name if len(path.name) <= 80 else f"{path.name[:60]}…{path.name[-16:]}"
     return f"{folder}: {name} cannot be written ({reason}), expected a folder with room for the results"
