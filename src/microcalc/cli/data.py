@@ -162,9 +162,9 @@ def insert(
     """
     from microcalc.runs.inserted import COMMAND, Insertion, insert_data_set
 
+    check_output_folder(out, COMMAND, inputs=[table])
     if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
         raise InputError(f"{out.name}: the folder of the table itself, expected another one for the new images")
-    check_output_folder(out, COMMAND, inputs=[table])
     chosen = table_of(table, split, tag)
     if clusters + singles == 0:
         raise InputError("0 clusters and 0 singles, expected something to insert")
