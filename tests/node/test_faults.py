@@ -156,29 +156,6 @@ def test_oversized_pdus_and_images_end_the_association(archive: Archive, tmp_pat
         assert send(node.server.port, small) == [0x0000]
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory, judge: Callable[[str], str]) -> Path:
-    """ca.pem, and node, sender and stranger with keys; only the stranger's is its own."""
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*words: str) -> None:
-        subprocess.run([judge("openssl"), *words], cwd=folder, check=True, capture_output=True)
-
-    def own(name: str) -> None:
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
-
-    own("ca")
-    own("stranger")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name in ("node", "sender"):
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-                "-keyout", f"{name}.key", "-out", f"{name}.csr")  # fmt: skip
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", "2", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
-    return folder
-
-
 def _client(certificates: Path, name: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certificates / "ca.pem")
     context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")

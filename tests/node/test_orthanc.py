@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.node.orthanc import Orthanc, running_orthanc
 from microcalc.dicom.cad_reader import parse_cad_report
 from microcalc.node.service import Node
 
+_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pacs.md").read_text(encoding="utf-8")
 _SYNTAXES = {
     "hologic": "1.2.840.10008.1.2.4.80",  # JPEG-LS
     "ge": "1.2.840.10008.1.2.4.90",  # JPEG 2000
@@ -87,6 +90,10 @@ def test_each_exam_gets_one_report_in_the_archive_and_none_when_sent_again(
         reports = {vendor: orthanc.reports(_study(files)) for vendor, files in exams.items()}
         assert [len(found) for found in reports.values()] == [1, 1, 1]
         assert orthanc.send_to_node(instances)["FailedInstancesCount"] == 0
+        query = re.search(r"--data '(\{.*\"MG\".*\})'", _PAGE)
+        assert query is not None
+        series = orthanc.ask("/tools/find", json.loads(query[1]))
+        assert orthanc.send_to_node(series)["FailedInstancesCount"] == 0  # though the studies hold reports by now
         counts = node.queue.counts()
         assert (counts.images["done"], counts.images["waiting"], counts.exams_open) == (6, 0, 0)
     assert {vendor: orthanc.reports(_study(files)) for vendor, files in exams.items()} == reports
