@@ -81,7 +81,8 @@ def test_orthanc_takes_reports_by_https_with_the_password_alone(tmp_path: Path, 
     ):
         web = {
             "protocol": "dicomweb", "url": f"https://127.0.0.1:{port}/dicom-web", "user": USER,
-            "password_file": password, "authorities": certificates / "ca.pem", "first_wait_s": 0.2, "longest_wait_s": 0.5,
+            "password_file": password, "authorities": certificates / "ca.pem",
+            "first_wait_s": 0.2, "longest_wait_s": 0.5,
         }  # fmt: skip
 
         def given(**changed: object) -> NodeSettings:
