@@ -7,9 +7,10 @@ import pytest
 from scipy import ndimage
 from tests.normalise.breasts import SHAPE, SPACING_MM, breast_image, half_disc, overlap, raw_image
 
-from microcalc.domain import BoolImage, FloatImage, Intent
+from microcalc.domain import BoolImage, FloatImage, Intent, Orientation
 from microcalc.errors import NoBreastError
-from microcalc.normalise.breast import breast_mask, without_pectoral
+from microcalc.normalise.breast import breast_mask
+from microcalc.normalise.pectoral import without_pectoral
 
 
 def _mask(pixels: FloatImage, *, intent: Intent = "processed", padding: BoolImage | None = None) -> BoolImage:
@@ -114,3 +115,21 @@ def test_the_pectoral_muscle_is_taken_out(flip: bool) -> None:
 def test_where_there_is_no_muscle_nothing_is_taken_out(flip: bool) -> None:
     pixels, breast, _ = _mlo(muscle=0.0, flip=flip)
     np.testing.assert_array_equal(without_pectoral(pixels, breast, spacing_mm=SPACING_MM), breast)
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("turn", range(8))
+def test_the_muscle_is_taken_out_however_the_picture_is_turned_or_mirrored(turn: int, header: bool) -> None:
+    def turned(image: np.ndarray) -> np.ndarray:
+        image = image.T if turn & 4 else image
+        image = image[::-1] if turn & 2 else image
+        return np.ascontiguousarray(image[:, ::-1] if turn & 1 else image)
+
+    right, bottom = ("F", "A") if turn & 4 else ("A", "F")
+    opposite = {"A": "P", "F": "H"}
+    orientation = Orientation(opposite[right] if turn & 1 else right, opposite[bottom] if turn & 2 else bottom)
+    pixels, breast, triangle = _mlo(muscle=300.0, flip=False)
+    kept = without_pectoral(
+        turned(pixels), turned(breast), spacing_mm=SPACING_MM, orientation=orientation if header else None
+    )
+    assert overlap(turned(breast) & ~kept, turned(breast & triangle)) > 0.85

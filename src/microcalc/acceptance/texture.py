@@ -14,7 +14,8 @@ from microcalc.acceptance.images import DENSITIES, Job, Store, as_read
 from microcalc.acceptance.phantoms import flat_field
 from microcalc.acceptance.points import Figure, missed
 from microcalc.domain import BoolImage, FloatImage
-from microcalc.normalise.breast import breast_mask, without_pectoral
+from microcalc.normalise.breast import breast_mask
+from microcalc.normalise.pectoral import without_pectoral
 from microcalc.simulate.breast import View
 from microcalc.simulate.exam import SimulatedMammogram
 from microcalc.simulate.systems import System

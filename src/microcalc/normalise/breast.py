@@ -1,4 +1,4 @@
-"""Tells the breast from the background, labels and the pectoral muscle.
+"""Tells the breast from the background, from labels and from what frames the picture.
 
 The background is the darkest thing in a mammogram (brighter = denser), for both
 intents. It need not be 0, nor be there at all: an image cropped to the breast has
@@ -7,23 +7,49 @@ little of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
 from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.errors import NoBreastError
+from microcalc.normalise.blocks import block_mean, compressed, expanded
+from microcalc.normalise.frame import picture_box
+from microcalc.normalise.plausible import drawn, refuse_inverted
 
 _COARSE_MM = 0.5
 _OPENING_MM = 2.0
 _MIN_BREAST_CM2 = 5.0
 _MOST_OF_IMAGE = 0.97
-_EDGE_SMOOTHING_MM = 1.5
-_PERIPHERY_MM = 12.0
-"""The breast thins out towards the skin line: its grey levels there say nothing about tissue."""
+_LEAST_AIR = 0.05  # of the picture
+_NARROW = 0.03  # of the range of grey levels; air differs by its noise and the heel effect alone
+_SECOND_BREAST = 0.5  # ours: what is smaller, beside the breast, is an arm, a fold or a label
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Breast:
+    """The breast in a picture.
+
+    Attributes
+    ----------
+    mask
+        (rows, columns) bool: the breast, pectoral muscle included.
+    picture
+        Rows and columns that are picture: all but frames and strips at the borders.
+    """
+
+    mask: BoolImage
+    picture: tuple[slice, slice]
 
 
 def breast_mask(pixels: FloatImage, *, spacing_mm: float, intent: Intent, padding: BoolImage | None) -> BoolImage:
-    """Mask of the breast, pectoral muscle included.
+    """Return the mask of the breast alone; see ``find_breast``."""
+    return find_breast(pixels, spacing_mm=spacing_mm, intent=intent, padding=padding).mask
+
+
+def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, padding: BoolImage | None) -> Breast:
+    """Return the breast, pectoral muscle included, and where the picture is.
 
     Parameters
     ----------
@@ -35,88 +61,65 @@ def breast_mask(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     Raises
     ------
     NoBreastError
-        Nothing of at least 5 cm² stands out from the background.
+        Nothing of at least 5 cm² stands out from the background, two areas do, all is padding, or
+        the grey levels are inverted.
     """
+    picture = picture_box(pixels, spacing_mm=spacing_mm, intent=intent)
+    inside = pixels[picture]
     step = max(1, round(_COARSE_MM / spacing_mm))
-    values = _compressed(_block_mean(pixels, step), intent)
-    known = np.ones(values.shape, dtype=bool)
+    step_mm = step * spacing_mm
+    linear = block_mean(inside, step)
+    known = np.ones(linear.shape, dtype=bool)
     if padding is not None:
-        known = _block_mean(padding.astype(np.float32), step) < 0.5
+        known = block_mean(padding[picture].astype(np.float32), step) < 0.5
+    if not known.any():
+        raise NoBreastError("the header says that all pixels are padding, expected a breast")
+    values = compressed(linear, intent)
+    if known.mean() > 1 - _LEAST_AIR:  # else the header says what is air
+        refuse_inverted(linear, known, step_mm=step_mm)
+    known &= ~drawn(inside, values, known, step=step, step_mm=step_mm)
     tissue = known & (values > _background_limit(values[known]))
-    radius = max(1, round(_OPENING_MM / (step * spacing_mm)))
-    tissue = _within_skin_line(tissue, _filled(_largest(_opened(tissue, radius))), radius)
-    area_cm2 = np.count_nonzero(tissue) * (step * spacing_mm / 10) ** 2
+    without_air = tissue & ~_second_background(values, tissue, known)
+    if np.count_nonzero(without_air) * (step_mm / 10) ** 2 >= _MIN_BREAST_CM2:
+        tissue = without_air
+    radius = max(1, round(_OPENING_MM / step_mm))
+    opened = _opened(tissue, radius)
+    breast = _largest(opened)
+    _refuse_two(opened & ~breast, breast, step_mm)
+    tissue = _within_skin_line(tissue, _filled(breast), radius)
+    area_cm2 = np.count_nonzero(tissue) * (step_mm / 10) ** 2
     if area_cm2 < _MIN_BREAST_CM2:
         raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")
-    return _expanded(tissue, step, (pixels.shape[0], pixels.shape[1]))
+    mask = np.zeros(pixels.shape, dtype=bool)
+    mask[picture] = expanded(tissue, step, (inside.shape[0], inside.shape[1]))
+    return Breast(mask, picture)
 
 
-def without_pectoral(pixels: FloatImage, breast: BoolImage, *, spacing_mm: float) -> BoolImage:
-    """The breast mask of an MLO view without the pectoral muscle.
+def _second_background(values: FloatImage, tissue: BoolImage, known: BoolImage) -> BoolImage:
+    """Return air that is brighter than the background: under the compression paddle, or inside a black shutter.
 
-    The muscle is the bright triangle at the chest wall's upper corner. All straight
-    edges that cut this corner are tried; the one with the strongest even step from
-    bright (corner side) to dark is taken, and none where no step is even enough.
+    It is the lowest peak of what is left, large, and narrow as that of tissue is not.
     """
-    step = max(1, round(1.0 / spacing_mm))
-    coarse = _block_mean(pixels, step)
-    inside = _block_mean(breast.astype(np.float32), step) > 0.5
-    left = inside[:, : inside.shape[1] // 2].sum() >= inside[:, inside.shape[1] // 2 :].sum()
-    if not left:
-        coarse, inside = coarse[:, ::-1], inside[:, ::-1]
-    edge = _pectoral_edge(coarse, inside, step * spacing_mm)
-    if edge is None:
-        return breast
-    top, side = edge
-    rows, columns = np.mgrid[: coarse.shape[0], : coarse.shape[1]]
-    muscle = columns / top + rows / side < 1.0
-    if not left:
-        muscle = muscle[:, ::-1]
-    return breast & ~_expanded(muscle, step, (pixels.shape[0], pixels.shape[1]))
+    apart = ndimage.binary_erosion(tissue, iterations=2, border_value=1)  # from blocks that are partly background
+    if not apart.any():
+        return np.zeros_like(tissue)
+    darker = apart & (values <= _background_limit(values[apart]))
+    if np.count_nonzero(darker) < _LEAST_AIR * np.count_nonzero(known):
+        return np.zeros_like(tissue)
+    low, high = np.percentile(values[known], [0.05, 99.5])
+    first, last = np.percentile(values[darker], [10, 90])
+    if last - first > _NARROW * (high - low) or last > (low + high) / 2:
+        return np.zeros_like(tissue)
+    grown = ndimage.binary_dilation(darker, iterations=2)
+    return np.asarray(grown & ~(apart & ~darker), dtype=bool)
 
 
-def _pectoral_edge(coarse: FloatImage, inside: BoolImage, spacing_mm: float) -> tuple[float, float] | None:
-    """Where the muscle's edge meets the upper border (column) and the chest wall (row), in coarse pixels."""
-    smooth = ndimage.gaussian_filter(coarse, _EDGE_SMOOTHING_MM / spacing_mm)
-    deep = ndimage.binary_erosion(inside, iterations=round(_PERIPHERY_MM / spacing_mm), border_value=1)
-    spread = float(np.std(smooth[deep])) if deep.any() else float(np.std(smooth[inside]))
-    best, best_score = None, 0.0
-    offset = 4.0 / spacing_mm
-    for top_mm in range(15, 100, 3):
-        for side_mm in range(40, 200, 5):
-            if not 1.0 <= side_mm / top_mm <= 5.0:
-                continue
-            top, side = top_mm / spacing_mm, side_mm / spacing_mm
-            t = np.linspace(0.05, 0.9, 40)
-            row, column = t * side, (1 - t) * top
-            normal = np.array([top, side]) / np.hypot(top, side)
-            points = [(row + s * normal[0], column + s * normal[1]) for s in (-offset, 0.0, offset)]
-            values = [ndimage.map_coordinates(smooth, p, order=1, mode="nearest") for p in points]
-            within = ndimage.map_coordinates(inside.astype(np.float32), points[2], order=0, mode="constant") > 0.5
-            if np.count_nonzero(within) < 24:
-                continue
-            contrast = (values[0] - values[2])[within]
-            score = float(np.mean(contrast) - np.std(contrast)) * np.sqrt(np.hypot(top_mm, side_mm))
-            if np.mean(contrast > 0) > 0.9 and np.mean(contrast) > 0.4 * spread and score > best_score:
-                best, best_score = (top, side), score
-    return best
-
-
-def _block_mean(pixels: FloatImage, step: int) -> FloatImage:
-    rows, columns = (-(-n // step) * step for n in pixels.shape)
-    padded = np.pad(pixels, ((0, rows - pixels.shape[0]), (0, columns - pixels.shape[1])), mode="edge")
-    blocks = padded.reshape(rows // step, step, columns // step, step)
-    means: FloatImage = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return means
-
-
-def _compressed(values: FloatImage, intent: Intent) -> FloatImage:
-    """Raw exposure in logarithms, so that air does not drown the breast's own range."""
-    if intent == "processed":
-        return values
-    exposure = np.maximum(-values, 0)
-    logs: FloatImage = -np.log(exposure + 10.0).astype(np.float32)
-    return logs
+def _refuse_two(others: BoolImage, breast: BoolImage, step_mm: float) -> None:
+    areas = [np.count_nonzero(mask) * (step_mm / 10) ** 2 for mask in (breast, _largest(others))]
+    if areas[1] > max(_SECOND_BREAST * areas[0], _MIN_BREAST_CM2):
+        raise NoBreastError(
+            f"two areas of {areas[0]:.0f} and {areas[1]:.0f} cm2 stand out from the background, expected one breast"
+        )
 
 
 def _background_limit(values: FloatImage) -> float:
@@ -195,7 +198,3 @@ def _filled(mask: BoolImage) -> BoolImage:
         line[inner[0] + 1 : inner[-1] + 2] = True
         padded[side] = line
     return np.asarray(ndimage.binary_fill_holes(padded)[1:-1, 1:-1], dtype=bool)
-
-
-def _expanded(coarse: BoolImage, step: int, shape: tuple[int, int]) -> BoolImage:
-    return np.repeat(np.repeat(coarse, step, axis=0), step, axis=1)[: shape[0], : shape[1]]

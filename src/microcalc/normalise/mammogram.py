@@ -7,8 +7,10 @@ from PIL import Image
 from scipy import ndimage
 
 from microcalc.domain import BoolImage, FloatImage, Mammogram, NormalisedMammogram
-from microcalc.normalise.breast import breast_mask, without_pectoral
+from microcalc.errors import NoBreastError
+from microcalc.normalise.breast import find_breast
 from microcalc.normalise.noise import equalise_noise
+from microcalc.normalise.pectoral import without_pectoral
 from microcalc.normalise.resample import resample, resample_mask
 
 _SKIN_MM = 2.0  # ours: skin (1.5 mm) and its roll-off to the background are not rated
@@ -34,13 +36,18 @@ def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = Fa
     padding = None
     if mammogram.padding is not None:
         padding = resample_mask(mammogram.padding, mammogram.grid, spacing_mm)
+    if padding is not None and padding.all():
+        raise NoBreastError("the header says that all pixels are padding, expected a breast")
     if whole_image:
         tissue = rated = np.ones(pixels.shape, dtype=bool)
     else:
-        tissue = breast_mask(pixels, spacing_mm=spacing_mm, intent=mammogram.intent, padding=padding)
-        rated = _without_skin(tissue, spacing_mm)
+        found = find_breast(pixels, spacing_mm=spacing_mm, intent=mammogram.intent, padding=padding)
+        tissue, rated = found.mask, np.zeros_like(found.mask)
+        rated[found.picture] = _without_skin(tissue[found.picture], spacing_mm)
         if mammogram.view is not None and mammogram.view.startswith("ML"):
-            rated = without_pectoral(pixels, rated, spacing_mm=spacing_mm)
+            rated[found.picture] = without_pectoral(
+                pixels[found.picture], rated[found.picture], spacing_mm=spacing_mm, orientation=mammogram.orientation
+            )
     box = _bounding_box(tissue)
     contrast = np.zeros_like(pixels)
     stable = equalise_noise(pixels[box], tissue[box], spacing_mm=spacing_mm, intent=mammogram.intent)

@@ -1,0 +1,108 @@
+"""Tells the picture from what was put around it: frames, strips, borders that the collimator shut off.
+
+Nothing in a breast ends along a straight line over the whole height or width of the picture, from one
+pixel to the next. Where grey levels do, what lies between that line and the border is not picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microcalc.domain import FloatImage, Intent
+from microcalc.normalise.blocks import compressed
+
+_SEGMENT_MM = 2.0  # ours: grey levels are compared piece by piece along the line
+_ACROSS_PX = 9  # the running median across the line that a dead line of the detector does not move
+_GAP_PX = 6  # from the line to the middle of what is compared: a resampled edge takes two pixels
+_NEIGHBOURHOOD_PX = 60
+_SHARPER = 5.0
+_ABRUPT = 0.7  # ours: the share of a step over nine pixels that is taken within three
+_LEAST_STEP = 0.03  # of the picture's range of grey levels
+_MOST_OF_LINE = 0.85
+_PAINTED = 0.1  # of the least step: a painted strip has no noise
+_LEAST_OF_LINE = 0.4
+_DEEPEST = 0.7
+_RINGING_PX = 3  # of the resampling
+_ROUNDS = 4
+
+
+def picture_box(pixels: FloatImage, *, spacing_mm: float, intent: Intent) -> tuple[slice, slice]:
+    """Return the rows and columns that are picture: all of them in a picture without anything around.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns), brighter = denser, at ``spacing_mm``.
+    """
+    pixels = compressed(pixels, intent)
+    low, high = np.percentile(pixels[::4, ::4], [0.5, 99.5])
+    least_step = _LEAST_STEP * float(high - low)
+    segment = max(1, round(_SEGMENT_MM / spacing_mm))
+    top, bottom, left, right = 0, pixels.shape[0], 0, pixels.shape[1]
+    for _ in range(_ROUNDS):
+        before = top, bottom, left, right
+        top += _strip(pixels[top:bottom, left:right].T, segment, darkest=float(low), least_step=least_step)
+        bottom -= _strip(pixels[top:bottom, left:right][::-1].T, segment, darkest=float(low), least_step=least_step)
+        left += _strip(pixels[top:bottom, left:right], segment, darkest=float(low), least_step=least_step)
+        right -= _strip(pixels[top:bottom, left:right][:, ::-1], segment, darkest=float(low), least_step=least_step)
+        if (top, bottom, left, right) == before:
+            break
+    return slice(top, bottom), slice(left, right)
+
+
+def _strip(pixels: FloatImage, segment: int, *, darkest: float, least_step: float) -> int:
+    """Width of what lies before the first column of the picture, 0 for nothing."""
+    if min(pixels.shape) < 4 * segment:
+        return 0
+    painted = _painted(pixels, least_step)
+    if painted:
+        return painted + _RINGING_PX
+    means = _segment_means(pixels, segment)
+    levels = ndimage.median_filter(means, size=(1, _ACROSS_PX), mode="nearest")
+    columns = levels.shape[1]
+    edge = np.arange(1, columns - _GAP_PX)
+    before, after = levels[:, np.maximum(edge - _GAP_PX, 0)], levels[:, edge + _GAP_PX - 1]
+    step = np.abs(after - before)
+    at_once = _change(means, edge, 3) > _ABRUPT * _change(means, edge, 9)
+    usual = ndimage.median_filter(step, size=(1, _NEIGHBOURHOOD_PX), origin=(0, -_NEIGHBOURHOOD_PX // 2 + 1))
+    jumps = at_once & (step > np.maximum(_SHARPER * usual, least_step))
+    level = np.median(before, axis=0)
+    goes_on = (
+        (level > darkest + least_step) & (np.abs(before - level) < least_step) & (np.abs(after - level) < least_step)
+    )
+    compared = np.count_nonzero(~goes_on, axis=0)
+    ends = (compared >= _LEAST_OF_LINE * len(step)) & (
+        np.count_nonzero(jumps & ~goes_on, axis=0) >= _MOST_OF_LINE * compared
+    )
+    for at in edge[ends][::-1]:
+        if at <= columns // 2 or (at <= _DEEPEST * columns and _is_even(levels[:, :at], least_step)):
+            return int(at) + _RINGING_PX
+    return 0
+
+
+def _painted(pixels: FloatImage, least_step: float) -> int:
+    """Return how many of the first columns are of one bright grey value nearly all along."""
+    level = float(np.median(pixels[:, 0]))
+    if level < float(np.median(pixels[::4, ::4])) + least_step:
+        return 0
+    same = np.mean(np.abs(pixels - level) < _PAINTED * least_step, axis=0) > _MOST_OF_LINE
+    return 0 if same.all() else int(np.argmin(same))
+
+
+def _change(means: FloatImage, edge: NDArray[np.intp], width: int) -> FloatImage:
+    """Return how much grey levels change over so many pixels around edges."""
+    first, last = np.maximum(edge - (width + 1) // 2, 0), np.minimum(edge + width // 2, means.shape[1] - 1)
+    change: FloatImage = np.abs(means[:, last] - means[:, first])
+    return change
+
+
+def _segment_means(pixels: FloatImage, segment: int) -> FloatImage:
+    rows = len(pixels) // segment * segment
+    means: FloatImage = pixels[:rows].reshape(rows // segment, segment, -1).mean(axis=1)
+    return means
+
+
+def _is_even(levels: NDArray[np.floating], least_step: float) -> bool:
+    return bool(np.mean(np.abs(levels - np.median(levels)) < least_step) > _MOST_OF_LINE)
