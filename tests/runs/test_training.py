@@ -17,7 +17,7 @@ from microcalc.cnn import fit
 from microcalc.cnn.precision import fast_precision
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
 from microcalc.detect.model import load_model, parse_pair_description
-from microcalc.errors import InputError, MissingExtraError, RecipeError, TableError
+from microcalc.errors import InputError, MissingExtraError, OutputError, RecipeError, TableError
 from microcalc.runs import extras, training
 from microcalc.runs.card import write_card
 from microcalc.runs.normalised import NormalisedImages, with_hashes
@@ -496,3 +496,18 @@ def test_a_place_outside_its_image_is_named_and_not_dropped(table: Table, tmp_pa
         train(
             toy.recipe(), Table(table.images, (*table.annotations, corner)), tmp_path / "s", say=_kill_after("75", [])
         )
+
+
+def test_a_full_disk_is_said_with_the_run_that_it_ends_and_the_next_start_goes_on(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError("512 requested and 0 written")  # what numpy makes of it
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OutputError, match=r"^run/normalised/.*npy cannot be written"):
+        train(toy.recipe(), table, tmp_path / "run", say=lambda _line: None)
+    monkeypatch.undo()
+    assert not list((tmp_path / "run").rglob("*.part*"))
+    with pytest.raises(_KilledError):
+        train(toy.recipe(), table, tmp_path / "run", say=_kill_after("75 positive", []))

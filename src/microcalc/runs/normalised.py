@@ -16,7 +16,7 @@ import numpy as np
 
 from microcalc.datasets.table import ImageRow, Table, refuse_repeated
 from microcalc.domain import Mammogram, NormalisedMammogram
-from microcalc.errors import InputError
+from microcalc.errors import InputError, OutputError
 from microcalc.execution.executor import executor_of
 from microcalc.normalise.mammogram import normalise
 from microcalc.normalise.resample import resample
@@ -87,6 +87,9 @@ class NormalisedImages:
         for number, outcome in enumerate(executor_of(workers).run(_make, todo), len(jobs) - len(todo) + 1):
             if isinstance(outcome.error, InputError):
                 refused[outcome.item[0].image] = outcome.error
+            elif isinstance(outcome.error, OutputError):
+                run = self.folder.absolute().parent.name
+                raise OutputError(f"{run}/{self.folder.name}/{outcome.error}") from outcome.error
             else:
                 outcome.result()
             say(f"image {number} of {len(jobs)}")
