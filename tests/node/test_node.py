@@ -16,6 +16,7 @@ from tests.node.nodes import Archive, LogLines, images_of, page, send, settings,
 
 from microcalc.dicom.cad_reader import parse_cad_report
 from microcalc.node.service import Node
+from microcalc.node.watch import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
@@ -194,3 +195,30 @@ def test_health_and_metrics_are_told(node: Node) -> None:
 def test_a_node_whose_thread_ended_says_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(node.delivery), "alive", lambda _: False)
     assert page(node.health.port, "/health") == (503, "the delivery has ended\n")
+
+
+def test_health_fails_when_work_waits_and_nothing_is_done_or_the_same_fault_repeats(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(type(node.analysis_watch), "stalled", lambda watch, _: watch is node.analysis_watch)
+        assert page(node.health.port, "/health") == (
+            503,
+            "images wait, and nothing was analysed or reported for 1200 s\n",
+        )
+    with monkeypatch.context() as patch:
+        patch.setattr(type(node.queue), "most_repeats", lambda _: (10, 12))
+        code, text = page(node.health.port, "/health")
+        assert (code, text.count("10 times in a row"), text.count("12 times in a row")) == (503, 1, 1)
+    assert page(node.health.port, "/health") == (200, "ok\n")
+
+
+def test_a_part_of_the_node_has_stalled_when_it_neither_worked_nor_rested_for_long() -> None:
+    now = [0.0]
+    watch = Watch(lambda: now[0])
+    for note in (watch.progress, watch.idle):
+        now[0] += 11
+        assert watch.stalled(10)
+        note()
+        now[0] += 9
+        assert not watch.stalled(10)
