@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     """A model's folder with a random cascade."""
     folder = write_model(tmp_path / "c", intent="raw")
     entries = description(folder, intent="raw")
-    del entries["cnn1"], entries["cnn2"], entries["survive_logit"]
+    del entries["cnn1"], entries["cnn2"], entries["survive_logit"], entries["most_survivors"]
     save_cascade(random_cascade(np.random.default_rng(1), depth=2), folder / "cascade.npz")
     digest = hashlib.sha256((folder / "cascade.npz").read_bytes()).hexdigest()
     entries |= {"schema": "microcalc/cascade-model/1", "cascade": {"file": "cascade.npz", "sha256": digest}}

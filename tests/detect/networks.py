@@ -61,6 +61,7 @@ def description(folder: Path, *, survive_logit: float = 0.0, intent: str = "proc
         "cnn1": {"file": "cnn1.onnx", "margin_px": 3, "sha256": _sha256(folder / "cnn1.onnx")},
         "cnn2": {"file": "cnn2.onnx", "margin_px": 5, "sha256": _sha256(folder / "cnn2.onnx")},
         "survive_logit": survive_logit,
+        "most_survivors": {"per_cm2": 1e5, "per_image": 10**6},
         "candidates": {"min_distance_mm": 0.5, "min_likelihood": 0.1, "max_count": 200},
         "clusters": {"max_gap_mm": 5.0, "min_members": 3, "max_area_cm2": 1.0, "min_likelihood": 0.5},
         "operating_points": [

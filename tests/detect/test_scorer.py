@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.detect.networks import write_dense_network, write_model, write_patch_network
 
-from microcalc.detect.model import Stage
+from microcalc.detect.model import Stage, SurvivorLimit
 from microcalc.detect.scorer import (
     CnnPair,
     Network,
@@ -25,11 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model"))
 
 
-def _pair(folder: Path, *, survive_logit: float = 0.5, stage: Stage = "pair") -> CnnPair:
+def _pair(
+    folder: Path, *, survive_logit: float = 0.5, stage: Stage = "pair", most: SurvivorLimit | None = None
+) -> CnnPair:
     return CnnPair(
         Network(folder / "cnn1.onnx", 3),
         Network(folder / "cnn2.onnx", 5),
         survive_logit=survive_logit,
+        most_survivors=most,
         spacing_mm=0.1,
         threads=1,
         stage=stage,
@@ -101,6 +104,23 @@ def test_survivors_are_rated_by_the_second_network_and_the_rest_by_the_first(fol
     assert np.all(np.diff(likelihood[~survived][order]) >= 0)
     logit2 = scorer.rate_survivors(mammogram, scorer.survivors(logit1))
     assert np.all(np.diff(likelihood[survived][np.argsort(logit2)]) >= 0)
+
+
+def test_of_too_many_survivors_those_that_the_first_network_rates_highest_are_rated(folder: Path) -> None:
+    mammogram = _mammogram((60, 70))
+    bounded = _pair(folder, most=SurvivorLimit(per_cm2=1.0, per_image=300))
+    logit1, likelihood = bounded.rate_all(mammogram), bounded.score(mammogram)
+    rated = likelihood >= 0.5
+    assert np.count_nonzero(logit1 >= 0.5) > 300 == np.count_nonzero(rated)
+    assert logit1[rated].min() >= logit1[~rated].max()
+    assert np.all(np.diff(likelihood[~rated][np.argsort(logit1[~rated])]) >= 0)
+    np.testing.assert_array_equal(likelihood[rated], _pair(folder).score(mammogram)[rated])
+
+
+def test_where_few_survive_the_limit_changes_nothing(folder: Path) -> None:
+    mammogram = _mammogram((60, 70))
+    bounded = _pair(folder, most=SurvivorLimit(per_cm2=1e5, per_image=10**6))
+    np.testing.assert_array_equal(bounded.score(mammogram), _pair(folder).score(mammogram))
 
 
 def test_the_second_network_sees_the_patch_around_its_pixel(tmp_path: Path) -> None:

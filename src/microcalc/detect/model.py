@@ -31,6 +31,7 @@ SHIPPED: Final = ("raw", "processed", "cascade")
 OpenCascade = Callable[[Path, int], PixelScorer]
 """Opens a cascade's file to run on so many threads."""
 
+_ALWAYS: Final = 1000  # ours: a small crop may be full of calcium
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -55,6 +56,17 @@ class NetworkEntry(FileEntry):
     file: FileName
     margin_px: Annotated[int, Field(ge=0, le=256)]
     sha256: Sha256
+
+
+class SurvivorLimit(_Entries):
+    """How many pixels CNN2 rates at most: of each cm² of breast, and of an image."""
+
+    per_cm2: Positive
+    per_image: Annotated[int, Field(gt=0)]
+
+    def of(self, area_cm2: float) -> int:
+        """Return how many of a breast of this area; at least 1,000, which take a fraction of a second."""
+        return min(self.per_image, max(_ALWAYS, round(self.per_cm2 * area_cm2)))
 
 
 class CandidateRules(_Entries):
@@ -118,6 +130,7 @@ class ModelDescription(_Description):
     cnn1: NetworkEntry
     cnn2: NetworkEntry
     survive_logit: float
+    most_survivors: SurvivorLimit
 
 
 class CascadeDescription(_Description):
@@ -262,6 +275,7 @@ def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: S
         Network(folder / description.cnn1.file, description.cnn1.margin_px),
         Network(folder / description.cnn2.file, description.cnn2.margin_px),
         survive_logit=description.survive_logit,
+        most_survivors=description.most_survivors,
         spacing_mm=description.spacing_mm,
         threads=threads,
         stage=stage,

@@ -18,7 +18,7 @@ import onnxruntime as ort
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from microcalc.detect.model import Stage
+from microcalc.detect.model import Stage, SurvivorLimit
 from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
 
 Logits = NDArray[np.float32]
@@ -52,6 +52,9 @@ class CnnPair:
         ONNX, input "patch" (n, 1, S, S), S = 2 margin + 1, output "logit" (n,).
     survive_logit
         Pixels with a CNN1 logit below this are rejected.
+    most_survivors
+        How many pixels CNN2 rates at most, so that the time does not depend on the image's content.
+        Of more that CNN1 does not reject, those that it rates highest are rated.
     spacing_mm
         The pixel spacing that both were trained at.
     threads
@@ -66,12 +69,14 @@ class CnnPair:
         cnn2: Network,
         *,
         survive_logit: float,
+        most_survivors: SurvivorLimit | None,
         spacing_mm: float,
         threads: int = 2,
         stage: Stage = "pair",
     ) -> None:
         self._spacing_mm = spacing_mm
         self._survive_logit = survive_logit
+        self._most_survivors = most_survivors
         self._stage = stage
         self._margin1_px, self._margin2_px = cnn1.margin_px, cnn2.margin_px
         self._cnn1 = open_network(cnn1.file, threads=threads)
@@ -95,9 +100,10 @@ class CnnPair:
         """The same where CNN1's logits are known: pairs with one first network need it once."""
         if self._stage == "cnn1":
             return _where(mammogram.breast, rejected_likelihood(logit1, self._survive_logit, below=1.0))
-        survivors = self.survivors(logit1)
-        likelihood = _where(mammogram.breast, rejected_likelihood(logit1, self._survive_logit))
-        likelihood[survivors] = survivor_likelihood(self.rate_survivors(mammogram, survivors))
+        limit = self.least_logit(mammogram, logit1)
+        rows, columns = np.nonzero(logit1 >= limit)
+        likelihood = _where(mammogram.breast, rejected_likelihood(logit1, limit))
+        likelihood[rows, columns] = survivor_likelihood(self.rate_survivors(mammogram, (rows, columns)))
         return likelihood
 
     def rate_all(self, mammogram: NormalisedMammogram) -> Logits:
@@ -108,6 +114,15 @@ class CnnPair:
         """Rows and columns of the pixels that CNN1 does not reject."""
         rows, columns = np.nonzero(logit1 >= self._survive_logit)
         return rows, columns
+
+    def least_logit(self, mammogram: NormalisedMammogram, logit1: Logits) -> float:
+        """Return the CNN1 logit that pixels of this image have to reach: the model's, or more if too many reach it."""
+        reached = logit1[logit1 >= self._survive_logit]
+        most = reached.size if self._most_survivors is None else self._most_survivors.of(mammogram.breast_area_cm2)
+        if reached.size <= most:
+            return self._survive_logit
+        highest = np.partition(reached, reached.size - most - 1)
+        return float(np.nextafter(highest[reached.size - most - 1], np.float32(np.inf)))  # of equals all or none
 
     def rate_survivors(
         self, mammogram: NormalisedMammogram, survivors: tuple[NDArray[np.intp], NDArray[np.intp]]

@@ -23,6 +23,7 @@ from microcalc.detect.model import (
     ModelDescription,
     NetworkEntry,
     OperatingPointEntry,
+    SurvivorLimit,
     load_model,
 )
 from microcalc.detect.scorer import CnnPair, Network
@@ -36,6 +37,9 @@ from microcalc.sample.store import StoredImage
 from microcalc.storage.write import saying_where, write_text
 
 _NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
+_OF_USUAL = 4.0  # ours: none of 65 real images passes on three times the usual share
+_OF_LARGEST = 1.25
+_LARGE_BREAST_CM2 = 250.0
 _DEFAULT_NLF = 0.2
 _LEAST_FALSE = 4  # counted false clusters that a default threshold may rest on; ours: of one or two it is chance
 
@@ -56,12 +60,12 @@ def write_model(out: Path, recipe: Recipe, table: Table, tune: Sequence[TuneImag
     with saying_where(folder / "model.json"):
         folder.mkdir(exist_ok=True)
         shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
-    survive_logit, turn_logit = _limits(out, recipe, tune)
+    survive_logit, turn_logit, most = _limits(out, recipe, tune)
     average_orientations(
         out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.orientations, above=turn_logit
     )
     write_text(folder / RECIPE, dump_recipe(recipe))
-    described = _description(folder, recipe, survive_logit=survive_logit, trained_on=trained_on)
+    described = _description(folder, recipe, survive_logit=survive_logit, most_survivors=most, trained_on=trained_on)
     write_description(folder, described, n_tune=len(tune))
     points = operating_points(load_model(folder), tune)
     write_description(folder, described.model_copy(update={"operating_points": points}), n_tune=len(tune))
@@ -75,26 +79,29 @@ def words_on_training(n_images: int, counts: Mapping[str, int], command: str) ->
     return f"{n_images} images; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
 
 
-def _limits(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> tuple[float, float]:
-    """The CNN1 logit that the recipe's share of the tune set's breast pixels reaches, and CNN2's of those to turn."""
+def _limits(out: Path, recipe: Recipe, tune: Sequence[TuneImage]) -> tuple[float, float, SurvivorLimit]:
+    """CNN1's logit that the recipe's share of the tune pixels reaches, CNN2's to turn at, the most survivors."""
     networks = [
         Network(out / file, sum(part.dilations))
         for file, part in (("cnn1_dense.onnx", recipe.cnn1), ("cnn2.onnx", recipe.cnn2))
     ]
-    pair = CnnPair(*networks, survive_logit=-np.inf, spacing_mm=recipe.data.spacing_mm)
+    pair = CnnPair(*networks, survive_logit=-np.inf, most_survivors=None, spacing_mm=recipe.data.spacing_mm)
     first = [pair.rate_all(as_normalised(t.stored))[t.stored.breast] for t in tune]
     survive_logit = float(np.quantile(np.concatenate(first), 1 - recipe.mining.survive_share))
+    most = _most_survivors(recipe, max(float(np.mean(logits >= survive_logit)) for logits in first))
     if recipe.cnn2.orientations == 1 or recipe.cnn2.turned_share == 1.0:
-        return survive_logit, -np.inf
+        return survive_logit, -np.inf, most
     second = []
     for t, logits in zip(tune, first, strict=True):
         rows, columns = np.nonzero(t.stored.breast)
         survives = logits >= survive_logit
         second.append(pair.rate_survivors(as_normalised(t.stored), (rows[survives], columns[survives])))
-    return survive_logit, float(np.quantile(np.concatenate(second), 1 - recipe.cnn2.turned_share))
+    return survive_logit, float(np.quantile(np.concatenate(second), 1 - recipe.cnn2.turned_share)), most
 
 
-def _description(folder: Path, recipe: Recipe, *, survive_logit: float, trained_on: str) -> ModelDescription:
+def _description(
+    folder: Path, recipe: Recipe, *, survive_logit: float, most_survivors: SurvivorLimit, trained_on: str
+) -> ModelDescription:
     return ModelDescription(
         schema="microcalc/model/1",
         name=recipe.name,
@@ -104,6 +111,7 @@ def _description(folder: Path, recipe: Recipe, *, survive_logit: float, trained_
         cnn1=_entry(folder, "cnn1.onnx", sum(recipe.cnn1.dilations)),
         cnn2=_entry(folder, "cnn2.onnx", sum(recipe.cnn2.dilations)),
         survive_logit=survive_logit,
+        most_survivors=most_survivors,
         candidates=CandidateRules(**recipe.detect.model_dump()),
         clusters=ClusterRules(**recipe.clusters.model_dump()),
         operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
@@ -111,6 +119,13 @@ def _description(folder: Path, recipe: Recipe, *, survive_logit: float, trained_
         recipe=recipe.name,
         trained_on=trained_on,
     )
+
+
+def _most_survivors(recipe: Recipe, largest_share: float) -> SurvivorLimit:
+    """Four times what CNN1 passes on in the mean of the tune images, and more where one of them needs it."""
+    share = max(_OF_USUAL * recipe.mining.survive_share, _OF_LARGEST * largest_share)
+    per_cm2 = min(1.0, share) * (10.0 / recipe.data.spacing_mm) ** 2
+    return SurvivorLimit(per_cm2=round(per_cm2, 3), per_image=max(1, round(_LARGE_BREAST_CM2 * per_cm2)))
 
 
 def _entry(folder: Path, file: str, margin_px: int) -> NetworkEntry:
