@@ -11,8 +11,8 @@ from tests.evaluate.test_report import CLUSTER, detected, perfect, table
 
 from microcalc.datasets.table import Table
 from microcalc.errors import InputError
-from microcalc.evaluate.axes import axes_remark
 from microcalc.evaluate.detections import read_marks
+from microcalc.evaluate.frame import frame_remarks
 from microcalc.evaluate.names import detector_names
 from microcalc.evaluate.report import evaluate_detections
 from microcalc.storage.index import IndexEntry, update_index
@@ -175,6 +175,6 @@ def test_exchanged_axes_are_suspected_where_they_hit_what_straight_ones_miss(tmp
     for n in range(4):
         detected(tmp_path / "d", f"image{n}.dcm", marks)
     found = read_marks([tmp_path / "d"], data)
-    assert axes_remark(found, Table(data.images, truth), hit_mm=0.5) == ()
-    (remark,) = axes_remark(found, Table(data.images, swapped), hit_mm=0.5)
-    assert remark.startswith("the best marks hit 0 of 12 microcalcifications, and 12 with rows and columns exchanged")
+    assert frame_remarks(found.of, Table(data.images, truth), hit_mm=0.5) == ()
+    (remark,) = frame_remarks(found.of, Table(data.images, swapped), hit_mm=0.5)
+    assert "0 of 12 annotated microcalcifications have a mark, 12 with row and column exchanged" in remark

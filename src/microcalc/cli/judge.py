@@ -200,9 +200,9 @@ def evaluate(
         ).summaries  # fmt: skip
         say((out / "compare.md").read_text(encoding="utf-8").rstrip())
     for summary in summaries:
-        for remark in summary.remarks:
+        for remark in (*summary.misfits, *summary.remarks):
             say_error(f"{summary.name}: {remark}")
-    return 1 if any(summary.counts.images_without_detections for summary in summaries) else 0
+    return 1 if any(summary.misfits or summary.counts.images_without_detections for summary in summaries) else 0
 
 
 def roc(

@@ -15,10 +15,10 @@ from microcalc.datasets.lines import write_lines
 from microcalc.datasets.table import Table
 from microcalc.domain import Kind
 from microcalc.errors import InputError
-from microcalc.evaluate.axes import axes_remark
 from microcalc.evaluate.bootstrap import Difference, Estimate
 from microcalc.evaluate.detections import DetectionSet, read_marks
 from microcalc.evaluate.figures import Band, band, draw_froc, require_matplotlib
+from microcalc.evaluate.frame import frame_remarks
 from microcalc.evaluate.froc import FrocCurve, froc_curve
 from microcalc.evaluate.judge import IGNORED_KINDS, JudgedImage, Rules, judge_all
 from microcalc.evaluate.summary import (
@@ -67,7 +67,9 @@ class Summary:
     counts: Counts
     answers: tuple[Answer, ...]
     remarks: tuple[str, ...] = ()
-    """Which images are not judged, or judged as without marks, and what looks wrong, in words."""
+    """Which images are not judged, or judged as without marks, in words."""
+    misfits: tuple[str, ...] = ()
+    """Why the figures mean nothing, in words: marks and annotations are not of one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +196,8 @@ def _run(name: str, found: DetectionSet, table: Table, rules: Rules, resamples: 
         )
     counts = _counts(judged, found, rules)
     answers = tuple(answer(asked, resamples=resamples, seed=seed))
-    remarks = (*found.remarks(), *axes_remark(found, table, hit_mm=rules.hit_mm))
-    return _Run(Summary(name, rules, resamples, seed, counts, answers, remarks), judged, asked)
+    misfits = frame_remarks(found.of, table, hit_mm=rules.hit_mm)
+    return _Run(Summary(name, rules, resamples, seed, counts, answers, found.remarks(), misfits), judged, asked)
 
 
 def _begin(out: Path, *, stale: Sequence[str]) -> None:
@@ -278,7 +280,7 @@ def _as_json(summary: Summary) -> dict[str, Any]:
         "rules": asdict(summary.rules),
         "bootstrap": {"by": "patient", "resamples": summary.resamples, "seed": summary.seed},
         "counts": asdict(summary.counts),
-        "remarks": list(summary.remarks),
+        "remarks": [*summary.misfits, *summary.remarks],
         "figures": [_answer_as_json(a) for a in summary.answers],
     }
 
@@ -341,7 +343,7 @@ def _basis(summary: Summary) -> list[str]:
         f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; {c.false_marks} are listed. "
         f"Intervals: bootstrap by patient, {summary.resamples} resamples, seed {summary.seed}.",
     ]
-    return [*lines, *(line for remark in summary.remarks for line in ("", f"**{remark}**"))]
+    return [*lines, *(line for remark in (*summary.misfits, *summary.remarks) for line in ("", f"**{remark}**"))]
 
 
 def _text(a: Answer) -> str:
