@@ -249,3 +249,9 @@ def test_detect_takes_a_table_with_what_it_says_of_pictures(tmp_path: Path) -> N
     assert cli.run(["detect", str(tmp_path), "--split", "test", *options]) == 0
     assert json.loads((out / "a.json").read_text())["image"]["pixel_spacing_mm"] == [0.1, 0.1]
     assert cli.run(["detect", str(tmp_path), "--split", "train", *options]) == 2
+
+
+@pytest.mark.parametrize("arguments", [["detect", "", "--out", "o"], ["detect", "a.dcm", "--out="]])
+def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 2
+    assert "empty, such as of a shell variable that is not set" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -379,3 +380,29 @@ def test_a_review_takes_no_picture_of_its_own_for_an_image(tmp_path: Path, capsy
     assert cli.run(words) == 1
     assert (folder / "review" / "round-02" / "verdicts.csv").is_file()
     assert "1/1 sub/a.png" in capsys.readouterr().out
+
+
+def test_a_pipe_a_socket_and_a_dead_link_are_named_and_waited_for_by_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    _picture(folder / "good.png")
+    os.mkfifo(folder / "pipe.dcm")
+    (folder / "dead.png").symlink_to("nowhere.png")
+    (folder / "device.dcm").symlink_to("/dev/zero")
+    given = [folder, folder / "pipe.dcm"]
+    assert cli.run(["detect", *map(str, given), *_PICTURE, "--out", str(tmp_path / "out")]) == 1
+    said, errors = capsys.readouterr()
+    assert "passed over: 1 file" in said
+    assert "good.png: " in said
+    assert "pipe.dcm: a pipe, socket or device" in errors
+    assert "device.dcm: a pipe, socket or device" in errors
+    assert "dead.png: a link to a file that is not there" in errors
+    assert cli.run(["show-report", str(folder / "pipe.dcm")]) == 2
+
+
+def test_a_name_of_two_lines_is_said_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = _picture(tmp_path / "in/a\nb\x1b[2J.png")
+    assert cli.run(["detect", str(image), *_PICTURE, "--out", str(tmp_path / "out")]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "\x1b" not in line

@@ -178,3 +178,10 @@ def test_exchanged_axes_are_suspected_where_they_hit_what_straight_ones_miss(tmp
     assert frame_remarks(found.of, Table(data.images, truth), hit_mm=0.5) == ()
     (remark,) = frame_remarks(found.of, Table(data.images, swapped), hit_mm=0.5)
     assert "0 of 12 annotated microcalcifications have a mark, 12 with row and column exchanged" in remark
+
+
+def test_a_name_that_differs_in_case_alone_is_said_beside_the_one_of_the_table(tmp_path: Path) -> None:
+    marks = tmp_path / "marks.csv"
+    marks.write_text("image,row,column,likelihood\nIM0,1,1,0.5\n")
+    with pytest.raises(InputError, match=r"IM0 \(the table has im0, which differs in upper and lower case\)"):
+        read_marks([marks], table(1))

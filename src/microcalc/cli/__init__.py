@@ -8,6 +8,7 @@ that weighs something is imported by the command that needs it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ _EXTRA_OF: Final = {
     "numba": "cascade",
 }
 
+_EMPTY: Final = re.compile(r"--[a-z-]+=")
+
 app = cyclopts.App(
     name="microcalc",
     help="Finds microcalcifications in digital mammograms of any vendor. For research use only.",
@@ -61,6 +64,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; its exit code."""
+    empty = next((a for a in arguments if not a or _EMPTY.fullmatch(a)), None)
+    if empty is not None:  # as a path it would be the current folder
+        of = empty.removesuffix("=") or "an argument"
+        return say_error(f"{of}: empty, such as of a shell variable that is not set; expected a value")
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

@@ -299,12 +299,14 @@ def _is_set(value: object) -> bool:
 
 
 def _line(name: str, document: Detections) -> str:
-    """What a person reads of one image."""
+    """What a person reads of one image, in one line whatever its name."""
+    from microcalc.detect.names import printable
+
     found = sum(cluster.finding for cluster in document.clusters)
     point = document.operating_point
     where = "" if point is None else f" at the default operating point (likelihood from {point.threshold:.3f})"
     return (
-        f"{name}: {found} finding{'s' * (found != 1)}{where}, {len(document.candidates)} candidates, "
+        f"{printable(name)}: {found} finding{'s' * (found != 1)}{where}, {len(document.candidates)} candidates, "
         f"{document.total_seconds:.1f} s"
     )
 

@@ -103,6 +103,8 @@ def read_data_set(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
     from pydicom.errors import InvalidDicomError
 
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe waits for ever
+            raise UnreadableImageError(f"{path.name}: a pipe, socket or device, expected a DICOM file")
         size = path.stat().st_size
         if size > _LARGEST_FILE:
             raise UnreadableImageError(f"{path.name}: {size} bytes, expected at most {_LARGEST_FILE}")

@@ -50,7 +50,7 @@ def _on_twice_the_size(places: _Places, _image: ImageRow) -> _Places:
 
 
 def _in_mm(places: _Places, image: ImageRow) -> _Places:
-    return places / np.array(image.spacing_mm)
+    return np.asarray(places / np.array(image.spacing_mm), dtype=np.float64)
 
 
 _READINGS: Final[Mapping[str, _Reading]] = {

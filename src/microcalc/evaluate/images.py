@@ -49,6 +49,10 @@ class TableImages:
                 return f"{entry.file} (another image of that name: {sizes})"
             if _contradicts(entry, row):
                 return f"{entry.file} (another image of that name, by SOP Instance UID or content)"
+        for index in self._by_name:
+            for name in index:
+                if name != entry.file and name.casefold() == entry.file.casefold():
+                    return f"{entry.file} (the table has {name}, which differs in upper and lower case)"
         return entry.file
 
     def _named(self, entry: ImageEntry, where: str) -> ImageRow | None:

@@ -172,10 +172,19 @@ def _check_is_file(path: Path) -> None:
     try:
         if path.is_file():
             return
-        found = "a folder" if path.is_dir() else "no such file"
+        found = _no_file(path)
     except OSError as error:  # such as a name that is too long
         found = error.strerror or "cannot be opened"
     raise UnreadableImageError(f"{path.name}: {found}, expected a DICOM, PNG, TIFF or JPEG file")
+
+
+def _no_file(path: Path) -> str:
+    """What stands in a file's place."""
+    if path.is_dir():
+        return "a folder"
+    if path.exists():
+        return "a pipe, socket or device"
+    return "a link to a file that is not there" if path.is_symlink() else "no such file"
 
 
 def _sha256(path: Path) -> str:

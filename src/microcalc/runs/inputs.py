@@ -110,6 +110,8 @@ def _walk(folder: Path, seen: set[Path], inputs: Inputs) -> Iterator[Path]:
         if not entry.is_dir():
             if entry.is_file() or entry.is_symlink():
                 yield entry
+            else:  # a pipe, socket or device
+                inputs.passed_over += 1
             continue
         if entry.resolve() in seen:
             continue

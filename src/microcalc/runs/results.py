@@ -26,6 +26,8 @@ _HEAD_BYTES: Final = 1024
 def is_result(file: Path) -> bool:
     """Return whether a file bears the mark of our results: JSON a schema, PNG a text, DICOM who wrote it."""
     try:
+        if not file.is_file():  # to open a pipe waits for ever
+            return False
         with file.open("rb") as handle:
             head = handle.read(_HEAD_BYTES)
     except OSError:
