@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,9 @@ import pytest
 from PIL import Image
 
 from microcalc import __version__, cli
+from microcalc.cli.output import say
 from microcalc.datasets.table import ImageRow, Table, write_table
-from microcalc.errors import MicrocalcError
+from microcalc.errors import MicrocalcError, OutputError
 
 _COMMANDS = (
     "detect",
@@ -67,6 +71,9 @@ def test_the_command_can_be_run_as_a_module() -> None:
             ["train", "--recipe", "raw", "--data", "t", "--out", "o", "--workers", "0"],
             'Invalid value "0" for --workers',
         ),
+        (["detect", "a.dcm", "--out", "o", "--threads", str(10**20)], "for --threads. Must be <= 1024"),
+        (["simulate", "--out", "o", "--workers", "5000"], "for --workers. Must be <= 1024"),
+        (["roc", "--model", "m", "--truth", "t", "--out", "o", "--resamples", "1000000000"], "Must be <= 100000"),
         (["review", "t", "--out", "o", "--places", "0"], 'Invalid value "0" for --places'),
         (["evaluate", "d", "--truth", "t", "--out", "o", "--hit-mm", "0"], 'Invalid value "0.0" for --hit-mm'),
         (["table", "cdd-cesm", "nowhere", "--out", "o"], "nowhere: no images.csv"),
@@ -255,3 +262,24 @@ def test_detect_takes_a_table_with_what_it_says_of_pictures(tmp_path: Path) -> N
 def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 2
     assert "empty, such as of a shell variable that is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_command_whose_output_is_closed_does_its_work_and_ends_without_a_traceback(closed: str) -> None:
+    command = f'"{sys.executable}" -m microcalc --version {closed}'
+    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+
+
+class _Full(io.StringIO):
+    """Standard output on a full disk."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_under_standard_output_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", _Full())
+    with pytest.raises(OutputError, match="standard output: No space left on device"):
+        say("found")

@@ -59,6 +59,9 @@ for _command in (detect, train, study, simulate, insert, demo, review, evaluate,
 
 def main() -> None:
     """Run the command and leave with its exit code."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started it, as with >&-: nobody reads
+            setattr(sys, stream, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (open to the end)
     sys.exit(run(sys.argv[1:]))
 
 

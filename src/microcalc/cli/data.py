@@ -15,6 +15,7 @@ from microcalc.cli.options import (
     LateralityOption,
     SimulatedIntent,
     SplitOption,
+    Workers,
     refuse_beside,
     table_of,
 )
@@ -36,7 +37,7 @@ def simulate(
     confusers: Amount | None = None,
     dose: Factor | None = None,
     seed: CountOrNone = 1,
-    workers: Count | None = None,
+    workers: Workers | None = None,
     verify: bool = False,
     quick: bool = False,
 ) -> int:
@@ -133,7 +134,7 @@ def insert(
     split: SplitOption = "all",
     tag: str | None = None,
     seed: CountOrNone = 1,
-    workers: Count = 1,
+    workers: Workers = 1,
 ) -> int:
     """Insert simulated microcalcifications into the images of a table.
 

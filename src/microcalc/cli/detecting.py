@@ -13,6 +13,7 @@ from microcalc.cli.options import (
     Share,
     SpacingOption,
     SplitOption,
+    Threads,
 )
 from microcalc.cli.output import say
 from microcalc.errors import InputError
@@ -41,7 +42,7 @@ def detect(
     report: list[ReportOption] | None = None,
     report_per: Literal["exam", "image"] | None = None,
     codes: Literal["sct", "srt"] | None = None,
-    threads: CountOrNone = 0,
+    threads: Threads = 0,
 ) -> int:
     """Find microcalcifications; write STEM.json and STEM.png per image, and DICOM reports if asked for.
 

@@ -14,8 +14,10 @@ from microcalc.cli.options import (
     JpegQuality,
     Length,
     PatchSpacing,
+    Resamples,
     SpacingOption,
     SplitOption,
+    Workers,
     refuse_beside,
     table_of,
 )
@@ -132,7 +134,7 @@ def evaluate(
     false_on: Literal["all", "lesion_free"] = "all",
     lesions_by: str | None = None,
     min_d_prime: DPrime = 0.0,
-    resamples: Count = 2000,
+    resamples: Resamples = 2000,
     seed: CountOrNone = 0,
 ) -> int:
     """Judge detections against a table: FROC with intervals by patient. Several folders are compared in pairs.
@@ -211,7 +213,7 @@ def roc(
     truth: Path,
     out: Path,
     split: SplitOption = "all",
-    resamples: Count = 2000,
+    resamples: Resamples = 2000,
     seed: CountOrNone = 0,
 ) -> int:
     """Sample-level ROC of a model's CNN1 and pair, and of the LoG filter, per system.
@@ -254,7 +256,7 @@ def realism(
     jpeg_quality: JpegQuality = 90,
     steps: Count = 2000,
     seed: CountOrNone = 1,
-    workers: Count = 1,
+    workers: Workers = 1,
 ) -> None:
     """Measure how well a small network tells simulated processed mammograms from real ones. Needs microcalc[train].
 

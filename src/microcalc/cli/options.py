@@ -53,6 +53,12 @@ Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
+Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=1024))]
+"""Processes."""
+Threads = Annotated[int, Parameter(validator=Number(gte=0, lte=1024))]
+"""Threads; 0: as many as there are cores."""
+Resamples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
+"""Of a bootstrap; all of them are held at once."""
 CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
 
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from microcalc.errors import OutputError
+
 
 def say(line: str) -> None:
-    """Print a line, at once."""
-    print(_printable(line, sys.stdout), flush=True)
+    """Print a line, at once.
+
+    Raises
+    ------
+    BrokenPipeError
+        Nobody reads on.
+    OutputError
+        The system refuses otherwise, such as where a full disk takes the output.
+    """
+    try:
+        print(_printable(line, sys.stdout), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}, expected to write what was found") from error
 
 
 def say_error(line: str, *, code: int = 2) -> int:

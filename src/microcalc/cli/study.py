@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from microcalc.cli.options import Count, CountOrNone
+from microcalc.cli.options import (
+    CountOrNone,
+    Workers,
+)
 from microcalc.cli.output import say
 
 TrainingSpacing = Annotated[float, Parameter(validator=Number(gte=0.03, lte=0.2))]
@@ -25,7 +28,7 @@ def study(
     spacing: TrainingSpacing | None = None,
     recipe: str | None = None,
     seed: CountOrNone = 1,
-    workers: Count | None = None,
+    workers: Workers | None = None,
 ) -> None:
     """Repeat the publication's experiment: two networks with hard negative mining against the cascade.
 

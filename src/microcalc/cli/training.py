@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from microcalc.cli.options import Count
+from microcalc.cli.options import Workers
 from microcalc.cli.output import say
 from microcalc.errors import InputError
 
 
 def train(
-    *, recipe: str, data: list[Path], out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: Count = 1
+    *, recipe: str, data: list[Path], out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: Workers = 1
 ) -> None:
     """Train the two networks and export them. Goes on where an earlier run with the same settings stopped.
 
