@@ -406,3 +406,14 @@ def test_a_name_of_two_lines_is_said_in_one(tmp_path: Path, capsys: pytest.Captu
     assert cli.run(["detect", str(image), *_PICTURE, "--out", str(tmp_path / "out")]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("DICOMDIR", "expected the folder it lies in"), ("cd.ZIP", "expected its files, unpacked")]
+)
+def test_a_list_of_images_and_an_archive_are_named_for_what_they_are(
+    name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    assert cli.run(["detect", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err

@@ -16,6 +16,7 @@ from microcalc.runs.results import is_result
 from microcalc.storage.ownership import owner_of
 
 _IMAGE_SUFFIXES: Final = frozenset((".dcm", ".dicom", ".ima", ".png", ".tif", ".tiff", ".jpg", ".jpeg"))
+_ARCHIVE_SUFFIXES: Final = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"))
 _NO_IMAGES_OF: Final = frozenset(("detect", "demo", "review", "evaluate", "roc", "study", "train", "realism", "card"))
 """Commands whose folders hold results, not images that a user means."""
 
@@ -75,6 +76,10 @@ def _add(path: Path, inputs: Inputs) -> None:
         _search(path, inputs)
     elif is_result(path):
         inputs.problems.append(InputError(f"{path.name}: a result of microcalc, expected a mammogram"))
+    elif path.name.upper() == "DICOMDIR":
+        inputs.problems.append(InputError(f"{path.name}: the list of a disc's images, expected the folder it lies in"))
+    elif path.suffix.lower() in _ARCHIVE_SUFFIXES:
+        inputs.problems.append(InputError(f"{path.name}: an archive, expected its files, unpacked"))
     else:
         inputs.images.append(Input(path, path.name))
 
