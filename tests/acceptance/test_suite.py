@@ -29,7 +29,7 @@ def mammogram() -> SimulatedMammogram:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a miniature has too little for some means
 def test_every_point_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = replace(learning.QUICK, train=1, steps=5, shortcut_steps=5)
-    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=few, reduced_mm=60.0))
+    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=few, reduced_mm=57.0))
     said: list[str] = []
     report = verify([system("ge")], quick=True, out=tmp_path, workers=1, say=said.append)
     assert {f.point for f in report.figures} == set(POINTS)
@@ -53,13 +53,16 @@ def _brighter(image: SimulatedMammogram) -> SimulatedMammogram:
     return replace(image, stored={**image.stored, "raw": (3 * image.stored["raw"].astype(np.int64)).astype(np.uint16)})
 
 
-@pytest.mark.parametrize(("break_it", "figure"), [(_flat, "beta"), (_flat, "kurtosis"), (_brighter, "percentile")])
+@pytest.mark.parametrize(("break_it", "missed"), [(_flat, ("beta", "kurtosis")), (_brighter, ("percentile",))])
 def test_images_of_broken_tissue_miss(
-    mammogram: SimulatedMammogram, break_it: Callable[[SimulatedMammogram], SimulatedMammogram], figure: str
+    mammogram: SimulatedMammogram,
+    break_it: Callable[[SimulatedMammogram], SimulatedMammogram],
+    missed: tuple[str, ...],
 ) -> None:
-    s = mammogram.system
-    broken = texture.figures_of(s, [texture.tissue_of(break_it(mammogram))], [texture.tissue_of(break_it(mammogram))])
-    assert any(figure in f.what and not f.holds for f in broken)
+    tissue = [texture.tissue_of(break_it(mammogram))]
+    broken = texture.figures_of(mammogram.system, tissue, tissue)
+    for figure in missed:
+        assert any(figure in f.what and not f.holds for f in broken), figure
 
 
 def _twin_patches(image: SimulatedMammogram, seam: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
