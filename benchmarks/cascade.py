@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from microcalc.cascade.fit import CascadeSettings
     from microcalc.datasets.table import Table
     from microcalc.domain import NormalisedMammogram, PixelScorer
-    from microcalc.runs.recipe import Recipe
     from microcalc.sample.store import Samples, StoredImage
+    from microcalc.training.recipe import Recipe
 
 ROWS, COLUMNS = 2867, 2330
 _LIGHTGBM_FEATURES = 1000
@@ -80,7 +80,7 @@ def _settings(scale: float) -> CascadeSettings:
 
 
 def _compare(options: argparse.Namespace, folder: Path) -> None:
-    train, tune, test = _splits(options, folder)
+    train, validation, test = _splits(options, folder)
     counts = (len(s) for s in (train.positive, train.negative, test.positive, test.negative))
     print("train {} positive, {} negative; test {} positive, {} negative samples".format(*counts))
     print(f"{'':34}{'CPU s':>7}{'trees':>7}{'linear':>8}{'log':>8}{'1e-4':>8}{'1e-3':>8}", flush=True)
@@ -94,18 +94,18 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
     }
     for name, settings in kinds.items():
         start = process_time()
-        cascade = _fitted(settings, train, tune, folder / name)
+        cascade = _fitted(settings, train, validation, folder / name)
         seconds = process_time() - start
         _say(name, seconds, int(cascade.node_start[-1]), *_rated(_rater(cascade), test))
     _compare_lightgbm(usual, train, test)
     _say("LoG filter", 0.0, 0, *_rated(_filtered(), test))
 
 
-def _fitted(settings: CascadeSettings, train: Split, tune: Split, folder: Path) -> Cascade:
+def _fitted(settings: CascadeSettings, train: Split, validation: Split, folder: Path) -> Cascade:
     from microcalc.cascade.fit import fit_cascade
 
     return fit_cascade(
-        train.images, train.positive, train.negative, tune.images, tune.positive,
+        train.images, train.positive, train.negative, validation.images, validation.positive,
         settings=settings, seed=1, folder=folder, say=lambda _: None,
     )  # fmt: skip
 
@@ -156,10 +156,10 @@ def _rater(cascade: Cascade) -> Callable[[StoredImage, Samples], Floats]:
 
 def _filtered() -> Callable[[StoredImage, Samples], Floats]:
     from microcalc.cnn.mine import as_normalised
-    from microcalc.detect.log_filter import LogFilter
+    from microcalc.models.laplacian import LaplacianFilter
 
     def rate(image: StoredImage, samples: Samples) -> Floats:
-        return LogFilter().score(as_normalised(image))[samples[:, 1], samples[:, 2]]
+        return LaplacianFilter().score(as_normalised(image))[samples[:, 1], samples[:, 2]]
 
     return rate
 
@@ -175,7 +175,7 @@ def _rated(rate: Callable[[StoredImage, Samples], Floats], test: Split) -> tuple
 
 
 def _say(name: str, seconds: float, trees: int, positive: Floats, negative: Floats) -> None:
-    from microcalc.evaluate.roc import log_mean_sensitivity, mean_sensitivity, roc_curve, sensitivity_at_fpf
+    from microcalc.evaluation.roc import log_mean_sensitivity, mean_sensitivity, roc_curve, sensitivity_at_fpf
 
     curve = roc_curve(positive, negative)
     figures = (
@@ -187,10 +187,10 @@ def _say(name: str, seconds: float, trees: int, positive: Floats, negative: Floa
 
 
 def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
+    from microcalc.datasets.simulated import simulate_data_set
     from microcalc.datasets.table import read_table
-    from microcalc.runs.recipe import load_recipe
-    from microcalc.runs.simulated import simulate_data_set
     from microcalc.simulate.exam import RAW_ONLY
+    from microcalc.training.recipe import load_recipe
 
     if options.data:
         table = read_table(options.data)
@@ -200,16 +200,16 @@ def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
             workers=2, progress=False,
         )  # fmt: skip
     recipe, rng = load_recipe("raw"), np.random.default_rng(1)
-    return [_split(table.of_split(s), recipe, folder, options.negatives, rng) for s in ("train", "tune", "test")]
+    return [_split(table.of_split(s), recipe, folder, options.negatives, rng) for s in ("train", "validation", "test")]
 
 
 def _split(table: Table, recipe: Recipe, folder: Path, n_negatives: int, rng: np.random.Generator) -> Split:
+    from microcalc.datasets.open import open_row
     from microcalc.geometry import Grid
     from microcalc.normalise.mammogram import normalise
-    from microcalc.runs.annotated import as_seen
-    from microcalc.runs.images import open_row
     from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels
     from microcalc.sample.store import open_stored, store
+    from microcalc.training.annotated import as_seen
 
     images: list[StoredImage] = []
     positive: list[Samples] = []
@@ -238,7 +238,7 @@ def _measure_speed(folder: Path, options: argparse.Namespace) -> None:
     """Seconds at every breast pixel; of the last trained cascade that is deep, else of a random one."""
     from microcalc.cascade.cascade import load_cascade
     from microcalc.cascade.rate import CascadeScorer
-    from microcalc.detect.model import load_model, shipped_model
+    from microcalc.models.model import load_model, shipped_model
 
     mammogram = _image()
     trained = sorted((folder / "ranking, deep").glob("node_*.npz"))
@@ -266,9 +266,9 @@ def _time(name: str, scorer: PixelScorer, mammogram: NormalisedMammogram) -> Non
 
 def _image() -> NormalisedMammogram:
     """A simulated Hologic image on a 2330 x 2867 grid, normalised."""
+    from microcalc.datasets.open import open_row
+    from microcalc.datasets.simulated import Settings, make_exam
     from microcalc.normalise.mammogram import normalise
-    from microcalc.runs.images import open_row
-    from microcalc.runs.simulated import Settings, make_exam
     from microcalc.simulate.systems import system
 
     with tempfile.TemporaryDirectory() as folder:

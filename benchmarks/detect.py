@@ -23,10 +23,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from microcalc.detect.model import Model
+    from microcalc.cnn.scorer import CnnPair
     from microcalc.detect.report import Detections
-    from microcalc.detect.scorer import CnnPair
     from microcalc.domain import Mammogram, NormalisedMammogram
+    from microcalc.models.model import Model
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _simulated(folder: Path) -> Path:
-    from microcalc.runs.simulated import Settings, make_exam
+    from microcalc.datasets.simulated import Settings, make_exam
     from microcalc.simulate.systems import system
 
     large = replace(system("hologic"), fields=((ROWS, COLUMNS),))
@@ -69,10 +69,11 @@ def _simulated(folder: Path) -> Path:
 
 def _measure(options: argparse.Namespace) -> None:
     """Run the stages and print one line for each."""
-    from microcalc.detect.mammogram import detect_one, write_results
-    from microcalc.detect.model import load_model, shipped_model
-    from microcalc.detect.scorer import CnnPair
-    from microcalc.dicom.read import read_dicom
+    from microcalc.batch.analyse import write_results
+    from microcalc.cnn.scorer import CnnPair
+    from microcalc.detect.mammogram import detect_one
+    from microcalc.images.dicom.read import read_dicom
+    from microcalc.models.model import load_model, shipped_model
     from microcalc.normalise.mammogram import normalise
 
     best = _BestOf(options.repeats)
@@ -123,7 +124,7 @@ def _measure_rest(
 ) -> None:
     from microcalc.detect.candidates import find_candidates
     from microcalc.detect.clusters import group
-    from microcalc.detect.overlay import draw_overlay, write_overlay
+    from microcalc.display.overlay import draw_overlay, write_overlay
 
     likelihood = model.scorer.score(normalised)
     rules = model.candidates.model_dump()
@@ -138,7 +139,7 @@ def _dense_form(model: Path, out: Path) -> Path:
     """CNN2 for every pixel, of the same weights: dilations where the shipped form for patches has strides."""
     import onnx
 
-    from microcalc.runs.recipe import load_recipe
+    from microcalc.training.recipe import load_recipe
 
     network = onnx.load(model / "cnn2.onnx")
     graph = network.graph
@@ -170,7 +171,7 @@ def _measure_dense(
     best: _BestOf, normalised: NormalisedMammogram, file: Path, scorer: CnnPair, *, threads: int
 ) -> None:
     """What the pair replaces: the second network at every breast pixel."""
-    from microcalc.detect.scorer import apply_densely, open_network
+    from microcalc.cnn.scorer import apply_densely, open_network
 
     session = open_network(file, threads=threads)
     margin_px = scorer.margins_px[1]

@@ -17,7 +17,7 @@ import numpy as np
 
 from microcalc.datasets.table import ImageRow
 from microcalc.study.evaluation import evaluate_study
-from microcalc.study.scored import METHODS, VENDORS, Ratings, ScoredImage
+from microcalc.study.predictions import METHODS, VENDORS, ImagePredictions, Ratings
 
 _IMAGES_PER_PATIENT = 4
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def drawn_images(n_images: int, positives: int, negatives: int, rng: np.random.Generator) -> list[ScoredImage]:
+def drawn_images(n_images: int, positives: int, negatives: int, rng: np.random.Generator) -> list[ImagePredictions]:
     """Images of all manufacturers with so many samples in all."""
     return [
         _image(i, len(p), len(n), rng)
@@ -53,12 +53,12 @@ def drawn_images(n_images: int, positives: int, negatives: int, rng: np.random.G
     ]
 
 
-def _image(i: int, positives: int, negatives: int, rng: np.random.Generator) -> ScoredImage:
+def _image(i: int, positives: int, negatives: int, rng: np.random.Generator) -> ImagePredictions:
     def rating(n: int, mean: float) -> Ratings:
         return rng.normal(mean, 1, n).astype(np.float32)
 
     patient = i // _IMAGES_PER_PATIENT
-    return ScoredImage(
+    return ImagePredictions(
         ImageRow(f"im{i}", Path(f"im{i}.dcm"), "raw", (0.1, 0.1), patient=f"p{patient}"),
         (),
         VENDORS[patient % len(VENDORS)],

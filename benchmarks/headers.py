@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.dicom.varied_headers import ATTRIBUTES, FAULTS, changes, cropped, verdict
+from tests.images.dicom.varied_headers import ATTRIBUTES, FAULTS, changes, cropped, verdict
 
 _REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "fo-dicom" / "GH133.dcm"
 
@@ -44,12 +44,12 @@ def _count(original: Path, name: str, work: Path) -> int:
 
 
 def _simulated(folder: Path) -> list[Path]:
-    from microcalc.runs.simulated import simulate_data_set
-    from microcalc.simulate.contents import Amounts
+    from microcalc.datasets.simulated import simulate_data_set
+    from microcalc.simulate.lesions import LesionRates
     from microcalc.simulate.systems import VENDORS
 
     table = simulate_data_set(
-        folder, systems=VENDORS, exams=1, seed=1, views=("MLO",), lateralities=("L",), amounts=Amounts(), workers=1
+        folder, systems=VENDORS, exams=1, seed=1, views=("MLO",), lateralities=("L",), amounts=LesionRates(), workers=1
     )
     return [row.file for row in table.images]
 

@@ -304,7 +304,7 @@ def _copies(folder: Path, count: int) -> list[Path]:
     """One simulated mammogram as instances of as many studies."""
     from dataclasses import replace
 
-    from microcalc.runs.simulated import Settings, make_exam
+    from microcalc.datasets.simulated import Settings, make_exam
     from microcalc.simulate.systems import system
 
     folder.mkdir()

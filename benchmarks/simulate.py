@@ -14,10 +14,10 @@ from time import process_time
 
 import numpy as np
 
-from microcalc.acceptance.files import reference_seconds
 from microcalc.simulate.calcification import draw_cluster
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import SYSTEMS
+from microcalc.validation.files import reference_seconds
 
 
 def main(arguments: Sequence[str]) -> int:

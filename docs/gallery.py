@@ -1,4 +1,4 @@
-"""Draws the sheets of simulated mammograms in docs/simulator.md.
+"""Draws the sheets of simulated mammograms in docs/explanation/simulator.md.
 
 ``python docs/gallery.py --out docs/images/simulator [--seed 1] [--workers N]``
 
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from microcalc.datasets.cdd_cesm import read_cdd_cesm
-from microcalc.detect.display import LOCAL_PERCENTILES, GreyImage, apply_window, stretch
+from microcalc.display.grey import LOCAL_PERCENTILES, GreyImage, apply_window, stretch
 from microcalc.domain import FloatImage, Intent
 from microcalc.simulate.artefacts import ARTEFACTS, GAINS
 from microcalc.simulate.breast import Density
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
 from microcalc.simulate.confusers import CONFUSERS
-from microcalc.simulate.contents import NOTHING, Amounts, Place
 from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
+from microcalc.simulate.lesions import NOTHING, LesionRates, Place
 from microcalc.simulate.systems import VENDORS, System, system
 
 BOTH: tuple[Intent, ...] = ("raw", "processed")
@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Draw the sheets of simulated mammograms in docs/simulator.md.")
+    parser = argparse.ArgumentParser(
+        description="Draw the sheets of simulated mammograms in docs/explanation/simulator.md."
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the sheets")
     parser.add_argument("--real", type=Path, help="folder of CDD-CESM, for a sheet of real crops beside simulated ones")
     parser.add_argument("--local", type=Path, help="folder for that sheet, outside the repository")
@@ -196,7 +198,7 @@ def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
 
 def _views(seed: int) -> list[Row]:
     """Both views of one breast, and one cluster in both."""
-    amounts = replace(Amounts(), clusters=4.0, low_dose=0.0, artefacts=0.0)
+    amounts = replace(LesionRates(), clusters=4.0, low_dose=0.0, artefacts=0.0)
     sequence = _seed(seed, 100)
     exam = list(simulate_exam(system("siemens"), seed=sequence, intents=BOTH, amounts=amounts, lateralities=("L",)))
     clusters = _clusters(exam[0])
@@ -382,7 +384,7 @@ def _real(file: Path, side: int) -> Panel:
 
 
 def _alone(density: Density, seed: int, number: int, side: int) -> Panel:
-    amounts, sequence = replace(Amounts(), artefacts=0.0, low_dose=0.0), _seed(seed, 500 + number)
+    amounts, sequence = replace(LesionRates(), artefacts=0.0, low_dose=0.0), _seed(seed, 500 + number)
     m = simulate_mammogram(system("ge"), density=density, seed=sequence, intents=BOTH, amounts=amounts)
     pixels = _whole(m, "processed").astype(np.float32)
     r, c = _corner(pixels.shape, _middle(m.stored["processed"] > 0), side)

@@ -13,6 +13,8 @@ from hypothesis import settings
 settings.register_profile("microcalc", deadline=None)  # no test asserts a time
 settings.load_profile("microcalc")
 
+pytest_plugins = ["tests.dicom.fixtures"]
+
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from pydicom.uid import UID
-from tests.dicom.exams import MADE, failed, result
+from tests.reports.exams import MADE, failed, result
 
-from microcalc.dicom import concepts as c
-from microcalc.dicom.accept import INTENTS
-from microcalc.dicom.cad_report import cad_report
-from microcalc.dicom.content_items import meaning, walk
-from microcalc.dicom.decode import SYNTAXES
-from microcalc.dicom.exam_report import EXAM_KINDS
-from microcalc.dicom.report_header import MANUFACTURER, RESEARCH_ONLY, SERIES, SOP_CLASSES
+from microcalc.images.dicom.accept import INTENTS
+from microcalc.images.dicom.decode import SYNTAXES
+from microcalc.reports import concepts as c
+from microcalc.reports.cad_report import cad_report
+from microcalc.reports.content_items import meaning, walk
+from microcalc.reports.exam import EXAM_KINDS
+from microcalc.reports.header import MANUFACTURER, RESEARCH_ONLY, SERIES, SOP_CLASSES
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 _PAGE: Final = (_DOCS / "conformance.md").read_text(encoding="utf-8")

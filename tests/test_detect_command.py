@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from microcalc import cli, pipeline
+from microcalc import cli
+from microcalc.batch import analyse
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Window
@@ -213,14 +214,14 @@ def test_a_second_run_on_the_folder_of_the_results_takes_none_of_them_for_an_ima
 def test_a_fault_in_one_image_is_named_and_the_others_go_on(
     tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    detect_in = pipeline.detect_in
+    detect_in = analyse.detect_in
 
-    def faulty(file: Path, *arguments: Any, **options: Any) -> pipeline.DetectedFile:
+    def faulty(file: Path, *arguments: Any, **options: Any) -> analyse.DetectedFile:
         if file.name == "1.png":
             raise error
         return detect_in(file, *arguments, **options)
 
-    monkeypatch.setattr(pipeline, "detect_in", faulty)
+    monkeypatch.setattr(analyse, "detect_in", faulty)
     files = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)]
     assert _detect(*files, "--out", tmp_path / "out", *_PICTURE) == 1
     said = capsys.readouterr().err
@@ -234,14 +235,14 @@ def test_an_interruption_leaves_whole_files_and_no_stale_ones(
 ) -> None:
     files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
     assert _detect(*files, "--out", out, *_PICTURE) == 0
-    detect_in = pipeline.detect_in
+    detect_in = analyse.detect_in
 
-    def interrupted(file: Path, *arguments: Any, **options: Any) -> pipeline.DetectedFile:
+    def interrupted(file: Path, *arguments: Any, **options: Any) -> analyse.DetectedFile:
         if file.name == "2.png":
             raise KeyboardInterrupt
         return detect_in(file, *arguments, **options)
 
-    monkeypatch.setattr(pipeline, "detect_in", interrupted)
+    monkeypatch.setattr(analyse, "detect_in", interrupted)
     assert _detect(*files, "--out", out, *_PICTURE) == 130
     assert capsys.readouterr().err == "microcalc: interrupted\n"
     assert _stems(out) == ["1"]
@@ -288,7 +289,7 @@ def test_a_report_of_pictures_alone_is_refused_before_any_work(
 def test_a_missing_extra_is_said_before_any_work(
     tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("microcalc.runs.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("microcalc.extras.find_spec", lambda name: None)
     assert _detect(_dicom(tmp_path / "a.dcm"), "--out", tmp_path / "out", "--report", report) == 2
     assert capsys.readouterr().err == "microcalc: highdicom is not installed, expected microcalc[report]\n"
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ from microcalc.simulate.artefacts import ARTEFACTS
 from microcalc.simulate.confusers import CONFUSERS
 from microcalc.simulate.systems import SYSTEMS, Beam, System
 
-_PAGE = Path(__file__).resolve().parents[1] / "docs" / "simulator.md"
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "simulator.md"
 
 
 def _mtf(s: System) -> str:

@@ -20,6 +20,8 @@ BoolImage = NDArray[np.bool_]
 Intent = Literal["raw", "processed"]
 """DICOM's FOR PROCESSING and FOR PRESENTATION."""
 Laterality = Literal["L", "R"]
+Stage = Literal["pair", "cnn1"]
+"""Which networks rate: both, or the first one alone, for comparison."""
 
 
 Edge = Literal["left", "right", "top", "bottom"]

@@ -122,12 +122,14 @@ def test_no_node_is_trained_on_a_handful_of_negatives(tmp_path: Path) -> None:
     assert said[-1].endswith("no further node")
 
 
-@pytest.mark.parametrize(("empty", "name"), [(1, "positive"), (2, "negative"), (4, "positive tune")])
+@pytest.mark.parametrize(("empty", "name"), [(1, "positive"), (2, "negative"), (4, "positive validation")])
 def test_a_cascade_without_samples_is_refused(empty: int, name: str, tmp_path: Path) -> None:
     none = np.zeros((0, 3), dtype=np.int32)
-    positives, negatives, tune = (none if empty == n else s for n, s in ((1, _TRAIN[1]), (2, _TRAIN[2]), (4, _TUNE[1])))
+    positives, negatives, validation = (
+        none if empty == n else s for n, s in ((1, _TRAIN[1]), (2, _TRAIN[2]), (4, _TUNE[1]))
+    )
     with pytest.raises(InputError, match=f"no {name} samples"):
-        fit_cascade(_TRAIN[0], positives, negatives, _TUNE[0], tune, settings=_SETTINGS, seed=1, folder=tmp_path)
+        fit_cascade(_TRAIN[0], positives, negatives, _TUNE[0], validation, settings=_SETTINGS, seed=1, folder=tmp_path)
 
 
 @settings(deadline=None, max_examples=25)

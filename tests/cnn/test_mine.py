@@ -8,7 +8,7 @@ import torch
 from microcalc.cnn.export import export_dense
 from microcalc.cnn.mine import as_normalised, mine_hard_negatives
 from microcalc.cnn.network import Network
-from microcalc.detect.scorer import open_network
+from microcalc.cnn.scorer import open_network
 from microcalc.domain import Annotations, NormalisedMammogram
 from microcalc.geometry import Grid
 from microcalc.sample.draw import negative_mask

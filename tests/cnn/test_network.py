@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from microcalc.cnn.export import average_orientations, export_dense, export_patches
 from microcalc.cnn.network import Network
-from microcalc.detect.scorer import apply_densely, open_network
+from microcalc.cnn.scorer import apply_densely, open_network
 from microcalc.domain import NormalisedMammogram
-from microcalc.runs.recipe import load_recipe, shipped_recipes
+from microcalc.training.recipe import load_recipe, shipped_recipes
 
 _DILATIONS = [
     (1,),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.runs import toy
+from tests.training import toy
 
 from microcalc.cnn import precision
 from microcalc.cnn.precision import fast_precision, processor_flags
-from microcalc.runs.networks import settle_precision, words_on_precision
-from microcalc.runs.recipe import Recipe, load_recipe, shipped_recipes
+from microcalc.training.networks import settle_precision, words_on_precision
+from microcalc.training.recipe import Recipe, load_recipe, shipped_recipes
 
 
 @pytest.fixture

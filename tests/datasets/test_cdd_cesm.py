@@ -72,7 +72,7 @@ def test_every_published_image_has_its_line_in_the_splits(shared_data: Path) -> 
 def test_the_table_of_real_images_is_accepted_with_its_splits(shared_data: Path, tmp_path: Path) -> None:
     write_table(read_cdd_cesm(shared_data / "cdd-cesm"), tmp_path)
     table = read_table(tmp_path)
-    assert {i.split for i in table.images} == {"train", "tune", "test", ""}
+    assert {i.split for i in table.images} == {"train", "validation", "test", ""}
     assert all(i.file.is_file() for i in table.images)
 
 

@@ -31,7 +31,7 @@ _WORD = st.text(string.ascii_letters + string.digits + ",;'\"-_.äß", min_size=
 _PIXEL = st.integers(0, 4_000_000).map(lambda n: n / 1000)
 _OUTLINE_PIXEL = st.integers(0, 400_000).map(lambda n: n / 100)
 _SPACING = st.integers(20, 200).map(lambda n: n / 1000)
-_SPLITS: st.SearchStrategy[Split] = st.sampled_from(("train", "tune", "test", ""))
+_SPLITS: st.SearchStrategy[Split] = st.sampled_from(("train", "validation", "test", ""))
 _KINDS = st.sampled_from(("microcalcification", "coarse", "vascular", "no_calcium", "unsure"))
 
 

@@ -40,17 +40,17 @@ def write_patch_network(path: Path, *, margin_px: int, weights: np.ndarray[Any, 
     _write(path, nodes, tensors, ["n", 1, side, side], ["n"])
 
 
-def write_model(folder: Path, *, seed: int = 0, survive_logit: float = 0.0, intent: str = "processed") -> Path:
+def write_model(folder: Path, *, seed: int = 0, rejection_logit: float = 0.0, intent: str = "processed") -> Path:
     """A model's folder with a CNN1 of margin 3 and a CNN2 of margin 5."""
     folder.mkdir(parents=True, exist_ok=True)
     write_dense_network(folder / "cnn1.onnx", margin_px=3, seed=seed)
     weights = np.random.default_rng(seed + 1).normal(size=(11, 11)) / 11
     write_patch_network(folder / "cnn2.onnx", margin_px=5, weights=weights)
-    (folder / "model.json").write_text(json.dumps(description(folder, survive_logit=survive_logit, intent=intent)))
+    (folder / "model.json").write_text(json.dumps(description(folder, rejection_logit=rejection_logit, intent=intent)))
     return folder
 
 
-def description(folder: Path, *, survive_logit: float = 0.0, intent: str = "processed") -> dict[str, Any]:
+def description(folder: Path, *, rejection_logit: float = 0.0, intent: str = "processed") -> dict[str, Any]:
     """What ``model.json`` says of such a folder."""
     return {
         "schema": "microcalc/model/1",
@@ -60,7 +60,7 @@ def description(folder: Path, *, survive_logit: float = 0.0, intent: str = "proc
         "spacing_mm": 0.1,
         "cnn1": {"file": "cnn1.onnx", "margin_px": 3, "sha256": _sha256(folder / "cnn1.onnx")},
         "cnn2": {"file": "cnn2.onnx", "margin_px": 5, "sha256": _sha256(folder / "cnn2.onnx")},
-        "survive_logit": survive_logit,
+        "rejection_logit": rejection_logit,
         "most_survivors": {"per_cm2": 1e5, "per_image": 10**6},
         "candidates": {"min_distance_mm": 0.5, "min_likelihood": 0.1, "max_count": 200},
         "clusters": {"max_gap_mm": 5.0, "min_members": 3, "max_area_cm2": 1.0, "min_likelihood": 0.5},

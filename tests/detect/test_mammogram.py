@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image
 from tests.detect.networks import write_model
 
-from microcalc.detect.mammogram import detect_normalised, detect_one, write_results
-from microcalc.detect.model import load_model, log_model
-from microcalc.detect.overlay import FINDING, OTHER, draw_overlay
+from microcalc.batch.analyse import write_results
+from microcalc.detect.mammogram import detect_normalised, detect_one
 from microcalc.detect.report import Detections, read_detections
+from microcalc.display.overlay import FINDING, OTHER, draw_overlay
 from microcalc.domain import Mammogram, NormalisedMammogram
+from microcalc.models.model import laplacian_model, load_model
 
 SPACING_MM = 0.1
 SPECKS_MM = np.array([(10.0, 10.0), (12.0, 11.0), (11.0, 13.0), (13.0, 13.0), (10.0, 15.0)])
@@ -35,7 +36,7 @@ def _normalise(mammogram: Mammogram) -> NormalisedMammogram:
 def _detect(out: Path, *, contrast: float, overlay: bool = True) -> Detections:
     mammogram = _mammogram(contrast=contrast)
     document, normalised = detect_one(
-        mammogram, file="breast.dcm", model=log_model(), normalise=_normalise, read_seconds=0.5
+        mammogram, file="breast.dcm", model=laplacian_model(), normalise=_normalise, read_seconds=0.5
     )
     write_results(document, mammogram, normalised, stem="breast", out=out, overlay=overlay)
     return document
@@ -67,9 +68,9 @@ def test_without_overlay_only_the_document_is_written(tmp_path: Path) -> None:
 
 def test_fewer_or_likelier_candidates_can_be_asked_for() -> None:
     normalised = _normalise(_mammogram(contrast=400))
-    every = detect_normalised(normalised, log_model()).candidates.likelihood
-    few = detect_normalised(normalised, log_model(), max_candidates=3).candidates.likelihood
-    likely = detect_normalised(normalised, log_model(), min_likelihood=0.5).candidates.likelihood
+    every = detect_normalised(normalised, laplacian_model()).candidates.likelihood
+    few = detect_normalised(normalised, laplacian_model(), max_candidates=3).candidates.likelihood
+    likely = detect_normalised(normalised, laplacian_model(), min_likelihood=0.5).candidates.likelihood
     np.testing.assert_array_equal(few, every[:3])
     np.testing.assert_array_equal(likely, every[every >= 0.5])
 

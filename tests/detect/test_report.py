@@ -9,7 +9,6 @@ import pytest
 
 import microcalc
 from microcalc.detect.findings import findings
-from microcalc.detect.model import log_model
 from microcalc.detect.report import (
     SCHEMA,
     Detections,
@@ -22,6 +21,7 @@ from microcalc.detect.report import (
 from microcalc.domain import Candidates, Cluster, Mammogram
 from microcalc.errors import InputError, OutputError
 from microcalc.geometry import outside
+from microcalc.models.model import laplacian_model
 
 
 def _document(
@@ -31,7 +31,7 @@ def _document(
     candidates = Candidates(np.array(centres), np.array([0.9, 0.8, 0.123456789]))
     outline = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 3.0], [1.0, 2.0]])
     clusters = [Cluster(np.array([0, 1, 2]), outline, 0.85), Cluster(np.array([0, 1, 2]), outline, 0.5)]
-    model = log_model()
+    model = laplacian_model()
     return detections(
         mammogram,
         candidates,

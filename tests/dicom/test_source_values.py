@@ -8,12 +8,12 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from tests.dicom.conftest import Write
+from tests.dicom.fixtures import Write
 
 from microcalc.dicom import source_values
-from microcalc.dicom.results import ExamHeader, read_image_header
 from microcalc.dicom.source_values import NOT_DECLARED, TAKEN_AS_UTF8
 from microcalc.dicom.tags import quiet
+from microcalc.reports.results import ExamHeader, read_image_header
 
 _PLACE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 

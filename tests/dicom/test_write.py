@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from microcalc.dicom.header import AcquisitionHeader, ReceptorHeader, StoredValues
-from microcalc.dicom.read import read_dicom
 from microcalc.dicom.write import write_dicom
+from microcalc.images.dicom.read import read_dicom
 
 
 @pytest.mark.parametrize("intent", ["raw", "processed"])

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.runs import toy
+from tests.training import toy
 
 from microcalc import cli
 from microcalc.cli import output, training
 from microcalc.detect.report import Detections
-from microcalc.evaluate.match import match
+from microcalc.evaluation.match import match
 from microcalc.geometry import Grid
 
 _STEPS = {"steps = 12\n": "steps = 120\n", "steps = 14\n": "steps = 150\n"}

@@ -12,7 +12,7 @@ from microcalc.node.settings import DicomDestination, DicomWebDestination, NodeS
 
 _ROOT = Path(__file__).resolve().parents[2]
 _EXAMPLE = _ROOT / "deploy" / "node.toml"
-_PAGE = (_ROOT / "docs" / "pacs.md").read_text(encoding="utf-8")
+_PAGE = (_ROOT / "docs" / "how-to" / "pacs.md").read_text(encoding="utf-8")
 
 
 def test_the_example_is_valid_as_it_stands() -> None:
@@ -59,5 +59,5 @@ def test_the_page_names_every_metric(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["node.toml", "microcalc-node.service", "Dockerfile"])
 def test_the_page_links_what_is_shipped(name: str) -> None:
-    assert f"](../deploy/{name})" in _PAGE
+    assert f"](../../deploy/{name})" in _PAGE
     assert (_ROOT / "deploy" / name).is_file()

@@ -14,9 +14,9 @@ from pydicom.uid import UID
 from tests.node.mammograms import ID, NAME, VENDORS, VIEWS, write_exam
 from tests.node.nodes import Archive, LogLines, images_of, page, send, settings, uids_of, wait_until
 
-from microcalc.dicom.cad_reader import parse_cad_report
 from microcalc.node.service import Node
 from microcalc.node.watch import Watch
+from microcalc.reports.cad_reader import parse_cad_report
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 

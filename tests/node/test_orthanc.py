@@ -13,10 +13,10 @@ from tests.node.mammograms import VENDORS, VIEWS, write_exam
 from tests.node.nodes import free_port, settings, wait_until
 from tests.node.orthanc import Orthanc, running_orthanc
 
-from microcalc.dicom.cad_reader import parse_cad_report
 from microcalc.node.service import Node
+from microcalc.reports.cad_reader import parse_cad_report
 
-_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pacs.md").read_text(encoding="utf-8")
+_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "pacs.md").read_text(encoding="utf-8")
 _SYNTAXES = {
     "hologic": "1.2.840.10008.1.2.4.80",  # JPEG-LS
     "ge": "1.2.840.10008.1.2.4.90",  # JPEG 2000

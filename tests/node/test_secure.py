@@ -13,11 +13,11 @@ from tests.node.mammograms import VIEWS, write_exam
 from tests.node.nodes import free_port, send, settings, uids_of, wait_until
 from tests.node.orthanc import USER, https_before, running_orthanc
 
-from microcalc.dicom.cad_reader import parse_cad_report
 from microcalc.errors import InputError
 from microcalc.node.send import sender
 from microcalc.node.service import Node
 from microcalc.node.settings import NodeSettings
+from microcalc.reports.cad_reader import parse_cad_report
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 PASSWORD = "grün & geheim"

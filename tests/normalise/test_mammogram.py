@@ -14,8 +14,8 @@ from tests.normalise.breasts import SHAPE, breast_image, half_disc, mammogram, r
 
 from microcalc.domain import Intent, Mammogram
 from microcalc.errors import NoBreastError
+from microcalc.images.open import open_mammogram
 from microcalc.normalise.mammogram import normalise
-from microcalc.runs.images import open_mammogram
 
 SPECK = (500, 200)
 

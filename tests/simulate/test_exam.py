@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from microcalc.simulate.breast import View
-from microcalc.simulate.contents import NOTHING, Amounts
 from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
+from microcalc.simulate.lesions import NOTHING, LesionRates
 from microcalc.simulate.systems import VENDORS, System, system
 
-MANY = Amounts(
+MANY = LesionRates(
     clusters=3.0,
     singles=6.0,
     crossings=6.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.runs import toy
+from tests.training import toy
 
 from microcalc.datasets.table import Split, Table, write_table
 
@@ -14,7 +14,7 @@ name = "small"
 [exams]
 systems = ["ge"]
 train = 1
-tune = 1
+validation = 1
 test = 1
 test_free = 0
 views = ["CC"]
@@ -39,7 +39,7 @@ negatives_per_node = 500
 [evaluation]
 resamples = 40
 """
-SPLITS: tuple[Split, ...] = ("train", "train", "tune", "test", "test")
+SPLITS: tuple[Split, ...] = ("train", "train", "validation", "test", "test")
 
 
 def scale_file(folder: Path) -> Path:
@@ -49,7 +49,7 @@ def scale_file(folder: Path) -> Path:
 
 
 def make_table(folder: Path) -> Table:
-    """Five patients with one picture each: two to train, one to tune, two to test."""
+    """Five patients with one picture each: two to train, one to validation, two to test."""
     made = toy.make_table(folder, patients=len(SPLITS))
     images = tuple(
         replace(i, split=split, system="GE Toy", tags="density-B") for i, split in zip(made.images, SPLITS, strict=True)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.datasets.table import AnnotationRow, ImageRow
-from microcalc.evaluate.marks import Marks
+from microcalc.evaluation.marks import Marks
 from microcalc.geometry import Grid
-from microcalc.study.scored import VENDORS, ScoredImage
+from microcalc.study.predictions import VENDORS, ImagePredictions
 
 STRENGTH: Mapping[str, float] = {"cascade": 0.9, "cnn1": 1.0, "pair": 1.15, "log": 0.45}
 SPACING_MM = 0.07
@@ -27,7 +27,7 @@ def scored_images(
     strength: Mapping[str, float] = STRENGTH,
     vendors: Sequence[str] = VENDORS,
     pictures: bool = False,
-) -> list[ScoredImage]:
+) -> list[ImagePredictions]:
     """So many patients of each vendor; the last image of each has no calcium at all."""
     images = []
     for vendor in vendors:
@@ -45,7 +45,7 @@ def scored_images(
 def _image(
     name: str, vendor: str, patient: str, n_lesions: int, negatives: int, hardness: float,
     strength: Mapping[str, float], rng: np.random.Generator, pictures: bool,
-) -> ScoredImage:  # fmt: skip
+) -> ImagePredictions:  # fmt: skip
     centres = _clustered(n_lesions, rng)
     d_prime, diameter = rng.gamma(3, 2.0, n_lesions) + 1, rng.uniform(0.1, 0.6, n_lesions)
     rows = tuple(
@@ -60,7 +60,7 @@ def _image(
         for m, s in strength.items()
     }
     negative = {m: _likelihood(0.7 * noise + 0.7 * rng.normal(0, 1, negatives)) for m in strength}
-    return ScoredImage(
+    return ImagePredictions(
         ImageRow(name, Path(f"{name}.dcm"), "raw", (SPACING_MM, SPACING_MM), patient=patient),
         rows,
         vendor,

@@ -9,28 +9,30 @@ from tests.study.synthetic import STRENGTH, scored_images
 
 from microcalc.domain import Candidates, Cluster
 from microcalc.errors import InputError
-from microcalc.evaluate.judge import Rules
-from microcalc.evaluate.roc import log_mean_sensitivity, mean_sensitivity, roc_curve
+from microcalc.evaluation.judge import Rules
+from microcalc.evaluation.roc import log_mean_sensitivity, mean_sensitivity, roc_curve
 from microcalc.geometry import Grid
 from microcalc.study.evaluation import AREA, LINEAR, LOG, StudyFigures, evaluate_study
-from microcalc.study.scored import ScoredImage, detections_of
+from microcalc.study.predictions import ImagePredictions, detections_of
 
 
-def evaluated(images: Sequence[ScoredImage], *, resamples: int = 60, rules: Rules | None = None) -> StudyFigures:
+def evaluated(images: Sequence[ImagePredictions], *, resamples: int = 60, rules: Rules | None = None) -> StudyFigures:
     return evaluate_study(images, rules=rules, resamples=resamples, seed=1, say=lambda line: None)
 
 
 @pytest.fixture(scope="module")
-def images() -> list[ScoredImage]:
+def images() -> list[ImagePredictions]:
     return scored_images(np.random.default_rng(0), pictures=True)
 
 
 @pytest.fixture(scope="module")
-def figures(images: list[ScoredImage]) -> StudyFigures:
+def figures(images: list[ImagePredictions]) -> StudyFigures:
     return evaluated(images)
 
 
-def test_the_pooled_figures_are_those_of_all_samples_at_once(images: list[ScoredImage], figures: StudyFigures) -> None:
+def test_the_pooled_figures_are_those_of_all_samples_at_once(
+    images: list[ImagePredictions], figures: StudyFigures
+) -> None:
     for method in STRENGTH:
         curve = roc_curve(*(np.concatenate([getattr(i, c)[method] for i in images]) for c in ("positive", "negative")))
         estimates = figures.groups["pooled"].estimates[method]
@@ -39,7 +41,7 @@ def test_the_pooled_figures_are_those_of_all_samples_at_once(images: list[Scored
 
 
 def test_a_manufacturer_has_the_figures_that_its_images_have_alone(
-    images: list[ScoredImage], figures: StudyFigures
+    images: list[ImagePredictions], figures: StudyFigures
 ) -> None:
     alone = evaluated([i for i in images if i.vendor == "ge"])
     assert alone.vendors == ("ge",)
@@ -56,9 +58,11 @@ def test_methods_and_manufacturers_come_in_the_order_of_the_publication(figures:
 
 def test_another_method_is_shown_beside_the_four_and_compared_to_the_pair() -> None:
     rng = np.random.default_rng(0)
-    more = evaluated(scored_images(rng, patients=2, negatives=100, strength={**STRENGTH, "unmined": 1.0}), resamples=9)
-    assert more.methods == ("cascade", "cnn1", "pair", "log", "unmined")
-    assert ("pair", "unmined") in more.groups["pooled"].differences
+    more = evaluated(
+        scored_images(rng, patients=2, negatives=100, strength={**STRENGTH, "no_mining": 1.0}), resamples=9
+    )
+    assert more.methods == ("cascade", "cnn1", "pair", "log", "no_mining")
+    assert ("pair", "no_mining") in more.groups["pooled"].differences
 
 
 def test_differences_are_those_of_the_values_and_paired(figures: StudyFigures) -> None:
@@ -77,7 +81,7 @@ def test_strata_share_out_the_positives(figures: StudyFigures) -> None:
 
 
 def test_a_stratum_has_the_curve_of_its_positives_against_all_negatives(
-    images: list[ScoredImage], figures: StudyFigures
+    images: list[ImagePredictions], figures: StudyFigures
 ) -> None:
     stratum = next(s for s in figures.strata if s.name == "d' 5 to 8")
     positive = np.concatenate([i.positive["pair"][(i.d_prime >= 5) & (i.d_prime < 8)] for i in images])
@@ -149,19 +153,19 @@ def test_places_that_nobody_can_see_are_no_examples() -> None:
     assert min(e.d_prime for e in figures.examples if e.what != "false") >= 6
 
 
-def test_methods_that_differ_between_images_are_refused(images: list[ScoredImage]) -> None:
+def test_methods_that_differ_between_images_are_refused(images: list[ImagePredictions]) -> None:
     odd = replace(images[0], positive={"pair": images[0].positive["pair"]})
     with pytest.raises(InputError, match="expected the same methods on all"):
         evaluated([*images[1:], odd])
 
 
-def test_methods_that_rate_different_numbers_of_samples_are_refused(images: list[ScoredImage]) -> None:
+def test_methods_that_rate_different_numbers_of_samples_are_refused(images: list[ImagePredictions]) -> None:
     short = {m: r[1:] if m == "log" else r for m, r in images[0].negative.items()}
     with pytest.raises(InputError, match="rate different numbers of samples"):
         evaluated([replace(images[0], negative=short)])
 
 
-def test_nothing_to_judge_is_refused(images: list[ScoredImage]) -> None:
+def test_nothing_to_judge_is_refused(images: list[ImagePredictions]) -> None:
     with pytest.raises(InputError, match="no test image"):
         evaluated([])
     with pytest.raises(InputError, match="0 positive and"):

@@ -54,12 +54,13 @@ def test_a_vendor_is_one_word_whatever_its_spelling(system: str, vendor: str) ->
 
 
 def test_leaving_a_vendor_out_trains_on_the_others_and_tests_on_it_alone() -> None:
-    splits: tuple[Split, ...] = ("train", "tune", "test")
+    splits: tuple[Split, ...] = ("train", "validation", "test")
     images = tuple(_image(n, n, split=splits[n // 3]) for n in range(9))
     table = Table(images, tuple(AnnotationRow(i.image, 1.0, 1.0) for i in images))
     left = leave_out(table, "ge")
     assert {(i.split, vendor_of(i)) for i in left.images} == {
-        ("train", "hologic"), ("train", "siemens"), ("tune", "hologic"), ("tune", "siemens"), ("test", "ge"),
+        ("train", "hologic"), ("train", "siemens"),
+        ("validation", "hologic"), ("validation", "siemens"), ("test", "ge"),
     }  # fmt: skip
     assert len(left.annotations) == len(left.images)
     assert leave_out(table, None) is table
@@ -84,7 +85,7 @@ def test_a_table_without_splits_is_split_by_patient_with_every_vendor_in_every_s
     assert [(i.image, i.split) for i in taken.images] == [(i.image, i.split) for i in split.images]
     split_of = {i.patient: i.split for i in taken.images}
     assert all(split_of[i.patient] == i.split for i in taken.images)
-    assert Counter(split_of.values()) == {"train": 18, "tune": 3, "test": 9}
+    assert Counter(split_of.values()) == {"train": 18, "validation": 3, "test": 9}
     assert len({(i.split, vendor_of(i)) for i in taken.images}) == 9
     with pytest.raises(InputError, match="the table has no processed image"):
         in_splits(table, intent="processed", seed=1)
@@ -103,7 +104,9 @@ def test_patients_keep_their_split_when_a_study_grows(tmp_path: Path) -> None:
         _, jobs = exams._jobs(tmp_path, scale.exams, "raw", 1)
         counts = scale.exams
         assert Counter(split for *_, split in jobs) == {
-            "train": 3 * counts.train, "tune": 3 * counts.tune, "test": 3 * (counts.test + counts.test_free),
+            "train": 3 * counts.train,
+            "validation": 3 * counts.validation,
+            "test": 3 * (counts.test + counts.test_free),
         }  # fmt: skip
         names.append({(s.name, number): split for s, number, _, split in jobs})
     assert names[0].items() <= names[1].items()

@@ -13,10 +13,10 @@ from tests.study.synthetic import scored_images
 
 from microcalc.study import report as report_module
 from microcalc.study.evaluation import LINEAR, LOG, StudyFigures, evaluate_study
-from microcalc.study.report import AboutStudy, SampleCounts, summary_of, write_report
+from microcalc.study.report import Provenance, SampleCounts, summary_of, write_report
 from microcalc.study.scale import load_scale
 
-ABOUT = AboutStudy(
+ABOUT = Provenance(
     scale="smoke",
     intent="raw",
     command="microcalc study --scale smoke --out RUN",

@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.runs import toy
 from tests.study import small
+from tests.training import toy
 
-from microcalc import cli
+from microcalc import cli, extras
 from microcalc.cnn import fit
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import read_table, write_table
-from microcalc.detect.model import load_model, open_pair
 from microcalc.errors import InputError, MissingExtraError
+from microcalc.models.model import load_model, open_pair
 from microcalc.pipeline import open_cascade
-from microcalc.runs import extras
 from microcalc.sample.store import open_stored
 from microcalc.study.models import Raters
 from microcalc.study.options import Options, command, study_recipe
 from microcalc.study.run import run_study
 from microcalc.study.scale import Scale, load_scale
 
-_METHODS = {"cascade", "cnn1", "pair", "log", "unmined"}
+_METHODS = {"cascade", "cnn1", "pair", "log", "no_mining"}
 _STAGES = [
-    "exams", "normalise", "samples", "cascade", "cnn1", "mining", "cnn2", "unmined", "models", "scoring", "evaluation",
+    "exams", "normalise", "samples", "cascade", "cnn1", "mining", "cnn2", "no_mining", "models", "scoring",
+    "evaluation",
 ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_a_second_start_runs_nothing(finished: Path, study: Callable[..., list[s
     before = {f: f.stat().st_mtime_ns for f in finished.glob("*-*/**/*") if f.is_file() and f.name != "lock"}
     said = study(finished)
     assert [line.split(":")[0] for line in said if "done before" in line] == [
-        "exams", "normalise", "samples", "cnn1", "mining", "cnn2", "cascade", "unmined", "models", "scoring",
+        "exams", "normalise", "samples", "cnn1", "mining", "cnn2", "cascade", "no_mining", "models", "scoring",
         "evaluation",
     ]  # fmt: skip
     assert {f: f.stat().st_mtime_ns for f in before} == before
@@ -151,7 +151,7 @@ def test_a_study_killed_again_and_again_ends_with_the_same_bytes(
 
 
 def test_a_model_of_the_study_detects(finished: Path) -> None:
-    for folder, name in (("pair", "toy"), ("unmined", "toy"), ("cascade", "toy-cascade")):
+    for folder, name in (("pair", "toy"), ("no_mining", "toy"), ("cascade", "toy-cascade")):
         model = load_model(finished / "models" / folder, threads=1, open_cascade=open_cascade)
         assert (model.name, model.intent, model.scorer.spacing_mm) == (name, "processed", 0.1)
         assert model.operating_point.threshold <= 1.0
@@ -188,7 +188,7 @@ def test_a_first_network_that_runs_once_changes_no_rating(finished: Path) -> Non
     pairs = {
         "cnn1": open_pair(models / "pair", stage="cnn1"),
         "pair": open_pair(models / "pair"),
-        "unmined": open_pair(models / "unmined"),
+        "no_mining": open_pair(models / "no_mining"),
     }
     mammogram = as_normalised(open_stored(next(finished.glob(f"normalised/*/{'?' * 64}.npy"))))
     rated = dict(Raters({}, pairs).rate(mammogram))

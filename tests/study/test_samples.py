@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from tests.runs import toy
 from tests.study import small
+from tests.training import toy
 
+from microcalc.datasets.open import open_row
 from microcalc.errors import InputError
-from microcalc.runs.images import open_row
-from microcalc.runs.normalised import standardised, with_hashes
 from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
 from microcalc.study.samples import SplitSamples, by_image, draw_samples, samples_stage, split_samples
 from microcalc.study.scale import SampleCounts, load_scale
 from microcalc.study.stage import Stage
+from microcalc.training.normalised import standardised, with_hashes
 
 _RULES = toy.recipe().sample
 
@@ -45,7 +45,7 @@ def normalised(run: Path) -> tuple[Stage, Images]:
 def _drawn(normalised: tuple[Stage, Images], counts: SampleCounts, seed: int = 1) -> dict[str, SplitSamples]:
     stage = samples_stage(normalised[0], counts, _RULES, left_out=None, seed=seed)
     draw_samples(stage, normalised[1], counts, _RULES, exact=True, seed=seed, workers=1, say=_quiet)
-    return {split: split_samples(stage, split) for split in ("train", "tune", "test")}
+    return {split: split_samples(stage, split) for split in ("train", "validation", "test")}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_negatives_are_as_many_as_asked_clear_of_calcium_and_none_twice(
             assert image.open().breast[own[:, 1], own[:, 2]].all()
             distance = np.hypot(*(own[:, None, 1:] - np.array(toy.MEMBERS)).transpose(2, 0, 1))
             assert distance.min() >= 6 + 1.5 - 0.01  # clearance and radius
-    assert len(drawn["tune"].negative) == 0
+    assert len(drawn["validation"].negative) == 0
 
 
 def test_each_image_gives_its_share_of_the_breast(

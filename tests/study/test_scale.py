@@ -30,7 +30,7 @@ def test_the_paper_scale_has_the_published_sample_counts() -> None:
     [
         ("train_negative = 3000", "train_negatives = 3000", "small.toml: unknown entry samples.train_negatives"),
         ("train_negative = 3000", "", "small.toml: missing entry samples.train_negative"),
-        ("tune = 1", "tune = 0", "small.toml: exams.tune is 0"),
+        ("validation = 1", "validation = 0", "small.toml: exams.validation is 0"),
         ('name = "small"', "name = ", "small.toml: not readable"),
     ],
 )
@@ -49,21 +49,21 @@ def test_a_scale_that_is_not_there_is_said_with_those_that_are() -> None:
 
 
 def test_the_page_states_the_numbers_of_the_scales() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "study.md").read_text(encoding="utf-8")
     for place, name in enumerate(("paper", "tenth", "smoke")):
         scale = load_scale(name)
         e, s, t = scale.exams, scale.samples, scale.training
         stated = [
             ("training samples", f"{s.train_positive:,} and {s.train_negative:,}"),
             ("test samples", f"{s.test_positive:,} and {s.test_negative:,}"),
-            ("patients per vendor", f"{e.train}, {e.tune}, {e.test + e.test_free} ({e.test_free})"),
+            ("patients per vendor", f"{e.train}, {e.validation}, {e.test + e.test_free} ({e.test_free})"),
             ("steps of CNN1", f"{t.cnn1_steps} and {t.cnn2_steps}"),
             ("resamples", str(scale.evaluation.resamples)),
         ]
         for words, value in stated:
             row = next(line for line in page.splitlines() if line.startswith("|") and words in line)
             assert row.strip("|").split("|")[1 + place].strip() == value
-        patients = e.train + e.tune + e.test + e.test_free
+        patients = e.train + e.validation + e.test + e.test_free
         n_images = len(e.systems) * patients * len(e.views) * len(e.lateralities)
         row = next(line for line in page.splitlines() if line.startswith("| images"))
         assert row.strip("|").split("|")[1 + place].strip().startswith(str(n_images))

@@ -62,7 +62,7 @@ def test_a_kill_while_results_are_shown_leaves_only_files_that_the_next_start_re
 ) -> None:
     target = tmp_path / "models"
     show(_results(tmp_path / "a", pair="1", cascade="2"), target)
-    second = _results(tmp_path / "b", pair="3", unmined="4")
+    second = _results(tmp_path / "b", pair="3", no_mining="4")
     written = list[Path]()
 
     def killed(path: Path, content: bytes) -> None:
@@ -76,4 +76,4 @@ def test_a_kill_while_results_are_shown_leaves_only_files_that_the_next_start_re
         show(second, target)
     monkeypatch.undo()
     show(second, target)
-    assert _shown(target) == {"pair/model.json": "3", "unmined/model.json": "4"}
+    assert _shown(target) == {"pair/model.json": "3", "no_mining/model.json": "4"}

@@ -51,7 +51,7 @@ class CascadeSettings:
     least_negatives
         No further node is trained on fewer.
     kept
-        Share of the tune positives that reach the last node's rating.
+        Share of the validation positives that reach the last node's rating.
     passed
         Goal of a node that may stop early: it lets through this share of its negatives at most.
     turns
@@ -76,8 +76,8 @@ def fit_cascade(
     images: Sequence[StoredImage],
     positives: Samples,
     negatives: Samples,
-    tune_images: Sequence[StoredImage],
-    tune_positives: Samples,
+    validation_images: Sequence[StoredImage],
+    validation_positives: Samples,
     *,
     settings: CascadeSettings,
     seed: int,
@@ -90,8 +90,8 @@ def fit_cascade(
     ----------
     positives, negatives
         (n, 3) training samples in ``images``; the negatives sorted by image.
-    tune_positives
-        (n, 3) samples in ``tune_images``: on them the nodes' thresholds are set.
+    validation_positives
+        (n, 3) samples in ``validation_images``: on them the nodes' thresholds are set.
     folder
         Takes ``node_NN.npz``, the cascade so far, after each node.
 
@@ -100,14 +100,18 @@ def fit_cascade(
     InputError
         A set of samples is empty.
     """
-    for name, samples in (("positive", positives), ("negative", negatives), ("positive tune", tune_positives)):
+    for name, samples in (
+        ("positive", positives),
+        ("negative", negatives),
+        ("positive validation", validation_positives),
+    ):
         if len(samples) == 0:
             raise InputError(f"no {name} samples for the cascade, expected some")
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"node_{node:02d}.npz" for node in range(len(settings.rounds))]
     done = next((k for k, file in enumerate(files) if not file.is_file()), len(files))
     cascade = load_cascade(files[done - 1]) if done else None
-    known = _Known(images, positives, tune_images, tune_positives, settings, say)
+    known = _Known(images, positives, validation_images, validation_positives, settings, say)
     passing = _Passing(np.arange(len(negatives)), np.zeros(len(negatives), dtype=np.float32))
     for node in range(done, len(settings.rounds)):
         if cascade is not None:
@@ -130,8 +134,8 @@ class _Known:
 
     images: Sequence[StoredImage]
     positives: Samples
-    tune_images: Sequence[StoredImage]
-    tune_positives: Samples
+    validation_images: Sequence[StoredImage]
+    validation_positives: Samples
     settings: CascadeSettings
     say: Say
 
@@ -195,7 +199,7 @@ def _with_node(
     turns = np.tile(np.arange(settings.turns, dtype=np.uint8), len(known.positives))
     positive = _reaching(cascade, integral_windows(known.images, every, turns=turns))
     negative = _reaching(cascade, integral_windows(known.images, negatives))
-    tune = _reaching(cascade, integral_windows(known.tune_images, known.tune_positives))
+    validation = _reaching(cascade, integral_windows(known.validation_images, known.validation_positives))
     n_positive = len(positive.score)
     features = draw_features(settings.features_per_node, rng)
     samples = binned(np.concatenate([positive.windows, negative.windows], axis=1), features, rng=rng)
@@ -210,13 +214,13 @@ def _with_node(
         share=settings.share,
         rng=rng,
     )
-    n_tune = len(known.tune_positives)
-    may_lose = max(0, _losses(settings, node, n_tune) - (n_tune - len(tune.score)))
+    n_validation = len(known.validation_positives)
+    may_lose = max(0, _losses(settings, node, n_validation) - (n_validation - len(validation.score)))
     trees: list[Tree] = []
     for tree, score in grown:
         trees.append(tree)
-        tune.score[:] += tree.votes(feature_values(tune.windows, features.chosen(tree.feature)))
-        limit = np.partition(tune.score, may_lose)[may_lose]
+        validation.score[:] += tree.votes(feature_values(validation.windows, features.chosen(tree.feature)))
+        limit = np.partition(validation.score, may_lose)[may_lose]
         passed = float(np.average(score[n_positive:] >= limit, weights=counts))
         if len(trees) == settings.rounds[node] or (not settings.deep and passed <= settings.passed):
             break
@@ -233,7 +237,7 @@ def _reaching(cascade: Cascade | None, windows: Ints) -> _Reaching:
 
 
 def _losses(settings: CascadeSettings, node: int, n: int) -> int:
-    """How many tune positives may be lost up to a node: evenly over the nodes before the last."""
+    """How many validation positives may be lost up to a node: evenly over the nodes before the last."""
     before_last = max(1, len(settings.rounds) - 1)
     return int((1 - settings.kept) * n * min(1.0, (node + 1) / before_last))
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 from microcalc.cli.output import say, say_error
 from microcalc.errors import InputError, MicrocalcError, OutputError
-from microcalc.runs.images import unforeseen
+from microcalc.images.open import unforeseen
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from microcalc.batch.analyse import ImageInfo
+    from microcalc.batch.inputs import Input
     from microcalc.cli.inputs import Given
-    from microcalc.detect.model import Model
     from microcalc.detect.report import Detections
-    from microcalc.dicom.cad_report import CodeScheme
-    from microcalc.dicom.report_header import ReportKind
-    from microcalc.dicom.results import Algorithm, ImageHeader, ImageResult
     from microcalc.domain import Intent
-    from microcalc.pipeline import Said
-    from microcalc.runs.inputs import Input
+    from microcalc.models.model import Model
+    from microcalc.reports.cad_report import CodeScheme
+    from microcalc.reports.header import ReportKind
+    from microcalc.reports.results import Algorithm, ImageHeader, ImageResult
 
 _COMMAND: Final = "detect"
 BURNED_IN: Final = (
@@ -37,7 +37,7 @@ _OF_ONE_FILE: Final = (None, errno.ENAMETOOLONG)
 class Options:
     """What is asked for; ``settings`` are those that change what is found."""
 
-    said: Said
+    said: ImageInfo
     any_view: bool
     settings: Mapping[str, object]
     overlay: bool
@@ -77,15 +77,15 @@ class Batch:
     def __init__(
         self, given: Given, out: Path, paths: Sequence[Path], options: Options, model_of: Callable[[Intent], Model]
     ) -> None:
-        from microcalc import pipeline
-        from microcalc.detect.names import Identity, place_of, result_stems
-        from microcalc.runs.results import ResultsFolder
+        from microcalc.batch import analyse
+        from microcalc.batch.folder import ResultsFolder
+        from microcalc.batch.names import Identity, place_of, result_stems
 
         if not given.images and len(given.problems) == 1:
             raise given.problems[0]
         self._options, self._model_of, self._problems = options, model_of, given.problems
         self._results = ResultsFolder(
-            out, _COMMAND, settings=pipeline.settings_of(options.model, **options.settings), inputs=paths
+            out, _COMMAND, settings=analyse.settings_of(options.model, **options.settings), inputs=paths
         )
         identities = [
             Identity("" if fact is None else fact.uid, place_of(image.file))
@@ -118,7 +118,7 @@ class Batch:
 
     def _begin(self) -> None:
         """Say what stays beside the new results, and remove what they take the place of."""
-        from microcalc.detect.names import printable
+        from microcalc.batch.names import printable
         from microcalc.storage.index import IndexEntry
 
         others = self._results.others([item.stem for item in self._items])
@@ -166,13 +166,13 @@ class Batch:
         return len(self._items) == 1 and not self._problems
 
     def _found(self, item: _Item) -> Detections:
-        from microcalc import pipeline
+        from microcalc.batch import analyse
 
         suffixes = [".json", ".png"] if self._options.overlay else [".json"]
         for suffix in suffixes:
             self._results.check_free(f"{item.stem}{suffix}")
         row, asked = item.image.row, self._options.settings
-        found = pipeline.detect_in(
+        found = analyse.detect_in(
             item.image.file if row is None else row,
             self._model_of,
             said=self._options.said,
@@ -192,8 +192,8 @@ class Batch:
         """Write the reports, exam by exam and kind by kind: one that cannot be made is named."""
         from datetime import datetime
 
-        from microcalc.dicom.exam_report import EXAM_KINDS
-        from microcalc.dicom.results import by_exam, remarks
+        from microcalc.reports.exam import EXAM_KINDS
+        from microcalc.reports.results import by_exam, remarks
 
         count, made = _Count(), datetime.now().astimezone()
         stems = self._image_results(count)
@@ -211,8 +211,8 @@ class Batch:
 
     def _image_results(self, count: _Count) -> dict[ImageResult, str]:
         """What reports say of each image that one can speak of, with its stem."""
-        from microcalc.dicom.results import read_image_header
-        from microcalc.runs.reports import image_result
+        from microcalc.reports.exchange import image_result
+        from microcalc.reports.results import read_image_header
 
         stems: dict[ImageResult, str] = {}
         for item in self._items:
@@ -228,7 +228,7 @@ class Batch:
         return stems
 
     def _algorithm(self, intent: Intent) -> Algorithm:
-        from microcalc.runs.reports import algorithm_of
+        from microcalc.reports.exchange import algorithm_of
 
         parameters = [f"{name}={value}" for name, value in self._options.settings.items() if _is_set(value)]
         return algorithm_of(self._model_of(intent), self._options.model, parameters)
@@ -241,7 +241,7 @@ class Batch:
         made: datetime,
         count: _Count,
     ) -> None:
-        from microcalc.dicom.exam_report import exam_reports, write_report
+        from microcalc.reports.exam import exam_reports, write_report
 
         first = part[0].header.file
         try:
@@ -300,7 +300,7 @@ def _is_set(value: object) -> bool:
 
 def _line(name: str, document: Detections) -> str:
     """What a person reads of one image, in one line whatever its name."""
-    from microcalc.detect.names import printable
+    from microcalc.batch.names import printable
 
     found = sum(cluster.finding for cluster in document.clusters)
     point = document.operating_point
@@ -321,7 +321,7 @@ def _said_of(results: Sequence[ImageResult]) -> str:
 
 def _check_reportable(files: Sequence[Path]) -> None:
     """Refuse to report on pictures alone, before any work."""
-    from microcalc.runs.images import is_picture
+    from microcalc.images.open import is_picture
 
     if files and all(file.is_file() and is_picture(file) for file in files):
         raise InputError("--report: pictures alone, whose patient and study nobody says; expected DICOM files")

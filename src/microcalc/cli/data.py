@@ -86,9 +86,9 @@ def simulate(
         raise InputError("no --out, expected a folder for the data set")
     if quick:
         raise InputError("--quick without --verify, expected both")
-    from microcalc.runs.simulated import BOTH, COMMAND, simulate_data_set
-    from microcalc.simulate.contents import usual_amounts
+    from microcalc.datasets.simulated import BOTH, COMMAND, simulate_data_set
     from microcalc.simulate.exam import LATERALITIES, VIEWS
+    from microcalc.simulate.lesions import usual_rates
 
     check_output_folder(out, COMMAND)
     table = simulate_data_set(
@@ -100,7 +100,7 @@ def simulate(
         views=view or VIEWS,
         lateralities=laterality or LATERALITIES,
         dose=1.0 if dose is None else dose,
-        amounts=usual_amounts(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
+        amounts=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
         workers=workers or -1,
     )
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
@@ -111,8 +111,8 @@ def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | No
     """Print the acceptance report; 0 where all points hold, else 1."""
     import os
 
-    from microcalc.acceptance import verify
     from microcalc.simulate.systems import system
+    from microcalc.validation import verify
 
     systems = [system(name) for name in dict.fromkeys(names or ())] or None
     with nullcontext() if out is None else output_folder(out, "simulate --verify"):
@@ -161,7 +161,7 @@ def insert(
     workers
         Processes.
     """
-    from microcalc.runs.inserted import COMMAND, Insertion, insert_data_set
+    from microcalc.datasets.inserted import COMMAND, Insertion, insert_data_set
 
     check_output_folder(out, COMMAND, inputs=[table])
     if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():

@@ -95,6 +95,7 @@ def detect(
         Threads for scoring; 0: all cores.
     """
     from microcalc import pipeline
+    from microcalc.batch.analyse import ImageInfo
     from microcalc.cli.batch import Batch, Options
     from microcalc.cli.inputs import check_effect, given_images
 
@@ -119,7 +120,7 @@ def detect(
         any_view=any_view,
     )
     options = Options(
-        said=pipeline.Said(pixel_spacing, intent, system, view, laterality),
+        said=ImageInfo(pixel_spacing, intent, system, view, laterality),
         any_view=any_view,
         settings=settings,
         overlay=not no_overlay,
@@ -137,7 +138,7 @@ def _check_reports(report: list[ReportOption] | None, report_per: str | None, co
         raise InputError(f"--report-per {report_per}: no report is asked for, expected --report as well")
     if codes is not None and "sr" not in (report or ()):
         raise InputError(f"--codes {codes}: has an effect on sr alone, expected --report sr as well")
-    from microcalc.runs.extras import require_modules
+    from microcalc.extras import require_modules
 
     if {"tid1500", "seg"}.intersection(report or ()):
         require_modules("highdicom")
@@ -153,6 +154,6 @@ def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
     seed
         The same seed gives the same mammograms; with the default one, each has a cluster.
     """
-    from microcalc import pipeline
+    from microcalc.batch import demo as demonstration
 
-    pipeline.demo(out, seed=seed, say=say)
+    demonstration.demo(out, seed=seed, say=say)

@@ -12,8 +12,8 @@ from microcalc.cli.output import say
 from microcalc.errors import InputError, MicrocalcError
 
 if TYPE_CHECKING:
-    from microcalc.runs.images import Facts
-    from microcalc.runs.inputs import Input
+    from microcalc.batch.inputs import Input
+    from microcalc.images.open import Facts
 
 _FACTS = ("pixel_spacing", "intent", "system", "view", "laterality")
 
@@ -45,8 +45,8 @@ def given_images(paths: Sequence[Path], split: SplitOption | None) -> Given:
     InputError
         A split is asked for, but no table was given.
     """
-    from microcalc.runs.images import facts_of
-    from microcalc.runs.inputs import Input, find_inputs
+    from microcalc.batch.inputs import Input, find_inputs
+    from microcalc.images.open import facts_of
 
     found = find_inputs(paths)
     if split is not None and not found.tables:
@@ -102,14 +102,14 @@ def check_effect(given: Given, said: Mapping[str, object], *, any_view: bool = F
     Parameters
     ----------
     said
-        Option, as of ``runs.images.Fact``, → its value; None: not given.
+        Option, as of ``images.open.Fact``, → its value; None: not given.
 
     Raises
     ------
     InputError
         An option has no effect.
     """
-    from microcalc.runs.images import is_picture
+    from microcalc.images.open import is_picture
 
     known = [(image, fact) for image, fact in zip(given.images, given.facts, strict=True) if fact is not None]
     unknown = len(known) < len(given.images)

@@ -29,7 +29,7 @@ from microcalc.storage.ownership import check_output_folder, open_output_folder,
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
     from microcalc.domain import Intent
-    from microcalc.evaluate.report import Summary
+    from microcalc.evaluation.reporting.report import Summary
 
 
 def review(
@@ -69,12 +69,12 @@ def review(
         refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
         with output_folder(out, "review", inputs=[source]):
             return _take_verdicts(take, out, judge)
-    from microcalc import pipeline
+    from microcalc.batch import analyse
     from microcalc.review.rounds import describe_round, make_round
 
     check_output_folder(out, "review", inputs=[source])
-    rate = pipeline.rater(model)
-    settings = key_of(pipeline.settings_of(model))
+    rate = analyse.rater(model)
+    settings = key_of(analyse.settings_of(model))
     table, unread = _images_to_review(source, pixel_spacing, intent)
     for why in unread:
         say_error(why)
@@ -94,10 +94,10 @@ def review(
 def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
     """The table, read or made of the images in a folder; and why files of the folder are not in it."""
     from microcalc.cli.inputs import check_effect, given_images
+    from microcalc.datasets.open import open_table
     from microcalc.datasets.table import is_table
+    from microcalc.images.open import open_mammogram
     from microcalc.review.folder import table_of_images
-    from microcalc.runs.images import open_mammogram
-    from microcalc.runs.tables import open_table
 
     if is_table(source):
         refuse_beside("a table", pixel_spacing=pixel_spacing, intent=intent)
@@ -167,10 +167,10 @@ def evaluate(
     seed
         Of the bootstrap.
     """
-    from microcalc.evaluate.names import detector_names
-    from microcalc.evaluate.report import COMMAND, compare_detections, evaluate_detections
-    from microcalc.runs.reports import are_reports, detections_of_reports
-    from microcalc.runs.tables import identified_table
+    from microcalc.datasets.open import identified_table
+    from microcalc.evaluation.names import detector_names
+    from microcalc.evaluation.reporting.report import COMMAND, compare_detections, evaluate_detections
+    from microcalc.reports.exchange import are_reports, detections_of_reports
 
     if false_marks == "reviewed":  # then a mark on calcium of other kinds is false in no case
         refuse_beside("--false-marks reviewed", count_ignored=count_ignored or None)
@@ -233,8 +233,8 @@ def roc(
     seed
         Of the bootstrap.
     """
-    from microcalc.detect.model import model_folder
-    from microcalc.runs.sample_roc import sample_roc
+    from microcalc.models.model import model_folder
+    from microcalc.training.sample_roc import sample_roc
 
     folder = model_folder(model)
     check_output_folder(out, "roc", inputs=[truth, folder])
@@ -277,10 +277,10 @@ def realism(
     workers
         Processes.
     """
-    from microcalc.runs.extras import require_modules
+    from microcalc.extras import require_modules
 
     require_modules("torch")
-    from microcalc.acceptance.distance import SCALES_MM, measure_distance
+    from microcalc.validation.distance import SCALES_MM, measure_distance
 
     distance = measure_distance(
         table_of(simulated, "all"),

@@ -11,7 +11,7 @@ def node(*, config: Path) -> None:
     Parameters
     ----------
     config
-        The settings, in TOML; see docs/pacs.md.
+        The settings, in TOML; see docs/how-to/pacs.md.
     """
     from microcalc.node.settings import load_settings
 

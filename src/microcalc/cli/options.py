@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
@@ -36,13 +36,22 @@ def _intent_or_both(_type: type, tokens: Sequence[Token]) -> Intent | Literal["b
     return "both" if tokens[0].value.lower() == "both" else _intent(_type, tokens)
 
 
+def _split(_type: type, tokens: Sequence[Token]) -> Literal["train", "validation", "test", "all"]:
+    word = "validation" if tokens[0].value == "tune" else tokens[0].value
+    for split in get_args(Literal["train", "validation", "test", "all"]):
+        if word == split:
+            return split  # type: ignore[no-any-return]
+    raise ValueError(f"{word!r}, expected train, validation, test or all")
+
+
 # Several words mean an intent; the functions see only "raw" and "processed".
 IntentOption = Annotated[Literal["raw", "processed"] | None, Parameter(converter=_intent, show_choices=False)]
 SimulatedIntent = Annotated[
     Literal["raw", "processed", "both"], Parameter(converter=_intent_or_both, show_choices=False)
 ]
 LateralityOption = Literal["L", "R"]
-SplitOption = Literal["train", "tune", "test", "all"]
+SplitOption = Annotated[Literal["train", "validation", "test", "all"], Parameter(converter=_split)]
+"""``tune`` is taken for ``validation``, as it was called before."""
 SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
 """mm, of a mammogram."""
 PatchSpacing = Annotated[float, Parameter(validator=Number(gte=0.05, lte=2))]
@@ -86,7 +95,7 @@ def table_of(path: Path, split: SplitOption, tag: str | None = None) -> Table:
     InputError
         No image is left.
     """
-    from microcalc.runs.tables import open_table
+    from microcalc.datasets.open import open_table
 
     table = open_table(path)
     if split != "all":

@@ -19,7 +19,7 @@ def show_report(files: list[Path], /) -> int:
     files
         Of any maker.
     """
-    from microcalc.dicom.show_report import show_report as lines_of
+    from microcalc.reports.in_words import show_report as lines_of
 
     bad = 0
     for file in files:

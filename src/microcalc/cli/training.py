@@ -29,13 +29,13 @@ def train(
     workers
         Processes that prepare images.
     """
+    from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables
-    from microcalc.runs import training
-    from microcalc.runs.annotated import with_clusters
-    from microcalc.runs.extras import require_modules
-    from microcalc.runs.recipe import load_recipe
-    from microcalc.runs.tables import open_table
+    from microcalc.extras import require_modules
     from microcalc.storage.ownership import check_output_folder
+    from microcalc.training import train as training
+    from microcalc.training.annotated import with_clusters
+    from microcalc.training.recipe import load_recipe
 
     require_modules("torch", "onnx")
     settings = load_recipe(recipe)
@@ -58,9 +58,9 @@ def card(*, run: Path, figures: Path) -> None:
         Markdown file for the section "Measured on test".
     """
     from microcalc.datasets.table import read_table
-    from microcalc.runs.card import CARD, write_card
-    from microcalc.runs.training import COMMAND
     from microcalc.storage.ownership import check_not_input, owner_of
+    from microcalc.training.card import CARD, write_card
+    from microcalc.training.train import COMMAND
 
     if owner_of(run) != COMMAND:
         raise InputError(f"{run.name}: bears no mark of microcalc {COMMAND}, expected a run folder of it")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from microcalc.detect.scorer import apply_densely
+from microcalc.cnn.scorer import apply_densely
 from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
 from microcalc.sample.draw import peaks
 from microcalc.sample.store import Samples, StoredImage
@@ -28,7 +28,7 @@ def mine_hard_negatives(
     Parameters
     ----------
     session
-        Of the network's dense form (``detect.scorer.open_network``).
+        Of the network's dense form (``cnn.scorer.open_network``).
     negative
         (rows, columns) bool: every pixel that is a negative.
 

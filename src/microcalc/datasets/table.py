@@ -6,7 +6,7 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     ``image`` (unique name), ``file`` (path, relative to the folder, or absolute),
     ``patient``, ``system``, ``intent`` (``raw`` or ``processed``), ``view``,
     ``laterality`` (``L`` or ``R``), ``row_spacing_mm``, ``column_spacing_mm``,
-    ``split`` (``train``, ``tune``, ``test``, or empty: not decided), ``sha256`` (may
+    ``split`` (``train``, ``validation``, ``test``, or empty: not decided), ``sha256`` (may
     be empty), ``tags`` (free words, may be empty), ``sop_instance_uid``, ``rows``,
     ``columns`` (of the image; may be empty).
 ``annotations.csv``, one line per place:
@@ -39,7 +39,9 @@ from microcalc.geometry import Grid, outside
 from microcalc.storage.ownership import owner_of, write_editable
 from microcalc.storage.write import saying_where, write_whole
 
-Split = Literal["train", "tune", "test", ""]
+Split = Literal["train", "validation", "test", ""]
+_FORMER_SPLITS = {"tune": "validation"}
+"""Words of tables that were written before, and what they mean."""
 IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
 MARGIN_PX: Final = 0.49
 """How far beyond the edge a place may lie: the last pixel of a coarser raster may; one counted from 1 may not."""
@@ -312,7 +314,7 @@ def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
         system=text_in(line, "system", where),
         view=text_in(line, "view", where),
         laterality=word_in(line, "laterality", ("L", "R", ""), where),
-        split=word_in(line, "split", get_args(Split), where),
+        split=word_in(_today(line), "split", get_args(Split), where),
         sha256=text_in(line, "sha256", where).lower(),
         tags=line.get("tags", ""),
         sop_instance_uid=text_in(line, "sop_instance_uid", where),
@@ -329,6 +331,12 @@ def _count_in(line: Line, column: str, where: str) -> int | None:
     if number < 1 or number != int(number):
         raise TableError(f"{where}: {column} is {text[:40]!r}, expected a number of pixels")
     return int(number)
+
+
+def _today(line: Line) -> Line:
+    """Return a line in which a former word for a split is today's."""
+    split = line.get("split", "")
+    return {**line, "split": _FORMER_SPLITS.get(split, split)}
 
 
 def _annotation_row(line: Line, where: str) -> AnnotationRow:

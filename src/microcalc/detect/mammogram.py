@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 from microcalc.detect.candidates import find_candidates
 from microcalc.detect.clusters import group
 from microcalc.detect.findings import findings
-from microcalc.detect.model import Model
-from microcalc.detect.report import Detections, ModelEntry, Seconds, detections, write_detections
+from microcalc.detect.report import Detections, ModelEntry, Seconds, detections
 from microcalc.domain import Candidates, Cluster, Finding, Mammogram, NormalisedMammogram
+from microcalc.models.model import Model
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -125,26 +124,3 @@ def detect_one(
         ),
     )
     return document, normalised
-
-
-def write_results(
-    document: Detections,
-    mammogram: Mammogram,
-    normalised: NormalisedMammogram,
-    *,
-    stem: str,
-    out: Path,
-    overlay: bool = True,
-) -> None:
-    """Write ``STEM.json`` and, if asked for, the overlay ``STEM.png`` into a folder; each whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        The system refused.
-    """
-    if overlay:
-        from microcalc.detect.overlay import draw_overlay, write_overlay
-
-        write_overlay(draw_overlay(mammogram, normalised, document), out / f"{stem}.png")
-    write_detections(document, out / f"{stem}.json")  # last: where it stands, both stand

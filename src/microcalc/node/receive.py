@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from microcalc.dicom.results import ImageHeader, read_image_header
 from microcalc.domain import Intent
 from microcalc.errors import MicrocalcError, NotAMammogramError, OutputError, UnreadableImageError
 from microcalc.node.files import Folder, image_name, move
 from microcalc.node.jobs import JobQueue, QueuedImage
 from microcalc.node.settings import MEBIBYTE, Storage
+from microcalc.reports.results import ImageHeader, read_image_header
 from microcalc.storage.key import file_sha256
 from microcalc.storage.write import write_text, write_whole
 

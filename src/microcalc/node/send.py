@@ -16,16 +16,16 @@ from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
-from microcalc.dicom.read import read_data_set
-from microcalc.dicom.report_header import SOP_CLASSES
 from microcalc.dicom.tags import quiet
 from microcalc.errors import MicrocalcError, OutputError
+from microcalc.images.dicom.read import read_data_set
 from microcalc.node.files import Folder
 from microcalc.node.jobs import JobQueue, QueuedReport
 from microcalc.node.server import with_files
 from microcalc.node.settings import DicomDestination, DicomWebDestination, NodeSettings, Tls
 from microcalc.node.settle import lose_report
 from microcalc.node.watch import Watch
+from microcalc.reports.header import SOP_CLASSES
 
 if TYPE_CHECKING:
     import requests

@@ -25,10 +25,10 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from microcalc.dicom.accept import INTENTS
-from microcalc.dicom.decode import SYNTAXES
 from microcalc.domain import Intent
 from microcalc.errors import InputError
+from microcalc.images.dicom.accept import INTENTS
+from microcalc.images.dicom.decode import SYNTAXES
 from microcalc.node.receive import Intake
 from microcalc.node.settings import MEBIBYTE, Listen, Tls
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from microcalc.domain import Intent
 from microcalc.errors import InputError
-from microcalc.runs.recipe import Count, CountOrNone, Positive, first_fault, tuples_of
+from microcalc.training.recipe import Count, CountOrNone, Positive, first_fault, tuples_of
 
 MEBIBYTE = 1024 * 1024
 

@@ -17,13 +17,14 @@ from time import perf_counter
 from typing import IO, Any
 
 from microcalc import pipeline
-from microcalc.detect.model import Model
+from microcalc.batch.analyse import detect_file
 from microcalc.detect.report import read_detections
-from microcalc.dicom.exam_report import exam_reports, write_report
-from microcalc.dicom.results import Algorithm, ImageResult, read_image_header
 from microcalc.domain import Intent
 from microcalc.errors import InputError, MicrocalcError, OutputError
-from microcalc.runs.reports import algorithm_of, image_result
+from microcalc.models.model import Model
+from microcalc.reports.exam import exam_reports, write_report
+from microcalc.reports.exchange import algorithm_of, image_result
+from microcalc.reports.results import Algorithm, ImageResult, read_image_header
 
 Job = Mapping[str, Any]
 Answer = dict[str, object]
@@ -87,7 +88,7 @@ def answer(work: _Work, job: Job) -> Answer:
 def _detect(work: _Work, job: Job) -> Answer:
     """Detect in one image; the seconds that took."""
     start, found = perf_counter(), Path(job["found"])
-    pipeline.detect_file(Path(job["file"]), stem=found.stem, out=found.parent, model_of=work.model_of, overlay=False)
+    detect_file(Path(job["file"]), stem=found.stem, out=found.parent, model_of=work.model_of, overlay=False)
     return {"seconds": perf_counter() - start}
 
 

@@ -31,12 +31,12 @@ from PIL import Image
 
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
+from microcalc.display.contact_sheets import LAYOUT, draw_overview, draw_sheet
 from microcalc.domain import Candidates, Kind, Mammogram
 from microcalc.errors import InputError, OutputError, TableError
 from microcalc.geometry import Points
-from microcalc.review.sheets import LAYOUT, draw_overview, draw_sheet
+from microcalc.images.open import unforeseen
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
-from microcalc.runs.images import unforeseen
 from microcalc.storage.write import write_text, writing
 
 Rate = Callable[[ImageRow], tuple[Mammogram, Candidates]]

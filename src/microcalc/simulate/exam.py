@@ -23,8 +23,8 @@ from microcalc.simulate.bodies import imaged_lines, lines_path
 from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
 from microcalc.simulate.calcification import render_one
 from microcalc.simulate.conspicuous import conspicuous_tissue
-from microcalc.simulate.contents import (
-    Amounts,
+from microcalc.simulate.lesions import (
+    LesionRates,
     Place,
     Scene,
     Space,
@@ -98,7 +98,7 @@ def simulate_mammogram(
     density: Density = "B",
     seed: int | np.random.SeedSequence = 0,
     intents: Collection[Intent] = RAW_ONLY,
-    amounts: Amounts | None = None,
+    amounts: LesionRates | None = None,
     dose: float = 1.0,
 ) -> SimulatedMammogram:
     """Simulate one mammogram at the system's native matrix and pitch.
@@ -115,7 +115,7 @@ def simulate_mammogram(
     """
     woman, breast = _sequence(seed).spawn(2)
     traits = draw_traits(np.random.default_rng(woman), density)
-    order = _Order(system, tuple(intents), amounts or Amounts(), (view,), dose)
+    order = _Order(system, tuple(intents), amounts or LesionRates(), (view,), dose)
     return next(_mammograms(order, traits, laterality, breast))
 
 
@@ -125,7 +125,7 @@ def simulate_exam(
     density: Density = "B",
     seed: int | np.random.SeedSequence = 0,
     intents: Collection[Intent] = RAW_ONLY,
-    amounts: Amounts | None = None,
+    amounts: LesionRates | None = None,
     views: Sequence[View] = VIEWS,
     lateralities: Sequence[Laterality] = LATERALITIES,
     dose: float = 1.0,
@@ -140,7 +140,7 @@ def simulate_exam(
     """
     woman, *sides = _sequence(seed).spawn(1 + len(LATERALITIES))
     traits = draw_traits(np.random.default_rng(woman), density)
-    order = _Order(system, tuple(intents), amounts or Amounts(), tuple(views), dose)
+    order = _Order(system, tuple(intents), amounts or LesionRates(), tuple(views), dose)
     for laterality in lateralities:
         own, breast = sides[LATERALITIES.index(laterality)].spawn(2)
         yield from _mammograms(order, other_breast(np.random.default_rng(own), traits), laterality, breast)
@@ -152,7 +152,7 @@ class _Order:
 
     system: System
     intents: tuple[Intent, ...]
-    amounts: Amounts
+    amounts: LesionRates
     views: tuple[View, ...]
     dose: float
 
@@ -219,7 +219,7 @@ class _Extra:
     moles: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, amounts: Amounts) -> _Extra:
+    def draw(cls, rng: np.random.Generator, amounts: LesionRates) -> _Extra:
         nodes = draw_places(rng, int(rng.poisson(amounts.nodes)), "axilla", 1.0)
         nodes[:, 1:] *= rng.uniform(0.6, 0.9)
         return cls(nodes, draw_places(rng, int(rng.poisson(amounts.moles)), "skin", 1.0))

@@ -25,7 +25,7 @@ def cascade_stage(samples: Stage, cascade: CascadeTraining, *, seed: int) -> Sta
 def train_cascade(
     stage: Stage, samples: Stage, images: Images, settings: CascadeTraining, *, seed: int, say: Say
 ) -> None:
-    """Fit the cascade on the samples of train, its thresholds on those of tune."""
+    """Fit the cascade on the samples of train, its thresholds on those of validation."""
     random = split_samples(samples, "train")
 
     def work(progress: Say) -> None:
@@ -36,8 +36,8 @@ def train_cascade(
             opened(images.train),
             random.positive,
             random.negative,
-            opened(images.tune),
-            split_samples(samples, "tune").positive,
+            opened(images.validation),
+            split_samples(samples, "validation").positive,
             settings=_settings(settings),
             seed=seed,
             folder=stage.folder,

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.errors import InputError
-from microcalc.evaluate.bootstrap import Difference, Estimate, bootstrap_methods
-from microcalc.evaluate.delong import area_difference, area_estimate, areas_by_patient
-from microcalc.evaluate.figures import Band, band
-from microcalc.evaluate.judge import JudgedImage, Rules, judge
-from microcalc.evaluate.ratings import PatientRatings
-from microcalc.evaluate.roc import FIGURES, gather_samples
-from microcalc.evaluate.summary import (
+from microcalc.evaluation.bootstrap import Difference, Estimate, bootstrap_methods
+from microcalc.evaluation.delong import area_difference, area_estimate, areas_by_patient
+from microcalc.evaluation.judge import JudgedImage, Rules, judge
+from microcalc.evaluation.ratings import PatientRatings
+from microcalc.evaluation.reporting.figures import Band, band
+from microcalc.evaluation.roc import FIGURES, gather_samples
+from microcalc.evaluation.summary import (
     D_PRIME_EDGES,
     DIAMETER_EDGES_MM,
     Answer,
@@ -25,7 +25,7 @@ from microcalc.evaluate.summary import (
     questions,
 )
 from microcalc.study.examples import Example, choose_examples
-from microcalc.study.scored import METHODS, VENDORS, ScoredImage
+from microcalc.study.predictions import METHODS, VENDORS, ImagePredictions
 
 LINEAR, LOG = tuple(FIGURES)[:2]
 """Names of the two mean sensitivities among the ROC figures."""
@@ -109,7 +109,7 @@ class _Samples:
 
 
 def evaluate_study(
-    images: Iterable[ScoredImage],
+    images: Iterable[ImagePredictions],
     *,
     rules: Rules | None = None,
     resamples: int = 2000,
@@ -166,7 +166,7 @@ def evaluate_study(
     )
 
 
-def _methods(images: Sequence[ScoredImage]) -> tuple[str, ...]:
+def _methods(images: Sequence[ImagePredictions]) -> tuple[str, ...]:
     if not images:
         raise InputError("no test image, expected some")
     names = set(images[0].positive)
@@ -191,7 +191,7 @@ def _ordered(names: set[str], known: Sequence[str]) -> tuple[str, ...]:
     return (*(n for n in known if n in names), *sorted(names - set(known)))
 
 
-def _gather(images: Sequence[ScoredImage], methods: Sequence[str]) -> _Samples:
+def _gather(images: Sequence[ImagePredictions], methods: Sequence[str]) -> _Samples:
     index = np.arange(len(images), dtype=np.int64)
     owner = np.repeat(index, [i.d_prime.size for i in images])
     off = np.repeat(index, [i.negative[methods[0]].size for i in images])
@@ -262,7 +262,7 @@ def _roc_group(
 
 
 def _strata(
-    samples: _Samples, images: Sequence[ScoredImage], pairs: Sequence[Pair], resamples: int, seed: int
+    samples: _Samples, images: Sequence[ImagePredictions], pairs: Sequence[Pair], resamples: int, seed: int
 ) -> tuple[RocGroup, ...]:
     """By d' and diameter (positives of the stratum, all negatives), by density and intent (its images alone)."""
     everywhere = np.ones(len(images), dtype=np.bool_)
@@ -286,13 +286,13 @@ def _strata(
     return tuple(strata)
 
 
-def _judge(images: Sequence[ScoredImage], methods: Sequence[str], rules: Rules) -> dict[str, list[JudgedImage]]:
+def _judge(images: Sequence[ImagePredictions], methods: Sequence[str], rules: Rules) -> dict[str, list[JudgedImage]]:
     """Per method that marked every image, what became of its marks."""
     marking = [m for m in methods if all(m in i.detections for i in images)]
     return {m: [_judge_one(i, m, rules) for i in images] for m in marking}
 
 
-def _judge_one(image: ScoredImage, method: str, rules: Rules) -> JudgedImage:
+def _judge_one(image: ImagePredictions, method: str, rules: Rules) -> JudgedImage:
     tags = f"{image.row.tags} density-{image.density}" if image.density else image.row.tags
     row = replace(image.row, system=image.vendor, tags=tags)
     return replace(judge(image.detections[method], row, image.annotations, rules), breast_area_cm2=image.breast_cm2)

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.evaluate.froc import froc_curve
-from microcalc.evaluate.judge import JudgedImage, Rules
-from microcalc.evaluate.summary import counted_images, marks_of, rate
+from microcalc.evaluation.froc import froc_curve
+from microcalc.evaluation.judge import JudgedImage, Rules
+from microcalc.evaluation.summary import counted_images, marks_of, rate
 from microcalc.geometry import Grid, Points
-from microcalc.study.scored import ScoredImage
+from microcalc.study.predictions import ImagePredictions
 
 AT_FALSE_MARKS = 1.0
 """Per image: the threshold between hits and misses (ours)."""
@@ -62,7 +62,11 @@ class _Place:
 
 
 def choose_examples(
-    images: Sequence[ScoredImage], shown: tuple[str, Sequence[JudgedImage]] | None, rules: Rules, *, each: int = _EACH
+    images: Sequence[ImagePredictions],
+    shown: tuple[str, Sequence[JudgedImage]] | None,
+    rules: Rules,
+    *,
+    each: int = _EACH,
 ) -> tuple[Example, ...]:
     """Hits over the whole range of d', the misses of highest d', and the false marks rated highest.
 
@@ -91,7 +95,7 @@ def choose_examples(
 
 
 def _places(
-    images: Sequence[ScoredImage], method: str, judged: Sequence[JudgedImage], rules: Rules
+    images: Sequence[ImagePredictions], method: str, judged: Sequence[JudgedImage], rules: Rules
 ) -> tuple[list[_Place], list[_Place]]:
     """Microcalcifications, and false marks, of the images that can be pictured."""
     lesions: list[_Place] = []
@@ -123,7 +127,7 @@ def _by_d_prime(place: _Place) -> float:
     return place.d_prime if np.isfinite(place.d_prime) else -1.0
 
 
-def _example(what: Literal["hit", "miss", "false"], method: str, place: _Place, image: ScoredImage) -> Example:
+def _example(what: Literal["hit", "miss", "false"], method: str, place: _Place, image: ImagePredictions) -> Example:
     if image.pixels is None:
         raise ValueError(f"image {image.row.image!r} has no pixels, expected some to picture")
     pixels, grid = image.pixels()

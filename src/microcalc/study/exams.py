@@ -13,22 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
+from microcalc.datasets.simulated import SETTINGS, Settings, make_exam
 from microcalc.datasets.table import ImageRow, Split, Table, read_table, write_table
 from microcalc.dicom.systems import system_name
 from microcalc.domain import Intent
 from microcalc.errors import InputError
-from microcalc.runs.annotated import key_of_table
-from microcalc.runs.simulated import SETTINGS, Settings, make_exam
-from microcalc.simulate.contents import usual_amounts
+from microcalc.simulate.lesions import usual_rates
 from microcalc.simulate.systems import System, system
 from microcalc.storage.key import code_version, key_of
 from microcalc.storage.write import saying_where
 from microcalc.study.scale import Exams
 from microcalc.study.stage import Say, Stage, run_stage
 from microcalc.study.workers import in_processes
+from microcalc.training.annotated import key_of_table
 
-_FIRST: dict[str, int] = {"train": 0, "tune": 10_000, "test": 20_000, "test_free": 30_000}
-_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.6), ("tune", 0.7), ("test", 1.0))
+_FIRST: dict[str, int] = {"train": 0, "validation": 10_000, "test": 20_000, "test_free": 30_000}
+_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.6), ("validation", 0.7), ("test", 1.0))
 _BYTES = 2
 _MODULES = ("microcalc.study.exams",)
 
@@ -101,7 +101,7 @@ def vendor_of(row: ImageRow) -> str:
 
 
 def leave_out(table: Table, vendor: str | None) -> Table:
-    """Train and tune without a vendor's images, and test on these alone; None: the table as it is.
+    """Train and validation without a vendor's images, and test on these alone; None: the table as it is.
 
     Raises
     ------
@@ -134,14 +134,14 @@ def check_left_out(vendor: str | None, given: Exams | Table) -> None:
 
 def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, list[tuple[System, int, Settings, Split]]]:
     """Where the exams lie, and each: system, number, settings, split."""
-    usual = usual_amounts(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
+    usual = usual_rates(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
     usual_settings = Settings(seed, (intent,), exams.views, exams.lateralities, 1.0, usual)
     free_settings = replace(usual_settings, amounts=replace(usual, clusters=0.0, singles=0.0))
-    made_by = code_version("microcalc.runs.simulated")
+    made_by = code_version("microcalc.datasets.simulated")
     pool = run / f"simulated-{key_of([asdict(usual_settings), exams.field_mm, made_by])[:12]}"
     parts: tuple[tuple[str, Split, int, Settings], ...] = (
         ("train", "train", exams.train, usual_settings),
-        ("tune", "tune", exams.tune, usual_settings),
+        ("validation", "validation", exams.validation, usual_settings),
         ("test", "test", exams.test, usual_settings),
         ("test_free", "test", exams.test_free, free_settings),
     )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microcalc.evaluate.bootstrap import Estimate
-from microcalc.evaluate.figures import Band, draw_band, require_matplotlib
+from microcalc.evaluation.bootstrap import Estimate
+from microcalc.evaluation.reporting.figures import Band, draw_band, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

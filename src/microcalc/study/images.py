@@ -12,12 +12,12 @@ from pathlib import Path
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.domain import Annotations, BoolImage
 from microcalc.geometry import Grid
-from microcalc.runs.annotated import as_seen, check_inside
-from microcalc.runs.normalised import NormalisedImages
-from microcalc.runs.recipe import Sample
 from microcalc.sample.draw import negative_mask
 from microcalc.sample.store import StoredImage, open_stored
 from microcalc.study.stage import Say, Stage, after, run_stage
+from microcalc.training.annotated import as_seen, check_inside
+from microcalc.training.normalised import NormalisedImages
+from microcalc.training.recipe import Sample
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,14 +56,14 @@ class Images:
     """All images of the study, by split."""
 
     train: tuple[StudyImage, ...]
-    tune: tuple[StudyImage, ...]
+    validation: tuple[StudyImage, ...]
     test: tuple[StudyImage, ...]
 
 
 def normalise_stage(exams: Stage, *, spacing_mm: float, normalising: bool) -> Stage:
     """Of all images of the exams."""
     settings = {"spacing_mm": spacing_mm, "normalising": normalising}
-    return after(exams.run, "normalise", settings, exams, modules=("microcalc.runs.normalised",))
+    return after(exams.run, "normalise", settings, exams, modules=("microcalc.training.normalised",))
 
 
 def normalise_all(stage: Stage, table: Table, *, spacing_mm: float, normalising: bool, workers: int, say: Say) -> None:
@@ -88,7 +88,7 @@ def images_of(table: Table, run: Path, *, spacing_mm: float, normalising: bool, 
         chosen = (i for i in table.images if i.split == split)
         return tuple(StudyImage(i, tuple(rows[i.image]), store.file(i)) for i in chosen)
 
-    return Images(of("train"), of("tune"), of("test"))
+    return Images(of("train"), of("validation"), of("test"))
 
 
 def opened(images: Sequence[StudyImage]) -> list[StoredImage]:

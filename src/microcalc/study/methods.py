@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from microcalc.runs.recipe import Recipe
 from microcalc.study.boosted import cascade_stage, train_cascade
 from microcalc.study.images import Images
 from microcalc.study.networks import NetworkStages, network_stages, train_pair, train_unmined
 from microcalc.study.scale import CascadeTraining
 from microcalc.study.stage import Say, Stage
 from microcalc.study.workers import in_processes
+from microcalc.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from microcalc import __version__
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import Table
 from microcalc.detect.candidates import find_candidates
-from microcalc.detect.log_filter import LogFilter
-from microcalc.detect.model import (
+from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
+from microcalc.models.laplacian import LaplacianFilter
+from microcalc.models.model import (
     CASCADE_SCHEMA,
     CandidateRules,
     CascadeDescription,
@@ -27,49 +28,54 @@ from microcalc.detect.model import (
     load_model,
     open_pair,
 )
-from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
 from microcalc.pipeline import open_cascade
-from microcalc.runs.annotated import as_seen
-from microcalc.runs.card import CARD, RECIPE
-from microcalc.runs.recipe import Recipe, dump_recipe
-from microcalc.runs.thresholds import TuneImage, operating_points, words_on_training, write_description, write_model
 from microcalc.storage.write import saying_where, write_json, write_text
 from microcalc.study.boosted import CASCADE_FILE
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import Trained
 from microcalc.study.stage import Say, Stage, after, run_stage
 from microcalc.study.workers import in_processes
+from microcalc.training.annotated import as_seen
+from microcalc.training.card import CARD, RECIPE
+from microcalc.training.recipe import Recipe, dump_recipe
+from microcalc.training.thresholds import (
+    ValidationImage,
+    operating_points,
+    words_on_training,
+    write_description,
+    write_model,
+)
 
 if TYPE_CHECKING:
-    from microcalc.detect.scorer import CnnPair
+    from microcalc.cnn.scorer import CnnPair
 
 MEMBERS = "members.json"
-MODELS = ("cascade", "pair", "unmined")
+MODELS = ("cascade", "pair", "no_mining")
 """Folders of the models that a study makes."""
 _MEMBERS_PER_IMAGE = 60
-"""Mean number of candidates of a tune image that may be members of clusters, the same for every method; ours."""
+"""Mean number of candidates of a validation image that may be members of clusters, the same for every method; ours."""
 _LEAST, _MOST = 1e-6, 1 - 1e-6
 
 
 def models_stage(trained: Trained, recipe: Recipe) -> Stage:
-    """Of the trained methods: model folders and the numbers chosen on the tune images."""
+    """Of the trained methods: model folders and the numbers chosen on the validation images."""
     settings = {
         "detect": recipe.detect.model_dump(),
         "clusters": recipe.clusters.model_dump(),
-        "survive_share": recipe.mining.survive_share,
-        "orientations": recipe.cnn2.orientations,
-        "turned_share": recipe.cnn2.turned_share,
+        "pass_fraction": recipe.mining.pass_fraction,
+        "tta_transforms": recipe.cnn2.tta_transforms,
+        "tta_share": recipe.cnn2.tta_share,
         "members_per_image": _MEMBERS_PER_IMAGE,
         "recipe": recipe.name,
     }
-    inputs = (trained.cascade, trained.networks.cnn1, trained.networks.cnn2, trained.networks.unmined)
+    inputs = (trained.cascade, trained.networks.cnn1, trained.networks.cnn2, trained.networks.no_mining)
     return after(trained.networks.cnn1.run, "models", settings, *inputs, modules=("microcalc.study.models",))
 
 
 def make_models(
     stage: Stage,
     trained: Trained,
-    tune: Sequence[StudyImage],
+    validation: Sequence[StudyImage],
     table: Table,
     recipe: Recipe,
     counts: Mapping[str, int],
@@ -78,7 +84,7 @@ def make_models(
     workers: int,
     say: Say,
 ) -> None:
-    """Write the models ``pair``, ``unmined`` and ``cascade``, ready for ``microcalc detect --model``.
+    """Write the models ``pair``, ``no_mining`` and ``cascade``, ready for ``microcalc detect --model``.
 
     Parameters
     ----------
@@ -94,12 +100,24 @@ def make_models(
         random = words_on_training(n_train, {k: v for k, v in counts.items() if k != "mined"}, command)
         seen = Table(table.images, tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations))
         jobs: list[tuple[Callable[..., tuple[str, dict[str, float]]], tuple[Any, ...]]] = [
-            (_make_pair, (stage, trained.networks.cnn1, trained.networks.cnn2, "pair", tune, seen, recipe, mined)),
             (
                 _make_pair,
-                (stage, trained.networks.cnn1, trained.networks.unmined, "unmined", tune, seen, recipe, random),
+                (stage, trained.networks.cnn1, trained.networks.cnn2, "pair", validation, seen, recipe, mined),
             ),
-            (_make_cascade, (stage, trained.cascade, tune, recipe, random)),
+            (
+                _make_pair,
+                (
+                    stage,
+                    trained.networks.cnn1,
+                    trained.networks.no_mining,
+                    "no_mining",
+                    validation,
+                    seen,
+                    recipe,
+                    random,
+                ),
+            ),
+            (_make_cascade, (stage, trained.cascade, validation, recipe, random)),
         ]
         limits: dict[str, float] = {}
         for name, found in in_processes(jobs, workers=workers):
@@ -135,11 +153,11 @@ class Raters:
 
 def open_raters(stage: Stage, trained: Trained, spacing_mm: float) -> Raters:
     """The methods of the study; each with one thread."""
-    return Raters(_others(trained.cascade, spacing_mm), _pairs(stage, "pair") | _pairs(stage, "unmined"))
+    return Raters(_others(trained.cascade, spacing_mm), _pairs(stage, "pair") | _pairs(stage, "no_mining"))
 
 
 def _others(cascade: Stage, spacing_mm: float) -> dict[str, PixelScorer]:
-    return {"cascade": open_cascade(cascade.folder / CASCADE_FILE, 1), "log": LogFilter(spacing_mm=spacing_mm)}
+    return {"cascade": open_cascade(cascade.folder / CASCADE_FILE, 1), "log": LaplacianFilter(spacing_mm=spacing_mm)}
 
 
 def _pairs(stage: Stage, name: str) -> dict[str, CnnPair]:
@@ -154,7 +172,7 @@ def _make_pair(
     cnn1: Stage,
     cnn2: Stage,
     name: str,
-    tune: Sequence[StudyImage],
+    validation: Sequence[StudyImage],
     table: Table,
     recipe: Recipe,
     trained_on: str,
@@ -165,27 +183,27 @@ def _make_pair(
         out.mkdir(exist_ok=True)
         shutil.copyfile(cnn1.folder / "cnn1_dense.onnx", out / "cnn1_dense.onnx")
         shutil.copyfile(cnn2.folder / "cnn2.onnx", out / "cnn2.onnx")
-    write_model(out, recipe, table, _opened(tune), trained_on=trained_on)
+    write_model(out, recipe, table, _opened(validation), trained_on=trained_on)
     shutil.rmtree(stage.folder / name, ignore_errors=True)
     (out / "model").replace(stage.folder / name)
     shutil.rmtree(out)
-    return name, _member_likelihoods(Raters({}, _pairs(stage, name)), tune, recipe)
+    return name, _member_likelihoods(Raters({}, _pairs(stage, name)), validation, recipe)
 
 
 def _make_cascade(
-    stage: Stage, cascade: Stage, tune: Sequence[StudyImage], recipe: Recipe, trained_on: str
+    stage: Stage, cascade: Stage, validation: Sequence[StudyImage], recipe: Recipe, trained_on: str
 ) -> tuple[str, dict[str, float]]:
     """The cascade's model folder; its name, and the least likelihood of members of clusters, by method."""
-    limits = _member_likelihoods(Raters(_others(cascade, recipe.data.spacing_mm), {}), tune, recipe)
+    limits = _member_likelihoods(Raters(_others(cascade, recipe.data.spacing_mm), {}), validation, recipe)
     _write_cascade(
-        stage.folder / "cascade", cascade.folder / CASCADE_FILE, _opened(tune), recipe,
+        stage.folder / "cascade", cascade.folder / CASCADE_FILE, _opened(validation), recipe,
         member_likelihood=limits["cascade"], trained_on=trained_on,
     )  # fmt: skip
     return "cascade", limits
 
 
-def _opened(tune: Sequence[StudyImage]) -> list[TuneImage]:
-    return [TuneImage(i.annotations, i.open()) for i in tune]
+def _opened(validation: Sequence[StudyImage]) -> list[ValidationImage]:
+    return [ValidationImage(i.annotations, i.open()) for i in validation]
 
 
 def cluster_rules(recipe: Recipe, member_likelihood: float) -> ClusterRules:
@@ -194,15 +212,17 @@ def cluster_rules(recipe: Recipe, member_likelihood: float) -> ClusterRules:
     return ClusterRules(**rules)
 
 
-def _member_likelihoods(raters: Raters, tune: Sequence[StudyImage], recipe: Recipe) -> dict[str, float]:
-    """The likelihood that so many candidates of the tune images reach on average, by method."""
+def _member_likelihoods(raters: Raters, validation: Sequence[StudyImage], recipe: Recipe) -> dict[str, float]:
+    """The likelihood that so many candidates of the validation images reach on average, by method."""
     found: dict[str, list[NDArray[np.float64]]] = {}
-    for image in tune:
+    for image in validation:
         mammogram = as_normalised(image.open())
         for name, likelihood in raters.rate(mammogram):
             candidates = find_candidates(mammogram, likelihood, **recipe.detect.model_dump())
             found.setdefault(name, []).append(candidates.likelihood)
-    return {name: _reached_by(np.concatenate(all_), _MEMBERS_PER_IMAGE * len(tune)) for name, all_ in found.items()}
+    return {
+        name: _reached_by(np.concatenate(all_), _MEMBERS_PER_IMAGE * len(validation)) for name, all_ in found.items()
+    }
 
 
 def _reached_by(ratings: NDArray[np.float64], n: int) -> float:
@@ -214,7 +234,7 @@ def _reached_by(ratings: NDArray[np.float64], n: int) -> float:
 def _write_cascade(
     folder: Path,
     file: Path,
-    tune: Sequence[TuneImage],
+    validation: Sequence[ValidationImage],
     recipe: Recipe,
     *,
     member_likelihood: float,
@@ -240,9 +260,9 @@ def _write_cascade(
         recipe=recipe.name,
         trained_on=trained_on,
     )
-    write_description(folder, description, n_tune=len(tune))
-    points = operating_points(load_model(folder, threads=1, open_cascade=open_cascade), tune)
-    write_description(folder, description.model_copy(update={"operating_points": points}), n_tune=len(tune))
+    write_description(folder, description, n_validation=len(validation))
+    points = operating_points(load_model(folder, threads=1, open_cascade=open_cascade), validation)
+    write_description(folder, description.model_copy(update={"operating_points": points}), n_validation=len(validation))
     write_text(
         folder / CARD,
         f"# {description.name}, version {description.version}\n\nA cascade of boosted nodes, made by `microcalc study` "

@@ -9,15 +9,15 @@ import numpy as np
 
 from microcalc.domain import BoolImage
 from microcalc.geometry import Grid
-from microcalc.runs.networks import hardest, train_network, wanted_negatives
-from microcalc.runs.recipe import Recipe
 from microcalc.sample.draw import reviewed_negatives
 from microcalc.sample.store import Samples, StoredImage
 from microcalc.storage.write import saying_where
+from microcalc.study.arrays import load_array, load_piece, save_array, save_piece
 from microcalc.study.images import StudyImage, opened
-from microcalc.study.pieces import load_array, load_piece, save_array, save_piece
 from microcalc.study.samples import by_image, split_samples
 from microcalc.study.stage import Say, Stage, after, run_stage
+from microcalc.training.networks import hardest, train_network, wanted_negatives
+from microcalc.training.recipe import Recipe
 
 _MODULES = ("microcalc.study.networks",)
 _MINED = "mined.npy"
@@ -25,12 +25,12 @@ _MINED = "mined.npy"
 
 @dataclass(frozen=True, slots=True)
 class NetworkStages:
-    """The stages that train networks; ``unmined`` is CNN2 of random negatives alone."""
+    """The stages that train networks; ``no_mining`` is CNN2 of random negatives alone."""
 
     cnn1: Stage
     mining: Stage
     cnn2: Stage
-    unmined: Stage
+    no_mining: Stage
 
 
 def network_stages(samples: Stage, recipe: Recipe) -> NetworkStages:
@@ -38,18 +38,18 @@ def network_stages(samples: Stage, recipe: Recipe) -> NetworkStages:
     run, augment, seed = samples.run, recipe.augment.model_dump(), recipe.seed
     one = {"network": recipe.cnn1.model_dump(), "augment": augment, "seed": seed}
     two = {
-        "network": recipe.cnn2.model_dump(exclude={"orientations", "turned_share"}),
+        "network": recipe.cnn2.model_dump(exclude={"tta_transforms", "tta_share"}),
         "augment": augment,
         "seed": seed,
     }
-    mined = recipe.mining.model_dump(exclude={"random_share", "survive_share"})
+    mined = recipe.mining.model_dump(exclude={"random_share", "pass_fraction"})
     cnn1 = after(run, "cnn1", one, samples, modules=_MODULES)
     mining = after(run, "mining", mined, cnn1, samples, modules=_MODULES)
     return NetworkStages(
         cnn1=cnn1,
         mining=mining,
         cnn2=after(run, "cnn2", {**two, "random_share": recipe.mining.random_share}, mining, samples, modules=_MODULES),
-        unmined=after(run, "unmined", two, samples, modules=_MODULES),
+        no_mining=after(run, "no_mining", two, samples, modules=_MODULES),
     )
 
 
@@ -85,21 +85,21 @@ def train_unmined(
     """CNN2 without mining."""
     random = split_samples(samples, "train")
 
-    def unmined(progress: Say) -> None:
+    def no_mining(progress: Say) -> None:
         _one_thread()  # the cascade's compiled loops share torch's threads, and have set their number
         pools = [(random.negative, 1.0)]
         train_network(
             "cnn2", opened(images), random.positive, pools,
-            recipe=recipe, out=trained.unmined.folder, device="cpu", say=progress,
+            recipe=recipe, out=trained.no_mining.folder, device="cpu", say=progress,
         )  # fmt: skip
 
-    run_stage(trained.unmined, unmined, say)
+    run_stage(trained.no_mining, no_mining, say)
 
 
 def _mine(trained: NetworkStages, samples: Stage, images: Sequence[StudyImage], recipe: Recipe, say: Say) -> None:
     """CNN1 over every negative training sample: those it rates highest, one per neighbourhood."""
     from microcalc.cnn.mine import mine_hard_negatives
-    from microcalc.detect.scorer import open_network
+    from microcalc.cnn.scorer import open_network
 
     training = split_samples(samples, "train")
     session = open_network(trained.cnn1.folder / "cnn1_dense.onnx", threads=1)

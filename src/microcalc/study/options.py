@@ -7,9 +7,9 @@ from pathlib import Path
 
 from microcalc.domain import Intent
 from microcalc.errors import InputError
-from microcalc.runs.recipe import Data, Recipe, load_recipe
-from microcalc.runs.training import check_margins
 from microcalc.study.scale import Scale
+from microcalc.training.recipe import Data, Recipe, load_recipe
+from microcalc.training.train import check_margins
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,28 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from microcalc.evaluate.bootstrap import Difference, Estimate
-from microcalc.evaluate.figures import Band, require_matplotlib
+from microcalc.evaluation.bootstrap import Difference, Estimate
+from microcalc.evaluation.reporting.figures import Band, require_matplotlib
 from microcalc.storage.write import saying_where, write_text
-from microcalc.study.about import AboutStudy, SampleCounts
 from microcalc.study.evaluation import LINEAR, LOG, StudyFigures
 from microcalc.study.examples import Example
 from microcalc.study.figures import draw_froc_curves, draw_means, draw_roc_curves
 from microcalc.study.pages import to_html, to_markdown
+from microcalc.study.provenance import Provenance, SampleCounts
 from microcalc.study.sections import FROC_FILE, MEANS_FILE, ROC_FILE, WORDS, sections_of
 
-__all__ = ["AboutStudy", "SampleCounts", "write_report", "summary_of"]
+__all__ = ["Provenance", "SampleCounts", "write_report", "summary_of"]
 
 TITLE = "Two CNNs with hard negative mining against a cascade"
 _AXES = {"linear": LINEAR, "log": LOG}
 
+_SUMMARY_KEY = {"no_mining": "unmined"}
+"""Keys of ``summary.json`` that programs read already, where the study's own word is another."""
+
 Row = tuple[object, ...]
 
 
-def write_report(figures: StudyFigures, about: AboutStudy, out: Path) -> None:
+def write_report(figures: StudyFigures, about: Provenance, out: Path) -> None:
     """Write ``report.html`` and ``report.md``, the figures and curves as CSV and SVG, and ``summary.json``.
 
     Parameters
@@ -57,7 +60,7 @@ def write_report(figures: StudyFigures, about: AboutStudy, out: Path) -> None:
     write_text(out / "summary.json", summary + "\n")
 
 
-def summary_of(figures: StudyFigures, about: AboutStudy) -> dict[str, object]:
+def summary_of(figures: StudyFigures, about: Provenance) -> dict[str, object]:
     """The figures that the study is about, as plain values; None where one is not defined."""
     groups = figures.groups
     return {
@@ -68,18 +71,22 @@ def summary_of(figures: StudyFigures, about: AboutStudy) -> dict[str, object]:
             for split, counts in (("train", about.train), ("test", about.test))
         },
         "mean_sensitivity": {
-            name: {m: {axis: _plain(e[f]) for axis, f in _AXES.items()} for m, e in group.estimates.items()}
+            name: {_key(m): {axis: _plain(e[f]) for axis, f in _AXES.items()} for m, e in group.estimates.items()}
             for name, group in groups.items()
         },
         "paired": {
             name: {
-                f"{a}-{b}": {axis: _plain_difference(d[f]) for axis, f in _AXES.items()}
+                f"{_key(a)}-{_key(b)}": {axis: _plain_difference(d[f]) for axis, f in _AXES.items()}
                 for (a, b), d in group.differences.items()
             }
             for name, group in groups.items()
         },
-        "seconds": dict(about.seconds),
+        "seconds": {_key(stage): seconds for stage, seconds in about.seconds.items()},
     }
+
+
+def _key(method: str) -> str:
+    return _SUMMARY_KEY.get(method, method)
 
 
 def _draw(figures: StudyFigures, out: Path) -> list[str]:

@@ -10,15 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
+from microcalc.datasets.open import open_table
 from microcalc.datasets.table import Table, join_tables
-from microcalc.evaluate.judge import Rules
-from microcalc.runs.annotated import as_seen, check_splits_carry, with_clusters
-from microcalc.runs.extras import require_modules
-from microcalc.runs.networks import settle_precision, words_on_precision
-from microcalc.runs.normalised import with_hashes
-from microcalc.runs.recipe import Recipe
-from microcalc.runs.tables import open_table
+from microcalc.evaluation.judge import Rules
+from microcalc.extras import require_modules
 from microcalc.storage.ownership import check_output_folder, open_output_folder
+from microcalc.study.collect_provenance import collect_provenance
 from microcalc.study.evaluation import evaluate_study
 from microcalc.study.exams import (
     check_left_out,
@@ -34,20 +31,23 @@ from microcalc.study.methods import method_stages, train_methods
 from microcalc.study.models import MODELS, make_models, models_stage
 from microcalc.study.networks import mined_count
 from microcalc.study.options import Options, command, study_recipe
-from microcalc.study.origin import about_study
 from microcalc.study.report import write_report
 from microcalc.study.samples import SplitSamples, draw_samples, samples_stage, split_samples
 from microcalc.study.scale import Scale
 from microcalc.study.scoring import score_images, scored_images, scoring_stage
 from microcalc.study.show import COMMAND, check_shown, show
 from microcalc.study.stage import Stage, after, run_stage
+from microcalc.training.annotated import as_seen, check_splits_carry, with_clusters
+from microcalc.training.networks import settle_precision, words_on_precision
+from microcalc.training.normalised import with_hashes
+from microcalc.training.recipe import Recipe
 
 Say = Callable[[str], None]
 _SHOWN = ("report", "models")
 _EVALUATION = (
     "microcalc.study.evaluation",
     "microcalc.study.report",
-    "microcalc.study.origin",
+    "microcalc.study.collect_provenance",
     "microcalc.study.scoring",
 )
 
@@ -114,12 +114,12 @@ def run_study(
     models = models_stage(trained, recipe)
     counts = {"positive": len(train.positive), "mined": mined_count(trained.networks), "random": len(train.negative)}
     said = command(scale, options, own_tables=len(data))
-    make_models(models, trained, images.tune, table, recipe, counts, said, workers=workers, say=say)
+    make_models(models, trained, images.validation, table, recipe, counts, said, workers=workers, say=say)
     scoring = scoring_stage(models, samples)
     score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
     nets = trained.networks
     stages = [
-        exams, normalised, samples, trained.cascade, nets.cnn1, nets.mining, nets.cnn2, nets.unmined, models, scoring,
+        exams, normalised, samples, trained.cascade, nets.cnn1, nets.mining, nets.cnn2, nets.no_mining, models, scoring,
     ]  # fmt: skip
     report = _report(stages, scoring, samples, images, scale, recipe, options, own_tables=len(data), say=say)
     show(report.folder / "report", out / "report")
@@ -135,7 +135,7 @@ def _own_table(data: Sequence[Path], recipe: Recipe, options: Options) -> Table:
     table = in_splits(join_tables(read), intent=options.intent, seed=options.seed)
     used = leave_out(table, options.left_out)
     seen = Table(used.images, tuple(as_seen(a, least) for a in used.annotations))
-    check_splits_carry(seen, positives_in=("train", "tune", "test"))
+    check_splits_carry(seen, positives_in=("train", "validation", "test"))
     return with_hashes(table)
 
 
@@ -174,7 +174,9 @@ def _report(
             seed=options.seed,
             say=progress,
         )
-        about = about_study(stages, scale, recipe, options, own_tables=own_tables, evaluation_s=monotonic() - started)
+        about = collect_provenance(
+            stages, scale, recipe, options, own_tables=own_tables, evaluation_s=monotonic() - started
+        )
         write_report(figures, about, stage.folder / "report")
 
     return run_stage(stage, work, say)

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from microcalc.errors import InputError
 from microcalc.geometry import Grid
-from microcalc.runs.recipe import Sample
 from microcalc.sample.draw import draw_negatives, positive_pixels
 from microcalc.sample.store import Samples
+from microcalc.study.arrays import load_array, load_piece, save_array, save_piece
 from microcalc.study.images import Images, StudyImage
-from microcalc.study.pieces import load_array, load_piece, save_array, save_piece
 from microcalc.study.scale import SampleCounts
 from microcalc.study.stage import Say, Stage, after, run_stage
 from microcalc.study.workers import in_processes
+from microcalc.training.recipe import Sample
 
-SPLITS = ("train", "tune", "test")
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,14 +79,14 @@ def draw_samples(
     InputError
         There are fewer, or a split has no positive sample.
     """
-    wanted = {"train": counts.train_negative, "tune": 0, "test": counts.test_negative}
-    least = {"train": counts.train_positive, "tune": 1, "test": counts.test_positive}
+    wanted = {"train": counts.train_negative, "validation": 0, "test": counts.test_negative}
+    least = {"train": counts.train_positive, "validation": 1, "test": counts.test_positive}
 
     def work(progress: Say) -> None:
         pieces = stage.folder / "pieces"
         pieces.mkdir(exist_ok=True)
         calls = []
-        for split, chosen in (("train", images.train), ("tune", images.tune), ("test", images.test)):
+        for split, chosen in (("train", images.train), ("validation", images.validation), ("test", images.test)):
             sizes = [_breast_px(image) for image in chosen]
             share = min(1.0, wanted[split] / max(1, sum(sizes)))
             calls += [
@@ -104,7 +104,7 @@ def draw_samples(
 
 
 def split_samples(stage: Stage, split: str) -> SplitSamples:
-    """The samples of ``train``, ``tune`` or ``test``, mapped from disk."""
+    """The samples of ``train``, ``validation`` or ``test``, mapped from disk."""
     positive, place, negative = (
         load_array(stage.folder / f"{split}_{name}.npy") for name in ("positive", "place", "negative")
     )

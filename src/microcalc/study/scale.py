@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from microcalc.domain import Laterality
 from microcalc.errors import RecipeError
-from microcalc.runs.recipe import Count, CountOrNone, NonNegative, Positive, first_fault, tuples_of
 from microcalc.simulate.breast import View
+from microcalc.training.recipe import Count, CountOrNone, NonNegative, Positive, first_fault, tuples_of
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -32,7 +32,7 @@ class Exams(_Part):
     ----------
     systems
         Short names of ``simulate.systems``.
-    train, tune, test
+    train, validation, test
         Patients of each system.
     test_free
         More patients of each system in test, without any microcalcification: on their images every
@@ -45,7 +45,7 @@ class Exams(_Part):
 
     systems: Names
     train: Count
-    tune: Count
+    validation: Count
     test: Count
     test_free: CountOrNone
     views: Annotated[tuple[View, ...], Field(min_length=1)]

@@ -15,20 +15,20 @@ from microcalc.cnn.mine import as_normalised
 from microcalc.detect.candidates import find_candidates
 from microcalc.detect.clusters import group
 from microcalc.domain import FloatImage, NormalisedMammogram
-from microcalc.evaluate.marks import Marks
-from microcalc.evaluate.summary import density_of
+from microcalc.evaluation.marks import Marks
+from microcalc.evaluation.summary import density_of
 from microcalc.geometry import Grid
-from microcalc.runs.recipe import Recipe
 from microcalc.sample.store import Samples
+from microcalc.study.arrays import load_piece, save_piece
 from microcalc.study.exams import vendor_of
 from microcalc.study.images import StudyImage
 from microcalc.study.methods import Trained
 from microcalc.study.models import MEMBERS, Raters, cluster_rules, open_raters
-from microcalc.study.pieces import load_piece, save_piece
+from microcalc.study.predictions import ImagePredictions, detections_of
 from microcalc.study.samples import by_image, split_samples
-from microcalc.study.scored import ScoredImage, detections_of
 from microcalc.study.stage import Say, Stage, after, run_stage
 from microcalc.study.workers import in_processes
+from microcalc.training.recipe import Recipe
 
 _IMAGES_AT_ONCE = 4
 
@@ -64,7 +64,7 @@ def score_images(
     run_stage(stage, work, say)
 
 
-def scored_images(stage: Stage, samples: Stage, test: Sequence[StudyImage]) -> Iterator[ScoredImage]:
+def scored_images(stage: Stage, samples: Stage, test: Sequence[StudyImage]) -> Iterator[ImagePredictions]:
     """What the evaluation takes, image by image."""
     own, start = split_samples(samples, "test"), 0
     for n, (image, positive) in enumerate(zip(test, by_image(own.positive, len(test)), strict=True)):
@@ -72,7 +72,7 @@ def scored_images(stage: Stage, samples: Stage, test: Sequence[StudyImage]) -> I
         names = [str(name) for name in piece["methods"]]
         chosen = [image.rows[i] for i in own.place[start : start + len(positive)]]
         start += len(positive)
-        yield ScoredImage(
+        yield ImagePredictions(
             row=image.row,
             annotations=image.rows,
             vendor=vendor_of(image.row),

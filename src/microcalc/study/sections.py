@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microcalc.evaluate.bootstrap import Difference, Estimate
-from microcalc.evaluate.figures import Band
-from microcalc.evaluate.roc import FIGURES
-from microcalc.study.about import AboutStudy
+from microcalc.evaluation.bootstrap import Difference, Estimate
+from microcalc.evaluation.reporting.figures import Band
+from microcalc.evaluation.roc import FIGURES
 from microcalc.study.evaluation import AREA, LINEAR, LOG, FrocFigures, RocGroup, StudyFigures
+from microcalc.study.provenance import Provenance
 
 MEANS_FILE, ROC_FILE, FROC_FILE = "mean-sensitivity.svg", "roc.svg", "froc.svg"
 WORDS: Mapping[str, str] = {
@@ -20,7 +20,7 @@ WORDS: Mapping[str, str] = {
     "cnn1": "CNN1 alone",
     "pair": "CNN pair",
     "log": "LoG (floor)",
-    "unmined": "Pair without mining",
+    "no_mining": "Pair without mining",
     "hologic": "Hologic",
     "ge": "GE",
     "siemens": "Siemens",
@@ -55,7 +55,7 @@ class Section:
     verbatim: str = ""
 
 
-def sections_of(figures: StudyFigures, about: AboutStudy) -> list[Section]:
+def sections_of(figures: StudyFigures, about: Provenance) -> list[Section]:
     """All sections but the pictures of hits and misses."""
     sections = [_basis(figures, about), _means(figures)]
     if ("pair", "cascade") in figures.pairs:
@@ -76,7 +76,7 @@ def pair_words(pair: tuple[str, str]) -> str:
     return f"{word(pair[0])} minus {word(pair[1])}"
 
 
-def _basis(figures: StudyFigures, about: AboutStudy) -> Section:
+def _basis(figures: StudyFigures, about: Provenance) -> Section:
     pooled, rules = figures.groups["pooled"], figures.rules
     counts = Grid(
         ("samples", "positive", "negative"),
@@ -125,7 +125,7 @@ def _means(figures: StudyFigures) -> Section:
 _AXES = {"FPF 0 to 0.1 (linear)": LINEAR, "FPF 1e-6 to 1e-1 (logarithmic)": LOG}
 
 
-def _claims(figures: StudyFigures, about: AboutStudy) -> Section:
+def _claims(figures: StudyFigures, about: Provenance) -> Section:
     pair = ("pair", "cascade")
     rows: list[tuple[str, ...]] = []
     for name, bands in figures.roc_bands.items():
@@ -255,7 +255,7 @@ def _strata(figures: StudyFigures) -> Section:
     return Section("Mean sensitivity by stratum", (sentence,), tuple(tables) if figures.strata else ())
 
 
-def _provenance(about: AboutStudy) -> list[Section]:
+def _provenance(about: Provenance) -> list[Section]:
     named = {"seed": about.seeds, "machine": about.machine, "version": about.versions, "hash (SHA-256)": about.hashes}
     tables = [
         Grid((title, "value"), tuple((name, str(value)) for name, value in values.items()))

@@ -1,0 +1,33 @@
+"""How Sphinx builds the documentation: ``make docs`` writes it to ``build/docs/``; warnings are errors."""
+
+from __future__ import annotations
+
+import microcalc
+
+project = "microcalc"
+author = "the microcalc authors"
+version = release = microcalc.__version__
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["results/*/report.md", "cards"]
+html_theme = "furo"
+html_title = f"microcalc {release}"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+# The notebook is executed by a test, which needs the package; the pages show what it gave there.
+nb_execution_mode = "off"
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
+autosummary_generate = False
+napoleon_google_docstring = False
+# No other project's inventory is fetched: the build needs no network.
+intersphinx_mapping: dict[str, tuple[str, None]] = {}
+nitpicky = False

@@ -1,0 +1,160 @@
+"""The images of a table opened, and tables held against the files that they list: sizes, UIDs and spacings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from microcalc.datasets.table import ImageRow, Table, check_places, read_table, refuse_repeated
+from microcalc.domain import Mammogram
+from microcalc.errors import InputError, TableError
+from microcalc.geometry import same_spacing
+from microcalc.images.dicom.facts import read_facts
+from microcalc.images.dicom.read import is_dicom
+from microcalc.images.open import open_mammogram
+from microcalc.images.picture import picture_shape
+from microcalc.storage.key import file_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file says of its image; None, or an empty UID, where it does not."""
+
+    shape: tuple[int, int] | None
+    uid: str = ""
+    spacing_mm: tuple[float, float] | None = None
+
+
+def open_table(path: Path) -> Table:
+    """Read a data set, and hold its annotations against the sizes of the images.
+
+    Sizes are those that the table says; of other images that are annotated, those of the files, where these
+    are there and can be read. What is wrong with a file itself is for those to say who open it.
+
+    Raises
+    ------
+    TableError
+        The table breaks its format, or a place lies outside its image.
+    """
+    table = read_table(path)
+    return _with_images(table, (_sized(i) if i.shape is None and table.rows_of(i) else i for i in table.images))
+
+
+def identified_table(table: Table) -> Table:
+    """Return a table whose images are known by more than their names, as far as their files are there.
+
+    DICOM images by their SOP Instance UIDs, pictures by the SHA-256 of their files, all by their sizes.
+
+    Raises
+    ------
+    TableError
+        A file is of another size, spacing or UID than the table says; two lines are of one image; a place
+        lies outside its image.
+    """
+    found = _with_images(table, (_identified(image) for image in table.images))
+    refuse_repeated(found.images, "the table")
+    return found
+
+
+def _with_images(table: Table, images: Iterable[ImageRow]) -> Table:
+    checked = Table(tuple(images), table.annotations)
+    check_places(checked)
+    return checked
+
+
+def _sized(image: ImageRow) -> ImageRow:
+    header = _read_header(image.file)
+    if header is None or header.shape is None:
+        return image
+    return replace(image, rows=header.shape[0], columns=header.shape[1])
+
+
+def _identified(image: ImageRow) -> ImageRow:
+    """The line with what the file's header says; raises ``TableError`` where it says something else."""
+    header = _read_header(image.file)
+    if header is None:
+        return image
+    name = image.file.name
+    if image.shape is not None and header.shape is not None and image.shape != header.shape:
+        raise TableError(f"{name}: {_by(header.shape)} pixels, but the table says {_by(image.shape)}")
+    if image.sop_instance_uid and header.uid and image.sop_instance_uid != header.uid:
+        raise TableError(f"{name}: another SOP Instance UID than the table says, expected the same image")
+    spacing = header.spacing_mm
+    if spacing is not None and not same_spacing(spacing, image.spacing_mm):
+        raise TableError(
+            f"{name}: pixels of {spacing[0]:.4g} x {spacing[1]:.4g} mm, "
+            f"but the table says {image.spacing_mm[0]:.4g} x {image.spacing_mm[1]:.4g} mm"
+        )
+    rows, columns = (image.rows, image.columns) if header.shape is None else header.shape
+    uid = header.uid or image.sop_instance_uid
+    sha256 = image.sha256 if image.sha256 or uid else file_sha256(image.file)
+    return replace(image, rows=rows, columns=columns, sop_instance_uid=uid, sha256=sha256)
+
+
+def _by(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} x {shape[1]}"
+
+
+def _read_header(file: Path) -> _Header | None:
+    """What a header says; None where the file is not there or is no image that we read."""
+    if not file.is_file():
+        return None
+    try:
+        if not is_dicom(file):
+            return _Header(picture_shape(file))
+        facts = read_facts(file)
+    except InputError:
+        return None
+    return _Header(facts.shape, facts.uid, facts.spacing_mm)
+
+
+def open_row(row: ImageRow) -> Mammogram:
+    """Read the image of a table's line; the table says what a picture cannot.
+
+    Raises
+    ------
+    InputError
+        The file cannot be used.
+    TableError
+        It is of another size, spacing or intent than the table says; a picture's pixels are square.
+    """
+    mammogram = open_mammogram(
+        row.file,
+        any_view=True,
+        pixel_spacing_mm=row.spacing_mm[0],
+        intent=row.intent,
+        system=row.system or None,
+        view=row.view or None,
+        laterality=row.laterality or None,
+    )
+    _check_spacing(mammogram, row)
+    shape = mammogram.pixels.shape
+    if row.shape not in (None, shape):
+        raise TableError(
+            f"{row.file.name}: {shape[0]} x {shape[1]} pixels, but the table says {row.rows} x {row.columns}"
+        )
+    if mammogram.intent != row.intent:
+        raise TableError(f"{row.file.name}: a {mammogram.intent} image, but the table says {row.intent}")
+    return mammogram
+
+
+def _check_spacing(mammogram: Mammogram, row: ImageRow) -> None:
+    """The table's annotations are in its own millimetres: they have to be the image's."""
+    found, expected = mammogram.spacing_mm, row.spacing_mm
+    if not same_spacing(found, expected):
+        raise TableError(
+            f"{row.file.name}: pixels of {found[0]:.4g} x {found[1]:.4g} mm, "
+            f"but the table says {expected[0]:.4g} x {expected[1]:.4g} mm"
+        )
+
+
+def refuse_images(refused: Sequence[InputError], *, of: int) -> None:
+    """Raise the error of the one image that cannot be used, or one error that names all of them.
+
+    A smaller set than the table says would make figures and models claim more images than they saw.
+    """
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise InputError(f"{len(refused)} of {of} images cannot be used: {'; '.join(str(e) for e in refused)}")

@@ -1,0 +1,318 @@
+"""Makes a data set of simulated mammograms: DICOM files, and the table with their truth.
+
+Every exam has a folder of its own with its files, its part of the table and, written
+last, ``settings.json``: what it was made with. A run that was interrupted goes on where
+it stopped; an exam made with other settings is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+
+from microcalc import __version__
+from microcalc.datasets.table import (
+    ANNOTATIONS,
+    IMAGES,
+    AnnotationRow,
+    ImageRow,
+    Split,
+    Table,
+    is_table,
+    read_table,
+    write_table,
+)
+from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
+from microcalc.dicom.write import write_dicom
+from microcalc.domain import Intent, Laterality
+from microcalc.errors import InputError
+from microcalc.execution.executor import Outcome, executor_of
+from microcalc.simulate.breast import Density, View
+from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, simulate_exam
+from microcalc.simulate.lesions import LesionRates
+from microcalc.simulate.systems import SYSTEMS, System, system
+from microcalc.storage.key import code_version
+from microcalc.storage.lock import locked
+from microcalc.storage.ownership import check_editable, open_output_folder
+from microcalc.storage.write import saying_where, write_text
+
+BOTH: tuple[Intent, ...] = ("raw", "processed")
+SETTINGS, _LOCK = "settings.json", ".lock"
+COMMAND: Final = "simulate"
+_DENSITIES: tuple[Density, ...] = ("A", "B", "C", "D")
+_DENSITY_SHARES = (0.10, 0.40, 0.40, 0.10)  # of the BI-RADS categories in US screening
+_SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.60), ("validation", 0.75), ("test", 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an exam is made with, besides its system and number.
+
+    Attributes
+    ----------
+    dose
+        Factor on the usual exposure.
+    """
+
+    seed: int = 0
+    intents: tuple[Intent, ...] = BOTH
+    views: tuple[View, ...] = VIEWS
+    lateralities: tuple[Laterality, ...] = LATERALITIES
+    dose: float = 1.0
+    amounts: LesionRates = field(default_factory=LesionRates)
+
+
+def simulate_data_set(
+    out: Path,
+    *,
+    systems: Sequence[str] = ("all",),
+    exams: int,
+    seed: int = 0,
+    intents: Collection[Intent] = BOTH,
+    views: Sequence[View] = VIEWS,
+    lateralities: Sequence[Laterality] = LATERALITIES,
+    dose: float = 1.0,
+    amounts: LesionRates | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> Table:
+    """Simulate exams of each system and write them as a data set of the project.
+
+    Parameters
+    ----------
+    out
+        Folder, made if need be: a folder per exam with its DICOM files and its part of the table, and the
+        whole table. Exams that are there, made with the same settings, are not made again.
+    systems
+        Short names of ``simulate.systems``, or ``("all",)``.
+    exams
+        Number of exams per system; each is a patient of its own.
+    workers
+        Processes, -1: all cores; the files do not depend on their number.
+
+    Raises
+    ------
+    InputError
+        There is no such system, or nothing to make; or the folder is a user's.
+    OutputError
+        The system refused to write; or a table in the folder has been edited since it was made.
+    """
+    names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(dict.fromkeys(systems))
+    rows = [system(name) for name in names]
+    if exams < 1 or not rows or not views or not lateralities or not intents:
+        raise InputError(
+            f"{exams} exams of {len(rows)} systems, expected at least one of each, of a view, a side and an intent"
+        )
+    settings = Settings(
+        seed,
+        tuple(i for i in BOTH if i in intents),
+        tuple(v for v in VIEWS if v in views),
+        tuple(side for side in LATERALITIES if side in lateralities),
+        dose,
+        amounts or LesionRates(),
+    )
+    open_output_folder(out, COMMAND)
+    for name in (IMAGES, ANNOTATIONS):
+        check_editable(out / name)
+    jobs = [(out, s, number, settings) for number in range(exams) for s in rows]
+    made = {(s.name, number): table for s, number, table in _made_exams(jobs, workers, progress=progress)}
+    tables = [made[s.name, number] for _, s, number, _ in jobs]
+    table = Table(
+        tuple(i for t in tables for i in t.images),
+        tuple(a for t in tables for a in t.annotations),
+    )
+    write_table(table, out)
+    return table
+
+
+def _made_exams(
+    jobs: Sequence[tuple[Path, System, int, Settings]], workers: int, *, progress: bool
+) -> Iterator[tuple[System, int, Table]]:
+    """Yield each exam as it is made; the bar, if there is one, is closed before an error is told."""
+    outcomes = executor_of(workers if workers > 0 else os.cpu_count() or 1).run(_make, jobs)
+    if progress:
+        from rich.progress import track
+
+        outcomes = iter(track(outcomes, description="simulating", total=len(jobs)))
+    with closing(cast(Generator[Outcome[tuple[Path, System, int, Settings], Table]], outcomes)):
+        for outcome in outcomes:
+            yield outcome.item[1], outcome.item[2], outcome.result()
+
+
+def _make(job: tuple[Path, System, int, Settings]) -> Table:
+    return make_exam(*job)
+
+
+def make_exam(out: Path, s: System, number: int, settings: Settings) -> Table:
+    """Simulate one exam into its folder, and return its part of the table; if it is there, read that.
+
+    Raises
+    ------
+    InputError
+        A folder of the exam's name was not made by ``microcalc simulate``.
+    OutputError
+        The system refused to write.
+    """
+    patient = f"{s.name}-{settings.seed}-{number:05d}"
+    folder = out / patient
+    document = {"version": __version__, "code": code_version(__name__), **asdict(settings)}
+    text = json.dumps(document, indent=2) + "\n"
+    open_output_folder(folder, COMMAND)
+    with locked(folder / _LOCK), saying_where(folder / SETTINGS):
+        there = _made(folder, text)
+        return there if there is not None else _simulated(folder, s, number, settings, patient, text)
+
+
+def _simulated(folder: Path, s: System, number: int, settings: Settings, patient: str, text: str) -> Table:
+    (folder / SETTINGS).unlink(missing_ok=True)
+    sequence = np.random.SeedSequence([settings.seed, number, *s.name.encode()])
+    density = _DENSITIES[int(np.random.default_rng(sequence).choice(4, p=_DENSITY_SHARES))]
+    images: list[ImageRow] = []
+    annotations: list[AnnotationRow] = []
+    mammograms = simulate_exam(
+        s,
+        density=density,
+        seed=sequence,
+        intents=settings.intents,
+        amounts=settings.amounts,
+        views=settings.views,
+        lateralities=settings.lateralities,
+        dose=settings.dose,
+    )
+    for mammogram in mammograms:
+        for row in _written(folder, mammogram, patient):
+            images.append(row)
+            annotations += _truth(mammogram, row.image)
+    table = Table(tuple(images), tuple(annotations))
+    write_table(table, folder)
+    write_text(folder / SETTINGS, text)
+    return table
+
+
+def split_of(patient: str) -> Split:
+    """60 % train, 15 % validation, 25 % test, by a hash of the patient: it never changes."""
+    place = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") / 2**64
+    return next(split for split, up_to in _SPLIT_SHARES if place < up_to)
+
+
+def _made(folder: Path, settings: str) -> Table | None:
+    """An exam's part of the table, if all of it is there and was made with these settings."""
+    file = folder / SETTINGS
+    if not file.is_file() or file.read_text(encoding="utf-8") != settings or not is_table(folder):
+        return None
+    table = read_table(folder)
+    return table if all(image.file.is_file() for image in table.images) else None
+
+
+def _written(folder: Path, mammogram: SimulatedMammogram, patient: str) -> list[ImageRow]:
+    """Write the raw image before the processed one, which refers to it."""
+    s = mammogram.system
+    rows: list[ImageRow] = []
+    raw_uid: str | None = None
+    for intent in sorted(mammogram.stored, key=BOTH.index):
+        name = f"{patient}-{mammogram.laterality}{mammogram.view}-{intent}"
+        file = folder / f"{name}.dcm"
+        uid = write_dicom(file, mammogram.stored[intent], header=_header(mammogram, intent, patient, raw_uid))
+        raw_uid = uid if intent == "raw" else raw_uid
+        rows_px, columns_px = mammogram.stored[intent].shape
+        row = ImageRow(
+            image=name,
+            file=file,
+            intent=intent,
+            spacing_mm=(s.pitch_mm, s.pitch_mm),
+            patient=patient,
+            system=f"{s.manufacturer} {s.model}",
+            view=mammogram.view,
+            laterality=mammogram.laterality,
+            split=split_of(patient),
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            tags=" ".join(("simulated", f"density-{mammogram.density}", *mammogram.tags)),
+            sop_instance_uid=uid,
+            rows=rows_px,
+            columns=columns_px,
+        )
+        rows.append(row)
+    return rows
+
+
+def _truth(mammogram: SimulatedMammogram, image: str) -> list[AnnotationRow]:
+    return [
+        AnnotationRow(
+            image=image,
+            row=p.row,
+            column=p.column,
+            diameter_mm=p.diameter_mm,
+            kind=p.kind,
+            cluster=p.cluster,
+            outline=p.outline,
+            d_prime=p.d_prime,
+            judge="simulation",
+            morphology=p.morphology,
+        )
+        for p in mammogram.places
+    ]
+
+
+def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid: str | None) -> AcquisitionHeader:
+    s, t, h = mammogram.system, mammogram.technique, mammogram.system.header
+    processed = intent == "processed"
+    return AcquisitionHeader(
+        manufacturer=s.manufacturer,
+        model=s.model,
+        software=s.software,
+        intent=intent,
+        laterality=mammogram.laterality,
+        view=mammogram.view,
+        spacing_mm=(s.pitch_mm, s.pitch_mm),
+        stored=_stored_values(s, processed=processed),
+        receptor=ReceptorHeader(
+            detector_type=s.detector_type,
+            element_spacing_mm=(h.element_spacing_mm, h.element_spacing_mm),
+            active_mm=h.active_mm,
+            field_of_view_mm=h.field_of_view_mm(mammogram.stored[intent].shape),
+            source_to_detector_mm=h.source_to_detector_mm,
+            source_to_patient_mm=h.source_to_patient_mm,
+            magnification=h.magnification,
+            grid=h.grid,
+            sensitivity=h.sensitivity,
+            field_of_view_origin=h.field_of_view_origin,
+            field_of_view_rotation=h.field_of_view_rotation,
+        ),
+        exposure=ExposureHeader(
+            kvp=t.kvp,
+            mas=t.mas,
+            anode=t.anode,
+            filter_material=t.filter_material,
+            filter_thickness_mm=t.filter_mm,
+            thickness_mm=t.thickness_mm,
+            force_n=t.force_n,
+            organ_dose_dgy=round(t.organ_dose_mgy / 100.0, 6),
+        ),
+        patient_id=patient,
+        exam_id=patient,
+        windows=mammogram.windows if processed else (),
+        window_names=mammogram.window_names if processed else (),
+        patient_name=f"SIMULATED^{patient}",
+        instance_number=1 + VIEWS.index(mammogram.view) + 2 * LATERALITIES.index(mammogram.laterality),
+        processing_description=h.processing_description if processed else None,
+        processing_code=h.processing_code if processed else None,
+        source_uid=raw_uid if processed else None,
+    )
+
+
+def _stored_values(s: System, *, processed: bool) -> StoredValues:
+    """What the stored values mean; processed ones with the padding that the system declares."""
+    if not processed:
+        return replace(RAW, bits_stored=s.bits_stored)
+    if s.header.padding is None:
+        return PROCESSED
+    value, limit = s.header.padding
+    return replace(PROCESSED, padding_value=value, padding_limit=limit)

@@ -1,0 +1,1 @@
+"""Mammograms as grey levels, with what was found drawn on them."""

@@ -1,0 +1,224 @@
+"""The ratings of a test set, per patient, kept only as far as a curve depends on them.
+
+A ROC or FROC curve depends on the ratings of negatives only through how many of them
+lie above, level with and below each rating of a positive. So tens of millions of
+negatives are kept, without loss, as counts in the gaps between the positives, and a
+bootstrap resample is one matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from microcalc.evaluation.curves import Values
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PatientRatings:
+    """Positives and negatives of p patients against k distinct ratings.
+
+    Attributes
+    ----------
+    thresholds
+        (k,) distinct finite ratings of positives, highest first.
+    hits
+        (p, k) positives of each patient that were rated exactly so.
+    false
+        (p, 2k + 1) negatives of each patient: above the first threshold, level with it,
+        between the first and the second, level with the second, ..., below the last.
+    n_positive
+        (p,) positives of each patient, the missed ones (-inf) included.
+    exposure
+        (p,) what false marks are counted per: images, cm² of breast, or negatives.
+
+    Notes
+    -----
+    Memory is 24 bytes x p x k: 60 MB for 500 patients and 5,000 positives.
+    """
+
+    thresholds: Values
+    hits: Values
+    false: Values
+    n_positive: Values
+    exposure: Values
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients, those without positives included."""
+        return int(self.exposure.size)
+
+    def of_patients(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> PatientRatings:
+        """The same for some of the patients, such as those of one system."""
+        return PatientRatings(
+            self.thresholds, self.hits[chosen], self.false[chosen], self.n_positive[chosen], self.exposure[chosen]
+        )
+
+    def folded(self, owner: NDArray[np.integer], n_owners: int) -> PatientRatings:
+        """The same with several counted as one, such as the images of a patient.
+
+        Parameters
+        ----------
+        owner
+            (p,) index of what each belongs to, 0 to ``n_owners - 1``.
+        """
+        belongs = np.zeros((n_owners, self.n_patients))
+        belongs[owner, np.arange(self.n_patients)] = 1.0
+        return PatientRatings(
+            self.thresholds,
+            belongs @ self.hits,
+            belongs @ self.false,
+            belongs @ self.n_positive,
+            belongs @ self.exposure,
+        )
+
+    def having(self, positive_rating: ArrayLike, positive_patient: ArrayLike) -> PatientRatings:
+        """The same negatives against some of the positives, such as those of one size.
+
+        Parameters as in `gather`. The curve is that of these positives alone, unchanged.
+
+        Raises
+        ------
+        ValueError
+            A rating is not one of the positives'.
+        """
+        rating, owner = _ratings(positive_rating), np.asarray(positive_patient, dtype=np.int64).reshape(-1)
+        hits = _count_hits(self.thresholds[::-1], rating, owner, self.n_patients)
+        n_positive = np.bincount(owner, minlength=self.n_patients).astype(np.float64)
+        return replace(self, hits=hits, n_positive=n_positive)
+
+    def without_empty(self) -> PatientRatings:
+        """The same curve with fewer vertices: thresholds that no positive has are gone, nothing is lost."""
+        kept = np.flatnonzero(self.hits.any(axis=0))
+        if kept.size == self.thresholds.size:
+            return self
+        starts = np.concatenate([[0], np.stack([2 * kept + 1, 2 * kept + 2], axis=1).ravel()])
+        false = np.add.reduceat(self.false, starts, axis=1)
+        return replace(self, thresholds=self.thresholds[kept], hits=self.hits[:, kept], false=false)
+
+    def curve(self) -> tuple[Values, Values]:
+        """The curve of all patients, each counted once: x and y, each (2k + 2,)."""
+        x, y = self.curves(np.ones((1, self.n_patients)))
+        return x[0], y[0]
+
+    def curves(self, weights: NDArray[np.floating] | NDArray[np.integer]) -> tuple[Values, Values]:
+        """One curve for each way of counting the patients.
+
+        Parameters
+        ----------
+        weights
+            (b, p) how often each patient counts.
+
+        Returns
+        -------
+        x, y
+            (b, 2k + 2) false marks per exposure, and fraction of positives found. Rows
+            without a positive or without exposure are NaN: they have no curve.
+        """
+        weight = np.asarray(weights, dtype=np.float64)
+        positives, exposure = weight @ self.n_positive, weight @ self.exposure
+        defined = (positives > 0) & (exposure > 0)
+        x, y = np.zeros((2, len(weight), 2 * self.thresholds.size + 2))
+        np.cumsum(weight @ self.false, axis=1, out=x[:, 1:])
+        found = np.cumsum(weight @ self.hits, axis=1)
+        y[:, 2::2], y[:, 3::2] = found, found
+        x /= np.where(defined, exposure, np.nan)[:, None]
+        y /= np.where(defined, positives, np.nan)[:, None]
+        return x, y
+
+    def vertex_thresholds(self) -> Values:
+        """(2k + 2,) thresholds that attain the vertices of a curve: a mark is shown from there on."""
+        thresholds = np.empty(2 * self.thresholds.size + 2)
+        thresholds[0], thresholds[-1] = np.inf, -np.inf
+        thresholds[1:-1:2] = np.nextafter(self.thresholds, np.inf)
+        thresholds[2::2] = self.thresholds
+        return thresholds
+
+
+def gather(
+    positive_rating: ArrayLike,
+    positive_patient: ArrayLike,
+    negative_rating: ArrayLike,
+    negative_patient: ArrayLike,
+    exposure: ArrayLike,
+    *,
+    negative_weight: ArrayLike | None = None,
+) -> PatientRatings:
+    """Count the ratings of a test set per patient.
+
+    Parameters
+    ----------
+    positive_rating, positive_patient
+        (n,) ratings of lesions or positive samples, -inf where missed; index of the patient.
+    negative_rating, negative_patient
+        (m,) the same of false marks or negative samples.
+    exposure
+        (p,) of each patient: images, cm² of breast, or negatives.
+    negative_weight
+        (m,) how many negatives each one stands for, where they were sub-sampled.
+
+    Raises
+    ------
+    ValueError
+        A rating is NaN, or +inf.
+    """
+    positive, negative = _ratings(positive_rating), _ratings(negative_rating)
+    per_patient = np.asarray(exposure, dtype=np.float64).reshape(-1)
+    p = per_patient.size
+    owner = np.asarray(positive_patient, dtype=np.int64).reshape(-1)
+    levels = np.unique(positive[np.isfinite(positive)])
+    hits = _count_hits(levels, positive, owner, p)
+    false = _count_gaps(
+        levels,
+        negative,
+        np.asarray(negative_patient, dtype=np.int64).reshape(-1),
+        None if negative_weight is None else np.asarray(negative_weight, dtype=np.float64).reshape(-1),
+        p,
+    )
+    n_positive = np.bincount(owner, minlength=p).astype(np.float64)
+    return PatientRatings(levels[::-1].astype(np.float64), hits, false, n_positive, per_patient)
+
+
+def _count_hits(
+    levels: NDArray[np.floating], rating: NDArray[np.floating], owner: NDArray[np.int64], n_patients: int
+) -> Values:
+    """(p, k) positives of each patient at each level, highest level first."""
+    found = np.isfinite(rating)
+    k = levels.size
+    place = np.searchsorted(levels, rating[found])
+    if place.size and (place.max() >= k or not np.array_equal(levels[place], rating[found])):
+        raise ValueError("a positive has a rating that is none of the thresholds, expected some of the same positives")
+    hits = np.bincount(owner[found] * k + (k - 1 - place), minlength=n_patients * k)
+    return hits.reshape(n_patients, k).astype(np.float64)
+
+
+def _count_gaps(
+    levels: NDArray[np.floating],
+    rating: NDArray[np.floating],
+    owner: NDArray[np.int64],
+    weight: Values | None,
+    n_patients: int,
+) -> Values:
+    """(p, 2k + 1) weights of the ratings in and between the levels, highest gap first; in chunks."""
+    width = 2 * levels.size + 1
+    counts = np.zeros(n_patients * width)
+    for start in range(0, rating.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        # Twice the number of levels below, plus one where the rating is a level itself.
+        gap = np.searchsorted(levels, rating[part], "left") + np.searchsorted(levels, rating[part], "right")
+        place = owner[part] * width + (width - 1 - gap)
+        counts += np.bincount(place, None if weight is None else weight[part], minlength=counts.size)
+    return counts.reshape(n_patients, width)
+
+
+def _ratings(values: ArrayLike) -> NDArray[np.floating]:
+    rating = np.asarray(values)
+    if not np.issubdtype(rating.dtype, np.floating):
+        rating = rating.astype(np.float64)
+    if np.isnan(rating).any() or np.isposinf(rating).any():
+        raise ValueError("a rating is NaN or +inf, expected finite ratings (-inf: missed)")
+    return rating.reshape(-1)

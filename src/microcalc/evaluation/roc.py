@@ -1,0 +1,127 @@
+"""ROC of samples: pixels of microcalcifications against all other breast pixels.
+
+TPF is the sensitivity, FPF the fraction of negative samples rated as high. With tens
+of millions of negatives the part that matters lies far to the left: FPF 0.1 is 100,000
+pixels of a mammogram, 1e-5 is ten. Hence a mean sensitivity over the logarithm of FPF
+beside the linear one.
+
+References
+----------
+J.-J. Mordang et al., IWDM 2016, LNCS 9699:35-42 (mean sensitivity over FPF 0 to 0.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from microcalc.evaluation.bootstrap import Figure
+from microcalc.evaluation.curves import Values, interpolate_at, log_mean_height, mean_height
+from microcalc.evaluation.ratings import PatientRatings, gather
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RocCurve:
+    """Vertices of the empirical ROC curve, from (0, 0) to (1, 1); between them it is straight.
+
+    ``threshold`` attains the vertex: samples rated so or higher are called positive.
+    """
+
+    threshold: Values
+    fpf: Values
+    tpf: Values
+
+
+def roc_curve(
+    positive_rating: ArrayLike, negative_rating: ArrayLike, *, negative_weight: ArrayLike | None = None
+) -> RocCurve:
+    """The ROC curve, exact.
+
+    Parameters
+    ----------
+    positive_rating, negative_rating
+        (n,) and (m,) ratings; -inf is the lowest rating of all (a sample that was rejected).
+    negative_weight
+        (m,) how many negatives each one stands for, where they were sub-sampled.
+
+    Raises
+    ------
+    ValueError
+        A class is empty, or a rating is NaN or +inf.
+    """
+    n, m = np.size(positive_rating), np.size(negative_rating)
+    if n == 0 or m == 0:
+        raise ValueError(f"{n} positives and {m} negatives, expected at least one of each")
+    ratings = gather_samples(
+        positive_rating,
+        np.zeros(n, dtype=np.int64),
+        negative_rating,
+        np.zeros(m, dtype=np.int64),
+        n_patients=1,
+        negative_weight=negative_weight,
+    )
+    fpf, tpf = ratings.curve()
+    return RocCurve(ratings.vertex_thresholds(), fpf, tpf)
+
+
+def gather_samples(
+    positive_rating: ArrayLike,
+    positive_patient: ArrayLike,
+    negative_rating: ArrayLike,
+    negative_patient: ArrayLike,
+    *,
+    n_patients: int,
+    negative_weight: ArrayLike | None = None,
+) -> PatientRatings:
+    """Count sample ratings per patient, for `microcalc.evaluation.bootstrap`.
+
+    Parameters as in `roc_curve`, with the index of each sample's patient (0 to ``n_patients - 1``).
+    Take ``.of_patients(mask)`` of the result for one system; all of it is the pooled curve.
+    """
+    owner = np.asarray(negative_patient, dtype=np.int64).reshape(-1)
+    weight = None if negative_weight is None else np.asarray(negative_weight, dtype=np.float64).reshape(-1)
+    negatives = np.bincount(owner, weight, minlength=n_patients)
+    return gather(
+        _bounded(positive_rating),
+        positive_patient,
+        _bounded(negative_rating),
+        owner,
+        negatives,
+        negative_weight=weight,
+    )
+
+
+def mean_sensitivity(curve: RocCurve, *, low: float = 0.0, high: float = 0.1) -> float:
+    """Mean TPF over FPF in [low, high], linear axis."""
+    return float(mean_height(curve.fpf, curve.tpf, low=low, high=high))
+
+
+def log_mean_sensitivity(curve: RocCurve, *, low: float = 1e-6, high: float = 1e-1) -> float:
+    """Mean TPF over ln FPF: ``1/(ln high - ln low) * integral of TPF(f)/f df``."""
+    return float(log_mean_height(curve.fpf, curve.tpf, low=low, high=high))
+
+
+def sensitivity_at_fpf(curve: RocCurve, fpf: float) -> float:
+    """TPF at an FPF."""
+    return float(interpolate_at(curve.fpf, curve.tpf, at=fpf))
+
+
+FIGURES: Mapping[str, Figure] = {
+    "mean sensitivity, FPF 0 to 0.1": partial(mean_height, low=0.0, high=0.1),
+    "mean sensitivity, log FPF 1e-6 to 1e-1": partial(log_mean_height, low=1e-6, high=1e-1),
+    "sensitivity at FPF 1e-5": partial(interpolate_at, at=1e-5),
+    "sensitivity at FPF 1e-4": partial(interpolate_at, at=1e-4),
+}
+"""What is reported of every ROC curve, per system and pooled."""
+
+
+def _bounded(rating: ArrayLike) -> NDArray[np.floating]:
+    """-inf as the lowest finite number: in ROC a rejected sample has a rating, the lowest."""
+    values: NDArray[np.floating] = np.asarray(rating)
+    if values.dtype != np.float32:
+        values = values.astype(np.float64)
+    return values.clip(min=values.dtype.type(np.finfo(np.float32).min))

@@ -1,0 +1,1 @@
+"""Reading a mammogram from any file: DICOM or picture."""

@@ -1,0 +1,190 @@
+"""Pixel values of a DICOM file, one decoder per transfer syntax.
+
+Uncompressed pixels are unpacked here. Compressed ones are decoded in a process of
+their own (`microcalc.images.dicom.worker`), started at the first need and used again: a
+codec that crashes or hangs costs one file, not the run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.dicom.tags import shown_uid
+from microcalc.errors import UnreadableImageError
+
+Stored = NDArray[np.integer]
+"""Stored values (rows, columns), of the header's sign and allocated bits."""
+
+
+class Syntax(NamedTuple):
+    """A transfer syntax: its name, and the plugin of pydicom that decodes it (empty: uncompressed)."""
+
+    name: str
+    plugin: str = ""
+    has_codestream: bool = False
+
+
+_UID = "1.2.840.10008.1.2"
+SYNTAXES: dict[str, Syntax] = {
+    _UID: Syntax("implicit little endian"),
+    f"{_UID}.1": Syntax("explicit little endian"),
+    f"{_UID}.1.99": Syntax("deflated explicit little endian"),
+    f"{_UID}.2": Syntax("explicit big endian"),
+    # pylibjpeg-rle raises a Rust panic, which is no Exception, on bad data.
+    f"{_UID}.5": Syntax("RLE", "pydicom"),
+    # pylibjpeg-libjpeg is GPL and returns an image from a truncated stream without error.
+    f"{_UID}.4.50": Syntax("JPEG baseline", "gdcm", True),
+    f"{_UID}.4.51": Syntax("JPEG extended", "gdcm", True),
+    f"{_UID}.4.57": Syntax("JPEG lossless", "gdcm", True),
+    f"{_UID}.4.70": Syntax("JPEG lossless SV1", "gdcm", True),
+    # gdcm aborts the process when Rows exceed the codestream.
+    f"{_UID}.4.80": Syntax("JPEG-LS lossless", "pyjpegls", True),
+    f"{_UID}.4.81": Syntax("JPEG-LS near-lossless", "pyjpegls", True),
+    # gdcm aborts the process on a header of 60000 x 60000.
+    f"{_UID}.4.90": Syntax("JPEG 2000 lossless", "pylibjpeg", True),
+    f"{_UID}.4.91": Syntax("JPEG 2000", "pylibjpeg", True),
+}
+"""Transfer Syntax UID → how it is decoded; each choice measured against the others."""
+
+_WORKER_COMMAND = [sys.executable, "-P", "-m", "microcalc.images.dicom.worker"]
+_TIMEOUT_S = 60.0
+
+
+def transfer_syntax(uid: str, name: str) -> Syntax:
+    """How a transfer syntax is decoded.
+
+    Raises
+    ------
+    UnreadableImageError
+        One that mammograms are not expected in, or none.
+    """
+    syntax = SYNTAXES.get(uid)
+    if syntax is None:
+        raise UnreadableImageError(
+            f"{name}: transfer syntax {shown_uid(uid)}, expected uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000"
+        )
+    return syntax
+
+
+def decode_compressed(path: Path, syntax: Syntax, shape: tuple[int, int]) -> Stored:
+    """Decode in the worker process.
+
+    Parameters
+    ----------
+    path
+        The DICOM file.
+    shape
+        (rows, columns) of the header.
+
+    Raises
+    ------
+    UnreadableImageError
+        Truncated or damaged pixel data, or a codec that crashed or hung on it.
+    """
+    request: dict[str, object] = {"path": str(path.resolve()), "syntax": list(syntax), "shape": list(shape)}
+    with _lock:
+        try:
+            reply, payload = _running_worker().ask(request)
+        except (EOFError, OSError, ValueError):
+            _stop_worker()
+            raise UnreadableImageError(
+                f"{path.name}: the {syntax.name} decoder crashed or took over {_TIMEOUT_S:g} s, expected intact pixels"
+            ) from None
+    error = reply.get("error")
+    if error is not None:
+        raise UnreadableImageError(f"{path.name}: {error}")
+    return np.frombuffer(payload, dtype=str(reply["dtype"])).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """The decoding process and the process that owns it (a fork must not share its pipes)."""
+
+    process: subprocess.Popen[bytes]
+    owner: int
+
+    def ask(self, request: dict[str, object]) -> tuple[dict[str, object], bytearray]:
+        """Send a request and wait for the reply and its pixel bytes."""
+        to_worker, from_worker = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
+        watchdog = threading.Timer(_TIMEOUT_S, self.process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            to_worker.write(json.dumps(request).encode() + b"\n")
+            to_worker.flush()
+            line = from_worker.readline()
+            if not line.endswith(b"\n"):
+                raise EOFError
+            reply = json.loads(line)
+            return reply, _read_exactly(from_worker, int(reply.get("bytes", 0)))
+        finally:
+            watchdog.cancel()
+
+
+def _read_exactly(stream: IO[bytes], count: int) -> bytearray:
+    payload = bytearray(count)
+    view, done = memoryview(payload), 0
+    while done < count:
+        got = stream.readinto(view[done:])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError
+        done += got
+    return payload
+
+
+_lock = threading.Lock()
+_worker: _Worker | None = None
+
+
+def _running_worker() -> _Worker:
+    global _worker
+    if _worker is not None and (_worker.owner != os.getpid() or _worker.process.poll() is not None):
+        _stop_worker()
+    if _worker is None:
+        # The worker must find this package however the caller's path was made.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
+        process = subprocess.Popen(
+            _WORKER_COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        _worker = _Worker(process, os.getpid())
+    return _worker
+
+
+def _stop_worker() -> None:
+    """End the worker; a forked child only forgets its parent's."""
+    global _worker
+    worker, _worker = _worker, None
+    if worker is None or worker.owner != os.getpid():
+        return
+    worker.process.kill()
+    worker.process.wait()
+    for pipe in (worker.process.stdin, worker.process.stdout):
+        with contextlib.suppress(OSError):  # a request that never left
+            cast(IO[bytes], pipe).close()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+atexit.register(_stop_worker)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

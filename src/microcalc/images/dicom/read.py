@@ -1,0 +1,198 @@
+"""Reading a mammogram from DICOM, by its tags and never by the vendor's name."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.dicom.source_values import long_text
+from microcalc.dicom.systems import system_name
+from microcalc.dicom.tags import content, integer, is_uid, only_word, quiet, word
+from microcalc.domain import Mammogram
+from microcalc.errors import UnreadableImageError
+from microcalc.images.dicom.accept import check_kind, check_size, spacing_or_given
+from microcalc.images.dicom.codestream import coding_of
+from microcalc.images.dicom.decisive import check_decisive
+from microcalc.images.dicom.decode import decode_compressed, transfer_syntax
+from microcalc.images.dicom.position import laterality_of, orientation_of, view_of
+from microcalc.images.dicom.sniff import is_dicom
+from microcalc.images.dicom.values import clear_unused_bits, first_window, padding_mask, to_pixels
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["is_dicom", "laterality_of", "read_data_set", "read_dicom", "view_of"]
+
+_LARGEST_FILE = 1024**3
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
+
+
+def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | None = None) -> Mammogram:
+    """Read a full-field digital mammogram, FOR PROCESSING or FOR PRESENTATION.
+
+    Parameters
+    ----------
+    path
+        A DICOM file in any transfer syntax of `microcalc.images.dicom.decode.SYNTAXES`.
+    any_view
+        Take magnified, spot, stereo, specimen and quality control images as well.
+    pixel_spacing_mm
+        Of the pixels, in both directions; taken where the header has none that a mammogram has.
+
+    Returns
+    -------
+    Mammogram
+        In the frame of the stored pixels, brighter = denser; see
+        `microcalc.images.dicom.values` for the meaning of the values.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, not DICOM, truncated, of an absurd size or unknown transfer syntax.
+    NotAMammogramError
+        Not a Digital Mammography X-Ray Image, or values that are not its grey levels.
+    UnsupportedViewError
+        Tomosynthesis, subtraction; without ``any_view`` also the unusual views.
+    MissingSpacingError
+        No pixel spacing, or none that a mammogram has.
+
+    References
+    ----------
+    DICOM PS3.3 A.27, C.8.11.
+    """
+    with quiet():
+        header = read_data_set(path, stop_before_pixels=True)
+        check_decisive(header, path.name)
+        intent = check_kind(header, path.name, any_view=any_view)
+        shape = check_size(header, path.name)
+        spacing_mm, spacing_given = spacing_or_given(header, path.name, pixel_spacing_mm)
+        convert = to_pixels(header, intent, path.name)
+        allocated = _stored_values(path, header, shape)
+        stored = clear_unused_bits(allocated, header)
+        return Mammogram(
+            pixels=convert.apply(stored),
+            spacing_mm=spacing_mm,
+            intent=intent,
+            uid=_uid(header, path),
+            laterality=laterality_of(header),
+            view=view_of(header),
+            system=system_name(*(_text(header, keyword) for keyword in ("Manufacturer", "ManufacturerModelName"))),
+            padding=padding_mask(stored, allocated, header),
+            window=first_window(header, convert),
+            orientation=orientation_of(header),
+            burned_in=_burned_in(header),
+            spacing_given=spacing_given,
+        )
+
+
+def read_data_set(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
+    """The elements of a DICOM file.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, not DICOM, too large, or damaged.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe waits for ever
+            raise UnreadableImageError(f"{path.name}: a pipe, socket or device, expected a DICOM file")
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise UnreadableImageError(f"{path.name}: {size} bytes, expected at most {_LARGEST_FILE}")
+        _check_deflated(path)
+        return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path.name}: no such file, expected a DICOM image") from None
+    except IsADirectoryError:
+        raise UnreadableImageError(f"{path.name}: a folder, expected a DICOM image") from None
+    except InvalidDicomError:
+        raise UnreadableImageError(f"{path.name}: not a DICOM file, expected one with the DICM preamble") from None
+    except UnreadableImageError:
+        raise
+    except OSError as error:
+        raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
+    except Exception as error:  # a damaged data set; the library's words would quote its values
+        raise UnreadableImageError(
+            f"{path.name}: damaged DICOM data set ({type(error).__name__}), expected a whole one"
+        ) from None
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated data set that inflates beyond all bounds, before it does."""
+    from pydicom.filereader import read_file_meta_info
+
+    meta = read_file_meta_info(path)
+    if word(meta, "TransferSyntaxUID") != _DEFLATED:
+        return
+    length = integer(meta, "FileMetaInformationGroupLength")
+    if length is None:
+        raise UnreadableImageError(f"{path.name}: file meta information without its length, expected it")
+    data = path.read_bytes()[_META_START + length :]
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while data:
+        total += len(inflater.decompress(data, 1 << 24))
+        data = inflater.unconsumed_tail
+        if total > _LARGEST_FILE:
+            raise UnreadableImageError(f"{path.name}: inflates to over {_LARGEST_FILE} bytes, expected a mammogram")
+
+
+def _stored_values(path: Path, header: Dataset, shape: tuple[int, int]) -> NDArray[np.integer]:
+    uid = word(header.file_meta, "TransferSyntaxUID")
+    syntax = transfer_syntax(uid, path.name)
+    if syntax.plugin:
+        decoded = decode_compressed(path, syntax, shape)
+        # Codecs give the fewest bytes that hold the codestream's values, the header's bits count in those it allocates.
+        return decoded.astype(f"{decoded.dtype.kind}{(integer(header, 'BitsAllocated') or 16) // 8}", copy=False)
+    dataset = read_data_set(path)
+    if "PixelData" not in dataset:
+        raise UnreadableImageError(f"{path.name}: a header without pixel data, expected an image")
+    return _unpack(dataset, shape, big_endian=uid.endswith("1.2.2"), name=path.name)
+
+
+def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name: str) -> NDArray[np.integer]:
+    """Uncompressed stored values, (rows, columns)."""
+    allocated = integer(dataset, "BitsAllocated") or 16
+    kind = "i" if integer(dataset, "PixelRepresentation") == 1 else "u"
+    data, expected = content(dataset, "PixelData"), shape[0] * shape[1] * allocated // 8
+    coding = coding_of(data) if len(data) != expected else None
+    if coding is not None:
+        raise UnreadableImageError(
+            f"{name}: {coding} pixel data, expected uncompressed ones as its transfer syntax says"
+        )
+    if len(data) - expected >= shape[1] * allocated // 8:  # less than a row may be padding
+        raise UnreadableImageError(
+            f"{name}: {len(data)} bytes of pixel data, expected {expected} of {shape[0]} x {shape[1]} pixels"
+        )
+    if len(data) < expected:
+        raise UnreadableImageError(f"{name}: truncated pixel data, {len(data)} bytes, expected {expected}")
+    if allocated == 8 and big_endian and dataset["PixelData"].VR == "OW":
+        words = np.frombuffer(data[: (expected + 1) // 2 * 2], dtype=">u2").astype("<u2")
+        return words.view(f"{kind}1")[:expected].reshape(shape)
+    order = ">" if big_endian else "<"
+    stored = np.frombuffer(data, dtype=f"{order}{kind}{allocated // 8}", count=shape[0] * shape[1])
+    return stored.astype(f"{kind}{allocated // 8}", copy=False).reshape(shape)
+
+
+def _uid(header: Dataset, path: Path) -> str:
+    """SOP Instance UID; the file's SHA-256 where it is missing or no UID."""
+    uid = word(header, "SOPInstanceUID")
+    return uid if is_uid(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _burned_in(header: Dataset) -> bool | None:
+    """Whether text is burned into the pixels (BurnedInAnnotation); None where the header does not say."""
+    return {"YES": True, "NO": False}.get(only_word(header, "BurnedInAnnotation").upper())
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """A text of the header; empty where the declared character set cannot hold it."""
+    return long_text(header, keyword, most=1024).value

@@ -1,0 +1,1 @@
+"""Findings as DICOM reports, and anybody's CAD reports read back."""

@@ -1,0 +1,249 @@
+"""Mammography CAD SR: what was found in the images of one exam, as workstations read it (TID 4000).
+
+Clusters are Single Image Findings with their microcalcifications inside; centres and outlines
+refer to the images of the report's own library. A report is made always: also where nothing was
+found, and where an image could not be analysed.
+
+Ours, where the standard leaves it open:
+
+* Operating point 0 is the model's default one. What reaches it is Presentation Required, so that
+  a workstation that knows no operating points shows what ``microcalc detect`` calls findings. What
+  reaches a more sensitive point k of the model is Presentation Optional from point k on; the other
+  clusters, and candidates outside clusters, are left out.
+* What the points mean, threshold, false clusters per image and sensitivity, stands in the Algorithm
+  Parameters of the detections.
+* Certainty of Finding is the likelihood as a percentage; it is not a calibrated probability.
+* The Impression Description, the only free words of the template, says why an image failed, of which images
+  all findings are optional, and in which text is burned into the pixels.
+
+References
+----------
+DICOM PS3.3 A.35.5 (Mammography CAD SR IOD), PS3.16 TID 4000, 4001, 4003, 4006, 4009, 4010, 4015,
+4017, 4019, 4020, 4021, 4023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from microcalc.dicom.tags import quiet
+from microcalc.geometry import Points
+from microcalc.reports import concepts as c
+from microcalc.reports.content_items import (
+    add,
+    code,
+    container,
+    date,
+    image,
+    number,
+    pointer,
+    region,
+    text,
+    time,
+    use_srt,
+)
+from microcalc.reports.header import check_one_exam, report_uid, start_report
+from microcalc.reports.results import Algorithm, ImageHeader, ImageResult, impression_words
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from microcalc.domain import Cluster
+
+CodeScheme = Literal["sct", "srt"]
+
+_LIBRARY = (1, 2)
+"""Where the Image Library stands: second below the root, after the language."""
+
+
+def cad_report(results: Sequence[ImageResult], *, made: datetime, codes: CodeScheme = "sct") -> Dataset:
+    """The report of one exam.
+
+    Parameters
+    ----------
+    results
+        Of the images of one study, at least one; failed ones among them.
+    made
+        When; the UID does not depend on it.
+    codes
+        ``"srt"`` writes the codes of SNOMED RT that older workstations want.
+
+    Returns
+    -------
+    Dataset
+        With file meta information, ready to be written or sent.
+
+    Raises
+    ------
+    InputError
+        No image, images of several studies, or one twice.
+    """
+    check_one_exam(results)
+    with quiet():
+        root = start_report("sr", results, report_uid("sr", results, codes), made)
+        _add_content(root, results)
+        if codes == "srt":
+            use_srt(root)
+    return root
+
+
+def _add_content(root: Dataset, results: Sequence[ImageResult]) -> None:
+    document = container(c.MAMMOGRAPHY_CAD_REPORT, template="4000")
+    for element in document:
+        root.add(element)
+    add(root, "HAS CONCEPT MOD", code(c.LANGUAGE, c.ENGLISH))
+    add(root, "CONTAINS", _library(results), _summary(results), _detections(results))
+    add(root, "CONTAINS", code(c.ANALYSES, c.NOT_ATTEMPTED))
+
+
+def _library(results: Sequence[ImageResult]) -> Dataset:
+    """TID 4020, one entry an image, in the order of the results."""
+    library = container(c.IMAGE_LIBRARY)
+    add(library, "CONTAINS", *(_library_entry(result.header) for result in results))
+    return library
+
+
+def _library_entry(header: ImageHeader) -> Dataset:
+    entry = image(header.sop_class, header.uid)
+    context = []
+    if header.laterality is not None:
+        context.append(code(c.IMAGE_LATERALITY, c.SIDES[header.laterality]))
+    if header.view in c.VIEW_CONCEPTS:
+        view = code(c.IMAGE_VIEW, c.VIEW_CONCEPTS[header.view])
+        add(view, "HAS CONCEPT MOD", *(code(c.IMAGE_VIEW_MODIFIER, modifier) for modifier in header.view_modifiers))
+        context.append(view)
+    if header.orientation is not None:
+        row, column = header.orientation
+        context += [text(c.ORIENTATION_ROW, row), text(c.ORIENTATION_COLUMN, column)]
+    exam = header.exam
+    context += [date(c.STUDY_DATE, exam.study_date)] * bool(exam.study_date)
+    context += [time(c.STUDY_TIME, exam.study_time)] * bool(exam.study_time)
+    context += [date(c.CONTENT_DATE, header.content_date)] * bool(header.content_date)
+    context += [time(c.CONTENT_TIME, header.content_time)] * bool(header.content_time)
+    if header.spacing_mm is not None:
+        row_mm, column_mm = header.spacing_mm
+        context.append(number(c.HORIZONTAL_SPACING, column_mm, c.MILLIMETER))
+        context.append(number(c.VERTICAL_SPACING, row_mm, c.MILLIMETER))
+    add(entry, "HAS ACQ CONTEXT", *context)
+    return entry
+
+
+def _summary(results: Sequence[ImageResult]) -> Dataset:
+    """TID 4001 with what was found, TID 4003."""
+    failed = [result for result in results if result.failure is not None]
+    found = [(n, result) for n, result in enumerate(results, start=1) if result.reported()]
+    summary = code(c.SUMMARY, _outcome(len(failed), len(results), found=bool(found)))
+    said = impression_words(results)
+    if said:
+        add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(said)))
+        add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
+    add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in found))
+    return summary
+
+
+def _outcome(failed: int, images: int, *, found: bool) -> c.Concept:
+    if failed == images:
+        return c.NONE_SUCCEEDED
+    if failed:
+        return c.NOT_ALL_SUCCEEDED_WITH if found else c.NOT_ALL_SUCCEEDED_WITHOUT
+    return c.ALL_SUCCEEDED_WITH if found else c.ALL_SUCCEEDED_WITHOUT
+
+
+def _impression(number_: int, result: ImageResult) -> Dataset:
+    """The findings of the image of this number in the library; to be shown if one of them is."""
+    impression, reported = container(c.INDIVIDUAL_IMPRESSION), result.reported()
+    shown = any(point == 0 for _, point in reported)
+    add(impression, "HAS CONCEPT MOD", code(c.RENDERING_INTENT, c.REQUIRED if shown else c.OPTIONAL))
+    add(impression, "CONTAINS", *(_cluster_finding(number_, result, *cluster) for cluster in reported))
+    return impression
+
+
+def _cluster_finding(number_: int, result: ImageResult, cluster: Cluster, point: int) -> Dataset:
+    """TID 4006 with 4010: a cluster and the microcalcifications it was made of."""
+    members = result.candidates.centres[cluster.members]
+    likelihood = result.candidates.likelihood[cluster.members]
+    finding = _finding(c.CLUSTER, result.algorithm, point, cluster.likelihood)
+    add(finding, "HAS PROPERTIES", *_geometry(number_, result, members.mean(axis=0, keepdims=True), cluster.outline))
+    add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
+    add(finding, "HAS PROPERTIES", code(c.DISTRIBUTION, c.GROUPED))
+    add(finding, "HAS PROPERTIES", number(c.CALCIFICATION_COUNT, len(members), c.NO_UNITS))
+    for centre, rating in zip(members, likelihood, strict=True):
+        individual = _finding(c.INDIVIDUAL, result.algorithm, point, float(rating))
+        add(individual, "HAS PROPERTIES", *_geometry(number_, result, centre[None]))
+        add(individual, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
+        add(finding, "INFERRED FROM", individual)
+    return finding
+
+
+def _finding(kind: c.Concept, algorithm: Algorithm, point: int, likelihood: float) -> Dataset:
+    finding = code(c.SINGLE_IMAGE_FINDING, kind)
+    intent = code(c.RENDERING_INTENT, c.REQUIRED if point == 0 else c.OPTIONAL)
+    if point > 0 and algorithm.measured:
+        add(intent, "HAS PROPERTIES", number(c.OPERATING_POINT, point, c.POINT_OF_FINDING))
+    add(finding, "HAS CONCEPT MOD", intent)
+    add(finding, "HAS PROPERTIES", *_algorithm_items(algorithm))
+    add(finding, "HAS PROPERTIES", number(c.CERTAINTY, 100 * likelihood, c.PERCENT))
+    return finding
+
+
+def _geometry(number_: int, result: ImageResult, centre: Points, outline: Points | None = None) -> list[Dataset]:
+    """TID 4021."""
+    regions = [region(c.CENTER, "POINT", result.columns_rows(centre))]
+    if outline is not None:
+        regions.append(region(c.OUTLINE, "POLYLINE", result.columns_rows(outline)))
+    for found in regions:
+        add(found, "SELECTED FROM", pointer((*_LIBRARY, number_)))
+    return regions
+
+
+def _algorithm_items(algorithm: Algorithm) -> list[Dataset]:
+    """TID 4019."""
+    return [
+        text(c.ALGORITHM_NAME, algorithm.name),
+        text(c.ALGORITHM_VERSION, algorithm.version),
+        *(text(c.ALGORITHM_PARAMETERS, parameter) for parameter in algorithm.described()),
+    ]
+
+
+def _detections(results: Sequence[ImageResult]) -> Dataset:
+    """TID 4015: what was looked for, with what, in which images, and where that failed."""
+    done = [(n, result) for n, result in enumerate(results, start=1) if result.failure is None]
+    failed = [(n, result) for n, result in enumerate(results, start=1) if result.failure is not None]
+    status = c.SUCCEEDED if not failed else c.PARTIALLY_SUCCEEDED if done else c.FAILED
+    summary = code(c.DETECTIONS, status)
+    for name, numbered in ((c.SUCCESSFUL_DETECTIONS, done), (c.FAILED_DETECTIONS, failed)):
+        if numbered:
+            performed = container(name)
+            add(performed, "CONTAINS", *_performed(numbered))
+            add(summary, "INFERRED FROM", performed)
+    return summary
+
+
+def _performed(numbered: Sequence[tuple[int, ImageResult]]) -> list[Dataset]:
+    """TID 4017, one entry for each algorithm and each kind of finding."""
+    images: dict[Algorithm, list[int]] = {}
+    for n, result in numbered:
+        images.setdefault(result.algorithm, []).append(n)
+    entries = []
+    for algorithm, numbers in images.items():
+        for kind in (c.CLUSTER, c.INDIVIDUAL):
+            entry = code(c.DETECTION_PERFORMED, kind)
+            add(entry, "HAS PROPERTIES", *_algorithm_items(algorithm))
+            add(entry, "HAS PROPERTIES", *(text(c.ALGORITHM_PARAMETERS, said) for said in algorithm.points_in_words()))
+            add(entry, "HAS PROPERTIES", *(pointer((*_LIBRARY, n)) for n in numbers))
+            if kind == c.CLUSTER:
+                add(entry, "HAS PROPERTIES", *_operating_points(algorithm))
+            entries.append(entry)
+    return entries
+
+
+def _operating_points(algorithm: Algorithm) -> list[Dataset]:
+    """TID 4023 without its table, which the relationships of this IOD do not allow; nothing where nobody measured."""
+    if not algorithm.measured:
+        return []
+    return [
+        number(c.MAXIMUM_OPERATING_POINT, len(algorithm.operating_points) - 1, c.ARBITRARY),
+        number(c.RECOMMENDED_OPERATING_POINT, 0, c.POINT_OF_ALGORITHM),
+    ]

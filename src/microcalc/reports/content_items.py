@@ -1,0 +1,208 @@
+"""Content items of structured reports, written and walked.
+
+A report is a tree of items; each is one data set of the Content Sequence, with its
+relationship to the item above it.
+
+References
+----------
+DICOM PS3.3 C.17.3 (SR Document Content), C.18 (value types).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from microcalc.dicom.tags import items, numbers, word
+from microcalc.reports.concepts import SRT_OF, Concept
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+Position = Sequence[int]
+"""Where an item stands: 1-based numbers from the root, which is 1 (Referenced Content Item Identifier)."""
+
+
+def code_item(concept: Concept) -> Dataset:
+    """A concept as the item of a code sequence."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = concept.value, concept.scheme, concept.meaning
+    return item
+
+
+def add(parent: Dataset, relationship: str, *children: Dataset) -> None:
+    """Put items below another one, in order."""
+    for child in children:
+        child.RelationshipType = relationship
+        if "ContentSequence" in parent:
+            parent.ContentSequence.append(child)
+        else:
+            parent.ContentSequence = [child]
+
+
+def container(name: Concept, *, template: str | None = None) -> Dataset:
+    """CONTAINER, its content separate; ``template`` of the DICOM Content Mapping Resource."""
+    from pydicom.dataset import Dataset
+
+    item = _item("CONTAINER", name)
+    item.ContinuityOfContent = "SEPARATE"
+    if template is not None:
+        entry = Dataset()
+        entry.MappingResource, entry.TemplateIdentifier = "DCMR", template
+        item.ContentTemplateSequence = [entry]
+    return item
+
+
+def code(name: Concept, value: Concept) -> Dataset:
+    """CODE."""
+    item = _item("CODE", name)
+    item.ConceptCodeSequence = [code_item(value)]
+    return item
+
+
+def text(name: Concept, value: str) -> Dataset:
+    """TEXT."""
+    item = _item("TEXT", name)
+    item.TextValue = value
+    return item
+
+
+def date(name: Concept, value: str) -> Dataset:
+    """DATE, as YYYYMMDD."""
+    item = _item("DATE", name)
+    item.Date = value
+    return item
+
+
+def time(name: Concept, value: str) -> Dataset:
+    """TIME, as HHMMSS.ffffff."""
+    item = _item("TIME", name)
+    item.Time = value
+    return item
+
+
+def number(name: Concept, value: float, unit: Concept) -> Dataset:
+    """NUM; at most 16 characters are written (PS3.5 6.2)."""
+    from pydicom.dataset import Dataset
+
+    item, measured = _item("NUM", name), Dataset()
+    measured.NumericValue = f"{value:.9g}"
+    measured.MeasurementUnitsCodeSequence = [code_item(unit)]
+    item.MeasuredValueSequence = [measured]
+    return item
+
+
+def image(sop_class: str, sop_instance: str) -> Dataset:
+    """IMAGE without a concept name: an entry of an image library."""
+    from pydicom.dataset import Dataset
+
+    item, reference = _item("IMAGE", None), Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, sop_instance
+    item.ReferencedSOPSequence = [reference]
+    return item
+
+
+def region(name: Concept, graphic: str, columns_rows: Iterable[tuple[float, float]]) -> Dataset:
+    """SCOORD.
+
+    Parameters
+    ----------
+    graphic
+        ``"POINT"``, ``"POLYLINE"``, ...
+    columns_rows
+        (column, row) from the top left **corner** of the first pixel (PS3.3 C.18.6.1.1).
+    """
+    item = _item("SCOORD", name)
+    item.GraphicType = graphic
+    item.GraphicData = [value for pair in columns_rows for value in pair]
+    return item
+
+
+def pointer(position: Position) -> Dataset:
+    """An item by reference: the one that stands elsewhere in the tree."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedContentItemIdentifier = list(position)
+    return item
+
+
+def _item(value_type: str, name: Concept | None) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ValueType = value_type
+    if name is not None:
+        item.ConceptNameCodeSequence = [code_item(name)]
+    return item
+
+
+def use_srt(root: Dataset) -> None:
+    """Change every code of SNOMED CT in a report to the older one of SNOMED RT."""
+    for item in walk(root):
+        for keyword in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+            for coded in items(item, keyword):
+                if coded.CodingSchemeDesignator == "SCT":
+                    coded.CodeValue, coded.CodingSchemeDesignator = SRT_OF[coded.CodeValue], "SRT"
+
+
+def children(item: Dataset) -> tuple[Dataset, ...]:
+    """The items below one."""
+    return items(item, "ContentSequence")
+
+
+def walk(item: Dataset) -> Iterator[Dataset]:
+    """An item and all below it, in the order of the document."""
+    waiting = [item]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += reversed(children(found))
+
+
+def at(root: Dataset, position: Position) -> Dataset | None:
+    """The item at a position; None where the tree has none."""
+    if not position or position[0] != 1:
+        return None
+    for number_ in position[1:]:
+        below = children(root)
+        if not 1 <= number_ <= len(below):
+            return None
+        root = below[number_ - 1]
+    return root
+
+
+def named(item: Dataset, name: Concept) -> tuple[Dataset, ...]:
+    """The items directly below one that have a concept name."""
+    return tuple(child for child in children(item) if has_name(child, name))
+
+
+def has_name(item: Dataset, name: Concept) -> bool:
+    """Whether an item's concept name is this one, in the new or the old scheme."""
+    return any(_is(coded, name) for coded in items(item, "ConceptNameCodeSequence"))
+
+
+def has_value(item: Dataset, value: Concept) -> bool:
+    """Whether an item's coded value is this one, in the new or the old scheme."""
+    return any(_is(coded, value) for coded in items(item, "ConceptCodeSequence"))
+
+
+def _is(coded: Dataset, concept: Concept) -> bool:
+    scheme, value = word(coded, "CodingSchemeDesignator"), word(coded, "CodeValue")
+    if scheme in ("SRT", "SNM3", "99SDM"):
+        return value != "" and value == concept.srt
+    return (value, scheme) == (concept.value, concept.scheme)
+
+
+def meaning(item: Dataset, keyword: str) -> str:
+    """The meaning of an item's first code; empty where it has none."""
+    return next((word(coded, "CodeMeaning") for coded in items(item, keyword)), "")
+
+
+def measured(item: Dataset) -> float | None:
+    """The value of a NUM item; None where it has none."""
+    for entry in items(item, "MeasuredValueSequence"):
+        return next(iter(numbers(entry, "NumericValue")), None)
+    return None

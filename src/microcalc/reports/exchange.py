@@ -1,0 +1,210 @@
+"""From detections to DICOM reports, and from anybody's CAD reports to detections.
+
+The command and the node both go this way: an image's detections document (or why it has none)
+becomes an ``ImageResult``, those of an exam become its reports.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from microcalc.detect.report import (
+    SCHEMA,
+    CandidateEntry,
+    ClusterEntry,
+    Detections,
+    ImageEntry,
+    write_detections,
+)
+from microcalc.dicom.tags import is_uid
+from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
+from microcalc.errors import InputError, MicrocalcError
+from microcalc.geometry import Grid
+from microcalc.images.dicom.read import is_dicom
+from microcalc.models.model import DESCRIPTION, Model, model_folder, parse_description, shipped_model
+from microcalc.reports.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
+from microcalc.reports.results import Algorithm, ImageHeader, ImageResult
+from microcalc.storage.write import saying_where
+
+_LOG = logging.getLogger("microcalc.reports")
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
+
+
+def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = ()) -> Algorithm:
+    """What a report says of the model that looked at an image.
+
+    Parameters
+    ----------
+    model
+        As ``choose_model`` gave it for the image's intent.
+    choice
+        The name or folder that it was chosen by; None: the shipped one of its intent.
+    parameters
+        Settings of the call that change what is found, as ``name=value``.
+    """
+    return Algorithm(
+        name=f"microcalc {model.name}",
+        version=model.version,
+        sha256=model.sha256,
+        operating_points=(model.operating_point, *_more_sensitive(model, choice)),
+        parameters=tuple(parameters),
+    )
+
+
+def _more_sensitive(model: Model, choice: str | None) -> list[OperatingPoint]:
+    """The model's operating points below its default one, the highest threshold first."""
+    if choice == "log" or (choice is None and model.intent is None):
+        return []
+    folder = model_folder(choice) if choice is not None else shipped_model(_intent(model))
+    described = parse_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
+    below = (p for p in described.operating_points if p.threshold < model.operating_point.threshold)
+    return [OperatingPoint(p.threshold, p.llf, p.nlf) for p in sorted(below, key=lambda p: -p.threshold)]
+
+
+def _intent(model: Model) -> Intent:
+    if model.intent is None:
+        raise ValueError("a model for both intents has no shipped folder")
+    return model.intent
+
+
+def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | MicrocalcError | str) -> ImageResult:
+    """What a report says of one image.
+
+    Parameters
+    ----------
+    header
+        Of the image's file; see ``read_image_header``.
+    found
+        Its detections, or why there are none; the file's name is taken off the reason.
+    """
+    if not isinstance(found, Detections):
+        return ImageResult(header, algorithm, failure=str(found).removeprefix(f"{header.file.name}: "))
+    if found.image.pixel_spacing_mm is None:
+        raise InputError(f"{header.file.name}: its detections have no pixel spacing, expected those of microcalc")
+    grid = Grid(found.image.pixel_spacing_mm)
+    return ImageResult(
+        replace(
+            header, spacing_mm=found.image.pixel_spacing_mm
+        ),  # the user may have said it, where the header does not
+        algorithm,
+        Candidates(grid.to_mm(found.places), np.array([c.likelihood for c in found.candidates])),
+        [
+            Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood)
+            for c in found.clusters
+        ],
+    )
+
+
+def are_reports(path: Path) -> bool:
+    """Return whether detections are given as reports: a DICOM file, or a folder of them without any JSON."""
+    if path.is_dir():
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        return not any(file.suffix.lower() == ".json" for file in files) and any(map(is_dicom, files))
+    return path.is_file() and is_dicom(path)
+
+
+def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
+    """Change CAD reports, ours or another maker's, to detections that ``evaluate`` reads.
+
+    A cluster's marks are its microcalcifications; of one that has none listed, its centre. A single
+    calcification outside clusters is a mark. Findings of other kinds are passed over, and so are images in which
+    detection failed or calcium was not looked for. Ratings are certainties; a finding without one is rated by
+    the operating point k of n from which it is shown, 1 - k / (n + 1), and 1 where it is always shown (ours).
+
+    Parameters
+    ----------
+    path
+        A CAD SR, or a folder of them; other DICOM files there are passed over.
+    table
+        As ``datasets.open.identified_table`` gives it: its images are known by their SOP Instance UIDs.
+    out
+        Folder for one ``UID.json`` an image; documents of earlier calls there are removed.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    UnreadableImageError
+        A DICOM file that is damaged.
+    InputError
+        No CAD report, one that breaks its form, or two that speak of one image.
+    """
+    files = [file for file in sorted(path.iterdir()) if is_cad_report(file)] if path.is_dir() else [path]
+    reports = [(file, read_cad_report(file)) for file in files]
+    if not reports:
+        raise InputError(f"{path.name}: DICOM files but no Mammography CAD SR, expected at least one")
+    names = {row.sop_instance_uid: row.file.name for row in table.images if row.sop_instance_uid}
+    documents: dict[str, Detections] = {}
+    reported_in: dict[str, str] = {}
+    for file, report in reports:
+        for remark in report.remarks:
+            _LOG.warning("%s: %s", file.name, remark)
+        for image in report.images:
+            if image.uid in report.failed | report.not_searched:
+                continue
+            name = names.get(image.uid, f"{image.uid}.dcm")
+            if not is_uid(image.uid):
+                raise InputError(f"{file.name}: speaks of an image without SOP Instance UID, expected one")
+            if image.uid in documents:
+                raise InputError(
+                    f"{file.name}: speaks of {name}, as {reported_in[image.uid]} does, "
+                    "expected one report for each image"
+                )
+            reported_in[image.uid] = file.name
+            documents[image.uid] = _document(name, report, image.uid)
+    with saying_where(out / "documents"):
+        out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob("*.json"):
+        if is_uid(stale.stem) and stale.stem not in documents:
+            stale.unlink()
+    for uid, document in documents.items():
+        write_detections(document, out / f"{uid}.json")
+    return out
+
+
+def _document(name: str, report: CadReport, uid: str) -> Detections:
+    """The detections document of one image, as far as a report knows it."""
+    candidates: list[CandidateEntry] = []
+    clusters: list[ClusterEntry] = []
+    for finding in report.findings:
+        if finding.uid != uid or not finding.is_calcium:
+            continue
+        marks = finding.parts or (finding,)
+        first = len(candidates)
+        for mark in marks:
+            row, column = (float(value) for value in mark.centre)
+            candidates.append(CandidateEntry(row=row, column=column, likelihood=_rating(mark, report)))
+        if finding.is_cluster:
+            clusters.append(
+                ClusterEntry(
+                    likelihood=_rating(finding, report),
+                    finding=finding.required,
+                    members=tuple(range(first, len(candidates))),
+                    outline=() if finding.outline is None else tuple((r, c) for r, c in finding.outline.tolist()),
+                )
+            )
+    return Detections(
+        schema=SCHEMA,
+        image=ImageEntry(file=name, sop_instance_uid=uid or None),
+        candidates=tuple(candidates),
+        clusters=tuple(clusters),
+    )
+
+
+def _rating(finding: ReadFinding, report: CadReport) -> float:
+    if finding.certainty is not None:
+        return finding.certainty
+    if finding.required or finding.point is None:
+        return 1.0
+    return max(0.0, 1 - finding.point / ((report.max_point or finding.point) + 1))

@@ -1,0 +1,160 @@
+"""What every report begins with: patient and study of the images, series, equipment, and its UIDs.
+
+References
+----------
+DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.5.1, C.17.1, C.17.2 (patient, study, equipment, SR series and document).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+from microcalc import __version__
+from microcalc.dicom.write import file_meta, hashed_uid
+from microcalc.errors import InputError
+from microcalc.reports.results import ExamHeader, ImageHeader, ImageResult
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+ReportKind = Literal["sr", "tid1500", "gsps", "seg"]
+
+SOP_CLASSES: Final[dict[ReportKind, str]] = {
+    "sr": "1.2.840.10008.5.1.4.1.1.88.50",
+    "tid1500": "1.2.840.10008.5.1.4.1.1.88.33",
+    "gsps": "1.2.840.10008.5.1.4.1.1.11.1",
+    "seg": "1.2.840.10008.5.1.4.1.1.66.4",
+}
+"""What is written: Mammography CAD SR, Comprehensive SR, Grayscale Softcopy Presentation State, Segmentation."""
+
+SERIES: Final[dict[ReportKind, tuple[int, str]]] = {
+    "sr": (9101, "microcalc CAD"),
+    "tid1500": (9102, "microcalc measurements"),
+    "gsps": (9103, "microcalc marks"),
+    "seg": (9104, "microcalc segments"),
+}
+"""Number and description of the one series that a study gets for each kind of report."""
+
+MODALITIES: Final[dict[ReportKind, str]] = {"sr": "SR", "tid1500": "SR", "gsps": "PR", "seg": "SEG"}
+MANUFACTURER: Final = "microcalc"
+RESEARCH_ONLY: Final = "For research use only. Not a medical device."
+
+
+def report_uid(kind: ReportKind, results: Sequence[ImageResult], *settings: str) -> str:
+    """The SOP Instance UID of a report.
+
+    Hashed from the images, the models, their settings and operating points, which images failed,
+    and our version: the same images again give the same UID, and so no second report in an archive.
+    """
+    images = sorted(
+        f"{r.header.uid} {r.algorithm.sha256} {r.algorithm.parameters} {r.algorithm.operating_points} "
+        f"{'failed' if r.failure is not None else 'done'}"
+        for r in results
+    )
+    return hashed_uid("report", kind, __version__, *settings, *images)
+
+
+def series_uid(kind: ReportKind, exam: ExamHeader) -> str:
+    """Return the UID of the series that holds an exam's reports of one kind."""
+    return hashed_uid("report series", kind, exam.key)
+
+
+def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
+    """Return what an instance of any kind begins with: identity, patient, study, series and equipment."""
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    dataset.file_meta = file_meta(SOP_CLASSES[kind], uid)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SOP_CLASSES[kind], uid
+    use_exam(dataset, header)
+    dataset.Modality = MODALITIES[kind]
+    dataset.SeriesInstanceUID = series_uid(kind, header.exam)
+    dataset.SeriesNumber, dataset.SeriesDescription = SERIES[kind]
+    dataset.InstanceNumber = 1
+    dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, "0"
+    return dataset
+
+
+def start_report(kind: ReportKind, results: Sequence[ImageResult], uid: str, made: datetime) -> Dataset:
+    """Return a structured report with all but its content.
+
+    Parameters
+    ----------
+    results
+        Of one exam.
+    made
+        When; the only thing in a report that the images do not decide.
+    """
+    dataset = start_instance(kind, results[0].header, uid)
+    dataset.ReferencedPerformedProcedureStepSequence = []
+    dataset.ContentDate, dataset.ContentTime = made_at(results[0].header, made)
+    dataset.CompletionFlag, dataset.CompletionFlagDescription = "COMPLETE", RESEARCH_ONLY
+    dataset.VerificationFlag = "UNVERIFIED"
+    dataset.PerformedProcedureCodeSequence = []
+    dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence([r.header for r in results])]
+    return dataset
+
+
+def use_exam(dataset: Dataset, header: ImageHeader) -> None:
+    """Name patient and study as the image's header does, as far as its values are valid."""
+    exam = header.exam
+    dataset.StudyInstanceUID = exam.study
+    dataset.StudyDate, dataset.StudyTime = exam.study_date, exam.study_time
+    dataset.StudyID, dataset.AccessionNumber = exam.study_id, exam.accession_number
+    dataset.ReferringPhysicianName = exam.referring_physician
+    dataset.PatientName, dataset.PatientID = exam.patient_name, exam.patient_id
+    dataset.PatientBirthDate, dataset.PatientSex = exam.patient_birth_date, exam.patient_sex
+    if exam.issuer_of_patient_id:
+        dataset.IssuerOfPatientID = exam.issuer_of_patient_id
+    if exam.time_zone:
+        dataset.TimezoneOffsetFromUTC = exam.time_zone
+
+
+def made_at(header: ImageHeader, made: datetime) -> tuple[str, str]:
+    """Return date and time of making, in the time zone of the header's times where it names one (PS3.3 C.12.1.1.8)."""
+    zone = header.exam.time_zone
+    if zone and made.tzinfo is not None:
+        made = made.astimezone(datetime.strptime(zone, "%z").tzinfo)
+    return made.strftime("%Y%m%d"), made.strftime("%H%M%S")
+
+
+def _evidence(headers: Sequence[ImageHeader]) -> Dataset:
+    """The images by study and series (PS3.3 C.17.2.2)."""
+    from pydicom.dataset import Dataset
+
+    study = Dataset()
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = headers[0].exam.study, []
+    of_series: dict[str, Dataset] = {}
+    for header in headers:
+        if header.series not in of_series:
+            series = of_series[header.series] = Dataset()
+            series.SeriesInstanceUID, series.ReferencedSOPSequence = header.series, []
+            study.ReferencedSeriesSequence.append(series)
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = header.sop_class, header.uid
+        of_series[header.series].ReferencedSOPSequence.append(reference)
+    return study
+
+
+def check_one_exam(results: Sequence[ImageResult]) -> None:
+    """Refuse results that cannot stand in one report.
+
+    Raises
+    ------
+    InputError
+        None, of several studies or patients, or an image twice.
+    """
+    if not results:
+        raise InputError("no image, expected some for a report")
+    studies = {result.header.exam.study for result in results}
+    if len(studies) != 1:
+        raise InputError(f"images of {len(studies)} studies, expected those of one for a report")
+    exams = {result.header.exam.key for result in results}
+    if len(exams) != 1:
+        raise InputError(f"images of {len(exams)} patients under one Study Instance UID, expected those of one patient")
+    if len({result.header.uid for result in results}) != len(results):
+        raise InputError("an image stands in the exam twice, expected every SOP Instance UID once")

@@ -1,0 +1,171 @@
+"""A report in words: CAD SR, any other structured report, presentation state, segmentation.
+
+Patient and study are left out: what is printed may end in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microcalc.dicom.tags import integer, items, numbers, quiet, shown_uid, word
+from microcalc.errors import InputError
+from microcalc.reports import concepts as c
+from microcalc.reports.cad_reader import CadReport, ReadFinding, parse_cad_report
+from microcalc.reports.content_items import children, meaning, measured
+from microcalc.reports.header import SOP_CLASSES
+from microcalc.reports.whole import read_whole
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_STRUCTURED = "1.2.840.10008.5.1.4.1.1.88."
+
+
+def show_report(file: Path) -> list[str]:
+    """The lines that say what a report says; positions are rows and columns, 0 the centre of the first pixel.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, not DICOM, or damaged.
+    InputError
+        Not a report, or one that breaks its form.
+    """
+    with quiet():
+        dataset = read_whole(file)
+        sop_class = word(dataset, "SOPClassUID")
+        try:
+            if sop_class == SOP_CLASSES["sr"]:
+                return list(_cad(dataset))
+            if sop_class == SOP_CLASSES["gsps"]:
+                return list(_presentation_state(dataset))
+            if sop_class == SOP_CLASSES["seg"]:
+                return list(_segmentation(dataset))
+            if sop_class.startswith(_STRUCTURED):
+                return list(_tree(dataset))
+        except InputError as error:
+            raise InputError(f"{file.name}: {error}") from None
+    raise InputError(
+        f"{file.name}: SOP class {shown_uid(sop_class)}, expected a structured report, a presentation state or a "
+        "segmentation"
+    )
+
+
+def _maker(dataset: Dataset) -> str:
+    named = (word(dataset, keyword) for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"))
+    return " ".join(dict.fromkeys(name for name in named if name)) or "an unnamed maker"
+
+
+def _cad(dataset: Dataset) -> Iterator[str]:
+    report = parse_cad_report(dataset)
+    yield f"Mammography CAD report by {_maker(dataset)}"
+    yield report.outcome or "no summary"
+    if report.description:
+        yield report.description
+    yield from report.remarks
+    for algorithm in report.algorithms:
+        yield f"algorithm: {algorithm}"
+    for parameter in report.parameters:
+        yield f"  {parameter}"
+    for n, image in enumerate(report.images, start=1):
+        named = ", ".join(name for name in (image.laterality, image.view) if name)
+        yield f"image {n}: {named or 'view unknown'}: {_said_of_image(report, image.uid)}"
+        for finding in report.findings:
+            if finding.uid == image.uid:
+                yield from _finding(finding, "  ")
+
+
+def _said_of_image(report: CadReport, uid: str) -> str:
+    """Return how many findings there are, those that are always shown apart from the optional ones."""
+    found = [finding for finding in report.findings if finding.uid == uid]
+    if not found:
+        return (
+            "failed" if uid in report.failed
+            else "not searched for calcifications" if uid in report.not_searched
+            else "no finding"
+        )  # fmt: skip
+    shown = sum(finding.required for finding in found)
+    default = "" if report.max_point is None else " at the default operating point (0)"
+    words = [f"{shown} finding{'s' * (shown != 1)}{default}"]
+    if shown < len(found):
+        words.append(
+            f"{len(found) - shown} optional" + ("" if report.max_point is None else " at more sensitive points")
+        )
+    return ", ".join(words)
+
+
+def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
+    words = [f"{finding.kind} at row {finding.centre[0]:.1f}, column {finding.centre[1]:.1f}"]
+    if finding.count is not None:
+        words.append(f"{finding.count} calcifications")
+    plain = c.MICROCALCIFICATIONS.meaning
+    words += [kind for kind in finding.types if kind != plain]
+    if finding.certainty is not None:
+        words.append(f"certainty {100 * finding.certainty:.1f} %")
+    if finding.point is not None:
+        words.append(f"shown from operating point {finding.point} on")
+    elif not finding.required:
+        words.append("showing it is optional")
+    yield indent + "; ".join(words)
+    for part in finding.parts:
+        sure = "" if part.certainty is None else f"; certainty {100 * part.certainty:.1f} %"
+        yield f"{indent}  row {part.centre[0]:.1f}, column {part.centre[1]:.1f}{sure}"
+
+
+def _tree(dataset: Dataset) -> Iterator[str]:
+    """Any structured report: a line for each item that has a name or a value, indented."""
+    yield f"structured report by {_maker(dataset)}"
+    waiting = [(dataset, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        said = ": ".join(part for part in (meaning(item, "ConceptNameCodeSequence"), _value(item)) if part)
+        if said:
+            yield "  " * depth + said
+        waiting += [(child, depth + 1) for child in reversed(children(item))]
+
+
+def _value(item: Dataset) -> str:
+    kind = word(item, "ValueType")
+    if kind == "CODE":
+        return meaning(item, "ConceptCodeSequence")
+    if kind == "NUM":
+        units = [meaning(entry, "MeasurementUnitsCodeSequence") for entry in items(item, "MeasuredValueSequence")]
+        value = measured(item)
+        return "" if value is None else f"{value:g} {units[0]}"
+    if kind == "SCOORD":
+        data = numbers(item, "GraphicData")
+        where = _where(data)
+        return f"{word(item, 'GraphicType')}, {len(data) // 2} point{'s' * (len(data) != 2)}, {where}"
+    if kind == "IMAGE":
+        return "image"
+    keyword = {"TEXT": "TextValue", "UIDREF": "UID", "DATE": "Date", "TIME": "Time", "DATETIME": "DateTime"}.get(kind)
+    return "" if keyword is None else word(item, keyword)
+
+
+def _where(data: tuple[float, ...]) -> str:
+    """The middle of coordinates (column, row, ...) that count from the corner of the first pixel."""
+    columns, rows = data[0::2], data[1::2]
+    if not rows:
+        return "nowhere"
+    middle = ((min(side) + max(side)) / 2 - 0.5 for side in (rows, columns))
+    return "around row {:.1f}, column {:.1f}".format(*middle)
+
+
+def _presentation_state(dataset: Dataset) -> Iterator[str]:
+    yield f"presentation state by {_maker(dataset)}: {word(dataset, 'ContentLabel')}"
+    for annotation in items(dataset, "GraphicAnnotationSequence"):
+        layer = word(annotation, "GraphicLayer")
+        for drawn in items(annotation, "GraphicObjectSequence"):
+            yield f"  {layer}: {word(drawn, 'GraphicType')} {_where(numbers(drawn, 'GraphicData'))}"
+        for label in items(annotation, "TextObjectSequence"):
+            yield f"  {layer}: {word(label, 'UnformattedTextValue')}"
+
+
+def _segmentation(dataset: Dataset) -> Iterator[str]:
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    yield f"segmentation by {_maker(dataset)}: {rows} rows, {columns} columns"
+    for segment in items(dataset, "SegmentSequence"):
+        kind = meaning(segment, "SegmentedPropertyTypeCodeSequence")
+        yield f"  segment {word(segment, 'SegmentNumber')}: {kind}: {word(segment, 'SegmentLabel')}"

@@ -1,0 +1,291 @@
+"""The findings of one image as a presentation state (GSPS): outlines and certainties over the image.
+
+What is drawn are the clusters of the default operating point, since the format knows no other. Only an
+image with findings gets a state: an empty drawing would say nothing.
+
+A viewer that applies a state takes **all** of its grey scale from the state and ignores what the image's
+own header says, its Photometric Interpretation included (PS3.4 N.2.1.4, note 1). So the state repeats
+what decides the image's own appearance, as the standard and `microcalc.images.dicom.values` read it:
+
+=========================  ==================================================================
+polarity                   INVERSE for MONOCHROME1, IDENTITY for MONOCHROME2; the image's own
+                           Presentation LUT Shape must say the same and is not followed where it
+                           contradicts, as in reading
+modality values            rescale slope and intercept; 1 and 0 for the one that is missing
+VOI                        the first VOI LUT, else the first valid window with its function, else
+                           none. A table says every level; a SIGMOID window is linear to many viewers
+shutter                    as in the image, as far as its values are whole
+overlays of the image      activated, in a layer of their own below the findings
+area                       the whole image, its pixels in their own proportion
+=========================  ==================================================================
+
+References
+----------
+DICOM PS3.3 A.33.1 (Grayscale Softcopy Presentation State IOD), C.7.6.11 (shutter), C.10.4 (displayed
+area), C.10.5 (graphic annotation: PIXEL counts columns and rows from the corner of the first pixel, as
+SCOORD does), C.11.1 (modality LUT), C.11.6 (presentation LUT), C.11.7 (overlay activation), C.11.8 (VOI
+LUT); PS3.4 N.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.dicom.source_values import long_text
+from microcalc.dicom.tags import integer, items, number, numbers, quiet, word, words
+from microcalc.domain import Cluster
+from microcalc.images.dicom.read import read_data_set
+from microcalc.reports.header import RESEARCH_ONLY, made_at, report_uid, start_instance
+from microcalc.reports.results import ImageHeader, ImageResult
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_LAYER: Final = "FINDINGS"
+_OVERLAY_LAYER: Final = "OVERLAYS"
+_OVERLAY_GROUPS: Final = range(0x6000, 0x6020, 2)
+_OVERLAY_ROWS, _OVERLAY_DATA, _ACTIVATION_LAYER = 0x0010, 0x3000, 0x1001
+_BURNED_IN: Final = "Text is burned into the pixels, and marks may be of it"
+_LARGEST_RATIO: Final = 1000
+
+_NARROWEST: Final = {"LINEAR": 1.0, "LINEAR_EXACT": 1e-6, "SIGMOID": 1e-6}
+"""VOI LUT Function → the width of a window from which it is valid (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
+
+_SHUTTERS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
+    "RECTANGULAR": (
+        ("ShutterLeftVerticalEdge", 1),
+        ("ShutterRightVerticalEdge", 1),
+        ("ShutterUpperHorizontalEdge", 1),
+        ("ShutterLowerHorizontalEdge", 1),
+    ),
+    "CIRCULAR": (("CenterOfCircularShutter", 2), ("RadiusOfCircularShutter", 1)),
+    "POLYGONAL": (("VerticesOfThePolygonalShutter", 0),),
+}
+"""Shape → the attributes that describe it, and how many values each has; 0: an even number (PS3.3 C.7.6.11)."""
+
+
+def presentation_state(result: ImageResult, *, made: datetime) -> Dataset | None:
+    """Return the outlines of an image's findings as graphics, their certainty beside them; None without findings.
+
+    Parameters
+    ----------
+    result
+        Of one image; its file is read for what decides its appearance.
+    made
+        When; the UID does not depend on it.
+
+    Raises
+    ------
+    InputError
+        The image's file cannot be read any more.
+    """
+    if not result.findings():
+        return None
+    with quiet():
+        source = read_data_set(result.header.file, stop_before_pixels=True)
+        state = start_instance("gsps", result.header, report_uid("gsps", [result]))
+        _add_identification(state, result.header, made)
+        _add_grey_scale(state, source)
+        _add_shutter(state, source)
+        state.DisplayedAreaSelectionSequence = [_displayed_area(result.header)]
+        state.GraphicAnnotationSequence = [_annotation(result)]
+        layers = [(_OVERLAY_LAYER, "Overlays of the image")] * _activate_overlays(state, source)
+        layers.append((_LAYER, "Calcification clusters"))
+        state.GraphicLayerSequence = [_layer(n, *layer) for n, layer in enumerate(layers, start=1)]
+    return state
+
+
+def _add_identification(state: Dataset, header: ImageHeader, made: datetime) -> None:
+    from pydicom.dataset import Dataset
+
+    state.Laterality = ""  # of the series, which holds the states of both breasts
+    state.ContentLabel, state.ContentDescription, state.ContentCreatorName = "MICROCALC", RESEARCH_ONLY, ""
+    state.PresentationCreationDate, state.PresentationCreationTime = made_at(header, made)
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedImageSequence = header.series, [_reference(header)]
+    state.ReferencedSeriesSequence = [series]
+
+
+def _reference(header: ImageHeader) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.sop_class, header.uid
+    return item
+
+
+def _add_grey_scale(state: Dataset, source: Dataset) -> None:
+    """Modality values, VOI and polarity as the image has them."""
+    slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
+    if slope is not None or intercept is not None:
+        state.RescaleSlope = _decimal(1.0 if slope is None else slope)
+        state.RescaleIntercept = _decimal(0.0 if intercept is None else intercept)
+        state.RescaleType = long_text(source, "RescaleType").value or "US"
+    voi = _voi_lut(source) or _window(source)
+    if voi is not None:
+        state.SoftcopyVOILUTSequence = [voi]
+    inverse = word(source, "PhotometricInterpretation").upper() == "MONOCHROME1"
+    state.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+
+
+def _window(source: Dataset) -> Dataset | None:
+    """Return the first window as an item of the Softcopy VOI LUT Sequence; None without a valid one."""
+    from pydicom.dataset import Dataset
+
+    centres, widths = numbers(source, "WindowCenter"), numbers(source, "WindowWidth")
+    function = word(source, "VOILUTFunction").upper()
+    narrowest = _NARROWEST.get(function, _NARROWEST["LINEAR"])
+    if not centres or not widths or widths[0] < narrowest:
+        return None
+    item = Dataset()
+    item.WindowCenter, item.WindowWidth = _decimal(centres[0]), _decimal(widths[0])
+    if function in _NARROWEST and function != "LINEAR":
+        item.VOILUTFunction = function
+    return item
+
+
+def _voi_lut(source: Dataset) -> Dataset | None:
+    """Return the first VOI LUT as an item of the Softcopy VOI LUT Sequence; None without a whole one.
+
+    An image's table may have entries of 8 to 16 bits, a state's has 8 or 16: others are stretched to 16.
+    """
+    from pydicom.dataset import Dataset
+
+    for lut in items(source, "VOILUTSequence")[:1]:
+        descriptor, entries = numbers(lut, "LUTDescriptor"), _lut_entries(source, lut)
+        if len(descriptor) != 3 or not 8 <= descriptor[2] <= 16:
+            return None
+        count, first, bits = int(descriptor[0]) % 0x10000, int(descriptor[1]), int(descriptor[2])
+        packed = bits == 8 and len(entries) == ((count or 0x10000) + 1) // 2  # two entries to a word
+        if not packed and (len(entries) != (count or 0x10000) or entries.max() >= 1 << bits):
+            return None
+        if bits not in (8, 16):
+            entries, bits = np.rint(entries * (0xFFFF / ((1 << bits) - 1))), 16
+        copied, item = Dataset(), Dataset()
+        if first < 0:
+            copied.add_new("LUTDescriptor", "SS", [count - 0x10000 * (count >= 0x8000), first, bits])
+        else:
+            copied.add_new("LUTDescriptor", "US", [count, first, bits])
+        copied.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+        item.VOILUTSequence = [copied]
+        return item
+    return None
+
+
+def _lut_entries(source: Dataset, lut: Dataset) -> NDArray[np.float64]:
+    """Return the words of a lookup table; none where they are damaged."""
+    data = lut.get("LUTData")
+    if isinstance(data, bytes):
+        order = ">" if source.original_encoding[1] is False else "<"
+        return np.frombuffer(data[: len(data) // 2 * 2], dtype=f"{order}u2").astype(np.float64)
+    entries = np.array(numbers(lut, "LUTData"))
+    return entries if entries.size and entries.min() >= 0 and entries.max() < 1 << 16 else np.empty(0)
+
+
+def _add_shutter(state: Dataset, source: Dataset) -> None:
+    shapes = []
+    for shape, described in _SHUTTERS.items():
+        found = {keyword: _whole(numbers(source, keyword), count) for keyword, count in described}
+        if shape in words(source, "ShutterShape") and all(found.values()):
+            shapes.append(shape)
+            for keyword, values in found.items():
+                setattr(state, keyword, values)
+    if shapes:
+        state.ShutterShape = shapes
+        level = integer(source, "ShutterPresentationValue")
+        state.ShutterPresentationValue = level if level is not None and 0 <= level < 1 << 16 else 0
+
+
+def _whole(values: Iterable[float], count: int) -> list[int]:
+    """Return the values as whole numbers; none where they are not, or not so many."""
+    found = list(values)
+    right = len(found) == count or (count == 0 and len(found) >= 6 and len(found) % 2 == 0)
+    return [int(value) for value in found] if right and all(value == int(value) for value in found) else []
+
+
+def _activate_overlays(state: Dataset, source: Dataset) -> bool:
+    """Show the image's overlays; return whether there are any.
+
+    A group without bits of its own (old headers kept them in the pixels) is named and not shown.
+    """
+    shown = False
+    for group in _OVERLAY_GROUPS:
+        if (group, _OVERLAY_ROWS) not in source:
+            continue
+        has_bits = (group, _OVERLAY_DATA) in source and bool(source[group, _OVERLAY_DATA].value)
+        state.add_new((group, _ACTIVATION_LAYER), "CS", _OVERLAY_LAYER if has_bits else "")
+        shown |= has_bits
+    return shown
+
+
+def _displayed_area(header: ImageHeader) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item, (row_mm, column_mm) = Dataset(), header.spacing_mm or (1.0, 1.0)
+    ratio = (Fraction(str(row_mm)) / Fraction(str(column_mm))).limit_denominator(_LARGEST_RATIO)
+    item.DisplayedAreaTopLeftHandCorner = [1, 1]
+    item.DisplayedAreaBottomRightHandCorner = [header.columns, header.rows]
+    item.PresentationSizeMode = "SCALE TO FIT"
+    item.PresentationPixelAspectRatio = [ratio.numerator, ratio.denominator]  # (vertical, horizontal)
+    return item
+
+
+def _annotation(result: ImageResult) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedImageSequence = [_reference(result.header)]
+    item.GraphicLayer = _LAYER
+    item.TextObjectSequence = [_label(result, cluster) for cluster in result.findings()]
+    if result.header.burned_in:
+        item.TextObjectSequence.append(_text(_BURNED_IN, (1.0, 1.0)))
+    item.GraphicObjectSequence = [_outline(result, cluster) for cluster in result.findings()]
+    return item
+
+
+def _outline(result: ImageResult, cluster: Cluster) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    corners = result.columns_rows(cluster.outline)
+    item = Dataset()
+    item.GraphicAnnotationUnits, item.GraphicDimensions = "PIXEL", 2
+    item.NumberOfGraphicPoints = len(corners)
+    item.GraphicData = [value for corner in corners for value in corner]
+    item.GraphicType, item.GraphicFilled = "POLYLINE", "N"
+    return item
+
+
+def _label(result: ImageResult, cluster: Cluster) -> Dataset:
+    """Return the certainty, anchored at the right end of the outline."""
+    corners = np.array(result.columns_rows(cluster.outline))
+    column, row = corners[corners[:, 0].argmax()]
+    return _text(f"{100 * cluster.likelihood:.0f} %", (float(column), float(row)))
+
+
+def _text(words: str, column_row: tuple[float, float]) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.UnformattedTextValue = words
+    item.AnchorPointAnnotationUnits, item.AnchorPointVisibility = "PIXEL", "N"
+    item.AnchorPoint = list(column_row)
+    return item
+
+
+def _layer(order: int, name: str, description: str) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.GraphicLayer, item.GraphicLayerOrder, item.GraphicLayerDescription = name, order, description
+    return item
+
+
+def _decimal(value: float) -> str:
+    """Return a DS value: at most 16 characters (PS3.5 6.2)."""
+    return f"{value:.10g}"

@@ -1,0 +1,371 @@
+"""What a report is made of: the images as their headers name them, and what was found in each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from microcalc.dicom import source_values
+from microcalc.dicom.source_values import raw_text
+from microcalc.dicom.tags import integer, is_uid, items, quiet, shown_uid, word, words
+from microcalc.domain import Candidates, Cluster, Intent, Laterality, OperatingPoint
+from microcalc.errors import InputError, MissingSpacingError, NotAMammogramError
+from microcalc.geometry import Grid, Points
+from microcalc.images.dicom.accept import INTENTS, check_spacing
+from microcalc.images.dicom.read import laterality_of, read_data_set, view_of
+from microcalc.reports.concepts import VIEW_MODIFIERS, Concept
+from microcalc.storage.key import key_of
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_DIRECTION = re.compile(r"[APRLHF]{1,3}")
+_NOT_LETTERS = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ExamHeader:
+    """The patient and the study, as the images name them; never part of a message.
+
+    Every value is valid for a report, and empty where the header has none that is.
+
+    Attributes
+    ----------
+    study_date, study_time
+        As YYYYMMDD and HHMMSS.ffffff, in ``time_zone``.
+    time_zone
+        Offset of the header's times from UTC, as ``+0100``; empty where it does not say.
+    unusable_identity
+        A hash of an ID that the header has and no report can hold; without an ID, of such a name.
+    left_out
+        What was left out or mended, in words without any value.
+    """
+
+    study: str
+    study_date: str = ""
+    study_time: str = ""
+    study_id: str = field(default="", repr=False)
+    accession_number: str = field(default="", repr=False)
+    referring_physician: str = field(default="", repr=False)
+    patient_name: str = field(default="", repr=False)
+    patient_id: str = field(default="", repr=False)
+    patient_birth_date: str = field(default="", repr=False)
+    patient_sex: str = field(default="", repr=False)
+    issuer_of_patient_id: str = field(default="", repr=False)
+    time_zone: str = ""
+    unusable_identity: str = field(default="", repr=False)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Return what images of one exam of one patient have in common, hashed so that it names nobody.
+
+        An exam is a study of a patient: two patients under one Study Instance UID are two exams. A patient
+        is known by the ID and its issuer; how the name is spelled does not matter. Where there is no ID,
+        the name (without regard to case and punctuation) and the date of birth have to do: an image that
+        has an ID is never joined with one that has none.
+        """
+        patient = (self.patient_id, self.issuer_of_patient_id, self.unusable_identity)
+        if not self.patient_id and not self.unusable_identity:
+            name = _NOT_LETTERS.sub(" ", self.patient_name.casefold()).strip()
+            patient = (name, self.patient_birth_date, "")
+        return key_of([self.study, bool(self.patient_id), *patient])
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """One image of an exam.
+
+    Attributes
+    ----------
+    file
+        Where it was read from; presentation states and segmentations are made from it.
+    sop_class, uid, series
+        UIDs of class, instance and series.
+    spacing_mm
+        (row, column); None where the header has none that a mammogram has.
+    orientation
+        (row direction, column direction) of PatientOrientation; None where the header has none.
+    source
+        SOP Instance UID of the raw image that it was made of, and whether positions are the same.
+    burned_in
+        Whether the header says that text is burned into the pixels.
+    """
+
+    file: Path
+    sop_class: str
+    uid: str
+    series: str
+    exam: ExamHeader
+    rows: int
+    columns: int
+    spacing_mm: tuple[float, float] | None
+    laterality: Laterality | None = None
+    view: str | None = None
+    view_modifiers: tuple[Concept, ...] = ()
+    orientation: tuple[str, str] | None = None
+    content_date: str = ""
+    content_time: str = ""
+    source: tuple[str, bool] | None = None
+    burned_in: bool = False
+
+    @property
+    def intent(self) -> Intent:
+        """Raw or processed, as the SOP class says."""
+        return INTENTS[self.sop_class]
+
+    @property
+    def label(self) -> str:
+        """Breast and view in words: ``L MLO``."""
+        return f"{self.laterality or '?'} {self.view or '?'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What looked at an image.
+
+    Attributes
+    ----------
+    sha256
+        Of the model; reports of another model get other UIDs.
+    parameters
+        Settings of the call that change what is found, as ``name=value``.
+    operating_points
+        From the default one on, each with a lower threshold than the one before. A cluster that
+        reaches the first is to be shown, one that reaches another may be; the others are left out.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    operating_points: tuple[OperatingPoint, ...]
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> bool:
+        """Whether every operating point says what it gave where it was measured."""
+        return all(point.llf is not None and point.nlf is not None for point in self.operating_points)
+
+    def described(self) -> tuple[str, ...]:
+        """The settings and the model, as a report states them."""
+        return (*self.parameters, f"model={self.sha256}")
+
+    def points_in_words(self) -> list[str]:
+        """What each operating point means."""
+        words = []
+        for k, point in enumerate(self.operating_points):
+            said = f"operating_point_{k}: clusters of certainty {100 * point.threshold:.6g} % or more"
+            said += ", the findings" if k == 0 else ", optional below the points before"
+            if point.llf is not None and point.nlf is not None:
+                said += f"; where measured, {point.nlf:.3g} false clusters per image, sensitivity {point.llf:.3g}"
+            words.append(said)
+        return words
+
+    def point_of(self, likelihood: float) -> int | None:
+        """The first operating point that a cluster reaches; None where it reaches none."""
+        return next((k for k, p in enumerate(self.operating_points) if likelihood >= p.threshold), None)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImageResult:
+    """What was found in one image, or why nothing could be.
+
+    Attributes
+    ----------
+    candidates, clusters
+        Positions in mm; members of clusters are indices into ``candidates``.
+    failure
+        Why the image could not be analysed, in words without the file's name; None where it was.
+    """
+
+    header: ImageHeader
+    algorithm: Algorithm
+    candidates: Candidates = field(default_factory=lambda: Candidates(np.empty((0, 2)), np.empty(0)))
+    clusters: Sequence[Cluster] = ()
+    failure: str | None = None
+
+    def reported(self) -> list[tuple[Cluster, int]]:
+        """The clusters that a CAD report tells of, with the operating point that each reaches."""
+        points = [(cluster, self.algorithm.point_of(cluster.likelihood)) for cluster in self.clusters]
+        return [(cluster, point) for cluster, point in points if point is not None]
+
+    def findings(self) -> list[Cluster]:
+        """The clusters that are to be shown: those of operating point 0, the default one."""
+        return [cluster for cluster, point in self.reported() if point == 0]
+
+    def columns_rows(self, positions_mm: Points) -> list[tuple[float, float]]:
+        """Positions as DICOM wants them: (column, row) from the corner of the first pixel, inside the image."""
+        if self.header.spacing_mm is None:
+            raise ValueError("positions in an image without pixel spacing")
+        limits = (self.header.rows, self.header.columns)
+        corner = np.clip(Grid(self.header.spacing_mm).to_pixels(positions_mm) + 0.5, 0.0, limits)
+        return [(float(column), float(row)) for row, column in corner]
+
+
+def read_image_header(file: Path) -> ImageHeader:
+    """The header of a mammogram, as far as a report needs it.
+
+    Raises
+    ------
+    UnreadableImageError
+        No such file, not DICOM, or damaged.
+    NotAMammogramError
+        Not a Digital Mammography X-Ray Image.
+    InputError
+        No UIDs to refer to the image by.
+    """
+    with quiet():
+        dataset = read_data_set(file, stop_before_pixels=True)
+        return image_header(dataset, file)
+
+
+def image_header(dataset: Dataset, file: Path) -> ImageHeader:
+    """The header of a mammogram from its elements; see ``read_image_header``."""
+    sop_class = word(dataset, "SOPClassUID")
+    if sop_class not in INTENTS:
+        raise NotAMammogramError(
+            f"{file.name}: SOP class {shown_uid(sop_class)}, expected Digital Mammography X-Ray Image for a report"
+        )
+    uids = {key: "\\".join(words(dataset, f"{key}InstanceUID")) for key in ("SOP", "Series", "Study")}
+    for key, uid in uids.items():
+        if not _is_well_formed(uid):
+            raise InputError(f"{file.name}: {key}InstanceUID {shown_uid(uid)}, expected one for a report")
+    return ImageHeader(
+        file=file,
+        sop_class=sop_class,
+        uid=uids["SOP"],
+        series=uids["Series"],
+        exam=_exam_header(dataset, uids["Study"]),
+        rows=integer(dataset, "Rows") or 0,
+        columns=integer(dataset, "Columns") or 0,
+        spacing_mm=_spacing(dataset, file.name),
+        laterality=laterality_of(dataset),
+        view=view_of(dataset),
+        view_modifiers=_view_modifiers(dataset),
+        orientation=_orientation(dataset),
+        content_date=source_values.date(dataset, "ContentDate").value,
+        content_time=source_values.time(dataset, "ContentTime").value,
+        source=_source(dataset),
+        burned_in=word(dataset, "BurnedInAnnotation").upper() == "YES",
+    )
+
+
+def _exam_header(dataset: Dataset, study: str) -> ExamHeader:
+    taken = {
+        "study_date": ("StudyDate", source_values.date(dataset, "StudyDate")),
+        "study_time": ("StudyTime", source_values.time(dataset, "StudyTime")),
+        "study_id": ("StudyID", source_values.long_text(dataset, "StudyID", most=16)),
+        "accession_number": ("AccessionNumber", source_values.long_text(dataset, "AccessionNumber", most=16)),
+        "referring_physician": (
+            "ReferringPhysicianName",
+            source_values.person_name(dataset, "ReferringPhysicianName"),
+        ),
+        "patient_name": ("PatientName", source_values.person_name(dataset, "PatientName")),
+        "patient_id": ("PatientID", source_values.long_text(dataset, "PatientID")),
+        "patient_birth_date": ("PatientBirthDate", source_values.date(dataset, "PatientBirthDate")),
+        "patient_sex": ("PatientSex", source_values.sex(dataset)),
+        "issuer_of_patient_id": ("IssuerOfPatientID", source_values.long_text(dataset, "IssuerOfPatientID")),
+        "time_zone": ("TimezoneOffsetFromUTC", source_values.time_zone(dataset)),
+    }
+    values = {name: value.value for name, (_, value) in taken.items()}
+    return ExamHeader(
+        study,
+        **values,
+        unusable_identity=_unusable_identity(dataset, values),
+        left_out=tuple(f"{keyword} ({value.fault})" for keyword, value in taken.values() if value.fault),
+    )
+
+
+def _unusable_identity(dataset: Dataset, values: dict[str, str]) -> str:
+    """Return a hash of the bytes that tell the patient and cannot be written; empty where all of them can."""
+    told_by = ["PatientID", "IssuerOfPatientID"] if raw_text(dataset, "PatientID") else ["PatientName"]
+    fields = {"PatientID": "patient_id", "IssuerOfPatientID": "issuer_of_patient_id", "PatientName": "patient_name"}
+    lost = [raw_text(dataset, keyword).hex() for keyword in told_by if not values[fields[keyword]]]
+    return key_of(lost) if any(lost) else ""
+
+
+def _is_well_formed(uid: str) -> bool:
+    """Whether a UID consists of numbers with dots between; leading zeros, which many have, are left as they are."""
+    return is_uid(uid) and _UID.fullmatch(uid) is not None
+
+
+def _spacing(dataset: Dataset, name: str) -> tuple[float, float] | None:
+    try:
+        return check_spacing(dataset, name)
+    except MissingSpacingError:
+        return None
+
+
+def _view_modifiers(dataset: Dataset) -> tuple[Concept, ...]:
+    found = {
+        word(modifier, "CodeValue")
+        for view in items(dataset, "ViewCodeSequence")
+        for modifier in items(view, "ViewModifierCodeSequence")
+    }
+    return tuple(concept for concept in VIEW_MODIFIERS if found & {concept.value, concept.srt})
+
+
+def _orientation(dataset: Dataset) -> tuple[str, str] | None:
+    found = [direction.upper() for direction in words(dataset, "PatientOrientation")]
+    return (found[0], found[1]) if len(found) == 2 and all(map(_DIRECTION.fullmatch, found)) else None
+
+
+def _source(dataset: Dataset) -> tuple[str, bool] | None:
+    for item in items(dataset, "SourceImageSequence"):
+        uid = word(item, "ReferencedSOPInstanceUID")
+        if _is_well_formed(uid):
+            return uid, word(item, "SpatialLocationsPreserved").upper() == "YES"
+    return None
+
+
+def by_exam(results: Sequence[ImageResult]) -> list[list[ImageResult]]:
+    """Return the results of each exam together, exams and images in the order given; see ``ExamHeader.key``."""
+    exams: dict[str, list[ImageResult]] = {}
+    for result in results:
+        exams.setdefault(result.header.exam.key, []).append(result)
+    return list(exams.values())
+
+
+def impression_words(results: Sequence[ImageResult]) -> list[str]:
+    """Return what a reader of an exam's report has to know beyond its findings, a sentence for each kind of thing."""
+    failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
+    optional = [f"{r.header.label}: {len(r.reported())}" for r in results if r.reported() and not r.findings()]
+    burned_in = [r.header.label for r in results if r.header.burned_in]
+    words = []
+    if failed:
+        words.append(f"Not analysed: {'; '.join(failed)}")
+    if optional:
+        words.append(f"No finding at the default operating point, optional ones alone: {'; '.join(optional)}")
+    if burned_in:
+        words.append(f"Text is burned into the pixels, and marks may be of it: {'; '.join(burned_in)}")
+    return words
+
+
+def displaced(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
+    """The processed images on which marks of their raw image may lie beside the place.
+
+    A workstation shows the marks of a raw image on the processed one that was made of it, at
+    the same rows and columns. These images do not say that positions were preserved.
+    """
+    raw = {header.uid for header in headers if header.intent == "raw"}
+    return [h for h in headers if h.source is not None and h.source[0] in raw and not h.source[1]]
+
+
+def remarks(headers: Sequence[ImageHeader]) -> list[str]:
+    """Return what to say of the images beside their reports, in lines that name their files."""
+    moved = displaced(headers)
+    lines = []
+    for header in headers:
+        if header.exam.left_out:
+            lines.append(f"{header.file.name}: left out of its reports, or mended: {', '.join(header.exam.left_out)}")
+        if header in moved:
+            lines.append(
+                f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them"
+            )
+    return lines

@@ -1,0 +1,149 @@
+"""The findings of one image as a segmentation (SEG).
+
+Its segments are the clusters of the default operating point, since the format knows no other. Only an
+image with findings gets one: an empty segmentation would say nothing.
+
+References
+----------
+DICOM PS3.3 A.51 (Segmentation IOD), C.7.6.1 (Patient Orientation is empty where it is unknown).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc import __version__
+from microcalc.dicom.tags import quiet
+from microcalc.dicom.write import hashed_uid
+from microcalc.reports import concepts as c
+from microcalc.reports.header import (
+    MANUFACTURER,
+    RESEARCH_ONLY,
+    SERIES,
+    made_at,
+    report_uid,
+    series_uid,
+    start_instance,
+)
+from microcalc.reports.results import ImageHeader, ImageResult
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+    from pydicom.dataset import Dataset
+
+_ALTERED = c.Concept("49755003", "SCT", "Morphologically Abnormal Structure")
+_LEARNED = c.Concept("123109", "DCM", "Machine Learning")
+
+
+def segmentation(result: ImageResult, *, made: datetime) -> Dataset | None:
+    """Return the outlines of an image's findings as binary segments, one a cluster; None without findings.
+
+    Parameters
+    ----------
+    result
+        Of one image.
+    made
+        When; the UID does not depend on it.
+    """
+    from highdicom.seg import Segmentation
+
+    found = result.findings()
+    if not found:
+        return None
+    with quiet():
+        source = _source(result.header)
+        inside = np.stack([_inside(result, cluster.outline) for cluster in found], axis=-1)
+        made_of = Segmentation(
+            source_images=[source],
+            pixel_array=inside[None],
+            segmentation_type="BINARY",
+            segment_descriptions=_segments(result),
+            content_label="MICROCALC",
+            content_description=RESEARCH_ONLY,
+            omit_empty_frames=False,
+            series_instance_uid=series_uid("seg", result.header.exam),
+            series_number=SERIES["seg"][0],
+            sop_instance_uid=report_uid("seg", [result]),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
+            software_versions=__version__,
+            device_serial_number="0",
+        )
+        return _settled(made_of, result, made)
+
+
+def _source(header: ImageHeader) -> Dataset:
+    """Return what the library takes over from an image: what our own header of it says, and nothing else.
+
+    Of an image's whole header it copies every attribute of patient and study, valid or not, the acquiring
+    equipment, and pixel spacing as if it were measured in the breast.
+    """
+    source = start_instance("seg", header, header.uid)
+    source.SOPClassUID, source.SeriesInstanceUID = header.sop_class, header.series
+    source.Modality = "MG"
+    source.Rows, source.Columns, source.SamplesPerPixel = header.rows, header.columns, 1
+    return source
+
+
+def _settled(dataset: Dataset, result: ImageResult, made: datetime) -> Dataset:
+    """Return the library's instance begun as our other reports are, without its dates and random UIDs."""
+    begun = start_instance("seg", result.header, dataset.SOPInstanceUID)
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
+        if keyword in dataset:
+            del dataset[keyword]
+    dataset.update(begun)
+    dataset.ContentDate, dataset.ContentTime = made_at(result.header, made)
+    dataset.PatientOrientation = list(result.header.orientation or ())
+    organization = hashed_uid("dimensions", dataset.SOPInstanceUID)
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(keyword, []):
+            item.DimensionOrganizationUID = organization
+    dataset.file_meta = begun.file_meta
+    return dataset
+
+
+def _segments(result: ImageResult) -> list[SegmentDescription]:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+
+    def coded(concept: c.Concept) -> CodedConcept:
+        return CodedConcept(concept.value, concept.scheme, concept.meaning)
+
+    algorithm, label = result.algorithm, result.header.label
+    described = AlgorithmIdentificationSequence(algorithm.name, coded(_LEARNED), algorithm.version)
+    return [
+        SegmentDescription(
+            segment_number=n,
+            segment_label=f"{label} cluster {n}",
+            segmented_property_category=coded(_ALTERED),
+            segmented_property_type=coded(c.CLUSTER),
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=described,
+            tracking_uid=hashed_uid("segment", report_uid("seg", [result]), str(n)),
+            tracking_id=f"{label} cluster {n}",
+        )
+        for n, _ in enumerate(result.findings(), start=1)
+    ]
+
+
+def _inside(result: ImageResult, outline_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(rows, columns): which pixel centres lie inside an outline, by the even-odd rule."""
+    inside = np.zeros((result.header.rows, result.header.columns), dtype=bool)
+    corners = np.array(result.columns_rows(outline_mm))[:, ::-1] - 0.5
+    top, left = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+    bottom, right = np.ceil(corners.max(axis=0)).astype(int) + 1
+    box = inside[top:bottom, left:right]
+    row, column = (np.arange(n) + start for n, start in zip(box.shape, (top, left), strict=True))
+    for (row_a, column_a), (row_b, column_b) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if row_a == row_b:
+            continue
+        spans = (row_a > row) != (row_b > row)
+        at = column_a + (row - row_a) / (row_b - row_a) * (column_b - column_a)
+        box ^= spans[:, None] & (column[None, :] < at[:, None])
+    return inside

@@ -1,1 +1,0 @@
-"""What a command does with whole data sets: recipes, training, simulating, inserting."""

@@ -1,0 +1,406 @@
+"""What is put into a breast besides its tissue: calcium of every kind, and the truth about it.
+
+Everything has a place in three dimensions, and what the views of a breast show of it
+follows from that: the distance behind the nipple stays, the row turns from the one view
+into the other with the tube. Under compression a breast changes its shape; a place keeps
+its share of the way from the nipple's axis to the skin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.domain import FloatImage, Kind
+from microcalc.geometry import Points
+from microcalc.simulate.acquisition import Exposure, noise_variance, visibility
+from microcalc.simulate.anatomy import Anatomy
+from microcalc.simulate.bodies import Lines, discs_along, imaged_lines
+from microcalc.simulate.breast import Breast, View, half_width
+from microcalc.simulate.calcification import (
+    DIAMETER_LN_SD,
+    DIAMETER_MM,
+    PACKING,
+    Calcification,
+    draw_cluster,
+    render_one,
+)
+from microcalc.simulate.confusers import CONFUSERS, Confuser, Zone, draw_confuser
+from microcalc.simulate.raster import filtered
+from microcalc.simulate.spectrum import removed
+from microcalc.simulate.systems import Beam, System
+
+ANGLE_RAD: Mapping[View, float] = {"CC": 0.0, "MLO": -np.pi / 4}
+"""Turn of the tube; upper and outer is at the top of an oblique image."""
+_GROUND_STEP = 8
+_CANDIDATES = 400
+_Value = TypeVar("_Value", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class LesionRates:
+    """How much is put into a breast or an image, on average.
+
+    Attributes
+    ----------
+    clusters, singles
+        Of microcalcifications per breast; Poisson means.
+    cluster_members
+        Mean number beyond the least, four.
+    diameter_mm, diameter_ln_sd, packing
+        Lognormal diameters; the range of the packing at 0.22 mm.
+    crossings
+        Ligament crossings per image.
+    confusers
+        Per breast, by their names in ``confusers.CONFUSERS``.
+    nodes, moles, folds
+        Lymph nodes and moles per breast, skin folds per image.
+    artefacts, low_dose
+        Shares of the images with an artefact, and with half or 30 per cent of the dose.
+        Real: 0.034 and 0.007; more here, for training.
+    """
+
+    clusters: float = 1.2
+    singles: float = 3.0
+    cluster_members: float = 8.0
+    diameter_mm: float = DIAMETER_MM
+    diameter_ln_sd: float = DIAMETER_LN_SD
+    packing: tuple[float, float] = PACKING
+    crossings: float = 12.0
+    confusers: Mapping[str, float] = field(default_factory=lambda: {name: row.rate for name, row in CONFUSERS.items()})
+    nodes: float = 0.3
+    moles: float = 0.04
+    folds: float = 0.1
+    artefacts: float = 0.25
+    low_dose: float = 0.05
+
+
+NOTHING = LesionRates(
+    clusters=0.0, singles=0.0, crossings=0.0, confusers={}, nodes=0.0, moles=0.0, folds=0.0, artefacts=0.0, low_dose=0.0
+)
+"""A breast of tissue alone, well exposed."""
+
+
+def usual_rates(*, clusters: float | None, singles: float | None, confusers: float) -> LesionRates:
+    """The usual amounts, but for the numbers given; ``confusers`` is a factor on the rates of all that confuses."""
+    usual = LesionRates()
+    return replace(
+        usual,
+        clusters=usual.clusters if clusters is None else clusters,
+        singles=usual.singles if singles is None else singles,
+        crossings=confusers * usual.crossings,
+        confusers={name: confusers * rate for name, rate in usual.confusers.items()},
+        nodes=confusers * usual.nodes,
+        moles=confusers * usual.moles,
+        folds=confusers * usual.folds,
+        artefacts=min(confusers * usual.artefacts, 1.0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One entry of the truth; ``row``, ``column`` and ``outline`` in pixels of the image.
+
+    ``d_prime`` is the visibility to the ideal observer in the system's noise; None
+    where it was not computed. ``morphology``: what it looks like, in words, or what it
+    is where it is no calcium.
+    """
+
+    row: float
+    column: float
+    diameter_mm: float
+    kind: Kind
+    cluster: str = ""
+    outline: tuple[tuple[float, float], ...] = ()
+    d_prime: float | None = None
+    contrast: float | None = None
+    morphology: str = ""
+
+    def mirrored(self, columns: int) -> Place:
+        """The place in the image with its columns reversed."""
+        last = columns - 1
+        return replace(self, column=last - self.column, outline=tuple((r, last - c) for r, c in self.outline))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ground:
+    """What lies where, at every eighth pixel: all (rows, columns), lengths in mm, noise in stored values."""
+
+    depth: FloatImage
+    share: FloatImage
+    fat_mm: FloatImage
+    gland_mm: FloatImage
+    muscle: NDArray[np.bool_]
+    noise_sd: FloatImage
+    step_mm: float
+
+    def at(self, image: NDArray[_Value], place_mm: Points) -> NDArray[_Value]:
+        """Values (n,) of one of the maps at places (n, 2); beyond it those of its border."""
+        index = np.rint(np.asarray(place_mm) / self.step_mm).astype(np.int64)
+        rows, columns = (np.clip(index[:, k], 0, image.shape[k] - 1) for k in (0, 1))
+        return np.asarray(image[rows, columns])
+
+
+def ground_of(system: System, anatomy: Anatomy, exposure: Exposure) -> Ground:
+    """The maps of an anatomy and its noise, of few pixels."""
+    some = (slice(None, None, _GROUND_STEP), slice(None, None, _GROUND_STEP))
+    return Ground(
+        depth=anatomy.depth[some].copy(),
+        share=np.asarray(anatomy.gland[some] / np.maximum(anatomy.thickness[some], 1.0), dtype=np.float32),
+        fat_mm=anatomy.fat_mm[some].copy(),
+        gland_mm=anatomy.gland_mm[some].copy(),
+        muscle=anatomy.muscle[some].copy(),
+        noise_sd=np.sqrt(noise_variance(system, exposure.primary[some] + exposure.scatter[some])),
+        step_mm=_GROUND_STEP * system.pitch_mm,
+    )
+
+
+class Space:
+    """One view of a breast as coordinates that its other view shares.
+
+    A place is (behind the nipple in mm, height, row), the last two as shares of the way
+    from the nipple's axis to the skin, so that height² + row² <= 1.
+    """
+
+    def __init__(self, breast: Breast, height_mm: float) -> None:
+        self.nipple_mm = breast.nipple_mm
+        self.view = breast.view
+        columns = np.arange(0.0, breast.nipple_mm[1] + 1.0)
+        reach = np.array([half_width(breast, breast.nipple_mm[0], float(c)) for c in columns])
+        # the axilla, above, belongs to no part of the breast that a craniocaudal view shows
+        reach[:, 0] = np.minimum(reach[:, 0], min(1.3 * float(np.median(reach[:, 1])), 0.5 * height_mm))
+        self._columns, self._reach = columns, reach
+
+    def locate(self, places: NDArray[np.float64]) -> Points:
+        """Positions (n, 2) in mm of places (n, 3)."""
+        angle = ANGLE_RAD[self.view]
+        column = self.nipple_mm[1] - places[:, 0]
+        row = places[:, 2] * np.cos(angle) + places[:, 1] * np.sin(angle)
+        up, down = (np.interp(column, self._columns, self._reach[:, k]) for k in (0, 1))
+        return np.column_stack([self.nipple_mm[0] + row * np.where(row < 0, up, down), column])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scene:
+    """One view between exposure and read-out; ``contrast`` and ``places`` are filled.
+
+    Attributes
+    ----------
+    exposure
+        Without calcium.
+    contrast
+        (rows, columns) fraction of the primary that is removed, blurred.
+    motion_mm
+        (row, column) by which the breast moved.
+    """
+
+    system: System
+    beam: Beam
+    breast: Breast
+    space: Space
+    ground: Ground
+    exposure: Exposure
+    contrast: FloatImage
+    motion_mm: tuple[float, float] = (0.0, 0.0)
+    places: list[Place] = field(default_factory=list)
+
+    @property
+    def angle_rad(self) -> float:
+        """Turn of the tube."""
+        return ANGLE_RAD[self.breast.view]
+
+    def holds(self, place_mm: Points, *, depth_mm: float) -> NDArray[np.bool_]:
+        """Whether places (n, 2) lie in the image, and in the breast at this depth at least; (n,)."""
+        pixel = place_mm / self.system.pitch_mm
+        inside = ((pixel >= 3.0) & (pixel <= np.array(self.contrast.shape) - 4.0)).all(axis=1)
+        return np.asarray(inside & (self.ground.at(self.ground.depth, place_mm) >= depth_mm))
+
+
+def fill(rng: np.random.Generator, scenes: Sequence[Scene], amounts: LesionRates) -> None:
+    """Put calcium and confusers into the views of one breast, the same into each."""
+    for number in range(int(rng.poisson(amounts.clusters))):
+        _put_cluster(rng, scenes, amounts, f"cluster-{number + 1}")
+    for _ in range(int(rng.poisson(amounts.singles))):
+        _put_cluster(rng, scenes, amounts, "")
+    for name, rate in amounts.confusers.items():
+        for number in range(int(rng.poisson(rate))):
+            _put_confuser(rng, scenes, draw_confuser(rng, name), f"{name}-{number + 1}")
+
+
+def somewhere(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone) -> NDArray[np.float64] | None:
+    """A random place (3,) that lies in the zone in every view; None: there is none."""
+    places = draw_places(rng, _CANDIDATES, zone, max(s.space.nipple_mm[1] for s in scenes))
+    weight = np.ones(len(places))
+    for scene in scenes:
+        weight *= _suits(scene, scene.space.locate(places), zone)
+    if not weight.any():
+        return None
+    return np.asarray(places[int(rng.choice(len(places), p=weight / weight.sum()))])
+
+
+def draw_places(rng: np.random.Generator, n: int, zone: Zone, depth_mm: float) -> NDArray[np.float64]:
+    """Places (n, 3) in the coordinates of ``Space``, evenly in the zone."""
+    angle, radius = rng.uniform(0.0, 2 * np.pi, n), 0.93 * np.sqrt(rng.uniform(0.0, 1.0, n))
+    behind = depth_mm * rng.uniform(0.04, 1.0, n)
+    if zone in ("skin", "axilla"):
+        radius = rng.uniform(0.9, 0.99, n)
+    if zone == "axilla":
+        angle, behind = rng.normal(-np.pi / 4, 0.25, n), depth_mm * rng.uniform(0.6, 1.0, n)
+    return np.column_stack([behind, radius * np.cos(angle), radius * np.sin(angle)])
+
+
+def _suits(scene: Scene, place_mm: Points, zone: Zone) -> NDArray[np.float64]:
+    """How likely things of a zone lie at places (n, 2): in gland four times as likely as in fat."""
+    ground = scene.ground
+    if zone in ("skin", "axilla"):
+        return scene.holds(place_mm, depth_mm=0.5).astype(np.float64)
+    deepest = float(ground.depth.max())
+    allowed = scene.holds(place_mm, depth_mm=min(8.0, 0.4 * deepest)) & ~ground.at(ground.muscle, place_mm)
+    margin = min(8.0, 0.1 * min(ground.depth.shape) * ground.step_mm)  # whole clusters in the image
+    last = (np.array(ground.depth.shape) - 1) * ground.step_mm
+    allowed &= ((place_mm > margin) & (place_mm < last - margin)).all(axis=1)
+    share = np.clip(ground.at(ground.share, place_mm), 0.0, 0.75) if zone == "gland" else 0.0
+    return np.asarray(allowed * (0.25 + share), dtype=np.float64)
+
+
+def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], amounts: LesionRates, name: str) -> None:
+    """A cluster, or a single microcalcification where it has no name; its members show in all views or in none."""
+    place = somewhere(rng, scenes, "gland")
+    if place is None:
+        return
+    members = draw_cluster(
+        rng,
+        number_mean=amounts.cluster_members,
+        diameter_mm=amounts.diameter_mm,
+        diameter_ln_sd=amounts.diameter_ln_sd,
+        packing=amounts.packing,
+        layout=None if name else "single",
+        to_nipple=(-0.3 * float(place[1]), -0.6 * float(place[2]), 1.0),
+    )
+    centres = [s.space.locate(place[None])[0] for s in scenes]
+    for member in members:
+        seen = [member.project(s.angle_rad) for s in scenes]
+        at = [c + np.asarray(m.offset_mm) for c, m in zip(centres, seen, strict=True)]
+        if all(s.holds(a[None], depth_mm=1.5)[0] for s, a in zip(scenes, at, strict=True)):
+            for scene, calcification, where in zip(scenes, seen, at, strict=True):
+                words = f"{calcification.morphology} {calcification.layout}".strip()
+                insert(scene, calcification, where, kind="microcalcification", cluster=name, morphology=words)
+
+
+def _put_confuser(rng: np.random.Generator, scenes: Sequence[Scene], confuser: Confuser, name: str) -> None:
+    place = somewhere(rng, scenes, confuser.zone)
+    if place is None:
+        return
+    for scene in scenes:
+        centre = scene.space.locate(place[None])[0]
+        for body in confuser.bodies:
+            if isinstance(body, Lines):
+                _insert_lines(scene, body, centre, confuser, cluster=name)
+                continue
+            seen = body.project(scene.angle_rad)
+            where = centre + np.asarray(seen.offset_mm)
+            if scene.holds(where[None], depth_mm=0.2)[0]:
+                insert(scene, seen, where, kind=confuser.kind, cluster=name, morphology=confuser.what)
+
+
+def insert(
+    scene: Scene, seen: Calcification, centre_mm: Points, *, kind: Kind, cluster: str = "", morphology: str = ""
+) -> None:
+    """Add the contrast of one solid at a position (2,) in mm, and its place."""
+    s = scene.system
+    fat, gland = _behind(scene, centre_mm)
+    pixel = np.asarray(centre_mm) / s.pitch_mm
+    contrast = seen.contrast(scene.beam, s.converter, fat_mm=fat, gland_mm=gland)
+    (r0, c0), patch = render_one(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
+    patch = moved(patch, scene.motion_mm, s.pitch_mm)
+    here, part = overlap(scene.contrast.shape, (r0, c0), patch.shape)
+    patch = patch[part]
+    scene.contrast[here] += patch
+    outline = pixel + seen.outline_mm / s.pitch_mm
+    noise_sd = float(scene.ground.at(scene.ground.noise_sd, np.asarray(centre_mm)[None])[0])
+    scene.places.append(
+        Place(
+            row=float(pixel[0]),
+            column=float(pixel[1]),
+            diameter_mm=seen.diameter_mm,
+            kind=kind,
+            cluster=cluster,
+            outline=tuple((float(r), float(c)) for r, c in outline),
+            d_prime=visibility(s, patch * scene.exposure.primary[here], noise_sd),
+            contrast=float(patch.max()),
+            morphology=morphology,
+        )
+    )
+
+
+def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confuser, *, cluster: str) -> None:
+    """Add the contrast of lines, and places along them; calcium ends where the breast does."""
+    s = scene.system
+    tubes = lines.project(scene.angle_rad)
+    angle = float(np.arctan2(*(np.array(scene.breast.nipple_mm) - centre_mm))) if confuser.to_nipple else 0.0
+    rows, columns = (centre_mm[:, None, None] + _turned(np.stack([tubes.rows, tubes.columns]), angle)).astype(
+        np.float64
+    )
+    weight = tubes.weight
+    if confuser.kind != "no_calcium":
+        inside = scene.holds(np.column_stack([rows.ravel(), columns.ravel()]), depth_mm=1.0)
+        weight = weight * inside.reshape(rows.shape)
+    tubes = replace(tubes, rows=rows, columns=columns, weight=weight)
+    fat, gland = _behind(scene, centre_mm)
+
+    def contrast(path_mm: FloatImage) -> FloatImage:
+        solid = lines.packing * path_mm
+        return removed(scene.beam.spectrum, s.converter, lines.material, solid, fat_mm=fat, gland_mm=gland)
+
+    shape = (scene.contrast.shape[0], scene.contrast.shape[1])
+    corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=contrast, mtf=s.mtf)
+    add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
+    discs = discs_along(tubes, every_mm=lines.mark_mm, together=lines.apart_mm > 0)
+    for row, column, diameter in discs[scene.holds(discs[:, :2], depth_mm=0.2)]:
+        at, wide = (row / s.pitch_mm, column / s.pitch_mm), max(diameter, lines.mark_mm)
+        scene.places.append(Place(*at, wide, confuser.kind, cluster, morphology=confuser.what))
+
+
+def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
+    """Rows and columns (2, ...) turned so that the column axis points at the angle, from columns towards rows."""
+    row, column = points
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return np.stack([cosine * row + sine * column, cosine * column - sine * row])
+
+
+def _behind(scene: Scene, centre_mm: Points) -> tuple[float, float]:
+    """Paths through fat and gland at a place, in mm."""
+    ground, at = scene.ground, np.asarray(centre_mm)[None]
+    return float(ground.at(ground.fat_mm, at)[0]), float(ground.at(ground.gland_mm, at)[0])
+
+
+def add_patch(image: FloatImage, corner: tuple[int, int], patch: FloatImage) -> None:
+    """Add a patch to an image in place; what lies outside is left out."""
+    here, part = overlap(image.shape, corner, patch.shape)
+    image[here] += patch[part]
+
+
+def overlap(
+    shape: tuple[int, ...], corner: tuple[int, int], size: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The part of an image that a patch covers, and the part of the patch that lies in the image."""
+    first = [max(c, 0) for c in corner]
+    last = [max(min(c + n, m), f) for c, n, m, f in zip(corner, size, shape, first, strict=True)]
+    here = (slice(first[0], last[0]), slice(first[1], last[1]))
+    return here, (slice(first[0] - corner[0], last[0] - corner[0]), slice(first[1] - corner[1], last[1] - corner[1]))
+
+
+def moved(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
+    """An image as a steady motion during the exposure blurs it."""
+    if motion_mm == (0.0, 0.0) or not image.size:
+        return image
+    row_mm, column_mm = motion_mm
+
+    def transfer(row_f: FloatImage, column_f: FloatImage) -> NDArray[np.floating]:
+        return np.sinc(row_f * row_mm + column_f * column_mm)
+
+    return filtered(image, pitch_mm, transfer)

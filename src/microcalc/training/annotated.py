@@ -1,0 +1,137 @@
+"""What a training takes from annotations: which can be seen, which make a cluster, which splits have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, check_places
+from microcalc.detect.clusters import group
+from microcalc.domain import Candidates
+from microcalc.errors import InputError
+from microcalc.sample.store import stored_size
+from microcalc.storage.key import key_of
+from microcalc.training.recipe import Clusters
+
+_NAMED = 8  # patients in a message
+
+
+def as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
+    """Return the annotation, as ``unsure`` where its d' is below ``least``.
+
+    Microcalcifications that cannot be seen teach nothing: they are neither positive nor negative.
+    """
+    if annotation.d_prime is None or annotation.d_prime >= least:
+        return annotation
+    return replace(annotation, kind="unsure")
+
+
+def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table:
+    """Return the table with its microcalcifications grouped into clusters, where it names no cluster at all.
+
+    The rule is that of the recipe's findings: members lie at most ``max_gap_mm`` from the next, at least
+    ``min_members`` of them on ``max_area_cm2``. A table that names some clusters keeps them and nothing is
+    added: what it leaves out are single microcalcifications.
+
+    Parameters
+    ----------
+    min_d_prime
+        What is less visible to the ideal observer is no member.
+    """
+    real = [a for a in table.annotations if a.kind == "microcalcification"]
+    if any(a.cluster for a in real):
+        return table
+    visible = [a for a in real if as_seen(a, min_d_prime) is a]
+    named: dict[int, str] = {}
+    for image in table.images:
+        own = [a for a in visible if a.image == image.image]
+        centres = image.grid.to_mm(np.array([(a.row, a.column) for a in own], dtype=np.float64).reshape(-1, 2))
+        limits = rules.model_dump() | {"min_likelihood": 0.5}
+        found = group(Candidates(centres, np.full(len(own), 0.9)), **limits)
+        for number, cluster in enumerate(sorted(found, key=lambda c: int(c.members.min())), 1):
+            named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
+    rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)
+    return Table(table.images, tuple(rows))
+
+
+def key_of_table(table: Table) -> str:
+    """Return a key of all that a table says; of its images the bytes count (``with_hashes``), not where they lie."""
+    images = [{**asdict(i), "file": ""} for i in table.images]
+    annotations = [
+        {**asdict(a), "where": "", "row": float(a.row), "column": float(a.column)} for a in table.annotations
+    ]
+    return key_of([images, annotations])
+
+
+def check_inside(table: Table, file_of: Callable[[ImageRow], Path]) -> None:
+    """Refuse annotations that lie outside their images, whether or not the table says the images' sizes.
+
+    Parameters
+    ----------
+    file_of
+        Gives an image's normalised file; its size in mm is that of the image to within a pixel or two.
+
+    Raises
+    ------
+    TableError
+        Names the first such place and its line, and how many more there are.
+    """
+    check_places(Table(tuple(_sized(row, file_of(row)) for row in table.images), table.annotations))
+
+
+def _sized(row: ImageRow, file: Path) -> ImageRow:
+    shape, spacing_mm = stored_size(file)
+    rows, columns = (ceil((n + 1) * spacing_mm / s) for n, s in zip(shape, row.spacing_mm, strict=True))
+    return replace(row, rows=rows, columns=columns) if row.shape is None else row
+
+
+def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_in: Split = "validation") -> None:
+    """Refuse, before any work, splits that cannot carry a training, and say which patients could.
+
+    Parameters
+    ----------
+    table
+        With what cannot be seen as ``unsure``, and its clusters.
+    positives_in
+        Splits that need a microcalcification.
+    clusters_in
+        The split that needs a cluster, to choose thresholds on.
+
+    Raises
+    ------
+    InputError
+        A split has no image, or lacks what it needs.
+    """
+    for split in dict.fromkeys((*positives_in, clusters_in)):
+        if not any(i.split == split for i in table.images):
+            wanted = ", ".join(dict.fromkeys((*positives_in, clusters_in)))
+            raise InputError(f"no image in split {split}, expected some in each of {wanted}, patients apart")
+    for split in positives_in:
+        _check(table, split, "annotated microcalcification", "", lambda a: a.kind == "microcalcification")
+    _check(table, clusters_in, "annotated cluster", " to choose thresholds on", is_in_cluster)
+
+
+def is_in_cluster(annotation: AnnotationRow) -> bool:
+    """Return whether an annotation is a microcalcification of a cluster."""
+    return annotation.kind == "microcalcification" and bool(annotation.cluster)
+
+
+def _check(table: Table, split: Split, what: str, purpose: str, fits: Callable[[AnnotationRow], bool]) -> None:
+    split_of = {i.image: i.split for i in table.images}
+    fitting = {a.image for a in table.annotations if fits(a)}
+    if any(split_of.get(image) == split for image in fitting):
+        return
+    elsewhere = {i.patient_or_image: i.split for i in table.images if i.image in fitting}
+    raise InputError(f"no {what} in split {split}, expected one{purpose}: {_who(elsewhere.items(), what)}")
+
+
+def _who(patients: Iterable[tuple[str, str]], what: str) -> str:
+    listed = [f"{patient} (in {split or 'no split'})" for patient, split in sorted(patients)]
+    if not listed:
+        return f"no patient of the table has one (kind microcalcification{', grouped' * ('cluster' in what)})"
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return f"patients that have one: {', '.join(listed[:_NAMED])}{more}"

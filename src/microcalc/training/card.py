@@ -1,0 +1,147 @@
+"""Writes a model's card: what it is, what it was made of, how, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from microcalc.datasets import cdd_cesm
+from microcalc.datasets.table import Table
+from microcalc.models.model import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
+from microcalc.storage.write import write_text
+from microcalc.training.recipe import Network as NetworkRecipe
+from microcalc.training.recipe import Recipe, load_recipe
+
+CARD: Final = "MODEL_CARD.md"
+RECIPE: Final = "recipe.toml"
+_ATTRIBUTION_OF = {cdd_cesm.TAG: cdd_cesm.ATTRIBUTION}
+_INTENTS = {"raw": "raw (FOR PROCESSING)", "processed": "processed (FOR PRESENTATION)"}
+
+
+def write_card(folder: Path, table: Table, *, figures: Sequence[str] = ()) -> None:
+    """Write ``MODEL_CARD.md`` into a model's folder.
+
+    Parameters
+    ----------
+    folder
+        With ``model.json``, ``recipe.toml`` and the networks.
+    table
+        Of the run, with its splits (``RUN/table``).
+    figures
+        Lines of Markdown for the section "Measured on test".
+
+    Raises
+    ------
+    RecipeError
+        ``model.json`` or ``recipe.toml`` is broken.
+    """
+    described = parse_pair_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
+    recipe = load_recipe(folder / RECIPE)
+    used = [i for i in table.images if i.split in ("train", "validation")]
+    parts = [
+        _intent(described),
+        _architecture(recipe),
+        _data(described, table),
+        _training(described, recipe, (folder / RECIPE).read_text()),
+        ["## Operating points", "", *_operating_points(described)],
+        ["## Measured on test", "", *(figures or ["Nothing yet."])],
+        _attributions({tag for image in used for tag in image.tags.split()}),
+    ]
+    write_text(folder / CARD, "\n".join(line for part in parts if part for line in [*part, ""]))
+
+
+def _intent(described: ModelDescription) -> list[str]:
+    return [
+        f"# {described.name}, version {described.version}",
+        "",
+        f"Two networks that find microcalcifications in {_INTENTS[described.intent]} digital mammograms, brought to "
+        f"{described.spacing_mm:g} mm pixels.",
+        "",
+        "**For research use only.** Not a medical device; not for diagnosis, and not for deciding about anyone's care. "
+        "A likelihood orders places; it is not a calibrated probability.",
+    ]
+
+
+def _architecture(recipe: Recipe) -> list[str]:
+    return [
+        "## Networks",
+        "",
+        "Stacks of 3 x 3 convolutions without normalisation layers. CNN1 rates every breast pixel; CNN2 rates those "
+        "that CNN1 passes on, as patches.",
+        "",
+        "| | channels | dilations | receptive field | multiply-adds per pixel, dense | per patch |",
+        "|---|---|---|---|---|---|",
+        _network("CNN1", recipe.cnn1, recipe.data.spacing_mm),
+        _network("CNN2", recipe.cnn2, recipe.data.spacing_mm),
+    ]
+
+
+def _network(name: str, settings: NetworkRecipe, spacing_mm: float) -> str:
+    from microcalc.cnn.network import Network
+
+    network = Network(settings.channels, settings.dilations)
+    dense, patch = network.multiply_adds()
+    side = network.patch_px
+    channels, dilations = (" ".join(str(v) for v in values) for values in (settings.channels, settings.dilations))
+    return f"| {name} | {channels} | {dilations} | {side} px, {side * spacing_mm:.1f} mm | {dense:,} | {patch:,} |"
+
+
+def _data(described: ModelDescription, table: Table) -> list[str]:
+    lines = ["## Data", "", "| split | images | patients | microcalcifications | clusters |", "|---|---|---|---|---|"]
+    for split in ("train", "validation", "test"):
+        part = table.of_split(split)
+        real = [a for a in part.annotations if a.kind == "microcalcification"]
+        patients = len({i.patient_or_image for i in part.images})
+        clusters = len({(a.image, a.cluster) for a in real if a.cluster})
+        lines.append(f"| {split} | {len(part.images)} | {patients} | {len(real)} | {clusters} |")
+    used = [i.system or "unknown" for i in table.images if i.split in ("train", "validation")]
+    systems = ", ".join(f"{name} ({used.count(name)})" for name in sorted(set(used)))
+    return [
+        *lines,
+        "",
+        "Microcalcifications less visible than the recipe's `min_d_prime` are not counted: they were neither positive "
+        "nor negative.",
+        "",
+        f"Systems of train and validation (images): {systems}.",
+        "",
+        f"Trained on {described.trained_on}.",
+    ]
+
+
+def _training(described: ModelDescription, recipe: Recipe, text: str) -> list[str]:
+    seed = recipe.seed
+    return [
+        "## Training",
+        "",
+        f"Seeds: {seed} for splits, samples and batches, {seed + 1} and {seed + 2} for the networks' first weights.",
+        "",
+        f"Convolutions trained in {recipe.cnn1.precision} (CNN1) and {recipe.cnn2.precision} (CNN2).",
+        "",
+        "| file | SHA-256 |",
+        "|---|---|",
+        *(f"| {entry.file} | `{entry.sha256}` |" for entry in (described.cnn1, described.cnn2)),
+        "",
+        "```toml",
+        text.rstrip("\n"),
+        "```",
+    ]
+
+
+def _operating_points(described: ModelDescription) -> list[str]:
+    def line(number: int, point: OperatingPointEntry) -> str:
+        name = "default" if number == described.default_operating_point else ""
+        return f"| {point.threshold:.4f} | {point.llf:.1%} | {point.nlf:.3f} | {name} |"
+
+    return [
+        "Measured on the validation images, where the thresholds were chosen too.",
+        "",
+        "| threshold | clusters found | false clusters per image | |",
+        "|---|---|---|---|",
+        *(line(number, point) for number, point in enumerate(described.operating_points)),
+    ]
+
+
+def _attributions(tags: set[str]) -> list[str]:
+    owed = [text for tag, text in _ATTRIBUTION_OF.items() if tag in tags]
+    return ["## Sources", "", *owed] if owed else []

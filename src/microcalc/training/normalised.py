@@ -1,0 +1,148 @@
+"""The normalised images of a training or a study: one store, each image under a key of what it is made of.
+
+The key changes with the image file's bytes, with what the table says of the image, with how it is brought
+to the networks, and with the code that does so. So an image is normalised again when any of these changes, and
+only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from microcalc.datasets.open import open_row, refuse_images
+from microcalc.datasets.table import ImageRow, Table, refuse_repeated
+from microcalc.domain import Mammogram, NormalisedMammogram
+from microcalc.errors import InputError, OutputError
+from microcalc.execution.executor import executor_of
+from microcalc.images.open import naming
+from microcalc.normalise.mammogram import normalise
+from microcalc.normalise.resample import resample
+from microcalc.sample.store import store
+from microcalc.storage.key import code_version, file_sha256, key_of
+from microcalc.storage.store import Store
+
+BORDER_PX: Final = 40
+"""Of zeros around a stored image: the largest margin of a network, whatever the pixel spacing."""
+_STANDARD_DEVIATION: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisedImages:
+    """A folder of normalised images.
+
+    Attributes
+    ----------
+    folder
+        Several trainings and studies may share it.
+    spacing_mm
+        Pixel spacing that the images are brought to.
+    equalised
+        False: images are only brought to one mean and standard deviation (``standardised``).
+    """
+
+    folder: Path
+    spacing_mm: float
+    equalised: bool = True
+
+    def file(self, row: ImageRow) -> Path:
+        """Return where a normalised image lies, or would lie; its line of the table has to say its ``sha256``."""
+        if not row.sha256:
+            raise ValueError(f"image {row.image!r} without its SHA-256, expected a table of with_hashes")
+        made_of = {
+            "sha256": row.sha256,
+            "intent": row.intent,
+            "table_spacing_mm": row.spacing_mm,
+            "system": row.system,
+            "view": row.view,
+            "laterality": row.laterality,
+            "spacing_mm": self.spacing_mm,
+            "equalised": self.equalised,
+            "border_px": BORDER_PX,
+            "code": code_version(__name__),
+        }
+        return Store(self.folder, ".npy").path(key_of(made_of))
+
+    def make(self, rows: Sequence[ImageRow], *, workers: int, say: Callable[[str], None]) -> None:
+        """Normalise the images that are not there yet.
+
+        Parameters
+        ----------
+        say
+            Told of each image that is done, as ``image 2 of 8``.
+
+        Raises
+        ------
+        InputError
+            Images that cannot be used, all of them by name; the others are normalised all the same.
+        OutputError
+            The system refused to write.
+        """
+        jobs = [(row, self.file(row), self.spacing_mm, self.equalised) for row in rows]
+        todo = [job for job in jobs if not job[1].is_file()]
+        refused: dict[str, InputError] = {}
+        for number, outcome in enumerate(executor_of(workers).run(_make, todo), len(jobs) - len(todo) + 1):
+            if isinstance(outcome.error, InputError):
+                refused[outcome.item[0].image] = outcome.error
+            elif isinstance(outcome.error, OutputError):
+                run = self.folder.absolute().parent.name
+                raise OutputError(f"{run}/{self.folder.name}/{outcome.error}") from outcome.error
+            else:
+                outcome.result()
+            say(f"image {number} of {len(jobs)}")
+        refuse_images([refused[row.image] for row in rows if row.image in refused], of=len(rows))
+
+
+def with_hashes(table: Table) -> Table:
+    """Return the table with the SHA-256 of every image's file as it is now.
+
+    Raises
+    ------
+    InputError
+        Files that cannot be read, or are not those that the table was made of, all of them by name.
+    TableError
+        Two images have the same bytes.
+    """
+    rows: list[ImageRow] = []
+    refused: list[InputError] = []
+    for row in table.images:
+        try:
+            found = file_sha256(row.file)
+        except OSError as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+            refused.append(InputError(f"{row.file.name}: {reason}, expected the image {row.image!r} of the table"))
+            continue
+        if row.sha256 and row.sha256.lower() != found:
+            refused.append(
+                InputError(f"{row.file.name}: SHA-256 {found[:12]}…, but the table says {row.sha256[:12].lower()}…")
+            )
+        rows.append(replace(row, sha256=found))
+    refuse_images(refused, of=len(table.images))
+    refuse_repeated(rows, "the table")
+    return Table(tuple(rows), table.annotations)
+
+
+def standardised(mammogram: Mammogram, *, spacing_mm: float) -> NormalisedMammogram:
+    """Return what is compared with our normalisation: grey values of mean 0 and standard deviation 3 in the breast.
+
+    The usual z-score of an image, spread as far as normalised images are on average, for which the networks are
+    made; and the breast as in our own. Noise is not equalised, and contrast is not taken against the
+    surroundings. Outside the tissue where noise would be measured, 0. (Ours.)
+    """
+    normalised = normalise(mammogram, spacing_mm=spacing_mm)
+    pixels, _ = resample(mammogram.pixels, mammogram.grid, spacing_mm)
+    inside = pixels[normalised.breast].astype(np.float64)
+    scaled = (pixels - np.float32(inside.mean())) * np.float32(_STANDARD_DEVIATION / max(inside.std(), 1e-6))
+    tissue = normalised.breast | (normalised.pixels != 0)
+    return replace(normalised, pixels=np.where(tissue, scaled, np.float32(0)))
+
+
+def _make(job: tuple[ImageRow, Path, float, bool]) -> None:
+    row, file, spacing_mm, equalised = job
+    bring = normalise if equalised else standardised
+    with naming(row.file):
+        store(bring(open_row(row), spacing_mm=spacing_mm), file, border_px=BORDER_PX)

@@ -1,0 +1,366 @@
+"""A recipe: every number that a training or a detection uses, with its unit.
+
+Frozen, plain values, TOML in and out. An entry that is unknown, missing or
+impossible is an error that names it (``cnn1.steps``); nothing has a default here.
+A recipe file says all, or names another recipe as its ``base`` and says what is changed;
+what a run keeps (``dump_recipe``) always says all. Stage functions take its numbers as
+keyword arguments and never see the recipe.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from microcalc.domain import Intent
+from microcalc.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Range = tuple[float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(_Part):
+    """What the images are brought to.
+
+    Attributes
+    ----------
+    spacing_mm
+        Pixel spacing that every system is resampled to.
+    intent
+        ``raw`` or ``processed``: one model is trained for one of them.
+    """
+
+    spacing_mm: Annotated[float, Field(ge=0.03, le=0.2)]
+    intent: Intent
+
+
+class Sample(_Part):
+    """Which pixels are positive, which are negative, which are neither.
+
+    Attributes
+    ----------
+    positive_radius_mm
+        Pixels this near to a microcalcification's centre are positive; 0: the nearest pixel alone.
+    clearance_mm, unmeasured_clearance_mm
+        Pixels nearer than this to the edge of an annotation, or to the centre of one without a
+        diameter, are not negative.
+    min_d_prime
+        Microcalcifications that are known to be less visible than this are neither.
+    max_positives_per_image, negatives_per_image
+        At most so many of each are drawn from one image.
+    """
+
+    positive_radius_mm: NonNegative
+    clearance_mm: Positive
+    unmeasured_clearance_mm: Positive
+    min_d_prime: NonNegative
+    max_positives_per_image: Count
+    negatives_per_image: Count
+
+    @model_validator(mode="after")
+    def _positives_are_clear(self) -> Self:
+        if self.clearance_mm <= self.positive_radius_mm:
+            raise ValueError(f"clearance_mm {self.clearance_mm} is not above positive_radius_mm")
+        return self
+
+
+class Network(_Part):
+    """One network and its training.
+
+    Attributes
+    ----------
+    channels, dilations
+        Of its 3 x 3 convolutions, first to last; the margin is the sum of the dilations in pixels.
+    steps, batch
+        Optimiser steps, and patches in each.
+    learning_rate, weight_decay
+        Of AdamW, the rate at its highest.
+    positive_share
+        Share of each batch that is positive.
+    precision
+        Of the training's convolutions: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where the
+        processor or GPU multiplies it itself (half the time) and float32 elsewhere (there bfloat16 takes up to
+        7 times as long). Weights and their updates are float32 always.
+    """
+
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)]
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)]
+    steps: Count
+    batch: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    precision: Literal["auto", "float32", "bfloat16"]
+
+    @model_validator(mode="after")
+    def _one_dilation_per_convolution(self) -> Self:
+        if len(self.channels) != len(self.dilations):
+            raise ValueError(f"{len(self.channels)} channels, but {len(self.dilations)} dilations")
+        return self
+
+
+class SecondNetwork(Network):
+    """The network that rates what the first one passes on.
+
+    Attributes
+    ----------
+    tta_transforms
+        Its logit is the mean over so many orientations of the patch: itself (1), with a half turn (2), all
+        quarter turns (4), their mirror images too (8).
+    tta_share
+        Fraction of the pixels passed by CNN1, measured on the validation set, that are rated in all of them: those
+        rated highest as they lie. The others keep that one rating.
+    """
+
+    tta_transforms: Literal[1, 2, 4, 8]
+    tta_share: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Mining(_Part):
+    """Which negatives CNN2 learns from.
+
+    Attributes
+    ----------
+    hard_per_positive
+        Negatives rated highest by CNN1, for each positive.
+    random_share
+        Share of CNN2's negatives that are drawn at random.
+    min_distance_mm
+        At most one mined negative in this neighbourhood.
+    pass_fraction
+        Share of the breast's pixels that CNN1 passes on to CNN2, measured on the validation set.
+    """
+
+    hard_per_positive: Positive
+    random_share: Share
+    min_distance_mm: Positive
+    pass_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Augment(_Part):
+    """How training patches are varied.
+
+    Attributes
+    ----------
+    flips
+        Flips and quarter turns.
+    gain_range
+        Factor on the patch, lowest and highest.
+    noise
+        Standard deviation of added noise, in units of the image's own.
+    """
+
+    flips: bool
+    gain_range: Range
+    noise: NonNegative
+
+    @model_validator(mode="after")
+    def _gain_is_a_range(self) -> Self:
+        if not 0 < self.gain_range[0] <= self.gain_range[1]:
+            raise ValueError(f"gain_range {list(self.gain_range)} is not lowest, highest")
+        return self
+
+
+class Detect(_Part):
+    """How marks are made of likelihoods.
+
+    Attributes
+    ----------
+    min_distance_mm
+        Between two candidates.
+    min_likelihood
+        Candidates below are not listed.
+    max_count
+        At most so many candidates are listed per image.
+    """
+
+    min_distance_mm: Positive
+    min_likelihood: Share
+    max_count: Count
+
+
+class Clusters(_Part):
+    """What counts as a cluster.
+
+    Attributes
+    ----------
+    min_likelihood
+        Of the candidates that may be members; above 0 and below 1.
+    max_gap_mm, min_members, max_area_cm2
+        Neighbours lie this near, at least so many of them, on this area at most.
+    """
+
+    min_likelihood: Annotated[float, Field(gt=0.0, lt=1.0)]
+    max_gap_mm: Positive
+    min_members: Annotated[int, Field(ge=2)]
+    max_area_cm2: Positive
+
+
+class Recipe(_Part):
+    """All settings of one model, from images to findings."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    seed: CountOrNone
+    data: Data
+    sample: Sample
+    cnn1: Network
+    cnn2: SecondNetwork
+    mining: Mining
+    augment: Augment
+    detect: Detect
+    clusters: Clusters
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes in the package."""
+    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe of the package by its name, or any by the path of its TOML file.
+
+    A file may hold only what it changes in another recipe: ``base = "processed"`` (a recipe of the package) or
+    ``base = "mine.toml"`` (a file, seen from the folder of the one that names it), then the changed entries.
+
+    Raises
+    ------
+    RecipeError
+        No such recipe, not TOML, or an entry is unknown, missing or impossible; or a base leads back to itself.
+    """
+    file = _find(str(name_or_path))
+    return _validated(_with_base(_read(file), (file,)), where=file.name)
+
+
+def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
+    """Make a recipe of TOML that says all; ``where`` names the file in errors."""
+    return _validated(_parsed(text, where), where=where)
+
+
+def _validated(document: Mapping[str, object], *, where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(tuples_of(document))
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {first_fault(error)}") from error
+
+
+def _read(file: Traversable) -> dict[str, object]:
+    try:
+        return _parsed(file.read_text(encoding="utf-8"), file.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
+
+
+def _parsed(text: str, where: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not TOML ({error})") from error
+
+
+def _with_base(changes: dict[str, object], files: tuple[Traversable, ...]) -> dict[str, object]:
+    """Return a recipe's entries with those of its base, of which it changes some.
+
+    Parameters
+    ----------
+    files
+        That were read on the way here, the one of ``changes`` last.
+    """
+    if "base" not in changes:
+        return changes
+    where, base = files[-1].name, changes.pop("base")
+    if not isinstance(base, str):
+        raise RecipeError(f"{where}: base is {base!r}, expected the name of a recipe or a TOML file")
+    try:
+        file = _find(base, beside=files[-1])
+    except RecipeError as error:
+        raise RecipeError(f"{where}: base: {error}") from None
+    if _place(file) in map(_place, files):
+        way = " → ".join(f.name for f in (*files, file))
+        raise RecipeError(f"{where}: base leads back to itself ({way}), expected a recipe that says all at its end")
+    whole = _with_base(_read(file), (*files, file))
+    for entry, value in changes.items():
+        before = whole.get(entry)
+        whole[entry] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return whole
+
+
+def _place(file: Traversable) -> str:
+    return str(file.resolve() if isinstance(file, Path) else file)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, such that ``parse_recipe`` gives it back."""
+    return dump_settings(recipe)
+
+
+def dump_settings(settings: BaseModel) -> str:
+    """Settings with one level of parts as TOML; what is None is left out."""
+    plain: list[str] = []
+    tables: list[str] = []
+    for name, value in settings.model_dump(exclude_none=True).items():
+        if isinstance(value, dict):
+            tables += ["", f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in value.items())]
+        else:
+            plain.append(f"{name} = {_toml(value)}")
+    return "\n".join([*plain, *tables, ""])
+
+
+def _folder() -> Traversable:
+    return resources.files("microcalc") / "recipes"
+
+
+def _find(name_or_path: str, *, beside: Traversable | None = None) -> Traversable:
+    """Return a recipe's file; a path is seen from the folder of ``beside``, by default from here."""
+    if name_or_path in shipped_recipes():
+        return _folder() / f"{name_or_path}.toml"
+    path = Path(name_or_path) if not isinstance(beside, Path) else beside.parent / name_or_path
+    if path.is_file():
+        return path
+    raise RecipeError(f"no recipe {name_or_path!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
+
+
+def tuples_of(value: object) -> object:
+    """TOML's arrays as tuples, which a frozen model can hold."""
+    if isinstance(value, dict):
+        return {k: tuples_of(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return tuple(tuples_of(v) for v in value)
+    return value
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault, in one line, with the entry's path; unknown and missing ones first."""
+    order = {"extra_forbidden": 0, "missing": 1}
+    fault = min(error.errors(), key=lambda e: order.get(e["type"], 2))
+    entry = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown entry {entry}"
+    if fault["type"] == "missing":
+        return f"missing entry {entry}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("\n", " ")
+    given = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
+    return f"{entry}{given}: {message}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return repr(value)

@@ -1,0 +1,230 @@
+"""Distance to real: how well a network that sees small patches tells simulated from real processed images. Needs torch.
+
+Both go the same way: grey levels of the header's window, 8 bit, JPEG, resampled, cut into
+patches of 48 pixels that are each brought to mean 0 and deviation 1. At 0.1 mm per pixel
+it is noise, sharpness and processing that are compared, at 0.8 mm the tissue. 0.5 is: not
+told apart. Beside it stand what a person would ask first, spectra and kurtosis.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from microcalc.datasets.open import open_row
+from microcalc.datasets.table import ImageRow, Table
+from microcalc.display.grey import apply_window, stretch
+from microcalc.domain import BoolImage, FloatImage, Mammogram
+from microcalc.errors import InputError
+from microcalc.normalise.breast import breast_mask
+from microcalc.normalise.resample import resample, resample_mask
+from microcalc.validation.classifier import Separation, check_torch, tell_apart
+from microcalc.validation.texture import GABOR_PER_MM, gabor_excess, largest_square, periodic_part
+
+Floats = NDArray[np.float64]
+
+SCALES_MM = (0.1, 0.2, 0.4, 0.8)
+PATCH_PX = 48
+_FINEST_MM = SCALES_MM[0]
+_MOST_WITHOUT = 0.02  # of a patch, outside the breast
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One scale: how well patches are told apart, and power of simulated over real in octaves of frequency.
+
+    ``octaves``: (centre in cycles/mm, ratio) of the mean power spectra of the normalised patches.
+    """
+
+    spacing_mm: float
+    separation: Separation
+    n_simulated: int
+    n_real: int
+    octaves: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """All scales; and the medians over images of the kurtosis of Gabor responses at 0.25, 0.5 and 1 /mm."""
+
+    scales: tuple[Scale, ...]
+    simulated_excess: tuple[float, ...]
+    real_excess: tuple[float, ...]
+
+    def lines(self) -> list[str]:
+        """The report: a line per scale, then the spectra, then the kurtosis."""
+        lines = ["mm per pixel   AUC (95 % by patient)   patches simulated, real   (AUC 0.5: not told apart)"]
+        for s in self.scales:
+            t = s.separation
+            lines.append(
+                f"{s.spacing_mm:12g}   {t.auc:.3f} ({t.low:.3f} .. {t.high:.3f})   {s.n_simulated}, {s.n_real}"
+            )
+        lines.append("power of simulated over real, by frequency in 1/mm:")
+        lines += [f"{s.spacing_mm:12g}   " + "  ".join(f"{f:.2g}: {r:.2f}" for f, r in s.octaves) for s in self.scales]
+        lines.append("excess kurtosis of Gabor responses, simulated against real:")
+        for f, a, b in zip(GABOR_PER_MM, self.simulated_excess, self.real_excess, strict=True):
+            lines.append(f"{f:9g} /mm   {a:.2f} against {b:.2f}")
+        return lines
+
+
+def measure_distance(
+    simulated: Table,
+    real: Table,
+    *,
+    seed: int,
+    scales_mm: Sequence[float] = SCALES_MM,
+    jpeg_quality: int = 95,
+    per_image: int = 100,
+    steps: int = 2000,
+    folds: int = 3,
+    workers: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> Distance:
+    """Compare the processed images of two tables.
+
+    Parameters
+    ----------
+    jpeg_quality
+        Of the compression that both go through; best that of the real ones, where they are pictures.
+    per_image
+        Patches of each image and scale, fewer where fewer places are.
+    steps, folds
+        Of the network's training, per fold; patients are never split.
+    workers
+        Processes that read images.
+
+    Raises
+    ------
+    InputError
+        A table has fewer than as many patients with processed images as there are folds.
+    MissingExtraError
+        torch is not installed.
+    """
+    check_torch()
+    both = [_processed(t, kind, folds) for t, kind in ((simulated, "simulated"), (real, "real"))]
+    found = [_read(rows, scales_mm, jpeg_quality, per_image, seed, workers) for rows in both]
+    scales = []
+    for k, spacing_mm in enumerate(scales_mm):
+        say(f"telling patches of {spacing_mm:g} mm per pixel apart")
+        scales.append(_compared(found, both, k, spacing_mm, steps=steps, folds=folds, seed=seed))
+    medians = [tuple(np.nanmedian([excess for _, excess in images], axis=0).tolist()) for images in found]
+    return Distance(tuple(scales), medians[0], medians[1])
+
+
+_Image = tuple[list[FloatImage], tuple[float, ...]]
+
+
+def _processed(table: Table, kind: str, folds: int) -> list[ImageRow]:
+    rows = [i for i in table.images if i.intent == "processed"]
+    patients = {i.patient_or_image for i in rows}
+    if len(patients) < folds:
+        raise InputError(f"{len(patients)} patients with processed {kind} images, expected at least {folds}")
+    return rows
+
+
+def _read(
+    rows: Sequence[ImageRow], scales_mm: Sequence[float], quality: int, per_image: int, seed: int, workers: int
+) -> list[_Image]:
+    from joblib import Parallel, delayed
+
+    seeds = np.random.SeedSequence(seed).spawn(len(rows))
+    work = (
+        delayed(_of_image)(row, scales_mm, quality, per_image, child) for row, child in zip(rows, seeds, strict=True)
+    )
+    return list(Parallel(n_jobs=workers)(work))
+
+
+def _of_image(
+    row: ImageRow, scales_mm: Sequence[float], quality: int, per_image: int, seed: np.random.SeedSequence
+) -> _Image:
+    """Patches at each scale, and the kurtosis."""
+    rng = np.random.default_rng(seed)
+    mammogram = open_row(row)
+    grey = compressed(grey_levels(mammogram), quality=quality)
+    breast = breast_mask(grey, spacing_mm=mammogram.spacing_mm[0], intent="processed", padding=mammogram.padding)
+    patches = []
+    for spacing_mm in scales_mm:
+        pixels, _ = resample(grey, mammogram.grid, spacing_mm)
+        inside = resample_mask(breast, mammogram.grid, spacing_mm)
+        patches.append(draw_patches(rng, pixels, inside, n=per_image))
+    fine, _ = resample(grey, mammogram.grid, _FINEST_MM)
+    inner = resample_mask(ndimage.binary_erosion(breast, iterations=round(8 / mammogram.spacing_mm[0])),
+                          mammogram.grid, _FINEST_MM)  # fmt: skip
+    square = largest_square(inner)
+    if square[0].stop - square[0].start < 200:  # too small for the lowest frequency
+        return patches, (np.nan,) * len(GABOR_PER_MM)
+    return patches, gabor_excess(periodic_part(fine[square]), _FINEST_MM)
+
+
+def grey_levels(mammogram: Mammogram) -> NDArray[np.uint8]:
+    """As the header's window shows it; without one from the lowest to the highest value."""
+    if mammogram.window is not None:
+        return apply_window(mammogram.pixels, mammogram.window)
+    return stretch(mammogram.pixels, float(mammogram.pixels.min()), float(mammogram.pixels.max()))
+
+
+def compressed(grey: NDArray[np.uint8], *, quality: int) -> FloatImage:
+    """What JPEG leaves of it, float32."""
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), dtype=np.float32)
+
+
+def draw_patches(rng: np.random.Generator, pixels: FloatImage, inside: BoolImage, *, n: int) -> FloatImage:
+    """Up to n patches (m, 48, 48) within a mask, at random, each of mean 0 and standard deviation 1."""
+    half = PATCH_PX // 2
+    covered = ndimage.uniform_filter(inside.astype(np.float32), PATCH_PX) > 1.0 - _MOST_WITHOUT
+    covered[:half] = covered[-half:] = False
+    covered[:, :half] = covered[:, -half:] = False
+    flat = np.flatnonzero(covered)
+    chosen = rng.choice(flat, min(n, flat.size), replace=False)
+    out = np.empty((len(chosen), PATCH_PX, PATCH_PX), dtype=np.float32)
+    for patch, row, column in zip(out, *np.divmod(chosen, pixels.shape[1]), strict=True):
+        here = pixels[row - half : row + half, column - half : column + half]
+        patch[...] = (here - here.mean()) / max(float(here.std()), 1e-3)
+    return out
+
+
+def octave_powers(patches: FloatImage, spacing_mm: float) -> tuple[Floats, Floats]:
+    """Centres (k,) in 1/mm and mean power (k,) of Hann-windowed patches in octaves up to the raster's end."""
+    window = np.outer(np.hanning(PATCH_PX), np.hanning(PATCH_PX))
+    power = np.mean(np.abs(np.fft.fft2(patches * window)) ** 2, axis=0)
+    f = np.hypot(np.fft.fftfreq(PATCH_PX, spacing_mm)[:, None], np.fft.fftfreq(PATCH_PX, spacing_mm)[None, :])
+    edges = 0.5 / spacing_mm * 2.0 ** np.arange(-4, 1)
+    bands = list(pairwise(edges))
+    centres = np.array([np.sqrt(low * high) for low, high in bands])
+    return centres, np.array([power[(f >= low) & (f < high)].mean() for low, high in bands])
+
+
+def _compared(
+    found: Sequence[list[_Image]],
+    rows: Sequence[Sequence[ImageRow]],
+    k: int,
+    spacing_mm: float,
+    *,
+    steps: int,
+    folds: int,
+    seed: int,
+) -> Scale:
+    """One scale of two sets of images."""
+    patches = [np.concatenate([p[k] for p, _ in images]) for images in found]
+    if min(len(p) for p in patches) < folds:
+        raise InputError(f"no patch of {PATCH_PX * spacing_mm:g} mm fits into the breasts of a table, expected some")
+    patient = [
+        f"{kind} {row.patient_or_image}"
+        for kind, images, these in zip(("simulated", "real"), found, rows, strict=True)
+        for (p, _), row in zip(images, these, strict=True)
+        for _ in range(len(p[k]))
+    ]
+    is_real = np.repeat([False, True], [len(p) for p in patches])
+    told = tell_apart(np.concatenate(patches), is_real, np.array(patient), steps=steps, folds=folds, seed=seed)
+    (centres, first), (_, second) = (octave_powers(p, spacing_mm) for p in patches)
+    octaves = tuple(zip(centres.tolist(), (first / second).tolist(), strict=True))
+    return Scale(spacing_mm, told, len(patches[0]), len(patches[1]), octaves)

@@ -1,0 +1,125 @@
+"""Simulated mammograms for the points, made once, kept in a folder, and measured one by one on all cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from microcalc.domain import Annotations, Intent, Mammogram
+from microcalc.simulate.breast import Density, View
+from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
+from microcalc.simulate.lesions import NOTHING, LesionRates
+from microcalc.simulate.systems import System
+from microcalc.storage.key import code_version, key_of
+from microcalc.storage.store import Store as Stored
+from microcalc.storage.write import saying_where, writing
+
+Filling = Literal["tissue", "first", "second"]
+"""Tissue alone; or with calcium, of which a breast has two drawings that share nothing but the breast and noise."""
+
+DENSITIES: tuple[Density, ...] = ("B", "C", "B", "C", "A", "D")
+"""Of breasts by their number: about the shares in a screened population."""
+
+_Result = TypeVar("_Result")
+_TISSUE = replace(NOTHING, crossings=LesionRates().crossings)
+_CALCIUM = replace(_TISSUE, singles=25.0, confusers=LesionRates().confusers)
+# with clusters to draw, or none, what is drawn after them differs: two drawings of one breast
+_FILLINGS: Mapping[Filling, LesionRates] = MappingProxyType(
+    {"tissue": _TISSUE, "first": replace(_CALCIUM, clusters=2.0), "second": _CALCIUM}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image to be made: the same job gives the same image."""
+
+    system: System
+    seed: int
+    view: View = "CC"
+    density: Density = "B"
+    filling: Filling = "tissue"
+    dose: float = 1.0
+    intents: tuple[Intent, ...] = ("raw",)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of images already made; ``workers`` processes make and measure."""
+
+    folder: Path
+    workers: int = 1
+
+    def file_of(self, job: Job) -> Path:
+        """Where a job's image is kept: by its settings, and by the code and tables that made it."""
+        return Stored(self.folder, ".joblib").path(key_of([code_version(__name__), repr(job)]))
+
+    def measure(self, function: Callable[[SimulatedMammogram], _Result], jobs: Sequence[Job]) -> list[_Result]:
+        """A function of each job's image, made if it is not there yet."""
+        return self.each(lambda images: function(images[0]), [(job,) for job in jobs])
+
+    def each(
+        self, function: Callable[[list[SimulatedMammogram]], _Result], groups: Sequence[tuple[Job, ...]]
+    ) -> list[_Result]:
+        """A function of the images of each group of jobs."""
+        from joblib import Parallel, delayed
+
+        work = (delayed(_measured)(function, [(job, self.file_of(job)) for job in group]) for group in groups)
+        return list(Parallel(n_jobs=self.workers)(work))
+
+
+def _measured(function: Callable[[list[SimulatedMammogram]], Any], jobs: list[tuple[Job, Path]]) -> Any:
+    return function([_made(job, file) for job, file in jobs])
+
+
+def _made(job: Job, file: Path) -> SimulatedMammogram:
+    import joblib
+
+    if file.is_file():
+        image: SimulatedMammogram = joblib.load(file)
+        return image
+    image = simulate_mammogram(
+        job.system,
+        view=job.view,
+        density=job.density,
+        seed=job.seed,
+        intents=job.intents,
+        amounts=_FILLINGS[job.filling],
+        dose=job.dose,
+    )
+    with saying_where(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with writing(file) as temporary:
+        joblib.dump(image, temporary)
+    return image
+
+
+def as_read(image: SimulatedMammogram, intent: Intent) -> Mammogram:
+    """The mammogram that its file would give."""
+    stored = image.stored[intent].astype(np.float32)
+    s = image.system
+    return Mammogram(
+        pixels=-stored if intent == "raw" else stored,
+        spacing_mm=(s.pitch_mm, s.pitch_mm),
+        intent=intent,
+        uid="",
+        laterality=image.laterality,
+        view=image.view,
+        system=s.name,
+        window=image.windows[0] if intent == "processed" and image.windows else None,
+    )
+
+
+def truth_of(image: SimulatedMammogram) -> Annotations:
+    """Its places as annotations, positions in mm."""
+    pitch = image.system.pitch_mm
+    return Annotations(
+        centres=np.array([(p.row, p.column) for p in image.places], dtype=np.float64).reshape(-1, 2) * pitch,
+        diameter_mm=np.array([p.diameter_mm for p in image.places], dtype=np.float64),
+        kind=np.array([p.kind for p in image.places], dtype=np.str_),
+        cluster=np.array([p.cluster for p in image.places], dtype=np.str_),
+    )
