@@ -18,7 +18,7 @@ from microcalc.reports.exam import EXAM_KINDS
 from microcalc.reports.header import MANUFACTURER, RESEARCH_ONLY, SERIES, SOP_CLASSES
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
-_PAGE: Final = (_DOCS / "conformance.md").read_text(encoding="utf-8")
+_PAGE: Final = (_DOCS / "reference" / "conformance.md").read_text(encoding="utf-8")
 
 
 def _table(head: str, *, nth: int = 0) -> list[list[str]]:
@@ -92,7 +92,7 @@ def test_the_older_codes_are_those_written() -> None:
 
 
 def test_the_pages_repeat_what_every_report_says_of_its_use() -> None:
-    use = " ".join((_DOCS / "intended-use.md").read_text(encoding="utf-8").split())
+    use = " ".join((_DOCS / "explanation" / "intended-use.md").read_text(encoding="utf-8").split())
     assert f'"{RESEARCH_ONLY}"' in use
     root = cad_report([result()], made=MADE)
     assert (root.CompletionFlagDescription, root.VerificationFlag) == (RESEARCH_ONLY, "UNVERIFIED")

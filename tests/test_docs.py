@@ -91,8 +91,8 @@ def test_the_page_states_the_shares_of_the_artefacts() -> None:
 
 
 def test_the_page_shows_sheets_that_are_there() -> None:
-    images = _PAGE.parent / "images" / "simulator"
+    images = _PAGE.parents[1] / "images" / "simulator"
     text = _PAGE.read_text(encoding="utf-8")
     for file in images.glob("*.png"):
-        assert f"](images/simulator/{file.name})" in text
-    assert text.count("](images/simulator/") == len(list(images.glob("*.png"))) > 0
+        assert f"](../images/simulator/{file.name})" in text
+    assert text.count("](../images/simulator/") == len(list(images.glob("*.png"))) > 0
