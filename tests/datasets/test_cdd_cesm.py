@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from microcalc.datasets.cdd_cesm import SPLITS, read_cdd_cesm
+from microcalc.cli import run
+from microcalc.datasets import cdd_cesm
+from microcalc.datasets.cdd_cesm import SPLITS, read_cdd_cesm, reviewed_in_source_tree
 from microcalc.datasets.table import ImageRow, read_table, write_table
 from microcalc.errors import TableError
 
@@ -85,10 +87,40 @@ def test_no_unnamed_image_can_belong_to_a_patient_of_another_split(shared_data: 
             assert a_high < b_low or b_high < a_low, f"{a.image} ({a.split}) and {b.image} ({b.split})"
 
 
-def test_every_reviewed_place_lies_in_an_image(shared_data: Path) -> None:
-    table = read_cdd_cesm(shared_data / "cdd-cesm")
-    assert table.annotations
+def test_the_table_of_real_images_takes_every_reviewed_place(shared_data: Path) -> None:
+    table = read_cdd_cesm(shared_data / "cdd-cesm", reviewed=reviewed_in_source_tree())
+    assert len(table.annotations) == 9980
     assert all(a.judge for a in table.annotations)
+
+
+def test_without_a_file_of_reviewed_places_there_are_none(tmp_path: Path) -> None:
+    assert read_cdd_cesm(_folder(tmp_path)).annotations == ()
+
+
+def test_the_command_says_how_many_reviewed_places_it_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    folder = _folder(tmp_path / "in")
+    sha256 = hashlib.sha256(b"pixels").hexdigest()
+    reviewed = tmp_path / "mine.csv"
+    reviewed.write_text(
+        f"file,sha256,row,column,verdict,judge\nIM0101.jpg,{sha256},10,20,coarse,A\nother.jpg,{'0' * 64},1,2,coarse,A\n"
+    )
+    assert run(["table", "cdd-cesm", str(folder), "--out", str(tmp_path / "out"), "--reviewed", str(reviewed)]) == 0
+    assert "1 reviewed places taken from mine.csv" in capsys.readouterr().out
+    assert [a.kind for a in read_table(tmp_path / "out").annotations] == ["coarse"]
+
+
+def test_the_command_of_an_installed_wheel_says_where_the_reviewed_places_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cdd_cesm, "_SOURCE_TREE", tmp_path)
+    (tmp_path / "in").mkdir()
+    arguments = ["table", "cdd-cesm", str(_folder(tmp_path / "in")), "--out", str(tmp_path / "out")]
+    assert run(arguments) == 0
+    assert "No reviewed places" in (shown := capsys.readouterr().out)
+    assert "data/cdd-cesm/reviewed.csv of the source tree" in shown
+    assert run([*arguments, "--rounds", "1"]) == 2
+    assert "--rounds without reviewed places" in capsys.readouterr().err
 
 
 def _possible_patients(images: tuple[ImageRow, ...]) -> dict[ImageRow, tuple[float, float, str]]:

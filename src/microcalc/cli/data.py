@@ -185,23 +185,37 @@ def insert(
     return say_error(f"{len(refused)} of {len(chosen.images)} images could not be used", code=1)
 
 
-def table_cdd_cesm(folder: Path, /, *, out: Path, rounds: Count | None = None) -> None:
-    """Make the table of the CDD-CESM images, with the project's splits and reviewed places.
+def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, rounds: Count | None = None) -> None:
+    """Make the table of the CDD-CESM images, with the project's splits and the reviewed places.
 
     Parameters
     ----------
     folder
-        Folder with the published images.csv and JPEG files.
+        Folder with the published images.csv and the JPEG files.
     out
         Folder for images.csv and annotations.csv.
+    reviewed
+        Table of the reviewed places. By default data/cdd-cesm/reviewed.csv of the source tree, where microcalc runs
+        from one.
     rounds
-        Take the reviewed places of the first rounds only, such as those that a model was trained with.
+        Take the reviewed places of this many first rounds only, such as those that a model was trained with.
     """
-    from microcalc.datasets.cdd_cesm import read_cdd_cesm
+    from microcalc.datasets.cdd_cesm import read_cdd_cesm, reviewed_in_source_tree
     from microcalc.datasets.table import write_table
 
-    check_output_folder(out, "table cdd-cesm", inputs=[folder])
-    table = read_cdd_cesm(folder, rounds=rounds)
-    with output_folder(out, "table cdd-cesm", inputs=[folder]):
+    file = reviewed or reviewed_in_source_tree()
+    if file is None and rounds is not None:
+        raise InputError("--rounds without reviewed places, expected --reviewed FILE as well")
+    inputs = [folder] if reviewed is None else [folder, reviewed]
+    check_output_folder(out, "table cdd-cesm", inputs=inputs)
+    table = read_cdd_cesm(folder, reviewed=file, rounds=rounds)
+    with output_folder(out, "table cdd-cesm", inputs=inputs):
         write_table(table, out)
     say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+    if file is None:
+        say(
+            "No reviewed places: they are not part of the installed package. They are in data/cdd-cesm/reviewed.csv of "
+            "the source tree and of the sdist; pass that file as --reviewed FILE."
+        )
+    else:
+        say(f"{len(table.annotations)} reviewed places taken from {file.name}")

@@ -13,8 +13,8 @@ several are in none.
 **Spacing**. The publisher's spacing is inferred from the matrix. Images larger than
 the largest GE matrix cannot be GE images, and are taken for Hologic images.
 
-**Reviewed places** (``cdd_cesm_reviewed.csv``). The data mark no microcalcification.
-Places that were looked at come as annotations with the verdict as their kind.
+**Reviewed places** (``data/cdd-cesm/reviewed.csv`` of the source tree). The data set annotates no
+microcalcification. The places that were reviewed by eye become annotations; the verdict is their kind.
 
 References
 ----------
@@ -36,7 +36,7 @@ from microcalc.domain import Laterality
 from microcalc.errors import TableError
 
 SPLITS: Final = Path(__file__).with_name("cdd_cesm_splits.csv")
-REVIEWED: Final = Path(__file__).with_name("cdd_cesm_reviewed.csv")
+_SOURCE_TREE: Final = Path(__file__).resolve().parents[3]
 
 TAG: Final = "cdd-cesm"
 ATTRIBUTION: Final = (
@@ -53,20 +53,28 @@ _LARGEST_GE_MATRIX = (3062, 2394)
 _HOLOGIC = ("Hologic Selenia Dimensions", 0.070)
 
 
-def read_cdd_cesm(folder: Path, *, rounds: int | None = None) -> Table:
-    """Read the images, the project's splits and the reviewed places.
+def reviewed_in_source_tree() -> Path | None:
+    """Return the file of the reviewed places in the source tree, or None where the package runs from a wheel."""
+    file = _SOURCE_TREE / "data" / "cdd-cesm" / "reviewed.csv"
+    return file if (_SOURCE_TREE / "pyproject.toml").is_file() and file.is_file() else None
+
+
+def read_cdd_cesm(folder: Path, *, reviewed: Path | None = None, rounds: int | None = None) -> Table:
+    """Read the images and the project's splits, with the reviewed places as annotations.
 
     Parameters
     ----------
     folder
-        The folder with ``images.csv`` and the JPEG files.
+        Folder with ``images.csv`` and the JPEG files.
+    reviewed
+        Table of reviewed places (``microcalc.datasets.reviewed``); None: the images have no annotations.
     rounds
-        Take the reviewed places of the first rounds only; None: of all.
+        Keep the places of this many first rounds only; None: of all rounds.
 
     Raises
     ------
     TableError
-        A file is missing or is not the published one (sha256), or a table breaks its format.
+        A file is missing or is not the published one (SHA-256), or a table breaks its format.
     """
     file = folder / "images.csv"
     if not file.is_file():
@@ -77,7 +85,7 @@ def read_cdd_cesm(folder: Path, *, rounds: int | None = None) -> Table:
     )
     for image in images:
         _check_sha256(image)
-    return Table(images, _reviewed_places(images, rounds))
+    return Table(images, () if reviewed is None else _reviewed_places(reviewed, images, rounds))
 
 
 def _image(line: Line, folder: Path, splits: dict[str, Split], where: str) -> ImageRow:
@@ -134,11 +142,11 @@ def _read_splits(file: Path) -> dict[str, Split]:
     }
 
 
-def _reviewed_places(images: Sequence[ImageRow], rounds: int | None) -> tuple[AnnotationRow, ...]:
+def _reviewed_places(file: Path, images: Sequence[ImageRow], rounds: int | None) -> tuple[AnnotationRow, ...]:
     name_of = {i.sha256: i.image for i in images}
     return tuple(
         AnnotationRow(name_of[r.sha256], r.row, r.column, kind=r.verdict, judge=r.judge)
-        for r in read_reviewed(REVIEWED)
+        for r in read_reviewed(file)
         if r.sha256 in name_of and (rounds is None or r.round <= rounds)
     )
 
