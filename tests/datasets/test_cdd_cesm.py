@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from microcalc.cli import run
+from microcalc import cli
 from microcalc.datasets import cdd_cesm
 from microcalc.datasets.cdd_cesm import SPLITS, read_cdd_cesm, reviewed_in_source_tree
 from microcalc.datasets.table import ImageRow, read_table, write_table
@@ -105,7 +105,7 @@ def test_the_command_says_how_many_reviewed_places_it_took(tmp_path: Path, capsy
     reviewed.write_text(
         f"file,sha256,row,column,verdict,judge\nIM0101.jpg,{sha256},10,20,coarse,A\nother.jpg,{'0' * 64},1,2,coarse,A\n"
     )
-    assert run(["table", "cdd-cesm", str(folder), "--out", str(tmp_path / "out"), "--reviewed", str(reviewed)]) == 0
+    assert cli.run(["table", "cdd-cesm", str(folder), "--out", str(tmp_path / "out"), "--reviewed", str(reviewed)]) == 0
     assert "1 reviewed places taken from mine.csv" in capsys.readouterr().out
     assert [a.kind for a in read_table(tmp_path / "out").annotations] == ["coarse"]
 
@@ -116,10 +116,10 @@ def test_the_command_of_an_installed_wheel_says_where_the_reviewed_places_are(
     monkeypatch.setattr(cdd_cesm, "_SOURCE_TREE", tmp_path)
     (tmp_path / "in").mkdir()
     arguments = ["table", "cdd-cesm", str(_folder(tmp_path / "in")), "--out", str(tmp_path / "out")]
-    assert run(arguments) == 0
+    assert cli.run(arguments) == 0
     assert "No reviewed places" in (shown := capsys.readouterr().out)
     assert "data/cdd-cesm/reviewed.csv of the source tree" in shown
-    assert run([*arguments, "--rounds", "1"]) == 2
+    assert cli.run([*arguments, "--rounds", "1"]) == 2
     assert "--rounds without reviewed places" in capsys.readouterr().err
 
 
