@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from microcalc.evaluation.bootstrap import Figure, bootstrap, compare, draw_patients, resample
 from microcalc.evaluation.curves import end_x, end_y, mean_height, step_at
-from microcalc.evaluation.froc import froc_curve, sensitivity_at, sensitivity_figures
+from microcalc.evaluation.froc import froc_curve, sensitivity_figures
 from microcalc.evaluation.ratings import PatientRatings, gather
 
 Floats = NDArray[np.float64]
@@ -42,7 +42,7 @@ def test_a_resample_is_the_curve_of_the_drawn_patients_written_out() -> None:
     for i, draw in enumerate(draws):
         curve = froc_curve(np.repeat(lesions, draw[owner]), np.repeat(false, draw[off]), 2 * 9)
         for nlf, name in zip((0.1, 1.0, 3.0), figures, strict=True):
-            assert values[name][i] == pytest.approx(sensitivity_at(curve, nlf))
+            assert values[name][i] == pytest.approx(float(step_at(curve.nlf, curve.llf, at=nlf)))
 
 
 def test_blocks_do_not_change_the_values(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microcalc.evaluation.curves import step_at
-from microcalc.evaluation.froc import area_under_froc, froc_curve, sensitivity_at
+from microcalc.evaluation.curves import mean_height, step_at
+from microcalc.evaluation.froc import FrocCurve, froc_curve
 from microcalc.evaluation.ratings import gather
 
 MISSED = -np.inf
+
+
+def sensitivity_at(curve: FrocCurve, nlf: float) -> float:
+    return float(step_at(curve.nlf, curve.llf, at=nlf))
 
 
 def test_a_hand_worked_curve() -> None:
@@ -25,9 +29,9 @@ def test_a_hand_worked_curve() -> None:
 def test_the_area_of_a_hand_worked_curve() -> None:
     # Level at 1/3 to 0.5, a slope from 1/3 to 2/3 where ratings tie, level at 2/3 to the end and beyond.
     curve = froc_curve([0.9, 0.5, MISSED], [0.8, 0.5, 0.2, 0.2], 2)
-    assert area_under_froc(curve, low=0, high=1) == pytest.approx(1 / 6 + 1 / 4)
-    assert area_under_froc(curve, low=0, high=4) == pytest.approx(1 / 6 + 1 / 4 + 2)
-    assert area_under_froc(curve, low=0.75, high=1) == pytest.approx(0.25 * (1 / 2 + 2 / 3) / 2)
+    assert mean_height(curve.nlf, curve.llf, low=0, high=1) == pytest.approx(1 / 6 + 1 / 4)
+    assert mean_height(curve.nlf, curve.llf, low=0, high=4) * 4 == pytest.approx(1 / 6 + 1 / 4 + 2)
+    assert mean_height(curve.nlf, curve.llf, low=0.75, high=1) * 0.25 == pytest.approx(0.25 * (1 / 2 + 2 / 3) / 2)
 
 
 def test_the_loosest_threshold_is_on_the_curve() -> None:

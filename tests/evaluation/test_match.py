@@ -177,3 +177,24 @@ def test_lesions_come_in_the_order_of_the_annotated_clusters() -> None:
 def test_no_point_is_covered_by_nothing() -> None:
     assert covered(TRIANGLE, NOWHERE, 1.0, hit_mm=0.5).tolist() == [False, False, False]
     assert covered(NOWHERE, TRIANGLE, 1.0, hit_mm=0.5).size == 0
+
+
+@pytest.mark.parametrize(
+    ("outline", "inside", "outside"),
+    [
+        ([(1, 1)], (1, 1.4), (1, 1.6)),  # a point
+        ([(0, 0), (2, 2)], (0.2, 0.8), (0, 2)),  # a line
+        ([(0, 0), (0, 4), (4, 4), (1, 2), (4, 0)], (0.5, 2), (3.5, 2)),  # a concave outline, and its notch
+        ([(0, 0), (0, 4), (4, 4), (4, 0), (0, 0)], (2, 2), (2, 5)),  # a closed one
+    ],
+)
+def test_an_outline_covers_what_it_encloses(
+    outline: list[tuple[float, float]], inside: tuple[float, float], outside: tuple[float, float]
+) -> None:
+    points, corners = np.array([inside, outside]), np.array(outline, dtype=np.float64)
+    assert covered(points, np.empty((0, 2)), 0.0, [corners], hit_mm=0.5).tolist() == [True, False]
+
+
+def test_an_outline_without_corners_is_refused() -> None:
+    with pytest.raises(ValueError, match="no corners"):
+        covered(np.zeros((1, 2)), np.empty((0, 2)), 0.0, [np.empty((0, 2))], hit_mm=0.5)

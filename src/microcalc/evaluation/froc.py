@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microcalc.evaluation.bootstrap import Figure
-from microcalc.evaluation.curves import Values, mean_height, step_at
+from microcalc.evaluation.curves import Values, step_at
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,19 +67,6 @@ def froc_curve(lesion_rating: ArrayLike, nl_rating: ArrayLike, n_images: float) 
     ratings = np.unique(np.concatenate([lesions[np.isfinite(lesions)], false]))[::-1]
     threshold = np.concatenate([[np.inf], ratings])
     return FrocCurve(threshold, _at_least(false, threshold) / n_images, _at_least(lesions, threshold) / lesions.size)
-
-
-def sensitivity_at(curve: FrocCurve, nlf: float) -> float:
-    """LLF of the loosest threshold that gives at most ``nlf`` false marks.
-
-    No interpolation: a threshold attains it. Beyond the end of the curve it is that of the end.
-    """
-    return float(step_at(curve.nlf, curve.llf, at=nlf))
-
-
-def area_under_froc(curve: FrocCurve, *, low: float = 0.0, high: float = 1.0) -> float:
-    """Area under LLF against NLF in [low, high]; between points the curve is straight, after its end level."""
-    return float(mean_height(curve.nlf, curve.llf, low=low, high=high)) * (high - low)
 
 
 def sensitivity_figures(nlf: Sequence[float], unit: str) -> dict[str, Figure]:

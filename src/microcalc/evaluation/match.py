@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from microcalc.evaluation.curves import Values
-from microcalc.evaluation.outline import convex_hull, distance_to_polygon
 from microcalc.geometry import Points
 
 _ROUNDING_MM = 1e-9
@@ -180,7 +180,7 @@ def covered(
         for marks in cKDTree(points).query_ball_point(places, reach):
             on[marks] = True
     for outline in outlines_mm:
-        on |= distance_to_polygon(points, outline) <= hit_mm + _ROUNDING_MM
+        on |= shapely.distance(_area(outline), shapely.points(points)) <= hit_mm + _ROUNDING_MM
     return on
 
 
@@ -203,14 +203,24 @@ def _cluster_hits(
     ranked: list[list[tuple[int, float, int]]] = [[] for _ in members]
     for t, name in enumerate(names):
         own = truth[owner == name]
-        hull = convex_hull(np.concatenate([own, _points(outlines.get(name, np.empty((0, 2))))]))
-        distance = distance_to_polygon(centres, hull)
+        corners = np.concatenate([own, _points(outlines.get(name, np.empty((0, 2))))])
+        distance = shapely.distance(shapely.convex_hull(shapely.multipoints(corners)), shapely.points(centres))
         for i, places in enumerate(members):
             found = match(places, np.zeros(len(places)), own, hit_mm=hit_mm)
             n_hit = int(np.count_nonzero(found.lesion_mark >= 0))
             if n_hit >= _MEMBERS_TO_HIT or distance[i] <= buffer_mm + _ROUNDING_MM:
                 ranked[i].append((-n_hit, float(np.linalg.norm(own.mean(axis=0) - centres[i])), t))
     return [[t for _, _, t in sorted(r)] for r in ranked]
+
+
+def _area(outline_mm: Points) -> shapely.Geometry:
+    """Return what an outline of corners (k, 2) encloses: a polygon, or of two corners a line, of one a point."""
+    corners = _points(outline_mm)
+    if len(corners) == 0:
+        raise ValueError("an outline has no corners, expected at least one")
+    if len(corners) < 3:
+        return shapely.Point(corners[0]) if len(corners) == 1 else shapely.LineString(corners)
+    return shapely.Polygon(corners)
 
 
 def _annotations_near(centres: Points, truth: Points, hit_mm: float) -> dict[int, list[int]]:

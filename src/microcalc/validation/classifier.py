@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from microcalc.domain import FloatImage
 from microcalc.errors import MissingExtraError
@@ -57,7 +58,7 @@ def tell_apart(
         rating[test] = _rated(patches[~test], is_second[~test], patches[test], steps=steps, seed=seed + k)
         within.append(rating[test])
     for k, values in enumerate(within):  # networks of different folds have scales of their own
-        rating[fold == k] = ranks(values) / len(values)
+        rating[fold == k] = stats.rankdata(values) / len(values)
     return separation(rating, is_second, patient, rng)
 
 
@@ -92,13 +93,7 @@ def separation(
 def auc(rating: Floats, positive: NDArray[np.bool_]) -> float:
     """Area under the ROC curve, ties counted half."""
     n = int(positive.sum())
-    return float((ranks(rating)[positive].sum() - n * (n + 1) / 2) / (n * (len(rating) - n)))
-
-
-def ranks(values: Floats) -> Floats:
-    """Ranks (n,) from 1 on, equal values sharing the mean of theirs."""
-    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2.0)[index], dtype=np.float64)
+    return float((stats.rankdata(rating)[positive].sum() - n * (n + 1) / 2) / (n * (len(rating) - n)))
 
 
 def _rated(patches: FloatImage, is_second: NDArray[np.bool_], others: FloatImage, *, steps: int, seed: int) -> Floats:

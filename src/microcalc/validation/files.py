@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft, ndimage, stats
 
 from microcalc.datasets.open import open_row
 from microcalc.datasets.simulated import Settings, make_exam
@@ -21,7 +21,6 @@ from microcalc.display.grey import apply_window
 from microcalc.domain import FloatImage
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import System
-from microcalc.validation.classifier import ranks
 from microcalc.validation.points import Figure
 
 _MOST_WORK = 50.0
@@ -192,7 +191,7 @@ def rank_correlation(raw: FloatImage, processed: FloatImage, pitch_mm: float) ->
     local = [
         (i - ndimage.gaussian_filter(i * inside, 16.0) / np.maximum(weight, 1e-6))[inside] for i in (log_raw, grey)
     ]
-    first, second = (ranks(values) - (len(values) + 1) / 2 for values in local)
+    first, second = (stats.rankdata(values) - (len(values) + 1) / 2 for values in local)
     return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from microcalc.evaluation.ratings import gather
-from microcalc.evaluation.reporting.figures import band, draw_froc, draw_roc
-from microcalc.evaluation.roc import gather_samples
+from microcalc.evaluation.reporting.figures import band, draw_froc
 
 
 def test_a_froc_band_stops_where_the_curve_ends() -> None:
@@ -29,8 +28,5 @@ def test_curves_are_drawn_as_svg_and_png(tmp_path: Path, name: str, start: bytes
     rng = np.random.default_rng(0)
     owner = np.arange(40) % 8
     froc = gather(rng.normal(1, 1, 40), owner, rng.normal(0, 1, 40), owner, np.ones(8))
-    roc = gather_samples(rng.normal(1, 1, 40), owner, rng.normal(0, 1, 400), np.arange(400) % 8, n_patients=8)
     draw_froc(tmp_path / name, {"marks": {"a": band(froc, resamples=20, rng=rng)}}, {"marks": "false marks per image"})
-    assert (tmp_path / name).read_bytes().startswith(start)
-    draw_roc(tmp_path / name, {"system A": {"a": band(roc, resamples=20, rng=rng, roc=True)}})
     assert (tmp_path / name).read_bytes().startswith(start)

@@ -61,17 +61,6 @@ def draw_froc(file: Path, panels: Mapping[str, Mapping[str, Band]], x_label: Map
     _draw(file, panels, {name: (x_label[name], f"sensitivity, {name}") for name in panels}, step=True)
 
 
-def draw_roc(file: Path, panels: Mapping[str, Mapping[str, Band]]) -> None:
-    """One panel for each system, one line for each method; SVG or PNG by the name.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    """
-    _draw(file, panels, {name: ("false positive fraction", f"sensitivity, {name}") for name in panels}, step=False)
-
-
 def require_matplotlib() -> None:
     """Refuse, before any work is done, to draw without matplotlib.
 
