@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from microcalc.cnn.scorer import CnnPair
-    from microcalc.detect.report import Detections
+    from microcalc.detection.result import Result
     from microcalc.domain import Mammogram, NormalisedMammogram
     from microcalc.models.model import Model
 
@@ -71,7 +71,7 @@ def _measure(options: argparse.Namespace) -> None:
     """Run the stages and print one line for each."""
     from microcalc.batch.analyse import write_results
     from microcalc.cnn.scorer import CnnPair
-    from microcalc.detect.mammogram import detect_one
+    from microcalc.detection.mammogram import detect_one
     from microcalc.images.dicom.read import read_dicom
     from microcalc.models.model import load_model, shipped_model
     from microcalc.normalise.mammogram import normalise
@@ -90,7 +90,7 @@ def _measure(options: argparse.Namespace) -> None:
     _measure_scoring(best, normalised, scorer)
     with tempfile.TemporaryDirectory() as out:
 
-        def all_but_read() -> Detections:
+        def all_but_read() -> Result:
             document, normalised = detect_one(
                 mammogram,
                 file=options.image.name,
@@ -119,11 +119,11 @@ def _measure_rest(
     mammogram: Mammogram,
     normalised: NormalisedMammogram,
     model: Model,
-    document: Detections,
+    document: Result,
     out: Path,
 ) -> None:
-    from microcalc.detect.candidates import find_candidates
-    from microcalc.detect.clusters import group
+    from microcalc.detection.candidates import find_candidates
+    from microcalc.detection.clusters import group
     from microcalc.display.overlay import draw_overlay, write_overlay
 
     likelihood = model.scorer.score(normalised)

@@ -20,8 +20,8 @@ from microcalc.cnn.scorer import CnnPair
 from microcalc.datasets.open import open_row
 from microcalc.datasets.simulated import simulate_data_set
 from microcalc.datasets.table import ImageRow
-from microcalc.detect.candidates import find_candidates
-from microcalc.detect.clusters import group
+from microcalc.detection.candidates import find_candidates
+from microcalc.detection.clusters import group
 from microcalc.domain import Annotations, FloatImage, Mammogram, NormalisedMammogram
 from microcalc.models.model import load_model, shipped_model
 from microcalc.normalise.mammogram import normalise

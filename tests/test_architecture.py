@@ -16,7 +16,7 @@ _LIGHT_FOLDERS = (
     "acceptance",
     "cli",
     "datasets",
-    "detect",
+    "detection",
     "dicom",
     "evaluate",
     "normalise",

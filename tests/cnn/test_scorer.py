@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.detect.networks import write_dense_network, write_model, write_patch_network
+from tests.detection.networks import write_dense_network, write_model, write_patch_network
 
 from microcalc.cnn.limit import SurvivorLimit
 from microcalc.cnn.scorer import (

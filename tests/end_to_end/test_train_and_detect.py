@@ -15,7 +15,7 @@ from tests.training import toy
 
 from microcalc import cli
 from microcalc.cli import output, training
-from microcalc.detect.report import Detections
+from microcalc.detection.result import Result
 from microcalc.evaluation.match import match
 from microcalc.geometry import Grid
 
@@ -50,7 +50,7 @@ def test_a_trained_model_finds_the_cluster_of_an_image_it_has_not_seen(trained: 
     image = tmp_path / "new" / "i8.png"
     assert _detect(image, tmp_path / "out", "--model", str(trained / "run" / "model")) == 0
     assert (tmp_path / "out" / "i8.png").is_file()
-    found = Detections.model_validate_json((tmp_path / "out" / "i8.json").read_text())
+    found = Result.model_validate_json((tmp_path / "out" / "i8.json").read_text())
     assert found.model is not None
     assert found.model.name == "toy"
     grid = Grid((0.1, 0.1))

@@ -12,6 +12,7 @@ from PIL import Image
 from microcalc.datasets.open import open_row
 from microcalc.datasets.table import ImageRow
 from microcalc.errors import MissingSpacingError, NoBreastError, TableError, UnreadableImageError
+from microcalc.images.info import ImageInfo
 from microcalc.images.open import naming, open_mammogram
 
 VALUES = np.arange(80 * 70, dtype=np.uint16).reshape(80, 70)
@@ -28,16 +29,16 @@ def picture(tmp_path: Path) -> Path:
 def test_the_content_decides_not_the_name(tmp_path: Path, form: str) -> None:
     file = tmp_path / "no_suffix"
     Image.fromarray(VALUES).save(file, format=form)
-    found = open_mammogram(file, pixel_spacing_mm=0.08, intent="processed", view="CC", laterality="R", system="GE")
+    found = open_mammogram(file, ImageInfo((0.08, 0.08), "processed", view="CC", laterality="R", system="GE"))
     np.testing.assert_array_equal(found.pixels, VALUES)
     assert (found.spacing_mm, found.view, found.laterality, found.system) == ((0.08, 0.08), "CC", "R", "GE")
 
 
 def test_what_a_picture_cannot_say_has_to_be_said(picture: Path) -> None:
     with pytest.raises(MissingSpacingError, match=r"picture\.png: a picture has no pixel spacing, expected --pixel-sp"):
-        open_mammogram(picture, intent="raw")
+        open_mammogram(picture, ImageInfo(intent="raw"))
     with pytest.raises(UnreadableImageError, match=r"picture\.png: a picture has no intent, expected --intent"):
-        open_mammogram(picture, pixel_spacing_mm=0.1)
+        open_mammogram(picture, ImageInfo((0.1, 0.1)))
 
 
 def test_what_is_no_file_is_refused_by_name(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_line_of_the_table_says_what_the_picture_does_not(picture: Path) -> No
 
 
 def test_a_picture_with_oblong_pixels_is_refused(picture: Path) -> None:
-    with pytest.raises(TableError, match=r"pixels of 0\.08 x 0\.08 mm, but the table says 0\.08 x 0\.1 mm"):
+    with pytest.raises(MissingSpacingError, match=r"pixel spacing 0\.08 x 0\.1 mm, expected 0\.02 to 0\.2, the same"):
         open_row(replace(_row(picture), spacing_mm=(0.08, 0.10)))
 
 
@@ -89,4 +90,4 @@ def test_an_error_without_a_file_gets_its_name_once() -> None:
 
 @pytest.mark.parametrize("said", ["LMLO", "medio-lateral oblique", "mlo"])
 def test_a_view_that_is_said_is_known_however_it_is_spelt(said: str, picture: Path) -> None:
-    assert open_mammogram(picture, pixel_spacing_mm=0.07, intent="raw", view=said).view == "MLO"
+    assert open_mammogram(picture, ImageInfo((0.07, 0.07), "raw", view=said)).view == "MLO"

@@ -35,8 +35,8 @@ def test_values_come_back_as_stored(name: str, bits: int, tmp_path: Path, grey: 
     values = _eight(grey) if bits == 8 else grey
     path = tmp_path / name
     Image.fromarray(values).save(path)
-    processed = read_picture(path, spacing_mm=0.07, intent="processed")
-    raw = read_picture(path, spacing_mm=0.07, intent="raw", system="GE", view="CC", laterality="L")
+    processed = read_picture(path, spacing_mm=(0.07, 0.07), intent="processed")
+    raw = read_picture(path, spacing_mm=(0.07, 0.07), intent="raw", system="GE", view="CC", laterality="L")
     np.testing.assert_array_equal(processed.pixels, values.astype(np.float32))
     np.testing.assert_array_equal(raw.pixels, -processed.pixels)
     assert processed.uid == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -50,14 +50,14 @@ def test_colour_that_is_grey_and_transparency_do_not_matter(
 ) -> None:
     path = tmp_path / "case.png"
     Image.fromarray(_eight(grey)).convert(mode).save(path)
-    mammogram = read_picture(path, spacing_mm=0.07, intent="processed")
+    mammogram = read_picture(path, spacing_mm=(0.07, 0.07), intent="processed")
     np.testing.assert_array_equal(mammogram.pixels, _eight(grey))
 
 
 def test_a_jpeg_in_colour_of_a_grey_image_is_grey(tmp_path: Path, grey: NDArray[np.uint16]) -> None:
     path = tmp_path / "case.jpg"
     Image.fromarray(_eight(grey)).convert("RGB").save(path, quality=95)
-    mammogram = read_picture(path, spacing_mm=0.07, intent="processed")
+    mammogram = read_picture(path, spacing_mm=(0.07, 0.07), intent="processed")
     assert np.abs(mammogram.pixels - _eight(grey)).max() <= 4
 
 
@@ -73,17 +73,17 @@ def test_a_tiff_whose_zero_is_white_is_turned_over(bits: int, tmp_path: Path, gr
     at = content.index(entry) + len(entry)
     path.write_bytes(content[:at] + b"\0\0" + content[at + 2 :])
     top = 2**bits - 1
-    np.testing.assert_array_equal(read_picture(path, spacing_mm=0.07, intent="processed").pixels, top - values)
+    np.testing.assert_array_equal(read_picture(path, spacing_mm=(0.07, 0.07), intent="processed").pixels, top - values)
 
 
 def test_a_real_picture_is_read_at_its_size(shared_data: Path) -> None:
-    mammogram = read_picture(shared_data / "cdd-cesm" / "IM0159.jpg", spacing_mm=0.094, intent="processed")
+    mammogram = read_picture(shared_data / "cdd-cesm" / "IM0159.jpg", spacing_mm=(0.094, 0.094), intent="processed")
     assert mammogram.pixels.shape == (2509, 1537)
 
 
 def _refused(path: Path, error: type[InputError], spacing_mm: float = 0.07) -> str:
     with pytest.raises(error) as caught:
-        read_picture(path, spacing_mm=spacing_mm, intent="processed")
+        read_picture(path, spacing_mm=(spacing_mm, spacing_mm), intent="processed")
     message = str(caught.value)
     assert type(caught.value) is error
     assert message.startswith(f"{path.name}: ")
@@ -160,4 +160,4 @@ def test_random_damage_gives_only_errors_of_our_own(tmp_path: Path, grey: NDArra
                 mutant[at] = rng.integers(0, 256)
             path.write_bytes(mutant)
             with contextlib.suppress(InputError):
-                read_picture(path, spacing_mm=0.07, intent="processed")
+                read_picture(path, spacing_mm=(0.07, 0.07), intent="processed")

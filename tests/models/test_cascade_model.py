@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.cascade.cascades import random_cascade, random_mammogram
-from tests.detect.networks import description, write_model
+from tests.detection.networks import description, write_model
 
 from microcalc.cascade.cascade import save_cascade
 from microcalc.cascade.rate import CascadeScorer
-from microcalc.detect.mammogram import detect_normalised
+from microcalc.detection.mammogram import detect_normalised
 from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError
 from microcalc.pipeline import choose_model

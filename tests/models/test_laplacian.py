@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from microcalc.detect.candidates import find_candidates
+from microcalc.detection.candidates import find_candidates
 from microcalc.domain import NormalisedMammogram
 from microcalc.models.laplacian import DIAMETERS_MM, LaplacianFilter
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.detect.networks import description, write_model
+from tests.detection.networks import description, write_model
 
 from microcalc.domain import PixelScorer
 from microcalc.errors import InputError, MicrocalcError, RecipeError

@@ -14,6 +14,7 @@ from tests.normalise.breasts import SHAPE, breast_image, half_disc, mammogram, r
 
 from microcalc.domain import Intent, Mammogram
 from microcalc.errors import NoBreastError
+from microcalc.images.info import ImageInfo
 from microcalc.images.open import open_mammogram
 from microcalc.normalise.mammogram import normalise
 
@@ -110,9 +111,8 @@ def test_a_real_craniocaudal_image_gives_its_breast(shared_data: Path, file: str
     folder = shared_data / "cdd-cesm"
     with (folder / "images.csv").open(newline="") as handle:
         row = next(r for r in csv.DictReader(handle) if r["file"] == f"{file}.jpg")
-    image = open_mammogram(
-        folder / row["file"], pixel_spacing_mm=float(row["pixel_spacing_mm"]), intent="processed", view="CC"
-    )
+    spacing_mm = float(row["pixel_spacing_mm"])
+    image = open_mammogram(folder / row["file"], ImageInfo((spacing_mm, spacing_mm), "processed", view="CC"))
     normalised = normalise(image, spacing_mm=0.1)
     assert normalised.breast_area_cm2 == pytest.approx(area_cm2, rel=0.06)
     assert 0.55 < normalised.breast.mean() < 0.9

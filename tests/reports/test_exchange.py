@@ -21,7 +21,7 @@ from tests.reports.exams import ALGORITHM, MADE, result
 
 from microcalc import cli
 from microcalc.datasets.table import read_table
-from microcalc.detect.report import read_detections
+from microcalc.detection.result import read_result
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
 from microcalc.dicom.write import write_data_set, write_dicom
 from microcalc.domain import Window
@@ -216,7 +216,7 @@ def test_positions_are_counted_in_the_spacing_of_the_detections(exam: Path, repo
     dataset = pydicom.dcmread(exam / "cc.dcm")
     del dataset.ImagerPixelSpacing
     dataset.save_as(tmp_path / "cc.dcm")
-    found = image_result(read_image_header(tmp_path / "cc.dcm"), ALGORITHM, read_detections(reported / "cc.json"))
+    found = image_result(read_image_header(tmp_path / "cc.dcm"), ALGORITHM, read_result(reported / "cc.json"))
     (written,) = _findings(_document(reported / "cc.json"))
     places = [(row - 0.5, column - 0.5) for column, row in found.columns_rows(found.candidates.centres)]
     for member in written:
@@ -281,7 +281,7 @@ def test_evaluate_judges_reports_of_other_makers(exam: Path, reported: Path, tmp
     assert cli.run(["evaluate", str(tmp_path / "theirs"), *options]) == 0
     written = tmp_path / "o" / "from-reports" / "theirs" / f"{read_image_header(exam / 'cc.dcm').uid}.json"
     document = _document(written)
-    assert read_detections(written).image.file == "cc.dcm"  # by the one reader there is
+    assert read_result(written).image.file == "cc.dcm"  # by the one reader there is
     (cluster,), (mark,) = document["clusters"], document["candidates"]
     assert (cluster["likelihood"], cluster["finding"], mark["likelihood"]) == (1.0, True, 1.0)
     assert np.linalg.norm(np.array([mark["row"], mark["column"]]) - _SPECKS["cc"].mean(axis=0)) < 5
@@ -320,7 +320,7 @@ def test_reports_on_files_of_one_name_are_told_by_their_images(exam: Path, repor
     )
     shutil.copy(exam / "annotations.csv", tmp_path)
     out = detections_of_reports(reported / "cc.sr.dcm", read_table(tmp_path), tmp_path / "o")
-    documents = [read_detections(file) for file in out.iterdir()]
+    documents = [read_result(file) for file in out.iterdir()]
     uids = {str(pydicom.dcmread(exam / f"{name}.dcm").SOPInstanceUID): name for name in ("cc", "mlo")}
     assert {uids[d.image.sop_instance_uid or ""]: len(d.clusters) for d in documents} == {"cc": 1, "mlo": 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -11,44 +11,34 @@ from typing import TYPE_CHECKING, Final
 from microcalc.batch.names import printable
 from microcalc.datasets.open import open_row
 from microcalc.datasets.table import ImageRow
-from microcalc.domain import Candidates, Intent, Laterality, Mammogram, NormalisedMammogram
+from microcalc.domain import Candidates, Intent, Mammogram, NormalisedMammogram
 from microcalc.errors import InputError
+from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import naming, open_mammogram
 from microcalc.pipeline import choose_model
 from microcalc.storage.key import code_version, file_sha256
 from microcalc.storage.write import saying_where
 
 if TYPE_CHECKING:
-    from microcalc.detect.report import Detections
+    from microcalc.detection.result import Result
     from microcalc.models.model import Model
 
 _CODE: Final = (
     "microcalc.images.dicom.read",
     "microcalc.images.picture",
     "microcalc.normalise.mammogram",
-    "microcalc.detect.mammogram",
+    "microcalc.detection.mammogram",
     "microcalc.cnn.scorer",
     "microcalc.cascade.rate",
 )
 """The modules that decide, with those that they use, what is found in an image."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """What a user says of images that do not say it themselves; None: nothing."""
-
-    pixel_spacing_mm: float | None = None
-    intent: Intent | None = None
-    system: str | None = None
-    view: str | None = None
-    laterality: Laterality | None = None
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class DetectedFile:
     """What was found in a file, and what its picture is drawn from."""
 
-    document: Detections
+    document: Result
     mammogram: Mammogram
     normalised: NormalisedMammogram
 
@@ -61,7 +51,7 @@ def detect_in(
     file: Path | ImageRow,
     model_of: Callable[[Intent], Model],
     *,
-    said: ImageInfo | None = None,
+    said: ImageInfo = NO_INFO,
     any_view: bool = False,
     whole_image: bool = False,
     min_likelihood: float | None = None,
@@ -78,21 +68,21 @@ def detect_in(
     whole_image
         Treat every pixel as breast.
     min_likelihood, max_candidates
-        See ``detect.mammogram.detect_normalised``.
+        See ``detection.mammogram.detect_normalised``.
 
     Raises
     ------
     InputError
         The file or the model cannot be used.
     """
-    from microcalc.detect.mammogram import detect_one
+    from microcalc.detection.mammogram import detect_one
     from microcalc.normalise.mammogram import normalise
 
     start = perf_counter()
     if isinstance(file, ImageRow):
         mammogram, path = open_row(file), file.file
     else:
-        mammogram, path = open_mammogram(file, any_view=any_view, **asdict(said or ImageInfo())), file
+        mammogram, path = open_mammogram(file, said, any_view=any_view), file
     read_seconds = perf_counter() - start
     model = model_of(mammogram.intent)
     with naming(path):
@@ -110,7 +100,7 @@ def detect_in(
 
 def detect_file(
     file: Path | ImageRow, *, stem: str, out: Path, model_of: Callable[[Intent], Model], overlay: bool = True
-) -> Detections:
+) -> Result:
     """Detect in one file and write ``STEM.json`` and ``STEM.png`` into ``out``, which is made if need be.
 
     Raises
@@ -154,7 +144,7 @@ def settings_of(choice: str | None, **settings: object) -> dict[str, object]:
 
 
 def write_results(
-    document: Detections,
+    document: Result,
     mammogram: Mammogram,
     normalised: NormalisedMammogram,
     *,
@@ -169,18 +159,18 @@ def write_results(
     OutputError
         The system refused.
     """
-    from microcalc.detect.report import write_detections
+    from microcalc.detection.result import write_result
 
     if overlay:
         from microcalc.display.overlay import draw_overlay, write_overlay
 
         write_overlay(draw_overlay(mammogram, normalised, document), out / f"{stem}.png")
-    write_detections(document, out / f"{stem}.json")  # last: where it stands, both stand
+    write_result(document, out / f"{stem}.json")  # last: where it stands, both stand
 
 
 def rater(choice: str | None) -> Callable[[ImageRow], tuple[Mammogram, Candidates]]:
     """What ``review`` asks of an image: its pixels, and the places that the model proposes."""
-    from microcalc.detect.mammogram import detect_normalised
+    from microcalc.detection.mammogram import detect_normalised
     from microcalc.normalise.mammogram import normalise
 
     model_of = choose_model(choice)

@@ -16,11 +16,11 @@ from microcalc.images.open import unforeseen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from microcalc.batch.analyse import ImageInfo
     from microcalc.batch.inputs import Input
     from microcalc.cli.inputs import Given
-    from microcalc.detect.report import Detections
+    from microcalc.detection.result import Result
     from microcalc.domain import Intent
+    from microcalc.images.info import ImageInfo
     from microcalc.models.model import Model
     from microcalc.reports.cad_report import CodeScheme
     from microcalc.reports.header import ReportKind
@@ -53,7 +53,7 @@ class _Item:
 
     image: Input
     stem: str
-    found: Detections | MicrocalcError | None = None
+    found: Result | MicrocalcError | None = None
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ class Batch:
     def _alone(self) -> bool:
         return len(self._items) == 1 and not self._problems
 
-    def _found(self, item: _Item) -> Detections:
+    def _found(self, item: _Item) -> Result:
         from microcalc.batch import analyse
 
         suffixes = [".json", ".png"] if self._options.overlay else [".json"]
@@ -277,7 +277,7 @@ class Batch:
         return say_error(", ".join(lost), code=2 if failed == total == 1 else 1) if lost else 0
 
 
-def _completed(header: ImageHeader, found: Detections | MicrocalcError) -> ImageHeader:
+def _completed(header: ImageHeader, found: Result | MicrocalcError) -> ImageHeader:
     """The header with what it lacks and the user said."""
     if isinstance(found, MicrocalcError):
         return header
@@ -290,7 +290,7 @@ def _completed(header: ImageHeader, found: Detections | MicrocalcError) -> Image
     )
 
 
-def _is_found(found: Detections | MicrocalcError | None) -> bool:
+def _is_found(found: Result | MicrocalcError | None) -> bool:
     return found is not None and not isinstance(found, MicrocalcError)
 
 
@@ -298,7 +298,7 @@ def _is_set(value: object) -> bool:
     return value is not None and value is not False
 
 
-def _line(name: str, document: Detections) -> str:
+def _line(name: str, document: Result) -> str:
     """What a person reads of one image, in one line whatever its name."""
     from microcalc.batch.names import printable
 

@@ -95,9 +95,9 @@ def detect(
         Threads for scoring; 0: all cores.
     """
     from microcalc import pipeline
-    from microcalc.batch.analyse import ImageInfo
     from microcalc.cli.batch import Batch, Options
     from microcalc.cli.inputs import check_effect, given_images
+    from microcalc.images.info import ImageInfo
 
     _check_reports(report, report_per, codes)
     model_of = pipeline.choose_model(model, threads=threads, stage=stage)
@@ -120,7 +120,9 @@ def detect(
         any_view=any_view,
     )
     options = Options(
-        said=ImageInfo(pixel_spacing, intent, system, view, laterality),
+        said=ImageInfo(
+            None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent, system, view, laterality
+        ),
         any_view=any_view,
         settings=settings,
         overlay=not no_overlay,

@@ -96,6 +96,7 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import is_table
+    from microcalc.images.info import ImageInfo
     from microcalc.images.open import open_mammogram
     from microcalc.review.folder import table_of_images
 
@@ -106,9 +107,10 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
     if not given.images and given.problems:
         raise given.problems[0]
     check_effect(given, {"pixel_spacing": pixel_spacing, "intent": intent})
+    info = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent)
     table, failed = table_of_images(
         [(image.name, image.file) for image in given.images],
-        lambda file: open_mammogram(file, pixel_spacing_mm=pixel_spacing, intent=intent),
+        lambda file: open_mammogram(file, info),
     )
     return table, [*(str(problem) for problem in given.problems), *(why for _, why in failed)]
 

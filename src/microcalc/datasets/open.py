@@ -119,15 +119,7 @@ def open_row(row: ImageRow) -> Mammogram:
     TableError
         It is of another size, spacing or intent than the table says; a picture's pixels are square.
     """
-    mammogram = open_mammogram(
-        row.file,
-        any_view=True,
-        pixel_spacing_mm=row.spacing_mm[0],
-        intent=row.intent,
-        system=row.system or None,
-        view=row.view or None,
-        laterality=row.laterality or None,
-    )
+    mammogram = open_mammogram(row.file, row.info, any_view=True)
     _check_spacing(mammogram, row)
     shape = mammogram.pixels.shape
     if row.shape not in (None, shape):

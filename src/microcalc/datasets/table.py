@@ -36,6 +36,7 @@ from microcalc.datasets.lines import Line, number_in, number_of, read_lines, tab
 from microcalc.domain import Annotations, Intent, Kind, Laterality
 from microcalc.errors import TableError
 from microcalc.geometry import Grid, outside
+from microcalc.images.info import ImageInfo
 from microcalc.storage.ownership import owner_of, write_editable
 from microcalc.storage.write import saying_where, write_whole
 
@@ -73,6 +74,11 @@ class ImageRow:
     def shape(self) -> tuple[int, int] | None:
         """Return (rows, columns); None where they are not known."""
         return None if self.rows is None or self.columns is None else (self.rows, self.columns)
+
+    @property
+    def info(self) -> ImageInfo:
+        """Return what the table says of the image, for a file that does not say it itself."""
+        return ImageInfo(self.spacing_mm, self.intent, self.system or None, self.view or None, self.laterality or None)
 
     @property
     def patient_or_image(self) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from microcalc.detect.report import ClusterEntry, Detections
+from microcalc.detection.result import ClusterEntry, Result
 from microcalc.display.grey import GreyImage, breast_of, local_grey, shown_values, whole_grey
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.storage.write import write_whole
@@ -48,7 +48,7 @@ class _Place:
     colour: Colour
 
 
-def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, document: Detections) -> Image.Image:
+def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, document: Result) -> Image.Image:
     """The overlay of one mammogram.
 
     The highest-rated clusters are numbered, findings in one colour, others in another, and
@@ -87,7 +87,7 @@ def write_overlay(page: Image.Image, path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def _places(document: Detections, spacing_mm: tuple[float, float]) -> list[_Place]:
+def _places(document: Result, spacing_mm: tuple[float, float]) -> list[_Place]:
     """The clusters to show, findings first; the highest candidates where there is no cluster."""
     found = sum(cluster.finding for cluster in document.clusters)
     shown = min(max(found, USUAL_PANELS), MAX_PANELS)
@@ -192,7 +192,7 @@ def _zoom_grey(
     return grey
 
 
-def _write_margins(page: Image.Image, document: Detections, *, shown: int) -> None:
+def _write_margins(page: Image.Image, document: Result, *, shown: int) -> None:
     """The header line, and the notice at the foot."""
     pen = ImageDraw.Draw(page)
     image = document.image

@@ -1,6 +1,6 @@
 """What a detector found in the images of a table, read from files: the project's JSON, or a plain CSV of marks.
 
-JSON: one file per image (``detect.report``). CSV (``datasets.lines``): columns ``image``, ``row``, ``column``,
+JSON: one file per image (``detection.result``). CSV (``datasets.lines``): columns ``image``, ``row``, ``column``,
 ``likelihood``, one line per mark, for any other detector. Rows and columns are pixel centres of the original
 image, 0-based. A line of which all but ``image`` is empty says that the image was searched and has no mark.
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from microcalc.datasets.lines import Line, number_in, read_lines
 from microcalc.datasets.table import MARGIN_PX, ImageRow, Table, check_places
-from microcalc.detect.report import SCHEMA, Detections, ImageEntry, read_detections
+from microcalc.detection.result import SCHEMA, ImageEntry, Result, read_result
 from microcalc.errors import InputError
 from microcalc.evaluation.images import TableImages
 from microcalc.evaluation.marks import Marks, marks_of_document
@@ -164,7 +164,7 @@ def _is_document(file: Path) -> bool:
 
 
 def _of_document(file: Path) -> tuple[ImageEntry, Marks, str]:
-    document: Detections = read_detections(file)
+    document: Result = read_result(file)
     return document.image, marks_of_document(document), file.name
 
 

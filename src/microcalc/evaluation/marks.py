@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.detect.report import Detections
+from microcalc.detection.result import Result
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,7 +37,7 @@ class Marks:
     lines: tuple[int, ...] = ()
 
 
-def marks_of_document(document: Detections) -> Marks:
+def marks_of_document(document: Result) -> Marks:
     """Return the marks of a detections document."""
     return Marks(
         document.places,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from microcalc.domain import Intent, Laterality, Mammogram
+from microcalc.domain import Mammogram
 from microcalc.errors import InputError, MissingSpacingError, UnreadableImageError
 from microcalc.images.dicom.position import view_named
 from microcalc.images.dicom.sniff import is_dicom
+from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.storage.key import file_sha256
 
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
@@ -61,24 +62,18 @@ def facts_of(path: Path) -> Facts:
     return Facts(facts.uid or _sha256(path), frozenset(facts.said), facts.shape, facts.spacing_mm)
 
 
-def open_mammogram(
-    path: Path,
-    *,
-    any_view: bool = False,
-    pixel_spacing_mm: float | None = None,
-    intent: Intent | None = None,
-    system: str | None = None,
-    view: str | None = None,
-    laterality: Laterality | None = None,
-) -> Mammogram:
-    """Read a mammogram from DICOM, PNG, TIFF or JPEG.
+def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = False) -> Mammogram:
+    """Read a mammogram from a DICOM, PNG, TIFF or JPEG file.
 
     Parameters
     ----------
+    path
+        The file; its content decides which format it is, not its name.
+    info
+        What the file may not state itself. A picture needs ``pixel_spacing_mm`` and ``intent``. What a DICOM
+        header states goes before what is given here.
     any_view
-        Accept magnified, stereo and specimen views.
-    pixel_spacing_mm, intent, system, view, laterality
-        Of a picture, which cannot say so itself. A DICOM file's header is believed instead, where it says so.
+        Whether magnification, stereo and specimen views are accepted as well.
 
     Raises
     ------
@@ -86,29 +81,30 @@ def open_mammogram(
         The file cannot be used; the message says why.
     """
     _check_is_file(path)
+    view = info.view and (view_named(info.view) or info.view)
     if not is_picture(path):
         from microcalc.images.dicom.read import read_dicom
 
-        mammogram = read_dicom(path, any_view=any_view, pixel_spacing_mm=pixel_spacing_mm)
+        mammogram = read_dicom(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm)
         return replace(
             mammogram,
-            system=mammogram.system or system,
-            view=mammogram.view or (view and (view_named(view) or view)),
-            laterality=mammogram.laterality or laterality,
+            system=mammogram.system or info.system,
+            view=mammogram.view or view,
+            laterality=mammogram.laterality or info.laterality,
         )
     from microcalc.images.picture import read_picture
 
-    if pixel_spacing_mm is None:
+    if info.pixel_spacing_mm is None:
         raise MissingSpacingError(f"{path.name}: a picture has no pixel spacing, expected --pixel-spacing MM")
-    if intent is None:
+    if info.intent is None:
         raise UnreadableImageError(f"{path.name}: a picture has no intent, expected --intent raw or processed")
     return read_picture(
         path,
-        spacing_mm=pixel_spacing_mm,
-        intent=intent,
-        system=system,
-        view=view and (view_named(view) or view),
-        laterality=laterality,
+        spacing_mm=info.pixel_spacing_mm,
+        intent=info.intent,
+        system=info.system,
+        view=view,
+        laterality=info.laterality,
     )
 
 

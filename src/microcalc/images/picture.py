@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from microcalc.domain import FloatImage, Intent, Laterality, Mammogram
 from microcalc.errors import MissingSpacingError, NotAMammogramError, UnreadableImageError
+from microcalc.images.info import spacing_in_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,13 +36,13 @@ _WHITE_IS_ZERO_TAG = 262
 def read_picture(
     path: Path,
     *,
-    spacing_mm: float,
+    spacing_mm: tuple[float, float],
     intent: Intent,
     system: str | None = None,
     view: str | None = None,
     laterality: Laterality | None = None,
 ) -> Mammogram:
-    """Read a mammogram from a picture.
+    """Read a mammogram from a PNG, TIFF or JPEG picture.
 
     Parameters
     ----------
@@ -49,11 +50,11 @@ def read_picture(
         PNG, TIFF or JPEG, 8 or 16 bits, grey, or colour of which all channels are the
         same; a transparency channel is ignored.
     spacing_mm
-        Of the pixels, in both directions.
+        Pixel spacing (row, column); both are the same.
     intent
         ``"raw"``: values proportional to exposure. ``"processed"``: dense is white.
     system, view, laterality
-        As known to the caller.
+        As the caller knows them; they are copied into the result.
 
     Returns
     -------
@@ -67,17 +68,20 @@ def read_picture(
     NotAMammogramError
         A colour picture, several pages, or pixels that are not 8- or 16-bit grey values.
     MissingSpacingError
-        A spacing that no mammogram has.
+        The spacing is not one that a mammogram has, or the pixels are not square.
     """
     low, high = _SPACING_LIMITS_MM
-    if not low <= spacing_mm <= high:
-        raise MissingSpacingError(f"{path.name}: pixel spacing {spacing_mm:g} mm, expected {low} to {high}")
+    if not low <= spacing_mm[0] == spacing_mm[1] <= high:
+        words = spacing_in_words(spacing_mm)
+        raise MissingSpacingError(
+            f"{path.name}: pixel spacing {words} mm, expected {low} to {high}, the same in rows and columns"
+        )
     data = _bytes(path)
     grey = _grey_values(data, path.name).astype(np.float32)
     pixels: FloatImage = -grey if intent == "raw" else grey
     return Mammogram(
         pixels=pixels,
-        spacing_mm=(spacing_mm, spacing_mm),
+        spacing_mm=spacing_mm,
         intent=intent,
         uid=hashlib.sha256(data).hexdigest(),
         laterality=laterality,

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from microcalc import pipeline
 from microcalc.batch.analyse import detect_file
-from microcalc.detect.report import read_detections
+from microcalc.detection.result import read_result
 from microcalc.domain import Intent
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.models.model import Model
@@ -113,7 +113,7 @@ def _result(work: _Work, image: Mapping[str, str | None]) -> ImageResult | None:
     if image["found"] is None:
         return image_result(header, algorithm, image["reason"] or "not analysed")
     try:
-        found = read_detections(Path(image["found"]))
+        found = read_result(Path(image["found"]))
     except InputError:
         return None
     if found.model is None or found.model.sha256 != algorithm.sha256:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from microcalc.detect.report import (
+from microcalc.detection.result import (
     SCHEMA,
     CandidateEntry,
     ClusterEntry,
-    Detections,
     ImageEntry,
-    write_detections,
+    Result,
+    write_result,
 )
 from microcalc.dicom.tags import is_uid
 from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
@@ -75,7 +75,7 @@ def _intent(model: Model) -> Intent:
     return model.intent
 
 
-def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | MicrocalcError | str) -> ImageResult:
+def image_result(header: ImageHeader, algorithm: Algorithm, found: Result | MicrocalcError | str) -> ImageResult:
     """What a report says of one image.
 
     Parameters
@@ -85,7 +85,7 @@ def image_result(header: ImageHeader, algorithm: Algorithm, found: Detections | 
     found
         Its detections, or why there are none; the file's name is taken off the reason.
     """
-    if not isinstance(found, Detections):
+    if not isinstance(found, Result):
         return ImageResult(header, algorithm, failure=str(found).removeprefix(f"{header.file.name}: "))
     if found.image.pixel_spacing_mm is None:
         raise InputError(f"{header.file.name}: its detections have no pixel spacing, expected those of microcalc")
@@ -145,7 +145,7 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
     if not reports:
         raise InputError(f"{path.name}: DICOM files but no Mammography CAD SR, expected at least one")
     names = {row.sop_instance_uid: row.file.name for row in table.images if row.sop_instance_uid}
-    documents: dict[str, Detections] = {}
+    documents: dict[str, Result] = {}
     reported_in: dict[str, str] = {}
     for file, report in reports:
         for remark in report.remarks:
@@ -169,11 +169,11 @@ def detections_of_reports(path: Path, table: Table, out: Path) -> Path:
         if is_uid(stale.stem) and stale.stem not in documents:
             stale.unlink()
     for uid, document in documents.items():
-        write_detections(document, out / f"{uid}.json")
+        write_result(document, out / f"{uid}.json")
     return out
 
 
-def _document(name: str, report: CadReport, uid: str) -> Detections:
+def _document(name: str, report: CadReport, uid: str) -> Result:
     """The detections document of one image, as far as a report knows it."""
     candidates: list[CandidateEntry] = []
     clusters: list[ClusterEntry] = []
@@ -194,7 +194,7 @@ def _document(name: str, report: CadReport, uid: str) -> Detections:
                     outline=() if finding.outline is None else tuple((r, c) for r, c in finding.outline.tolist()),
                 )
             )
-    return Detections(
+    return Result(
         schema=SCHEMA,
         image=ImageEntry(file=name, sop_instance_uid=uid or None),
         candidates=tuple(candidates),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from microcalc import __version__
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import Table
-from microcalc.detect.candidates import find_candidates
+from microcalc.detection.candidates import find_candidates
 from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
 from microcalc.models.laplacian import LaplacianFilter
 from microcalc.models.model import (

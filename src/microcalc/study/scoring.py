@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.cnn.mine import as_normalised
-from microcalc.detect.candidates import find_candidates
-from microcalc.detect.clusters import group
+from microcalc.detection.candidates import find_candidates
+from microcalc.detection.clusters import group
 from microcalc.domain import FloatImage, NormalisedMammogram
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.summary import density_of

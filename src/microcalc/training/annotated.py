@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, check_places
-from microcalc.detect.clusters import group
+from microcalc.detection.clusters import group
 from microcalc.domain import Candidates
 from microcalc.errors import InputError
 from microcalc.sample.store import stored_size

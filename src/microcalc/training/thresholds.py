@@ -16,7 +16,7 @@ from microcalc.cnn.limit import SurvivorLimit
 from microcalc.cnn.mine import as_normalised
 from microcalc.cnn.scorer import CnnPair, Network
 from microcalc.datasets.table import Table
-from microcalc.detect.mammogram import Detected, detect_normalised
+from microcalc.detection.mammogram import Detected, detect_normalised
 from microcalc.domain import Annotations
 from microcalc.evaluation.froc import froc_curve
 from microcalc.evaluation.judge import IGNORED_KINDS

@@ -100,9 +100,9 @@ _REFUSED: list[tuple[Edit, type[InputError], str]] = [
 ]
 
 
-def _message(path: Path, error: type[MicrocalcError], **options: bool) -> str:
+def _message(path: Path, error: type[MicrocalcError], any_view: bool = False) -> str:
     with pytest.raises(error) as caught:
-        read_dicom(path, **options)
+        read_dicom(path, any_view=any_view)
     assert type(caught.value) is error
     message = str(caught.value)
     assert message.startswith(f"{path.name}: ")

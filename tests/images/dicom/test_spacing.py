@@ -49,7 +49,7 @@ def _header(
 def test_a_value_that_a_mammogram_has_goes_before_one_that_it_has_not(
     imager: list[float] | None, plain: list[float], calibration: str | None, expected: float, write: Write
 ) -> None:
-    mammogram = read_dicom(write(edit=_header(imager, plain, calibration)), pixel_spacing_mm=0.05)
+    mammogram = read_dicom(write(edit=_header(imager, plain, calibration)), pixel_spacing_mm=(0.05, 0.05))
     assert mammogram.spacing_mm == (expected, expected)
     assert not mammogram.spacing_given
 
@@ -59,10 +59,10 @@ def test_the_callers_spacing_is_taken_where_the_header_has_none(imager: list[flo
     path = write(edit=_header(imager))
     with pytest.raises(MissingSpacingError, match="--pixel-spacing MM"):
         read_dicom(path)
-    mammogram = read_dicom(path, pixel_spacing_mm=0.085)
+    mammogram = read_dicom(path, pixel_spacing_mm=(0.085, 0.085))
     assert (mammogram.spacing_mm, mammogram.spacing_given) == ((0.085, 0.085), True)
     with pytest.raises(MissingSpacingError, match=r"pixel spacing 0\.5 mm, expected"):
-        read_dicom(path, pixel_spacing_mm=0.5)
+        read_dicom(path, pixel_spacing_mm=(0.5, 0.5))
 
 
 def test_two_spacings_that_cannot_be_of_one_picture_are_refused(write: Write) -> None:

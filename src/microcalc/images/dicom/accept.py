@@ -14,6 +14,7 @@ from microcalc.dicom.codes import MAGNIFICATION, SPECIMEN, SPOT_COMPRESSION
 from microcalc.dicom.tags import integer, is_code, items, number, numbers, shown_uid, word, words
 from microcalc.domain import Intent
 from microcalc.errors import MissingSpacingError, NotAMammogramError, UnreadableImageError, UnsupportedViewError
+from microcalc.images.info import spacing_in_words
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -231,7 +232,9 @@ def _spacing_found(imager: tuple[float, ...], plain: tuple[float, ...]) -> str:
     return "no pixel spacing in the header, expected ImagerPixelSpacing, or --pixel-spacing MM"
 
 
-def spacing_or_given(dataset: Dataset, name: str, given_mm: float | None) -> tuple[tuple[float, float], bool]:
+def spacing_or_given(
+    dataset: Dataset, name: str, given_mm: tuple[float, float] | None
+) -> tuple[tuple[float, float], bool]:
     """Return the header's pixel spacing in mm, and False; where it has none, the given one, and True.
 
     Raises
@@ -244,7 +247,7 @@ def spacing_or_given(dataset: Dataset, name: str, given_mm: float | None) -> tup
     except MissingSpacingError:
         if given_mm is None:
             raise
-    low, high = _SPACING_LIMITS_MM
-    if not low <= given_mm <= high:
-        raise MissingSpacingError(f"{name}: pixel spacing {given_mm:g} mm, expected {low} to {high}")
-    return (given_mm, given_mm), True
+    if not _is_spacing(given_mm):
+        low, high = _SPACING_LIMITS_MM
+        raise MissingSpacingError(f"{name}: pixel spacing {spacing_in_words(given_mm)} mm, expected {low} to {high}")
+    return given_mm, True

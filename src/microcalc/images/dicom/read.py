@@ -33,7 +33,7 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
 
 
-def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | None = None) -> Mammogram:
+def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[float, float] | None = None) -> Mammogram:
     """Read a full-field digital mammogram, FOR PROCESSING or FOR PRESENTATION.
 
     Parameters
@@ -43,7 +43,7 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: float | 
     any_view
         Take magnified, spot, stereo, specimen and quality control images as well.
     pixel_spacing_mm
-        Of the pixels, in both directions; taken where the header has none that a mammogram has.
+        (row, column), used where the header has no spacing that a mammogram can have.
 
     Returns
     -------

@@ -100,7 +100,7 @@ class Seconds(_Entries):
     total: float
 
 
-class Detections(_Entries):
+class Result(_Entries):
     """The document; entries that are None are not known."""
 
     format: Literal["microcalc/detections/1"] = Field(alias="schema", serialization_alias="schema")
@@ -156,7 +156,7 @@ def detections(
     operating_point: OperatingPoint,
     breast_area_cm2: float,
     seconds: Seconds,
-) -> Detections:
+) -> Result:
     """Return the document of one mammogram.
 
     Parameters
@@ -172,7 +172,7 @@ def detections(
     pixels = mammogram.grid.to_pixels(candidates.centres).clip(-0.5, last).round(PIXEL_DIGITS).tolist()
     likelihood = candidates.likelihood.round(LIKELIHOOD_DIGITS).tolist()
     shown = {id(finding.cluster) for finding in found}
-    return Detections(
+    return Result(
         schema=SCHEMA,
         image=_image_entry(mammogram, file),
         model=model,
@@ -189,7 +189,7 @@ def detections(
     )
 
 
-def write_detections(document: Detections, path: Path) -> None:
+def write_result(document: Result, path: Path) -> None:
     """Write the document, one candidate and one cluster to a line, whole or not at all.
 
     Raises
@@ -202,7 +202,7 @@ def write_detections(document: Detections, path: Path) -> None:
     write_text(path, "{\n" + lines + "\n}\n")
 
 
-def read_detections(path: Path) -> Detections:
+def read_result(path: Path) -> Result:
     """Read a document back.
 
     Raises
@@ -211,7 +211,7 @@ def read_detections(path: Path) -> Detections:
         No such file, or not such a document.
     """
     try:
-        return Detections.model_validate_json(path.read_bytes())
+        return Result.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path.name}: {error.strerror}, expected a detections document") from None
     except ValidationError as error:

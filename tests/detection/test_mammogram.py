@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tests.detect.networks import write_model
+from tests.detection.networks import write_model
 
 from microcalc.batch.analyse import write_results
-from microcalc.detect.mammogram import detect_normalised, detect_one
-from microcalc.detect.report import Detections, read_detections
+from microcalc.detection.mammogram import detect_normalised, detect_one
+from microcalc.detection.result import Result, read_result
 from microcalc.display.overlay import FINDING, OTHER, draw_overlay
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.models.model import laplacian_model, load_model
@@ -33,7 +33,7 @@ def _normalise(mammogram: Mammogram) -> NormalisedMammogram:
     return NormalisedMammogram(pixels, breast, SPACING_MM, (0.0, 0.0), mammogram.uid)
 
 
-def _detect(out: Path, *, contrast: float, overlay: bool = True) -> Detections:
+def _detect(out: Path, *, contrast: float, overlay: bool = True) -> Result:
     mammogram = _mammogram(contrast=contrast)
     document, normalised = detect_one(
         mammogram, file="breast.dcm", model=laplacian_model(), normalise=_normalise, read_seconds=0.5
@@ -55,7 +55,7 @@ def test_five_specks_are_found_where_they_are_and_are_one_finding(tmp_path: Path
 def test_the_document_and_the_picture_are_written(tmp_path: Path) -> None:
     document = _detect(tmp_path, contrast=400)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["breast.json", "breast.png"]
-    assert read_detections(tmp_path / "breast.json") == document
+    assert read_result(tmp_path / "breast.json") == document
     seconds = document.seconds
     assert seconds is not None
     assert seconds.total >= seconds.read + seconds.normalise + seconds.score + seconds.group - 0.002

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import microcalc
-from microcalc.detect.findings import findings
-from microcalc.detect.report import (
+from microcalc.detection.findings import findings
+from microcalc.detection.result import (
     SCHEMA,
-    Detections,
     ModelEntry,
+    Result,
     Seconds,
     detections,
-    read_detections,
-    write_detections,
+    read_result,
+    write_result,
 )
 from microcalc.domain import Candidates, Cluster, Mammogram
 from microcalc.errors import InputError, OutputError
@@ -26,7 +26,7 @@ from microcalc.models.model import laplacian_model
 
 def _document(
     uid: str = "1.2.840.1", centres: Sequence[tuple[float, float]] = ((1.0, 2.0), (1.5, 2.5), (2.0, 3.0))
-) -> Detections:
+) -> Result:
     mammogram = Mammogram(np.zeros((30, 40), dtype=np.float32), (0.1, 0.2), "raw", uid, "L", "CC", "a system")
     candidates = Candidates(np.array(centres), np.array([0.9, 0.8, 0.123456789]))
     outline = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 3.0], [1.0, 2.0]])
@@ -46,12 +46,12 @@ def _document(
 
 
 def test_a_document_written_and_read_is_the_same(tmp_path: Path) -> None:
-    write_detections(_document(), tmp_path / "image.json")
-    assert read_detections(tmp_path / "image.json") == _document()
+    write_result(_document(), tmp_path / "image.json")
+    assert read_result(tmp_path / "image.json") == _document()
 
 
 def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
-    write_detections(_document(), tmp_path / "image.json")
+    write_result(_document(), tmp_path / "image.json")
     content = json.loads((tmp_path / "image.json").read_text())
     assert list(content) == [
         "schema", "image", "model", "breast_area_cm2", "operating_point", "candidates", "clusters", "seconds",
@@ -88,24 +88,24 @@ def test_a_picture_is_known_by_the_sha256_of_its_file() -> None:
 
 
 def test_writing_leaves_nothing_but_the_document(tmp_path: Path) -> None:
-    write_detections(_document(), tmp_path / "image.json")
-    write_detections(_document(), tmp_path / "image.json")
+    write_result(_document(), tmp_path / "image.json")
+    write_result(_document(), tmp_path / "image.json")
     assert [path.name for path in tmp_path.iterdir()] == ["image.json"]
 
 
 def test_a_document_that_cannot_be_renamed_leaves_no_part_behind(tmp_path: Path) -> None:
     (tmp_path / "image.json").mkdir()
     with pytest.raises(OutputError, match=r"image\.json cannot be written"):
-        write_detections(_document(), tmp_path / "image.json")
+        write_result(_document(), tmp_path / "image.json")
     assert [path.name for path in tmp_path.iterdir()] == ["image.json"]
 
 
 def test_another_document_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InputError, match=r"^other\.json: schema: [^\n]*expected a detections document$"):
-        read_detections(tmp_path / "other.json")
+        read_result(tmp_path / "other.json")
     with pytest.raises(InputError, match=r"^none\.json: No such file"):
-        read_detections(tmp_path / "none.json")
+        read_result(tmp_path / "none.json")
 
 
 def _minimal(**entries: object) -> dict[str, object]:
@@ -114,7 +114,7 @@ def _minimal(**entries: object) -> dict[str, object]:
 
 def test_what_a_writer_does_not_know_may_be_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(_minimal(entry_of_a_later_version=1)))
-    document = read_detections(tmp_path / "a.json")
+    document = read_result(tmp_path / "a.json")
     assert (document.model, document.seconds, document.image.shape) == (None, None, None)
 
 
@@ -134,7 +134,7 @@ def test_a_document_that_contradicts_itself_is_refused(
     image = {"file": "a.dcm", "rows": 30, "columns": 40, "pixel_spacing_mm": [0.1, 0.1]}
     (tmp_path / "a.json").write_text(json.dumps(_minimal(image=image, **entries)))
     with pytest.raises(InputError, match=message):
-        read_detections(tmp_path / "a.json")
+        read_result(tmp_path / "a.json")
 
 
 def test_a_candidate_in_the_last_pixel_searched_is_written_within_the_image() -> None:
@@ -149,4 +149,4 @@ def test_a_candidate_in_the_last_pixel_searched_is_written_within_the_image() ->
 def test_one_module_knows_the_schema() -> None:
     """Whoever else writes or reads such a document goes through it."""
     sources = Path(microcalc.__file__).parent.rglob("*.py")
-    assert [file.name for file in sources if f'"{SCHEMA}"' in file.read_text()] == ["report.py"]
+    assert [file.name for file in sources if f'"{SCHEMA}"' in file.read_text()] == ["result.py"]

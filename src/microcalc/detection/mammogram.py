@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from microcalc.detect.candidates import find_candidates
-from microcalc.detect.clusters import group
-from microcalc.detect.findings import findings
-from microcalc.detect.report import Detections, ModelEntry, Seconds, detections
+from microcalc.detection.candidates import find_candidates
+from microcalc.detection.clusters import group
+from microcalc.detection.findings import findings
+from microcalc.detection.result import ModelEntry, Result, Seconds, detections
 from microcalc.domain import Candidates, Cluster, Finding, Mammogram, NormalisedMammogram
 from microcalc.models.model import Model
 
@@ -74,7 +74,7 @@ def detect_one(
     read_seconds: float,
     min_likelihood: float | None = None,
     max_candidates: int | None = None,
-) -> tuple[Detections, NormalisedMammogram]:
+) -> tuple[Result, NormalisedMammogram]:
     """Detect in one mammogram.
 
     Parameters

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microcalc.detect.candidates import find_candidates
+from microcalc.detection.candidates import find_candidates
 from microcalc.domain import Candidates, FloatImage, NormalisedMammogram
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microcalc.detect.clusters import BORDER_MM, group
-from microcalc.detect.findings import findings
+from microcalc.detection.clusters import BORDER_MM, group
+from microcalc.detection.findings import findings
 from microcalc.domain import Candidates, Cluster, OperatingPoint
 
 FLOOR = 0.5

@@ -1,0 +1,46 @@
+"""What a user or a table says of an image that does not say it itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from microcalc.domain import Intent, Laterality
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What an image's file may lack and its reader has to supply; None where nothing is supplied.
+
+    A picture (PNG, TIFF, JPEG) states none of it. A DICOM header usually states all of it, and is
+    believed where it does.
+
+    Attributes
+    ----------
+    pixel_spacing_mm
+        Distance between the centres of neighbouring pixels, (row, column).
+    intent
+        ``"raw"`` (FOR PROCESSING) or ``"processed"`` (FOR PRESENTATION).
+    system
+        Manufacturer and model.
+    view
+        View position, such as ``"CC"`` or ``"MLO"``.
+    laterality
+        ``"L"`` or ``"R"``.
+    """
+
+    pixel_spacing_mm: tuple[float, float] | None = None
+    intent: Intent | None = None
+    system: str | None = None
+    view: str | None = None
+    laterality: Laterality | None = None
+
+
+NO_INFO: Final = ImageInfo()
+"""Nothing is supplied: the file has to state all of it."""
+
+
+def spacing_in_words(spacing_mm: tuple[float, float]) -> str:
+    """Return a pixel spacing for a message: ``"0.085"`` for square pixels, else ``"0.08 x 0.1"``."""
+    row, column = spacing_mm
+    return f"{row:g}" if row == column else f"{row:g} x {column:g}"
