@@ -40,7 +40,7 @@ def test_regions_lie_within_the_mask() -> None:
 
 
 def test_gaussian_fields_have_no_excess_at_any_frequency() -> None:
-    excess = np.mean([gabor_excess(periodic_part(power_law(3.0, s, side=700)), 0.1) for s in range(5, 9)], axis=0)
+    excess = np.mean([gabor_excess(periodic_part(power_law(3.0, s, side=512)), 0.1) for s in range(5, 9)], axis=0)
     assert np.abs(excess).max() < 0.15
 
 
