@@ -10,8 +10,9 @@
     On a small file system, such as ``mount -t tmpfs -o size=24m none SMALL``, which is filled wholly for a while:
     images refused, images lost.
 ``python -m benchmarks.node histories [--histories 1000]``
-    Random histories of a node that is killed before any line of its code (``tests.node.histories``): kills, images
-    taken, reports; it ends at the first image that is lost, doubled, or removed too early.
+    Random histories of a node that is killed before any line of its code (``tests.node.histories``), and given lives
+    in which it is killed before every line in turn: kills, images taken, reports; it ends at the first image that is
+    lost, doubled, or removed too early.
 ``python -m benchmarks.node throughput [--images 16] [--model raw] [--workers 2]``
     Images per minute, beside ``microcalc detect`` on the same images.
 
@@ -253,7 +254,7 @@ def _fill(ballast: Path) -> None:
 def _histories(options: argparse.Namespace, folder: Path) -> bool:
     from hypothesis import HealthCheck, seed, settings
     from hypothesis.stateful import run_state_machine_as_test
-    from tests.node.histories import History
+    from tests.node.histories import LIVES, History, kill_before_every_line
 
     class Counted(History):
         totals: ClassVar[Counter[str]] = Counter()
@@ -272,6 +273,9 @@ def _histories(options: argparse.Namespace, folder: Path) -> bool:
     )
     run_state_machine_as_test(seed(options.seed)(Counted), settings=given)
     print(", ".join(f"{count} {what}" for what, count in Counted.totals.items()) + ": none lost, none doubled")
+    for name, life in LIVES.items():
+        counts = kill_before_every_line(life, thorough=True)
+        print(f"{name}: killed before each of {counts['lines']} lines, {counts['kills']} different kills: none lost")
     return True
 
 

@@ -1,8 +1,11 @@
-"""A node's life as random histories: it may be killed before any line of its code, and go on from what the disc holds.
+"""Histories of a node that may be killed before any line of its code, and goes on with what is on the disc.
 
 The node's own code runs, one step at a time and in one thread, on real files and a real queue; the worker, the
 sender and the archive are stand-ins. A kill is a copy of the folder made before a line is run: the node's next
 life begins with the copy, and what it told anybody after that never happened.
+
+``History`` draws its steps and its kills at random. ``kill_before_every_line`` goes through given lives and kills
+before every line in turn, which finds faults that a random history meets too rarely.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -51,16 +55,18 @@ class Image:
     exam: tuple[str, str]
 
 
-def images(folder: Path) -> list[Image]:
-    """Ten small images: two patients under one study, and a third of another study."""
+@cache
+def images() -> tuple[Image, ...]:
+    """Return ten small images: two patients under one study, and a third of another study."""
     made: list[Image] = []
-    for patient, study, views in (("p", "1.2.3.1", VIEWS), ("q", "1.2.3.1", VIEWS[:2]), ("r", "1.2.3.2", VIEWS)):
-        for file in write_exam(folder, patient, views=views, shape=(16, 12)):
-            dataset = dcmread(file)
-            dataset.StudyInstanceUID = study
-            dataset.save_as(file)
-            made.append(Image(str(dataset.SOPInstanceUID), file.read_bytes(), (study, str(dataset.PatientID))))
-    return made
+    with tempfile.TemporaryDirectory() as folder:
+        for patient, study, views in (("p", "1.2.3.1", VIEWS), ("q", "1.2.3.1", VIEWS[:2]), ("r", "1.2.3.2", VIEWS)):
+            for file in write_exam(Path(folder), patient, views=views, shape=(16, 12)):
+                dataset = dcmread(file)
+                dataset.StudyInstanceUID = study
+                dataset.save_as(file)
+                made.append(Image(str(dataset.SOPInstanceUID), file.read_bytes(), (study, str(dataset.PatientID))))
+    return tuple(made)
 
 
 class Archive:
@@ -98,7 +104,8 @@ class FakeWorker:
         uids = []
         for image in job["images"]:
             assert Path(image["file"]).is_file()
-            if image["found"] is not None and Path(image["found"]).read_text() != self.model:
+            found = image["found"]
+            if found is not None and not (Path(found).is_file() and Path(found).read_text() == self.model):
                 return {"unusable": [image["uid"]]}
             uids.append(image["uid"])
         uid = "2.25." + str(int(hashlib.sha256(" ".join([*sorted(uids), self.model]).encode()).hexdigest()[:30], 16))
@@ -164,6 +171,59 @@ class Killed:
         return self._trace
 
 
+class Snapshot(NamedTuple):
+    """What a killed node leaves: a copy of its folder, and how many reports had arrived by then."""
+
+    root: Path
+    arrived: int
+
+
+class Snapshots:
+    """While it is a context: copies the folder before each line of the node's code that finds it changed.
+
+    Kills before two lines with the same folder and the same reports sent are the same to the node's next life.
+    """
+
+    def __init__(self, root: Path, copies: Path, archive: Archive) -> None:
+        self._root, self._copies, self._archive, self._last = root, copies, archive, b""
+        self.lines, self.taken = 0, list[Snapshot]()
+
+    def __enter__(self) -> Snapshots:
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+        self._look()  # a kill after the last line
+
+    def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(_CODE):
+            return None
+        if event == "line":
+            self.lines += 1
+            sys.settrace(None)
+            self._look()
+            sys.settrace(self._trace)
+        return self._trace
+
+    def _look(self) -> None:
+        now = hashlib.sha256(b"%d" % len(self._archive.arrived))
+        for file in sorted(self._root.rglob("*")):
+            if not file.name.endswith("-shm"):  # memory that SQLite makes anew from its log
+                now.update(
+                    f"{file.relative_to(self._root)}\0".encode() + (file.read_bytes() if file.is_file() else b"")
+                )
+        if now.digest() != self._last:
+            self._last = now.digest()
+            root = self._copies / f"{len(self.taken)}" / "node"
+            shutil.copytree(self._root, root)
+            self.taken.append(Snapshot(root, len(self._archive.arrived)))
+
+
+def _new_folder() -> Path:
+    return Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None))
+
+
 def _lines(last: int) -> st.SearchStrategy[int]:
     """Before which line the node is killed; 0: not."""
     return st.just(0) | st.integers(1, last)
@@ -174,9 +234,9 @@ class History(RuleBasedStateMachine):
 
     @initialize(first=st.integers(0, 1))
     def begin(self, first: int) -> None:
-        self.folder = Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None))
+        self.folder = _new_folder()
         self.root, self.now, self.model = self.folder / "node", 1e6, first
-        self.pool = images(self.folder / "images")
+        self.pool = images()
         self.archive, self.taken, self.lives, self.kills = Archive(), set[str](), 0, 0
         self.life: Life | None = None
         self._live(0)
@@ -213,7 +273,7 @@ class History(RuleBasedStateMachine):
             self.taken.add(image.uid)
 
     @rule(
-        outcomes=st.lists(st.sampled_from(["done", "done", "failed", "fault", "later", "ended"]), max_size=2),
+        outcomes=st.lists(st.sampled_from(["done", "done", "failed", "fault", "memory", "later", "ended"]), max_size=2),
         line=_lines(350),
     )
     def work(self, outcomes: list[str], line: int) -> None:
@@ -309,3 +369,126 @@ class History(RuleBasedStateMachine):
             if not self._alive.step() and not self._alive.delivery._send_due():
                 return
         raise AssertionError("the node does not come to an end")
+
+
+# Every line in turn
+
+
+class Step(NamedTuple):
+    """One thing that the node does: its name, what becomes of the worker's jobs, and seconds that pass before it."""
+
+    name: str
+    outcomes: tuple[str, ...] = ()
+    after_s: float = 0.0
+    away: bool = False
+    image: int = 0
+
+
+_RECEIVE = (Step("receive"), Step("receive", image=1))
+LIVES: Mapping[str, tuple[Step, ...]] = {
+    "one exam of two images": (
+        *_RECEIVE,
+        Step("work"),
+        Step("work"),
+        Step("work", after_s=101.0),  # reports
+        Step("deliver"),
+        Step("receive"),  # known
+    ),
+    "an image that ends its workers, and an exam that no report can be made of": (
+        *_RECEIVE,
+        Step("work", ("ended",)),
+        Step("work"),
+        Step("work", ("ended",)),
+        Step("work", ("failed",), after_s=101.0),  # tries again
+        Step("work", ("failed",)),  # and is parted
+        Step("work", ("memory",)),
+        Step("work", ("failed",)),  # quarantined
+        Step("work"),
+    ),
+    "detections of another model, and a destination that is away": (
+        *_RECEIVE,
+        Step("work", ("later",)),
+        Step("work", ("memory",)),
+        Step("work"),
+        Step("work"),
+        Step("worker ends late"),
+        Step("work", after_s=101.0),  # one is unusable
+        Step("work"),
+        Step("work"),  # and so is the other
+        Step("work"),
+        Step("work", after_s=101.0),
+        Step("deliver", away=True),
+        Step("deliver", after_s=1000.0),
+    ),
+}
+"""Lives in which every kind of step of the node, and every failure of a worker's job, happens once."""
+
+
+def kill_before_every_line(life: Sequence[Step], *, thorough: bool) -> Counter[str]:
+    """Kill a node before every line of a life, let it go on, and check the end.
+
+    Parameters
+    ----------
+    thorough
+        Go on both with the same and with another model, in place of either in turn, and kill each of the following
+        starts before every line of it too.
+
+    Returns
+    -------
+    Counter
+        ``lines`` run, and ``kills`` that left the folder different from the kill before.
+    """
+    counts: Counter[str] = Counter()
+    history = History()
+    history.begin(first=0)
+    for step in life:
+        taken = set(history.taken)
+        with Snapshots(history.root, history.folder / "copies", history.archive) as snapshots:
+            _take_step(history, step)
+        for number, snapshot in enumerate(snapshots.taken):
+            for change in (False, True) if thorough else (number % 2 == 1,):
+                counts += _go_on(history, snapshot, taken, life, change=change, thorough=thorough)
+        counts.update(lines=snapshots.lines)
+        shutil.rmtree(history.folder / "copies")
+    history.teardown()
+    return counts
+
+
+def _take_step(history: History, step: Step) -> None:
+    history.now += step.after_s
+    if step.name == "receive":
+        history.receive(step.image, 0)
+    elif step.name == "work":
+        history.work(list(step.outcomes), 0)
+    elif step.name == "worker ends late":
+        history.a_worker_of_an_ended_node_writes_its_detections_late()
+    else:
+        history.deliver(step.away, 0)
+
+
+def _go_on(
+    history: History, snapshot: Snapshot, taken: set[str], life: Sequence[Step], *, change: bool, thorough: bool
+) -> Counter[str]:
+    """Let a node go on with what a killed one left; its senders send again what was not acknowledged."""
+    counts = Counter(kills=1)
+    following = History()
+    following.folder = _new_folder()
+    following.root, following.now, following.model = following.folder / "node", history.now, history.model ^ change
+    following.pool, following.archive = history.pool, Archive()
+    following.archive.arrived = history.archive.arrived[: snapshot.arrived]
+    following.taken, following.lives, following.kills, following.life = set(taken), 0, 0, None
+    shutil.copytree(snapshot.root, following.root)
+    if thorough:
+        with Snapshots(following.root, following.folder / "copies", following.archive) as starts:
+            following._live(0)
+        for start in starts.taken:
+            counts += _go_on(following, start, taken, life, change=False, thorough=False)
+        counts.update(lines=starts.lines)
+    else:
+        following._live(0)
+    following.no_file_is_removed_before_its_report_is_made()
+    for step in life:
+        if step.name == "receive" and following.pool[step.image].uid not in following.taken:
+            following.receive(step.image, 0)
+    following.teardown()
+    return counts

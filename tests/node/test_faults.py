@@ -12,9 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pydicom
 import pytest
+from tests.node.histories import MODELS, Life
+from tests.node.histories import Archive as HistoryArchive
 from tests.node.mammograms import ID, VIEWS, write_exam
 from tests.node.mutants import mutate
 from tests.node.nodes import (
@@ -31,7 +35,7 @@ from tests.node.nodes import (
 )
 
 from microcalc.errors import InputError
-from microcalc.node import analyse, receive
+from microcalc.node import analyse, receive, worker
 from microcalc.node.service import Node
 from microcalc.node.settings import NodeSettings
 
@@ -71,6 +75,29 @@ def test_an_image_whose_workers_always_end_is_reported_as_failed(archive: Archiv
         assert image is not None
         assert image.reason == "the analysis ended without an answer, 2 times"
         assert node.analysis.restarts >= 2
+
+
+def test_an_image_that_memory_never_suffices_for_is_failed_after_its_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    (file,) = write_exam(tmp_path / "exam", "memory", views=VIEWS[:1])
+    life = Life(tmp_path / "node", MODELS[0], HistoryArchive(), lambda: 0.0)
+    (uid,) = uids_of([file])
+    assert life.intake.take(uid, file.read_bytes(), sender="t") == "taken"
+    monkeypatch.setattr(worker, "detect_file", exhausted)
+    work = cast(worker._Work, SimpleNamespace(model_of=None))
+    monkeypatch.setattr(life.worker, "ask", lambda job, *, limit_s: worker.answer(work, job))
+    for _ in range(2):
+        image = life.queue.next_image()
+        assert image is not None
+        life.analysis._analyse(life.worker, image)  # type: ignore[arg-type]
+    image = life.queue.image(uid)
+    assert image is not None
+    assert (image.state, image.reason) == ("analysed", "not enough memory in the analysis, 2 times")
+    life.queue.close()
 
 
 def test_reports_wait_for_a_destination_that_is_away_or_full(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from pydicom.uid import UID
 from tests.node.mammograms import ID, NAME, VENDORS, VIEWS, write_exam
 from tests.node.nodes import Archive, LogLines, images_of, page, send, settings, uids_of, wait_until
 
+from microcalc.dicom.tags import quiet
+from microcalc.node.files import image_name
 from microcalc.node.service import Node
 from microcalc.node.watch import Watch
 from microcalc.reports.cad_reader import parse_cad_report
@@ -128,7 +130,39 @@ def test_a_mammogram_that_cannot_be_analysed_is_reported_as_failed(
     send(node.server.port, [file])
     wait_until(lambda: dataset.SOPInstanceUID in archive.images())
     assert parse_cad_report(archive.reports[-1]).failed == {dataset.SOPInstanceUID}
-    assert any("failed" in line and "breast" in line for line in log.lines)
+    wait_until(lambda: any("failed" in line and "breast" in line for line in log.lines))
+
+
+def test_two_patients_under_one_study_get_a_report_each_in_a_series_each(
+    node: Node, archive: Archive, tmp_path: Path
+) -> None:
+    files = [*write_exam(tmp_path, "first", views=VIEWS[:1]), *write_exam(tmp_path, "second", views=VIEWS[:1])]
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.StudyInstanceUID = "1.2.3.4.5"
+        dataset.save_as(file)
+    before = len(archive.reports)
+    assert send(node.server.port, files) == [0x0000] * 2
+    wait_until(lambda: uids_of(files) <= set(archive.images()))
+    reports = archive.reports[before:]
+    assert [len(images_of(report)) for report in reports] == [1, 1]
+    assert {report.StudyInstanceUID for report in reports} == {"1.2.3.4.5"}
+    assert len({report.PatientID for report in reports}) == len({report.SeriesInstanceUID for report in reports}) == 2
+
+
+def test_header_values_that_a_report_leaves_out_are_logged_by_name_without_the_value(
+    node: Node, archive: Archive, tmp_path: Path, log: LogLines
+) -> None:
+    (file,) = write_exam(tmp_path, "long", views=VIEWS[:1])
+    dataset = pydicom.dcmread(file)
+    with quiet():
+        dataset.AccessionNumber = "GEHEIM" * 20
+        dataset.save_as(file)
+    assert send(node.server.port, [file]) == [0x0000]
+    wait_until(lambda: dataset.SOPInstanceUID in archive.images())
+    lines = [line for line in log.lines if "AccessionNumber" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"image {image_name(dataset.SOPInstanceUID)}")
 
 
 def test_what_is_no_mammogram_is_quarantined_with_its_reason_and_once(node: Node, tmp_path: Path) -> None:

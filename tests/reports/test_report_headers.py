@@ -20,7 +20,7 @@ from microcalc.domain import Candidates, Cluster
 from microcalc.errors import InputError
 from microcalc.reports.exam import exam_reports, write_report
 from microcalc.reports.header import ReportKind
-from microcalc.reports.results import ImageResult, read_image_header
+from microcalc.reports.results import BURNED_IN, ImageResult, read_image_header
 
 _KINDS: Final[tuple[ReportKind, ...]] = ("sr", "tid1500", "gsps", "seg")
 _TAKEN_OVER: Final = (
@@ -131,6 +131,29 @@ def test_the_same_image_gives_the_same_bytes(kind: ReportKind, write: Write, tmp
         write_report(report, tmp_path / f"{name}.dcm")
     assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
     assert pydicom.dcmread(tmp_path / "a.dcm").file_meta.ImplementationVersionName == "MICROCALC"
+
+
+def test_a_segmentation_says_that_text_is_burned_into_the_pixels(write: Write) -> None:
+    path = write(edit=lambda dataset: setattr(dataset, "BurnedInAnnotation", "YES"))
+    (burned,) = exam_reports([_result(path)], ["seg"], made=MADE)
+    (plain,) = exam_reports([_result(write())], ["seg"], made=MADE)
+    assert burned.dataset.SegmentSequence[0].SegmentDescription == BURNED_IN
+    assert "SegmentDescription" not in plain.dataset.SegmentSequence[0]
+
+
+@pytest.mark.parametrize("kind", ["gsps", "seg"])
+def test_the_instances_of_one_series_have_distinct_numbers(kind: ReportKind, write: Write) -> None:
+    def image(n: int) -> Path:
+        return write(edit=lambda dataset: _set(dataset, "SOPInstanceUID", f"1.2.3.{n}"), name=f"{n}.dcm")
+
+    results = [_result(image(n)) for n in range(3)]
+    reports = [report.dataset for result in results for report in exam_reports([result], [kind], made=MADE)]
+    assert len({report.SeriesInstanceUID for report in reports}) == 1
+    numbers = [int(report.InstanceNumber) for report in reports]
+    assert len(set(numbers)) == 3
+    assert all(0 < number < 2**31 for number in numbers)  # an IS value (PS3.5 6.2)
+    again = [report.dataset for report in exam_reports(results, [kind], made=MADE)]
+    assert [int(report.InstanceNumber) for report in again] == numbers
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])

@@ -248,7 +248,13 @@ class Analysis:
             self._persist(lambda: self.queue.again(image, count=False))
             self._rest(_PAUSE_S)
         else:
-            self._persist(lambda: self._unanswered(image, f"unexpected {reply['fault']} in the analysis"))
+            self._persist(lambda: self._unanswered(image, f"{_in_words(reply)} in the analysis"))
+            self._pause_without_memory(reply)
+
+    def _pause_without_memory(self, reply: Answer) -> None:
+        """Leave the machine some time, in which another program may free memory."""
+        if "memory" in reply:
+            self._rest(_PAUSE_S)
 
     def _unanswered(self, image: QueuedImage, reason: str) -> None:
         name = image_name(image.uid)
@@ -291,6 +297,8 @@ class Analysis:
             self._not_reported(images, f"the report {words}", tries=self.settings.detect.tries)
             raise
         if "reports" in reply:
+            for remark in reply.get("remarks", ()):
+                _LOG.warning("image %s", remark)
             self._keep(images, reply["reports"])
         elif "later" in reply:
             _LOG.error("report: later: %s", reply["later"])
@@ -298,8 +306,11 @@ class Analysis:
             self._rest(_PAUSE_S)
         elif "unusable" in reply:
             self._analyse_anew(images, reply["unusable"])
+        elif "memory" in reply:
+            self._not_reported(images, f"{_in_words(reply)} in the report", tries=self.settings.detect.tries)
+            self._pause_without_memory(reply)
         else:
-            reason = reply.get("failed") or f"unexpected {reply['fault']} in the report"
+            reason = reply.get("failed") or f"{_in_words(reply)} in the report"
             self._not_reported(images, str(reason), tries=1)
 
     def _entry(self, image: QueuedImage) -> dict[str, str | None]:
@@ -349,3 +360,7 @@ class Analysis:
             self._persist(lambda: self.queue.give_up(image, reason))
             finish(self.folder, replace(image, state="quarantined", reason=reason))
         self.watch.progress()
+
+
+def _in_words(reply: Answer) -> str:
+    return "not enough memory" if "memory" in reply else f"unexpected {reply['fault']}"

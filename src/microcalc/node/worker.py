@@ -24,7 +24,7 @@ from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.models.model import Model
 from microcalc.reports.exam import exam_reports, write_report
 from microcalc.reports.exchange import algorithm_of, image_result
-from microcalc.reports.results import Algorithm, ImageResult, read_image_header
+from microcalc.reports.results import Algorithm, ImageResult, read_image_header, remarks
 
 Job = Mapping[str, Any]
 Answer = dict[str, object]
@@ -69,9 +69,10 @@ def answer(work: _Work, job: Job) -> Answer:
     Returns
     -------
     dict
-        ``failed``: the input's fault, in words; ``later``: the machine's (disc full, no memory);
-        ``fault``: ours, its class only, since its words could quote a header; ``unusable``: the UIDs of images
-        whose detections another model made, or nobody can read. Otherwise what the job gives.
+        ``failed``: the input is at fault, in words. ``later``: the disc is full or fails; the job is to be tried
+        again however often. ``memory``: there was not enough memory. ``fault``: our own error, its class only, since
+        its words could quote a header. ``unusable``: the UIDs of images whose detections were made by another model
+        or cannot be read. Otherwise the result of the job.
     """
     try:
         return _detect(work, job) if job["job"] == "detect" else _report(work, job)
@@ -79,8 +80,10 @@ def answer(work: _Work, job: Job) -> Answer:
         return {"later": str(error)}
     except MicrocalcError as error:
         return {"failed": str(error)}
-    except (OSError, MemoryError) as error:
-        return {"later": f"{type(error).__name__}: {getattr(error, 'strerror', None) or 'no memory'}"}
+    except MemoryError:
+        return {"memory": True}
+    except OSError as error:
+        return {"later": f"{type(error).__name__}: {error.strerror}"}
     except Exception as error:
         return {"fault": type(error).__name__}
 
@@ -103,7 +106,7 @@ def _report(work: _Work, job: Job) -> Answer:
     uids = [str(report.dataset.SOPInstanceUID) for report in made]
     for uid, report in zip(uids, made, strict=True):
         write_report(report, Path(job["out"]) / f"{uid}.dcm")
-    return {"reports": uids}
+    return {"reports": uids, "remarks": remarks([result.header for result in whole])}
 
 
 def _result(work: _Work, image: Mapping[str, str | None]) -> ImageResult | None:

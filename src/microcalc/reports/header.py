@@ -7,6 +7,7 @@ DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.5.1, C.17.1, C.17.2 (patient, study, equipment
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -61,6 +62,15 @@ def series_uid(kind: ReportKind, exam: ExamHeader) -> str:
     return hashed_uid("report series", kind, exam.key)
 
 
+def instance_number(kind: ReportKind, uid: str) -> int:
+    """Return the Instance Number of a report within its series.
+
+    A series of presentation states or segmentations has an instance for each image, possibly made at different
+    times, so that counting does not give distinct numbers. The number is hashed from the instance's UID instead.
+    """
+    return 1 if kind in ("sr", "tid1500") else 1 + int(hashlib.sha256(uid.encode()).hexdigest(), 16) % 10**9
+
+
 def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
     """Return what an instance of any kind begins with: identity, patient, study, series and equipment."""
     from pydicom.dataset import Dataset
@@ -73,7 +83,7 @@ def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
     dataset.Modality = MODALITIES[kind]
     dataset.SeriesInstanceUID = series_uid(kind, header.exam)
     dataset.SeriesNumber, dataset.SeriesDescription = SERIES[kind]
-    dataset.InstanceNumber = 1
+    dataset.InstanceNumber = instance_number(kind, uid)
     dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
     dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, "0"
     return dataset

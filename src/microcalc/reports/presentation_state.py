@@ -42,7 +42,7 @@ from microcalc.dicom.tags import integer, items, number, numbers, quiet, word, w
 from microcalc.domain import Cluster
 from microcalc.images.dicom.read import read_data_set
 from microcalc.reports.header import RESEARCH_ONLY, made_at, report_uid, start_instance
-from microcalc.reports.results import ImageHeader, ImageResult
+from microcalc.reports.results import BURNED_IN, ImageHeader, ImageResult
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -51,7 +51,6 @@ _LAYER: Final = "FINDINGS"
 _OVERLAY_LAYER: Final = "OVERLAYS"
 _OVERLAY_GROUPS: Final = range(0x6000, 0x6020, 2)
 _OVERLAY_ROWS, _OVERLAY_DATA, _ACTIVATION_LAYER = 0x0010, 0x3000, 0x1001
-_BURNED_IN: Final = "Text is burned into the pixels, and marks may be of it"
 _LARGEST_RATIO: Final = 1000
 
 _NARROWEST: Final = {"LINEAR": 1.0, "LINEAR_EXACT": 1e-6, "SIGMOID": 1e-6}
@@ -244,7 +243,7 @@ def _annotation(result: ImageResult) -> Dataset:
     item.GraphicLayer = _LAYER
     item.TextObjectSequence = [_label(result, cluster) for cluster in result.findings()]
     if result.header.burned_in:
-        item.TextObjectSequence.append(_text(_BURNED_IN, (1.0, 1.0)))
+        item.TextObjectSequence.append(_text(BURNED_IN, (1.0, 1.0)))
     item.GraphicObjectSequence = [_outline(result, cluster) for cluster in result.findings()]
     return item
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _DIRECTION = re.compile(r"[APRLHF]{1,3}")
 _NOT_LETTERS = re.compile(r"[\W_]+")
+BURNED_IN: Final = "Text is burned into the pixels, and marks may be of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +344,7 @@ def impression_words(results: Sequence[ImageResult]) -> list[str]:
     if optional:
         words.append(f"No finding at the default operating point, optional ones alone: {'; '.join(optional)}")
     if burned_in:
-        words.append(f"Text is burned into the pixels, and marks may be of it: {'; '.join(burned_in)}")
+        words.append(f"{BURNED_IN}: {'; '.join(burned_in)}")
     return words
 
 

@@ -29,7 +29,7 @@ from microcalc.reports.header import (
     series_uid,
     start_instance,
 )
-from microcalc.reports.results import ImageHeader, ImageResult
+from microcalc.reports.results import BURNED_IN, ImageHeader, ImageResult
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -68,7 +68,7 @@ def segmentation(result: ImageResult, *, made: datetime) -> Dataset | None:
             series_instance_uid=series_uid("seg", result.header.exam),
             series_number=SERIES["seg"][0],
             sop_instance_uid=report_uid("seg", [result]),
-            instance_number=1,
+            instance_number=1,  # set by `_settled`, as all that our reports begin with
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
             software_versions=__version__,
@@ -117,7 +117,7 @@ def _segments(result: ImageResult) -> list[SegmentDescription]:
 
     algorithm, label = result.algorithm, result.header.label
     described = AlgorithmIdentificationSequence(algorithm.name, coded(_LEARNED), algorithm.version)
-    return [
+    segments = [
         SegmentDescription(
             segment_number=n,
             segment_label=f"{label} cluster {n}",
@@ -130,6 +130,10 @@ def _segments(result: ImageResult) -> list[SegmentDescription]:
         )
         for n, _ in enumerate(result.findings(), start=1)
     ]
+    if result.header.burned_in:
+        for segment in segments:
+            segment.SegmentDescription = BURNED_IN
+    return segments
 
 
 def _inside(result: ImageResult, outline_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
