@@ -159,7 +159,7 @@ def _filtered() -> Callable[[StoredImage, Samples], Floats]:
     from microcalc.models.laplacian import LaplacianFilter
 
     def rate(image: StoredImage, samples: Samples) -> Floats:
-        return LaplacianFilter().score(as_normalised(image))[samples[:, 1], samples[:, 2]]
+        return LaplacianFilter().score(as_normalised(image)).likelihood[samples[:, 1], samples[:, 2]]
 
     return rate
 

@@ -126,7 +126,7 @@ def _measure_rest(
     from microcalc.detection.clusters import group
     from microcalc.display.overlay import draw_overlay, write_overlay
 
-    likelihood = model.scorer.score(normalised)
+    likelihood = model.scorer.score(normalised).likelihood
     rules = model.candidates.model_dump()
     candidates = best.of("candidates", lambda: find_candidates(normalised, likelihood, **rules))
     rules_of_clusters = model.clusters.model_dump()

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _draw_normalisation(mammogram, normalised, out / "normalisation.png")
     logit1 = pair.rate_all(normalised)
     _draw_patches(normalised, annotations, logit1, row, out / "hard-negatives.png")
-    likelihood = pair.score_from(normalised, logit1)
+    likelihood = pair.score_from(normalised, logit1).likelihood
     _draw_detection(normalised, annotations, logit1, likelihood, region, out / "detection.png")
 
 

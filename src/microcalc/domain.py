@@ -173,6 +173,23 @@ class NormalisedMammogram:
         return float(np.count_nonzero(self.breast)) * self.spacing_mm**2 / 100.0
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class PixelScores:
+    """The likelihood of every pixel of a mammogram.
+
+    Attributes
+    ----------
+    likelihood
+        (rows, columns) in [0, 1]; 0 outside the breast.
+    limit_reached
+        True where the scorer reached the limit on its work, so that it rated the least conspicuous
+        places less thoroughly.
+    """
+
+    likelihood: FloatImage
+    limit_reached: bool = False
+
+
 class PixelScorer(Protocol):
     """Rates every breast pixel; the CNN pair is one, the cascade another."""
 
@@ -180,8 +197,8 @@ class PixelScorer(Protocol):
     def spacing_mm(self) -> float:
         """The pixel spacing that the scorer was trained at."""
 
-    def score(self, mammogram: NormalisedMammogram) -> FloatImage:
-        """Likelihood in [0, 1] per pixel, (rows, columns); 0 outside the breast."""
+    def score(self, mammogram: NormalisedMammogram) -> PixelScores:
+        """Return the likelihood of every pixel."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -26,7 +26,7 @@ def test_every_breast_pixel_is_rated_as_the_sample_there_to_the_last_bit(depth: 
     rng = np.random.default_rng(7)
     cascade = random_cascade(rng, depth=depth, trees=(1, 2, 2, 2, 3))  # the last nodes are reached by few
     mammogram = random_mammogram(rng, shape=(50, 90), scale=scale)
-    likelihood = CascadeScorer(cascade).score(mammogram)
+    likelihood = CascadeScorer(cascade).score(mammogram).likelihood
     rows, columns = np.nonzero(mammogram.breast)
     np.testing.assert_array_equal(likelihood[rows, columns], rate_samples(cascade, stored(mammogram), rows, columns))
 
@@ -37,7 +37,7 @@ def test_sums_that_wrap_around_change_nothing() -> None:
     mammogram.pixels[:] = 1000 - mammogram.pixels  # a band of 28 rows sums to 3.6e9
     mammogram.breast[:] = True
     cascade = random_cascade(rng, depth=2)
-    likelihood = CascadeScorer(cascade).score(mammogram)
+    likelihood = CascadeScorer(cascade).score(mammogram).likelihood
     assert [place_and_score(cascade, mammogram, 30, c)[0] for c in (3990, 3995)] == places_of(
         cascade, stored(mammogram), np.array([30, 30]), np.array([3990, 3995])
     )[0].tolist()
@@ -58,7 +58,7 @@ def test_windows_are_rated_as_the_samples_in_their_middle() -> None:
 def test_the_likelihood_is_zero_outside_the_breast_and_between_zero_and_one_inside() -> None:
     rng = np.random.default_rng(8)
     mammogram = random_mammogram(rng)
-    likelihood = CascadeScorer(random_cascade(rng, depth=1)).score(mammogram)
+    likelihood = CascadeScorer(random_cascade(rng, depth=1)).score(mammogram).likelihood
     assert (likelihood[~mammogram.breast] == 0).all()
     assert (likelihood[mammogram.breast] > 0).all()
     assert (likelihood < 1).all()
@@ -68,13 +68,13 @@ def test_an_image_without_breast_is_rated_zero() -> None:
     rng = np.random.default_rng(8)
     mammogram = random_mammogram(rng)
     mammogram.breast[:] = False
-    assert not CascadeScorer(random_cascade(rng, depth=1)).score(mammogram).any()
+    assert not CascadeScorer(random_cascade(rng, depth=1)).score(mammogram).likelihood.any()
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
     rng = np.random.default_rng(9)
     cascade, mammogram = random_cascade(rng, depth=2), random_mammogram(rng, shape=(100, 60))
-    one, two = (CascadeScorer(cascade, threads=n).score(mammogram) for n in (1, 2))
+    one, two = (CascadeScorer(cascade, threads=n).score(mammogram).likelihood for n in (1, 2))
     np.testing.assert_array_equal(one, two)
 
 

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.detection.networks import write_dense_network, write_model, write_patch_network
 
-from microcalc.cnn.limit import SurvivorLimit
+from microcalc.cnn import scorer
+from microcalc.cnn.export import average_orientations, export_patches
+from microcalc.cnn.limit import SurvivorLimit, most_averaged
+from microcalc.cnn.network import Network
 from microcalc.cnn.scorer import (
     CnnPair,
-    Network,
+    NetworkFile,
     apply_densely,
     open_network,
     rejected_likelihood,
@@ -29,8 +34,8 @@ def _pair(
     folder: Path, *, rejection_logit: float = 0.5, stage: Stage = "pair", most: SurvivorLimit | None = None
 ) -> CnnPair:
     return CnnPair(
-        Network(folder / "cnn1.onnx", 3),
-        Network(folder / "cnn2.onnx", 5),
+        NetworkFile(folder / "cnn1.onnx", 3),
+        NetworkFile(folder / "cnn2.onnx", 5),
         rejection_logit=rejection_logit,
         most_survivors=most,
         spacing_mm=0.1,
@@ -72,9 +77,9 @@ def test_a_shifted_mammogram_has_shifted_likelihoods(folder: Path) -> None:
     shifted = NormalisedMammogram(
         np.roll(mammogram.pixels, shift, (0, 1)), np.roll(breast, shift, (0, 1)), 0.1, (0.0, 0.0), "uid"
     )
-    scorer = _pair(folder)
-    expected = np.roll(scorer.score(mammogram), shift, (0, 1))
-    np.testing.assert_allclose(scorer.score(shifted), expected, atol=1e-5)
+    pair = _pair(folder)
+    expected = np.roll(pair.score(mammogram).likelihood, shift, (0, 1))
+    np.testing.assert_allclose(pair.score(shifted).likelihood, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("stage", ["pair", "cnn1"])
@@ -82,7 +87,7 @@ def test_the_likelihood_is_nought_outside_the_breast_and_between_nought_and_one_
     folder: Path, stage: Stage
 ) -> None:
     breast = _round_breast((100, 80))
-    likelihood = _pair(folder, stage=stage).score(_mammogram((100, 80), breast=breast))
+    likelihood = _pair(folder, stage=stage).score(_mammogram((100, 80), breast=breast)).likelihood
     assert likelihood.dtype == np.float32
     assert np.all(likelihood[~breast] == 0)
     assert np.all((likelihood[breast] > 0) & (likelihood[breast] < 1))
@@ -90,37 +95,94 @@ def test_the_likelihood_is_nought_outside_the_breast_and_between_nought_and_one_
 
 def test_an_image_without_breast_is_nought_everywhere(folder: Path) -> None:
     empty = np.zeros((40, 50), dtype=bool)
-    assert not _pair(folder).score(_mammogram((40, 50), breast=empty)).any()
+    assert not _pair(folder).score(_mammogram((40, 50), breast=empty)).likelihood.any()
 
 
 def test_survivors_are_rated_by_the_second_network_and_the_rest_by_the_first(folder: Path) -> None:
     mammogram = _mammogram((60, 70))
-    scorer = _pair(folder)
-    logit1, likelihood = scorer.rate_all(mammogram), scorer.score(mammogram)
+    pair = _pair(folder)
+    logit1, likelihood = pair.rate_all(mammogram), pair.score(mammogram).likelihood
     survived = logit1 >= 0.5
     assert 0 < survived.sum() < survived.size
     assert likelihood[survived].min() >= 0.5 > likelihood[~survived].max()
     order = np.argsort(logit1[~survived])
     assert np.all(np.diff(likelihood[~survived][order]) >= 0)
-    logit2 = scorer.rate_survivors(mammogram, scorer.survivors(logit1))
+    logit2 = pair.rate_survivors(mammogram, pair.survivors(logit1))
     assert np.all(np.diff(likelihood[survived][np.argsort(logit2)]) >= 0)
 
 
 def test_of_too_many_survivors_those_that_the_first_network_rates_highest_are_rated(folder: Path) -> None:
     mammogram = _mammogram((60, 70))
     bounded = _pair(folder, most=SurvivorLimit(per_cm2=1.0, per_image=300))
-    logit1, likelihood = bounded.rate_all(mammogram), bounded.score(mammogram)
+    logit1, likelihood = bounded.rate_all(mammogram), bounded.score(mammogram).likelihood
     rated = likelihood >= 0.5
     assert np.count_nonzero(logit1 >= 0.5) > 300 == np.count_nonzero(rated)
     assert logit1[rated].min() >= logit1[~rated].max()
     assert np.all(np.diff(likelihood[~rated][np.argsort(logit1[~rated])]) >= 0)
-    np.testing.assert_array_equal(likelihood[rated], _pair(folder).score(mammogram)[rated])
+    np.testing.assert_array_equal(likelihood[rated], _pair(folder).score(mammogram).likelihood[rated])
 
 
 def test_where_few_survive_the_limit_changes_nothing(folder: Path) -> None:
     mammogram = _mammogram((60, 70))
     bounded = _pair(folder, most=SurvivorLimit(per_cm2=1e5, per_image=10**6))
-    np.testing.assert_array_equal(bounded.score(mammogram), _pair(folder).score(mammogram))
+    np.testing.assert_array_equal(bounded.score(mammogram).likelihood, _pair(folder).score(mammogram).likelihood)
+
+
+def test_where_the_limit_is_reached_the_scores_say_so(folder: Path) -> None:
+    mammogram = _mammogram((60, 70))
+    assert not _pair(folder).score(mammogram).limit_reached
+    assert _pair(folder, most=SurvivorLimit(per_cm2=1.0, per_image=300)).score(mammogram).limit_reached
+
+
+@pytest.fixture(scope="module")
+def averaging(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks of which the second averages the higher half of the survivors over eight orientations."""
+    out = tmp_path_factory.mktemp("averaging")
+    shutil.copyfile(folder / "cnn1.onnx", out / "cnn1.onnx")
+    torch.manual_seed(4)
+    export_patches(Network([3, 3, 3], [1, 2, 2]), out / "cnn2.onnx")
+    mammogram, pair = _mammogram((60, 70)), _pair(out)
+    single = pair.rate_survivors(mammogram, pair.survivors(pair.rate_all(mammogram)))
+    average_orientations(out / "cnn2.onnx", out / "cnn2.onnx", orientations=8, above=float(np.median(single)))
+    return out
+
+
+def test_of_too_many_patches_those_rated_highest_are_averaged_over_orientations(
+    averaging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mammogram, pair = _mammogram((60, 70)), _pair(averaging)
+    survivors = pair.survivors(pair.rate_all(mammogram))
+    single, all_averaged = (pair.rate_survivors(mammogram, survivors, average=a) for a in (False, True))
+    reaches = single >= np.median(single)
+    assert np.array_equal(single != all_averaged, reaches)
+    most = np.count_nonzero(reaches) // 2
+    monkeypatch.setattr(scorer, "most_averaged", lambda _: most)
+    scores = pair.score(mammogram)
+    chosen = np.argsort(-single, kind="stable")[:most]
+    expected = single.copy()
+    expected[chosen] = all_averaged[chosen]
+    np.testing.assert_array_equal(scores.likelihood[survivors], survivor_likelihood(expected))
+    assert scores.limit_reached
+
+
+def test_where_few_patches_reach_the_threshold_the_limit_on_averaging_changes_nothing(
+    averaging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mammogram, pair = _mammogram((60, 70)), _pair(averaging)
+    survivors = pair.survivors(pair.rate_all(mammogram))
+    single = pair.rate_survivors(mammogram, survivors, average=False)
+    n_reaching = np.count_nonzero(single >= np.median(single))
+    expected = survivor_likelihood(pair.rate_survivors(mammogram, survivors))
+    assert n_reaching < single.size
+    monkeypatch.setattr(scorer, "most_averaged", lambda _: n_reaching)
+    scores = pair.score(mammogram)
+    np.testing.assert_array_equal(scores.likelihood[survivors], expected)
+    assert not scores.limit_reached
+
+
+@pytest.mark.parametrize(("area_cm2", "most"), [(0.1, 200), (100.0, 2000), (700.0, 3000)])
+def test_how_many_patches_are_averaged_depends_on_the_area_alone(area_cm2: float, most: int) -> None:
+    assert most_averaged(area_cm2) == most
 
 
 def test_the_second_network_sees_the_patch_around_its_pixel(tmp_path: Path) -> None:
@@ -139,7 +201,7 @@ def test_one_stage_alone_ranks_every_pixel_as_the_first_network_does(folder: Pat
     mammogram = _mammogram((60, 70))
     alone = _pair(folder, stage="cnn1")
     order = np.argsort(alone.rate_all(mammogram).ravel())
-    assert np.all(np.diff(alone.score(mammogram).ravel()[order]) >= 0)
+    assert np.all(np.diff(alone.score(mammogram).likelihood.ravel()[order]) >= 0)
 
 
 @given(

@@ -41,6 +41,7 @@ def _document(
         model=ModelEntry(name=model.name, version=model.version, sha256=model.sha256),
         operating_point=model.operating_point,
         breast_area_cm2=12.3456,
+        limit_reached=False,
         seconds=Seconds(read=0.1, normalise=0.2, score=0.3, group=0.4, total=1.0),
     )
 

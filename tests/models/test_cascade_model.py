@@ -38,7 +38,7 @@ def test_a_cascade_detects_as_any_model_does(folder: Path) -> None:
     assert isinstance(model.scorer, CascadeScorer)
     found = detect_normalised(mammogram, model, min_likelihood=0.5)
     assert found.candidates.likelihood.min() >= 0.5
-    expected = model.scorer.score(mammogram).max()
+    expected = model.scorer.score(mammogram).likelihood.max()
     assert found.candidates.likelihood[0] == pytest.approx(expected)
 
 

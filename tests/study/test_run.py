@@ -194,7 +194,7 @@ def test_a_first_network_that_runs_once_changes_no_rating(finished: Path) -> Non
     rated = dict(Raters({}, pairs).rate(mammogram))
     assert list(rated) == list(pairs)
     for name, pair in pairs.items():
-        np.testing.assert_array_equal(rated[name], pair.score(mammogram))
+        np.testing.assert_array_equal(rated[name], pair.score(mammogram).likelihood)
 
 
 def test_images_without_our_normalisation_get_no_noise_for_want_of_its_unit(scale: Scale) -> None:

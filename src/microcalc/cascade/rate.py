@@ -16,7 +16,7 @@ from microcalc.cascade.cascade import Cascade, Floats, likelihood_of
 from microcalc.cascade.compiled import compiled, compiled_parallel, each, use_threads
 from microcalc.cascade.haar import MARGIN_PX, WINDOW_PX, Ints
 from microcalc.cascade.windows import CORNERS, STEPS_OF_HALF, halves_of, quantised
-from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
+from microcalc.domain import BoolImage, NormalisedMammogram, PixelScores
 from microcalc.sample.store import StoredImage
 
 Places = NDArray[np.int16]
@@ -42,8 +42,8 @@ class CascadeScorer:
         """The pixel spacing that the cascade was trained at."""
         return self._cascade.spacing_mm
 
-    def score(self, mammogram: NormalisedMammogram) -> FloatImage:
-        """Likelihood in (0, 1) per breast pixel, (rows, columns); 0 outside the breast."""
+    def score(self, mammogram: NormalisedMammogram) -> PixelScores:
+        """Return the likelihood of every pixel, in (0, 1) in the breast."""
         use_threads(self._threads)
         breast = mammogram.breast
         padded = np.pad(quantised(mammogram.pixels), MARGIN_PX)
@@ -52,7 +52,7 @@ class CascadeScorer:
         _rate_bands(padded, breast, _spans(breast), self._code, place, score)
         likelihood = np.zeros(breast.shape, dtype=np.float32)
         likelihood[breast] = likelihood_of(place[breast], score[breast], self._cascade.bounds)
-        return likelihood
+        return PixelScores(likelihood)
 
 
 def rate_samples(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from microcalc.reports.results import Algorithm, ImageHeader, ImageResult
 
 _COMMAND: Final = "detect"
+LIMIT_REACHED: Final = "; unusually many conspicuous places, so only the most conspicuous ones were fully rated"
 BURNED_IN: Final = (
     "text is burned into its pixels, as the header says (BurnedInAnnotation YES); it may be taken for calcium"
 )
@@ -307,7 +308,7 @@ def _line(name: str, document: Result) -> str:
     where = "" if point is None else f" at the default operating point (likelihood from {point.threshold:.3f})"
     return (
         f"{printable(name)}: {found} finding{'s' * (found != 1)}{where}, {len(document.candidates)} candidates, "
-        f"{document.total_seconds:.1f} s"
+        f"{document.total_seconds:.1f} s{LIMIT_REACHED * (document.survivor_limit_reached is True)}"
     )
 
 

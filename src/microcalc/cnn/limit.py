@@ -1,4 +1,8 @@
-"""The bound on what the second network rates, which bounds the time that any image takes."""
+"""The limits on what the second network rates, so that no image takes much longer than others of its size.
+
+Measured for the shipped models on one thread: a patch takes 0.09 ms, and 0.74 ms where it is averaged over
+eight orientations. Ordinary images reach neither limit.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 _ALWAYS: Final = 1000  # ours: a small crop may be full of calcium
+_AVERAGED_PER_CM2: Final = 20.0  # ours: of 16 raw images and the demo, the densest breast has 18 per cm2
+_AVERAGED_PER_IMAGE: Final = 3000
+_AVERAGED_ALWAYS: Final = 200
 
 
 class SurvivorLimit(BaseModel):
@@ -20,3 +27,8 @@ class SurvivorLimit(BaseModel):
     def of(self, area_cm2: float) -> int:
         """Return how many of a breast of this area; at least 1,000, which take a fraction of a second."""
         return min(self.per_image, max(_ALWAYS, round(self.per_cm2 * area_cm2)))
+
+
+def most_averaged(area_cm2: float) -> int:
+    """Return how many patches of a breast of this area are averaged over orientations at most."""
+    return min(_AVERAGED_PER_IMAGE, max(_AVERAGED_ALWAYS, round(_AVERAGED_PER_CM2 * area_cm2)))

@@ -18,13 +18,18 @@ import onnxruntime as ort
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from microcalc.cnn.limit import SurvivorLimit
-from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram, Stage
+from microcalc.cnn.limit import SurvivorLimit, most_averaged
+from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram, PixelScores, Stage
 
 Logits = NDArray[np.float32]
+Pixels = tuple[NDArray[np.intp], ...]
+"""Rows and columns of pixels."""
 
 TILE_PX = 128  # what a layer leaves stays in the cache: 2.4 times faster than 256 with a dozen channels
 BATCH_PATCHES = 64
+_THRESHOLD = "above"  # as ``cnn.export`` names it
+_THRESHOLD_AS_INPUT = bytes.fromhex("3a11 5a0f 0a05 61626f7665 1206 0a04 0801 1200")
+"""ModelProto(graph=GraphProto(input=[a float scalar "above"])), serialised."""
 SOFTNESS = 4.0
 """Logits are divided by this before the logistic function.
 
@@ -34,8 +39,8 @@ at a logit of 17: the most conspicuous places would tie. Divided by 4, it is 64.
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """A network's file, and how many pixels of surroundings it needs on each side."""
+class NetworkFile:
+    """An exported network: its ONNX file, and how many pixels of surroundings it needs on each side."""
 
     file: Path
     margin_px: int
@@ -65,8 +70,8 @@ class CnnPair:
 
     def __init__(
         self,
-        cnn1: Network,
-        cnn2: Network,
+        cnn1: NetworkFile,
+        cnn2: NetworkFile,
         *,
         rejection_logit: float,
         most_survivors: SurvivorLimit | None,
@@ -80,7 +85,8 @@ class CnnPair:
         self._stage = stage
         self._margin1_px, self._margin2_px = cnn1.margin_px, cnn2.margin_px
         self._cnn1 = open_network(cnn1.file, threads=threads)
-        self._cnn2 = open_network(cnn2.file, threads=threads)
+        self._cnn2 = _open_with_threshold(cnn2.file, threads=threads)
+        self._averages = bool(self._cnn2.get_overridable_initializers())
 
     @property
     def spacing_mm(self) -> float:
@@ -92,30 +98,30 @@ class CnnPair:
         """Surroundings that each network needs on each side."""
         return self._margin1_px, self._margin2_px
 
-    def score(self, mammogram: NormalisedMammogram) -> FloatImage:
-        """Likelihood in (0, 1) per breast pixel, (rows, columns); 0 outside the breast."""
+    def score(self, mammogram: NormalisedMammogram) -> PixelScores:
+        """Return the likelihood of every pixel, in (0, 1) in the breast."""
         return self.score_from(mammogram, self.rate_all(mammogram))
 
-    def score_from(self, mammogram: NormalisedMammogram, logit1: Logits) -> FloatImage:
-        """The same where CNN1's logits are known: pairs with one first network need it once."""
+    def score_from(self, mammogram: NormalisedMammogram, logit1: Logits) -> PixelScores:
+        """Return the likelihood of every pixel from CNN1's logits, which pairs with one CNN1 share."""
         if self._stage == "cnn1":
-            return _where(mammogram.breast, rejected_likelihood(logit1, self._rejection_logit, below=1.0))
-        limit = self.least_logit(mammogram, logit1)
-        rows, columns = np.nonzero(logit1 >= limit)
-        likelihood = _where(mammogram.breast, rejected_likelihood(logit1, limit))
-        likelihood[rows, columns] = survivor_likelihood(self.rate_survivors(mammogram, (rows, columns)))
-        return likelihood
+            return PixelScores(_where(mammogram.breast, rejected_likelihood(logit1, self._rejection_logit, below=1.0)))
+        lowest = self._lowest_logit(mammogram, logit1)
+        survivors = np.nonzero(logit1 >= lowest)
+        logit2, averaged_all = self._rate_most(mammogram, survivors)
+        likelihood = _where(mammogram.breast, rejected_likelihood(logit1, lowest))
+        likelihood[survivors] = survivor_likelihood(logit2)
+        return PixelScores(likelihood, limit_reached=lowest > self._rejection_logit or not averaged_all)
 
     def rate_all(self, mammogram: NormalisedMammogram) -> Logits:
         """CNN1's logit of every breast pixel, (rows, columns); -inf outside the breast."""
         return apply_densely(self._cnn1, mammogram, margin_px=self._margin1_px)
 
-    def survivors(self, logit1: Logits) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and columns of the pixels that CNN1 does not reject."""
-        rows, columns = np.nonzero(logit1 >= self._rejection_logit)
-        return rows, columns
+    def survivors(self, logit1: Logits) -> Pixels:
+        """Return the pixels that CNN1 does not reject."""
+        return np.nonzero(logit1 >= self._rejection_logit)
 
-    def least_logit(self, mammogram: NormalisedMammogram, logit1: Logits) -> float:
+    def _lowest_logit(self, mammogram: NormalisedMammogram, logit1: Logits) -> float:
         """Return the CNN1 logit that pixels of this image have to reach: the model's, or more if too many reach it."""
         reached = logit1[logit1 >= self._rejection_logit]
         most = reached.size if self._most_survivors is None else self._most_survivors.of(mammogram.breast_area_cm2)
@@ -124,10 +130,30 @@ class CnnPair:
         highest = np.partition(reached, reached.size - most - 1)
         return float(np.nextafter(highest[reached.size - most - 1], np.float32(np.inf)))  # of equals all or none
 
-    def rate_survivors(
-        self, mammogram: NormalisedMammogram, survivors: tuple[NDArray[np.intp], NDArray[np.intp]]
-    ) -> Logits:
-        """CNN2's logit of each pixel given by rows and columns, (n,)."""
+    def _rate_most(self, mammogram: NormalisedMammogram, survivors: Pixels) -> tuple[Logits, bool]:
+        """Return CNN2's logits (n,), and whether all that reach the threshold are averaged over orientations.
+
+        Of more than ``most_averaged``, those that CNN2 rates highest as they are get averaged.
+        """
+        most = most_averaged(mammogram.breast_area_cm2)
+        if not self._averages or survivors[0].size <= most:
+            return self.rate_survivors(mammogram, survivors), True
+        logits = self.rate_survivors(mammogram, survivors, average=False)
+        chosen = np.argsort(-logits, kind="stable")[: most + 1]
+        averaged = self.rate_survivors(mammogram, (survivors[0][chosen], survivors[1][chosen]))
+        all_averaged = bool(averaged[most] == logits[chosen[most]])  # the first beyond the limit is below the threshold
+        logits[chosen[:most]] = averaged[:most]
+        return logits, all_averaged
+
+    def rate_survivors(self, mammogram: NormalisedMammogram, survivors: Pixels, *, average: bool = True) -> Logits:
+        """Return CNN2's logit (n,) of each pixel given by rows and columns.
+
+        Parameters
+        ----------
+        average
+            False: no patch is averaged over orientations, where the network averages any.
+        """
+        threshold = {} if average or not self._averages else {_THRESHOLD: np.array(np.inf, dtype=np.float32)}
         margin = self._margin2_px
         windows = sliding_window_view(np.pad(mammogram.pixels, margin), (2 * margin + 1, 2 * margin + 1))
         rows, columns = survivors
@@ -135,21 +161,34 @@ class CnnPair:
         for start in range(0, rows.size, BATCH_PATCHES):
             batch = slice(start, start + BATCH_PATCHES)
             patches = windows[rows[batch], columns[batch]][:, np.newaxis]  # (n, 1, S, S)
-            logits[batch] = self._cnn2.run(["logit"], {"patch": patches})[0]
+            logits[batch] = self._cnn2.run(["logit"], {"patch": patches, **threshold})[0]
         return logits
 
 
 def open_network(file: Path, *, threads: int) -> Any:
-    """An ONNX Runtime session on the processor.
+    """Return an ONNX Runtime session on the processor."""
+    return _session(file.read_bytes(), threads)
 
-    Waiting threads sleep instead of spinning, so that several processes share a machine well.
+
+def _open_with_threshold(file: Path, *, threads: int) -> Any:
+    """Return a session whose threshold of averaging over orientations, if it has one, can be set at each run.
+
+    An initializer that is declared as an input too is only its default value. Messages of Protocol Buffers
+    merge when they are written one after the other, so the declaration is appended to the file's bytes.
     """
+    network = file.read_bytes()
+    session = _session(network + _THRESHOLD_AS_INPUT, threads)
+    return session if session.get_overridable_initializers() else _session(network, threads)
+
+
+def _session(network: bytes, threads: int) -> Any:
+    """Return a session. Waiting threads sleep instead of spinning, so that processes share a machine well."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(file), sess_options=options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(network, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def apply_densely(session: Any, mammogram: NormalisedMammogram, *, margin_px: int, tile_px: int = TILE_PX) -> Logits:

@@ -21,6 +21,7 @@ class Detected:
     candidates: Candidates
     clusters: list[Cluster]
     findings: list[Finding]
+    limit_reached: bool
     score_seconds: float
     group_seconds: float
 
@@ -45,11 +46,11 @@ def detect_normalised(
     """
     rules = model.candidates
     start = perf_counter()
-    likelihood = model.scorer.score(mammogram)
+    scores = model.scorer.score(mammogram)
     scored = perf_counter()
     candidates = find_candidates(
         mammogram,
-        likelihood,
+        scores.likelihood,
         min_likelihood=rules.min_likelihood if min_likelihood is None else min_likelihood,
         min_distance_mm=rules.min_distance_mm,
         max_count=rules.max_count if max_candidates is None else max_candidates,
@@ -62,7 +63,7 @@ def detect_normalised(
         min_likelihood=model.clusters.min_likelihood,
     )
     found = findings(clusters, model.operating_point, uid=mammogram.uid)
-    return Detected(candidates, clusters, found, scored - start, perf_counter() - scored)
+    return Detected(candidates, clusters, found, scores.limit_reached, scored - start, perf_counter() - scored)
 
 
 def detect_one(
@@ -115,6 +116,7 @@ def detect_one(
         model=ModelEntry(name=model.name, version=model.version, sha256=model.sha256),
         operating_point=model.operating_point,
         breast_area_cm2=normalised.breast_area_cm2,
+        limit_reached=detected.limit_reached,
         seconds=Seconds(
             read=round(read_seconds, 3),
             normalise=round(normalise_seconds, 3),

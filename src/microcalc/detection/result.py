@@ -110,6 +110,7 @@ class Result(_Entries):
     operating_point: OperatingPointEntry | None = None
     candidates: tuple[CandidateEntry, ...]
     clusters: tuple[ClusterEntry, ...]
+    survivor_limit_reached: bool | None = None
     seconds: Seconds | None = None
 
     @model_validator(mode="after")
@@ -155,6 +156,7 @@ def detections(
     model: ModelEntry,
     operating_point: OperatingPoint,
     breast_area_cm2: float,
+    limit_reached: bool,
     seconds: Seconds,
 ) -> Result:
     """Return the document of one mammogram.
@@ -165,7 +167,7 @@ def detections(
         The image, and its file's name.
     candidates, clusters, found
         What each stage found; positions in mm become pixels of the original image.
-    model, operating_point, breast_area_cm2, seconds
+    model, operating_point, breast_area_cm2, limit_reached, seconds
         As the document states them.
     """
     last = np.array(mammogram.pixels.shape) - 0.5  # the last pixel searched may reach beyond the image's edge
@@ -185,6 +187,7 @@ def detections(
             for (row, column), rating in zip(pixels, likelihood, strict=True)
         ),
         clusters=tuple(_cluster_entry(mammogram, cluster, finding=id(cluster) in shown) for cluster in clusters),
+        survivor_limit_reached=limit_reached,
         seconds=seconds,
     )
 

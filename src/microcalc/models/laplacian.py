@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from microcalc.domain import FloatImage, NormalisedMammogram
+from microcalc.domain import NormalisedMammogram, PixelScores
 
 SPACING_MM = 0.1
 DIAMETERS_MM = (0.2, 0.3, 0.45, 0.65)
@@ -33,17 +33,17 @@ class LaplacianFilter:
         """The pixel spacing at which the filter is applied."""
         return self._spacing_mm
 
-    def score(self, mammogram: NormalisedMammogram) -> FloatImage:
-        """Likelihood in [0, 1) per pixel, (rows, columns); 0 outside the breast and without a blob.
+    def score(self, mammogram: NormalisedMammogram) -> PixelScores:
+        """Return the likelihood of every pixel, in [0, 1) in the breast, 0 without a blob.
 
-        r / (10 + r) of the response r in noise standard deviations: 0.5 at ten.
+        It is r / (10 + r) for a response of r noise standard deviations: 0.5 at ten.
         """
         response = np.zeros(mammogram.pixels.shape, dtype=np.float32)
         for diameter_mm in DIAMETERS_MM:
             sigma_px = diameter_mm / np.sqrt(8) / mammogram.spacing_mm
             blobs = ndimage.gaussian_laplace(mammogram.pixels, sigma_px, mode="nearest")
             np.maximum(response, blobs / -_noise_gain(float(sigma_px)), out=response)
-        return np.where(mammogram.breast, response / (10 + response), np.float32(0))
+        return PixelScores(np.where(mammogram.breast, response / (10 + response), np.float32(0)))
 
 
 def _noise_gain(sigma_px: float) -> np.float32:

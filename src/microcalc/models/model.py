@@ -255,13 +255,13 @@ def open_pair(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> CnnPa
 
 
 def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> CnnPair:
-    from microcalc.cnn.scorer import CnnPair, Network  # brings the run-time engine
+    from microcalc.cnn.scorer import CnnPair, NetworkFile  # brings the run-time engine
 
     for entry in (description.cnn1, description.cnn2):
         _check_hash(folder, entry)
     return CnnPair(
-        Network(folder / description.cnn1.file, description.cnn1.margin_px),
-        Network(folder / description.cnn2.file, description.cnn2.margin_px),
+        NetworkFile(folder / description.cnn1.file, description.cnn1.margin_px),
+        NetworkFile(folder / description.cnn2.file, description.cnn2.margin_px),
         rejection_logit=description.rejection_logit,
         most_survivors=description.most_survivors,
         spacing_mm=description.spacing_mm,

@@ -144,11 +144,11 @@ class Raters:
     def rate(self, mammogram: NormalisedMammogram) -> Iterator[tuple[str, FloatImage]]:
         """Each method's name and likelihood (rows, columns); CNN1 runs once."""
         for name, other in self.others.items():
-            yield name, other.score(mammogram)
+            yield name, other.score(mammogram).likelihood
         logit1 = None
         for name, pair in self.networks.items():
             logit1 = pair.rate_all(mammogram) if logit1 is None else logit1
-            yield name, pair.score_from(mammogram, logit1)
+            yield name, pair.score_from(mammogram, logit1).likelihood
 
 
 def open_raters(stage: Stage, trained: Trained, spacing_mm: float) -> Raters:

@@ -10,8 +10,7 @@ from microcalc.datasets import cdd_cesm
 from microcalc.datasets.table import Table
 from microcalc.models.model import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
 from microcalc.storage.write import write_text
-from microcalc.training.recipe import Network as NetworkRecipe
-from microcalc.training.recipe import Recipe, load_recipe
+from microcalc.training.recipe import NetworkRecipe, Recipe, load_recipe
 
 CARD: Final = "MODEL_CARD.md"
 RECIPE: Final = "recipe.toml"

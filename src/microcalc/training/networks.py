@@ -12,8 +12,7 @@ from microcalc.cnn.precision import Precision, fast_precision
 from microcalc.domain import FloatImage
 from microcalc.sample.store import Samples, StoredImage
 from microcalc.storage.write import saying_where
-from microcalc.training.recipe import Network as NetworkRecipe
-from microcalc.training.recipe import Recipe
+from microcalc.training.recipe import NetworkRecipe, Recipe
 
 
 def train_network(

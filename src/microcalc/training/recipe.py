@@ -78,7 +78,7 @@ class Sample(_Part):
         return self
 
 
-class Network(_Part):
+class NetworkRecipe(_Part):
     """One network and its training.
 
     Attributes
@@ -113,7 +113,7 @@ class Network(_Part):
         return self
 
 
-class SecondNetwork(Network):
+class SecondNetwork(NetworkRecipe):
     """The network that rates what the first one passes on.
 
     Attributes
@@ -217,7 +217,7 @@ class Recipe(_Part):
     seed: CountOrNone
     data: Data
     sample: Sample
-    cnn1: Network
+    cnn1: NetworkRecipe
     cnn2: SecondNetwork
     mining: Mining
     augment: Augment

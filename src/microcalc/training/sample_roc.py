@@ -130,7 +130,7 @@ def _rate(
     )
     ratings = {}
     for name, scorer in scorers.items():
-        likelihood = scorer.score(normalised)
+        likelihood = scorer.score(normalised).likelihood
         ratings[name] = (likelihood[positive[:, 1], positive[:, 2]], likelihood[negative])
     return ratings
 

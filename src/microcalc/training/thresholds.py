@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from microcalc import __version__
 from microcalc.cnn.limit import SurvivorLimit
 from microcalc.cnn.mine import as_normalised
-from microcalc.cnn.scorer import CnnPair, Network
+from microcalc.cnn.scorer import CnnPair, NetworkFile
 from microcalc.datasets.table import Table
 from microcalc.detection.mammogram import Detected, detect_normalised
 from microcalc.domain import Annotations
@@ -86,7 +86,7 @@ def words_on_training(n_images: int, counts: Mapping[str, int], command: str) ->
 def _limits(out: Path, recipe: Recipe, validation: Sequence[ValidationImage]) -> tuple[float, float, SurvivorLimit]:
     """CNN1's logit that the recipe's share of the validation pixels reaches, CNN2's to turn at, the most survivors."""
     networks = [
-        Network(out / file, sum(part.dilations))
+        NetworkFile(out / file, sum(part.dilations))
         for file, part in (("cnn1_dense.onnx", recipe.cnn1), ("cnn2.onnx", recipe.cnn2))
     ]
     pair = CnnPair(*networks, rejection_logit=-np.inf, most_survivors=None, spacing_mm=recipe.data.spacing_mm)

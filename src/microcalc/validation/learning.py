@@ -141,7 +141,7 @@ def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram
         truth, scaled.breast, scaled.grid, clearance_mm=_CLEARANCE_MM, unmeasured_clearance_mm=_CLEARANCE_MM
     )
     negatives = draw_negatives(mask, n=n, rng=np.random.default_rng(0))
-    rating = LaplacianFilter(spacing_mm=scaled.spacing_mm).score(scaled)
+    rating = LaplacianFilter(spacing_mm=scaled.spacing_mm).score(scaled).likelihood
     distance_px = round(0.5 / scaled.spacing_mm)
     hard = peaks(rating, mask, n=2000, distance_px=distance_px)
     marks, explained = _marks(rating, truth, scaled, distance_px)
