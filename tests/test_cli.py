@@ -3,19 +3,27 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from microcalc import __version__, cli
-from microcalc.cli.output import say
-from microcalc.datasets.table import ImageRow, Table, write_table
+from microcalc.cli.examples import EXAMPLES, flowing
+from microcalc.cli.log import log_records_shown
+from microcalc.cli.output import PRINTING, print_error, print_line
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
 from microcalc.errors import MicrocalcError, OutputError
+from microcalc.execution.progress import Progress, log_progress
+from microcalc.models.model import shipped_model
 
 _COMMANDS = (
     "detect",
@@ -30,6 +38,10 @@ _COMMANDS = (
     "card",
     "table",
     "show-report",
+    "node",
+    "realism",
+    "info",
+    "doctor",
 )
 
 
@@ -39,8 +51,24 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "Usage: microcalc " + command in capsys.readouterr().out
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["--version"]) == 0
+@pytest.mark.parametrize(("command", "text"), EXAMPLES.items())
+def test_every_example_of_the_help_is_a_call_that_the_command_takes(command: str, text: str) -> None:
+    calls = [line.strip() for line in text.splitlines()[1:]]
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for call in calls:
+        assert call.startswith("microcalc " if command == "microcalc" else f"microcalc {command} ") or call.endswith(
+            command
+        )
+        cli.app.parse_args(shlex.split(call)[1:], exit_on_error=False)
+
+
+def test_a_help_page_joins_the_lines_of_a_docstring() -> None:
+    assert flowing("A\nb.\n\nP\n-\nx\n    c\n    d\ny\n    e") == "A b.\n\nP\n-\nx\n    c d\ny\n    e"
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_the_packages(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([flag]) == 0
     assert capsys.readouterr().out.strip() == __version__
 
 
@@ -244,7 +272,7 @@ def _run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def fail(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "app", SimpleNamespace(meta=fail))
     return cli.run(["detect"])
 
 
@@ -261,7 +289,7 @@ def test_detect_takes_a_table_with_what_it_says_of_pictures(tmp_path: Path) -> N
 @pytest.mark.parametrize("arguments", [["detect", "", "--out", "o"], ["detect", "a.dcm", "--out="]])
 def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 2
-    assert "empty, such as of a shell variable that is not set" in capsys.readouterr().err
+    assert "empty, perhaps from a shell variable that is not set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
@@ -282,4 +310,103 @@ class _Full(io.StringIO):
 def test_a_full_disk_under_standard_output_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", _Full())
     with pytest.raises(OutputError, match="standard output: No space left on device"):
-        say("found")
+        print_line("found")
+
+
+def test_records_of_the_library_are_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("microcalc.somewhere")
+    with log_records_shown():
+        for number in range(1, 501):
+            log_progress(Progress("normalising images", number, 500, 1.0))
+        logger.info("the second stage begins")
+        logger.warning("a.dcm: no view")
+        logger.debug("hidden")
+    logger.info("nobody listens")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "normalising images: 1 of 500, 1 s left",
+        "normalising images: 500 of 500",
+        "the second stage begins",
+        "microcalc: a.dcm: no view",
+    ]
+
+
+def test_quiet_prints_errors_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(PRINTING, "quiet", True)
+    with log_records_shown():
+        log_progress(Progress("normalising images", 2, 2, 0.0))
+        logging.getLogger("microcalc").info("a remark")
+    print_line("a line")
+    print_error("an error")
+    assert capsys.readouterr() == ("", "microcalc: an error\n")
+
+
+def test_no_name_breaks_a_line_or_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("a\nb\x1b[2J\x9b\u2028.png")
+    print_error("c\x1b[2J\udcff.png: damaged")
+    out, err = capsys.readouterr()
+    assert out == "a\\nb\\x1b[2J\\x9b\\u2028.png\n"
+    assert err == "microcalc: c\\x1b[2J\\udcff.png: damaged\n"
+
+
+def test_a_mammogram_is_described_without_detecting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write_breast(tmp_path / "a.png")
+    options = ["--pixel-spacing", "0.1", "--intent", "processed"]
+    picture = tmp_path / "mask.png"
+    assert cli.run(["info", str(tmp_path / "a.png"), *options, "--picture", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "a.png: accepted" in out
+    assert "0.1 x 0.1 mm (--pixel-spacing)" in out
+    with Image.open(picture) as drawn:
+        assert (255, 150, 30) in {color for _, color in drawn.convert("RGB").getcolors(1 << 20) or ()}
+    assert cli.run(["info", str(tmp_path / "a.png"), *options, "--picture", str(picture)]) == 0  # our own is replaced
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    assert cli.run(["info", str(tmp_path / "a.png"), *options, "--picture", str(tmp_path / "mine.png")]) == 2
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+def test_what_would_be_refused_is_said_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write_breast(tmp_path / "a.png")
+    assert cli.run(["info", str(tmp_path / "a.png"), str(tmp_path / "none.dcm"), "--json"]) == 1
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["refused"] == "a.png: a picture has no pixel spacing, expected --pixel-spacing MM"
+    assert (first["rows"], first["columns"]) == (500, 400)
+    assert second["refused"].startswith("none.dcm: no such file")
+
+
+def test_the_doctor_finds_this_installation_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--json"]) == 0
+    checks = {check["check"]: check for check in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert checks["model raw"]["state"] == "ok"
+    assert "CPUExecutionProvider" in checks["run-time engine"]["detail"]
+
+
+def test_a_changed_model_is_a_broken_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = shipped_model("cascade")
+    copy = shutil.copytree(shipped, tmp_path / "cascade")
+    with (copy / "cascade.npz").open("ab") as file:
+        file.write(b"1")
+    monkeypatch.setattr("microcalc.models.model.shipped_model", lambda name: copy)
+    assert cli.run(["doctor"]) == 1
+    assert "cascade/cascade.npz was changed" in capsys.readouterr().out
+
+
+def test_a_mistyped_judge_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write_breast(tmp_path / "a.png")
+    picture = ImageRow("a", tmp_path / "a.png", "processed", (0.1, 0.1))
+    write_table(Table((picture,), (AnnotationRow("a", 1.0, 1.0, judge="inserted"),)), tmp_path / "t")
+    (tmp_path / "marks.csv").write_text("image,row,column,likelihood\na,250,100,0.5\n")
+    call = ["evaluate", str(tmp_path / "marks.csv"), "--truth", str(tmp_path / "t"), "--out", str(tmp_path / "o")]
+    assert cli.run([*call, "--lesions-by", "insertd"]) == 2
+    assert (
+        "--lesions-by insertd: no annotation by this judge in the table, expected inserted" in capsys.readouterr().err
+    )
+
+
+def test_the_completion_of_the_shell_knows_commands_and_options() -> None:
+    script = cli.app.generate_completion(shell="bash")
+    assert "show-report" in script
+    assert "--pixel-spacing" in script

@@ -109,7 +109,7 @@ def test_a_copy_and_the_same_uid_with_other_pixels_are_named_and_the_rest_goes_o
     _dicom(tmp_path / "d" / "z.dcm", patient_id="other")
     assert _detect(tmp_path / "d", tmp_path / "d" / "a.dcm", "--out", tmp_path / "out") == 1
     said = capsys.readouterr().err
-    assert "b.dcm: a copy of a.dcm, expected each image once; taken once" in said
+    assert "b.dcm: a copy of a.dcm, expected each image once; used once" in said
     assert "c.dcm: the SOP Instance UID of a.dcm with other content" in said
     assert "a.dcm: given twice" in said
     assert _stems(tmp_path / "out") == ["a", "z"]
@@ -207,7 +207,7 @@ def test_a_second_run_on_the_folder_of_the_results_takes_none_of_them_for_an_ima
     assert _stems(folder / "results") == ["a"]
     capsys.readouterr()
     assert _detect(folder / "results", "--out", tmp_path / "other") == 2
-    assert "results: results of microcalc alone in this folder" in capsys.readouterr().err
+    assert "results: only results of microcalc in this folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("SECRET"), MemoryError()])
@@ -299,8 +299,8 @@ def test_what_a_header_lacks_can_be_said_and_is_said(tmp_path: Path, capsys: pyt
     file = _dicom(tmp_path / "a.dcm", lambda d: (d.pop("ViewPosition"), d.pop("ViewCodeSequence")))
     assert _detect(file, _dicom(tmp_path / "b.dcm", patient_id="2"), "--out", tmp_path / "out", "--view", "MLO") == 0
     said = capsys.readouterr().out
-    assert "--view is used for 1 of 2 images; the others say it themselves" in said
-    assert "a.dcm: the header has no view, MLO is used" in said
+    assert "--view is used for 1 of 2 images; the others state it themselves" in said
+    assert "a.dcm: the header has no view, using MLO" in said
     assert json.loads((tmp_path / "out" / "a.json").read_text())["image"]["view"] == "MLO"
     assert json.loads((tmp_path / "out" / "b.json").read_text())["image"]["view"] == "CC"
 
@@ -312,7 +312,7 @@ def test_an_image_whose_header_has_no_spacing_is_reported_with_the_one_that_was_
     kinds = [word for kind in ("sr", "tid1500", "gsps", "seg") for word in ("--report", kind)]
     assert _detect(file, "--out", tmp_path / "out", "--pixel-spacing", "0.1", *kinds) == 0
     said = capsys.readouterr().out
-    assert "a.dcm: the header has no pixel spacing, 0.1 is used" in said
+    assert "a.dcm: the header has no pixel spacing, using 0.1" in said
     assert "report: a.sr.dcm" in said
     assert "report: a.tid1500.dcm" in said
 
@@ -394,7 +394,7 @@ def test_a_pipe_a_socket_and_a_dead_link_are_named_and_waited_for_by_nobody(
     given = [folder, folder / "pipe.dcm"]
     assert cli.run(["detect", *map(str, given), *_PICTURE, "--out", str(tmp_path / "out")]) == 1
     said, errors = capsys.readouterr()
-    assert "passed over: 1 file" in said
+    assert "skipped: 1 file" in said
     assert "good.png: " in said
     assert "pipe.dcm: a pipe, socket or device" in errors
     assert "device.dcm: a pipe, socket or device" in errors
@@ -410,7 +410,7 @@ def test_a_name_of_two_lines_is_said_in_one(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("DICOMDIR", "expected the folder it lies in"), ("cd.ZIP", "expected its files, unpacked")]
+    ("name", "said"), [("DICOMDIR", "expected the folder that it lies in"), ("cd.ZIP", "expected the unpacked files")]
 )
 def test_a_list_of_images_and_an_archive_are_named_for_what_they_are(
     name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

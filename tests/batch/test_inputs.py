@@ -79,3 +79,18 @@ def test_an_images_csv_makes_a_table_of_its_folder_wherever_it_is_found(tmp_path
     inputs = find_inputs([tmp_path / given])
     assert inputs.images == []
     assert len(inputs.tables) == 1
+
+
+def test_pictures_among_dicom_files_are_skipped_where_nobody_describes_them(tmp_path: Path) -> None:
+    (tmp_path / "view.dcm").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "logo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    inputs = find_inputs([tmp_path], with_pictures=False)
+    assert [image.name for image in inputs.images] == ["view.dcm"]
+    assert inputs.pictures == 1
+    assert _names(tmp_path) == ["logo.jpg", "view.dcm"]
+    (tmp_path / "view.dcm").unlink()
+    assert [image.name for image in find_inputs([tmp_path], with_pictures=False).images] == ["logo.jpg"]
+
+
+def test_an_archive_that_does_not_exist_is_a_missing_file(tmp_path: Path) -> None:
+    assert [image.name for image in find_inputs([tmp_path / "cd.zip"]).images] == ["cd.zip"]

@@ -101,17 +101,17 @@ def test_an_interrupted_training_leaves_with_130_and_goes_on(
 ) -> None:
     (tmp_path / "toy.toml").write_text(toy.RECIPE)
     (tmp_path / "data").symlink_to(trained / "data")
-    say = output.say
+    say = output.print_line
 
     def interrupt(said: str) -> None:
         say(said)
         if said.startswith(line):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "say", interrupt)
+    monkeypatch.setattr(training, "print_line", interrupt)
     assert _train(tmp_path, tmp_path / "run") == 130
     assert capsys.readouterr().err == "microcalc: interrupted\n"
-    monkeypatch.setattr(training, "say", say)
+    monkeypatch.setattr(training, "print_line", say)
     assert _train(tmp_path, tmp_path / "run") == 0
     assert (tmp_path / "run" / "model" / "MODEL_CARD.md").is_file()
 

@@ -1,4 +1,4 @@
-"""Which images a command was given: files, folders with all that lies below them, and tables."""
+"""The images that a command is given: as files, as folders with all folders below them, and as tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_IMAGES_OF: Final = frozenset(("detect", "demo", "review", "evaluate", "roc",
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An image that was given: its file, its path below the folder that was given, and its line of a table."""
+    """An image: its file, its path below the folder that was given, and its row if it comes from a table."""
 
     file: Path
     name: str
@@ -32,18 +32,20 @@ class Input:
 
 @dataclass(slots=True)
 class Inputs:
-    """What was found in everything that was given.
+    """The images in everything that was given, and what else was there.
 
     Attributes
     ----------
     images
         In the order given, those of a folder in the order of their paths.
     tables
-        Folders, or their ``images.csv``, that are tables and are to be read.
+        Folders with an ``images.csv``, or these files.
     problems
-        One for each thing given, or found in a folder, that gives no image.
+        One for each path that yields no image.
     passed_over
-        How many files in folders are no images, and how many are our own results.
+        Number of files in folders that are not images, and that are our own results.
+    pictures
+        Number of pictures in folders with DICOM files that were skipped; see ``find_inputs``.
     """
 
     images: list[Input] = field(default_factory=list)
@@ -51,59 +53,76 @@ class Inputs:
     problems: list[MicrocalcError] = field(default_factory=list)
     passed_over: int = 0
     results: int = 0
+    pictures: int = 0
 
 
-def find_inputs(paths: Sequence[Path]) -> Inputs:
+def find_inputs(paths: Sequence[Path], *, with_pictures: bool = True) -> Inputs:
     """Return the images in files and folders, and the tables among them, which are left to the caller to read.
 
     A folder is searched with all folders below it. Hidden files and folders, DICOMDIR, our own results and folders
-    of results are left out, and so are files that are no images by their names and first bytes. A folder with an
-    ``images.csv`` is a table, wherever it is found: what it says decides.
+    of results are skipped, and so are files that are not images by their names and first bytes. A folder with an
+    ``images.csv`` is a table, wherever it is found.
+
+    Parameters
+    ----------
+    with_pictures
+        Whether pictures can be mammograms here. If not, those in a folder with DICOM files are skipped, such as the
+        logo on a disc; without any DICOM file they are returned, so that the caller can say what they lack.
     """
     inputs = Inputs()
     for path in paths:
         try:
-            _add(path, inputs)
+            _add(path, inputs, with_pictures=with_pictures)
         except OSError as error:  # such as a name that is too long
             inputs.problems.append(InputError(f"{path.name}: {error.strerror}, expected an image or a folder"))
     return inputs
 
 
-def _add(path: Path, inputs: Inputs) -> None:
+def _add(path: Path, inputs: Inputs, *, with_pictures: bool) -> None:
     if is_table(path):
         inputs.tables.append(path)
     elif path.is_dir():
-        _search(path, inputs)
+        _search(path, inputs, with_pictures=with_pictures)
     elif is_result(path):
         inputs.problems.append(InputError(f"{path.name}: a result of microcalc, expected a mammogram"))
-    elif path.name.upper() == "DICOMDIR":
-        inputs.problems.append(InputError(f"{path.name}: the list of a disc's images, expected the folder it lies in"))
-    elif path.suffix.lower() in _ARCHIVE_SUFFIXES:
-        inputs.problems.append(InputError(f"{path.name}: an archive, expected its files, unpacked"))
+    elif path.name.upper() == "DICOMDIR" and path.is_file():
+        inputs.problems.append(InputError(f"{path.name}: the index of a disc, expected the folder that it lies in"))
+    elif path.suffix.lower() in _ARCHIVE_SUFFIXES and path.is_file():
+        inputs.problems.append(InputError(f"{path.name}: an archive, expected the unpacked files"))
     else:
         inputs.images.append(Input(path, path.name))
 
 
-def _search(folder: Path, inputs: Inputs) -> None:
-    before = len(inputs.images), len(inputs.tables), inputs.results
+def _search(folder: Path, inputs: Inputs, *, with_pictures: bool) -> None:
+    before = len(inputs.tables), inputs.results
+    images: list[Path] = []
     for found in _walk(folder, {folder.resolve()}, inputs):
         if found.is_dir():
             inputs.tables.append(found)
         elif is_result(found):
             inputs.results += 1
         elif looks_like_image(found):
-            inputs.images.append(Input(found, found.relative_to(folder).as_posix()))
+            images.append(found)
         else:
             inputs.passed_over += 1
-    if before[:2] == (len(inputs.images), len(inputs.tables)):
-        only = "results of microcalc alone" if inputs.results > before[2] else "no images"
+    if not with_pictures and any(is_dicom(file) for file in images):
+        usable = [file for file in images if not _is_readable_picture(file)]
+        inputs.pictures += len(images) - len(usable)
+        images = usable
+    inputs.images += [Input(file, file.relative_to(folder).as_posix()) for file in images]
+    if not images and before[0] == len(inputs.tables):
+        only = "only results of microcalc" if inputs.results > before[1] else "no images"
         inputs.problems.append(
             InputError(f"{folder.resolve().name}: {only} in this folder, expected DICOM, PNG, TIFF or JPEG files")
         )
 
 
+def _is_readable_picture(file: Path) -> bool:
+    return file.is_file() and os.access(file, os.R_OK) and is_picture(file)
+
+
 def _walk(folder: Path, seen: set[Path], inputs: Inputs) -> Iterator[Path]:
-    """Yield the files below a folder, and of folders that are tables the folder; each folder is entered once."""
+    """Yield the files below a folder, and of folders that are tables the folder; enter each folder once."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -130,7 +149,7 @@ def _walk(folder: Path, seen: set[Path], inputs: Inputs) -> Iterator[Path]:
 
 
 def looks_like_image(file: Path) -> bool:
-    """Return whether a file is an image by its name, has a name that says nothing, or is one by its first bytes."""
+    """Return whether a file is an image by its suffix or first bytes, or has no suffix that tells."""
     suffix = file.suffix.lower()
     if suffix in _IMAGE_SUFFIXES or not suffix or suffix[1:].isdigit():
         return True

@@ -1,8 +1,7 @@
 """The command ``microcalc``.
 
-Exit codes: 0 done; 1 done in part (some of several files); 2 what was given
-cannot be used; 130 interrupted. Errors are one line on standard error. Everything
-that weighs something is imported by the command that needs it.
+Exit codes: 0 everything is done; 1 a part of it failed (some of several files); 2 the call cannot be carried out;
+130 interrupted. An error is one line on standard error. Heavy libraries are imported by the command that needs them.
 """
 
 from __future__ import annotations
@@ -10,19 +9,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import cyclopts
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from microcalc import __version__
+from microcalc.cli.check import doctor, info
 from microcalc.cli.data import insert, simulate, table_cdd_cesm
 from microcalc.cli.detecting import demo, detect
+from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.judge import evaluate, realism, review, roc
+from microcalc.cli.log import log_records_shown
 from microcalc.cli.node import node
-from microcalc.cli.output import say_error
+from microcalc.cli.options import PRINTED
+from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.reports import show_report
 from microcalc.cli.study import study
 from microcalc.cli.training import card, train
@@ -44,52 +47,100 @@ _EMPTY: Final = re.compile(r"--[a-z-]+=")
 
 app = cyclopts.App(
     name="microcalc",
-    help="Finds microcalcifications in digital mammograms of any vendor. For research use only.",
+    help="Find microcalcifications in digital mammograms of any vendor. For research use only.",
     version=__version__,
+    version_flags=("--version", "-V"),
     help_format="plaintext",
+    help_epilogue=EXAMPLES["microcalc"],
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
+    group_arguments=Group("Arguments", sort_key=1),
+    group_parameters=Group("Options", sort_key=10),
 )
-_table = cyclopts.App(name="table", help="Make the table of a public data set.")
-app.command(_table)
-_table.command(table_cdd_cesm, name="cdd-cesm")
-for _command in (detect, train, study, simulate, insert, demo, review, evaluate, roc, realism, card, show_report, node):
-    app.command(_command)
+
+_GROUPS: Final[dict[str, tuple[Callable[..., int | None], ...]]] = {
+    "Detect": (detect, demo, info, show_report, node, doctor),
+    "Evaluate": (evaluate, roc, review, realism),
+    "Train": (train, card, study),
+    "Make data": (simulate, insert),
+}
+
+
+def _register() -> None:
+    for position, (title, commands) in enumerate(_GROUPS.items()):
+        group = Group(title, sort_key=position)
+        for command in commands:
+            name = command.__name__.replace("_", "-")
+            command.__doc__ = flowing(command.__doc__ or "")
+            app.command(command, name=name, group=group, help_epilogue=EXAMPLES[name])
+    table = cyclopts.App(name="table", help="Make the table of a public data set.", group=group)
+    app.command(table)
+    table_cdd_cesm.__doc__ = flowing(table_cdd_cesm.__doc__ or "")
+    table.command(table_cdd_cesm, name="cdd-cesm", help_epilogue=EXAMPLES["table cdd-cesm"])
+    general = Group("General", sort_key=100)
+    app.register_install_completion_command(help="Install the completion of commands and options in your shell.")
+    for flag in ("--help", "--version", "--install-completion"):
+        app[flag].group = general
+
+
+_register()
+app.meta.group_parameters = PRINTED
+app.meta.suppress_keyboard_interrupt = False
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), show_default=False)] = False,
+) -> object:
+    """Run a command.
+
+    Parameters
+    ----------
+    quiet
+        Print errors and JSON alone.
+    """
+    PRINTING.quiet, PRINTING.json = quiet, False
+    try:
+        with log_records_shown():
+            return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    finally:
+        PRINTING.quiet, PRINTING.json = False, False
 
 
 def main() -> None:
-    """Run the command and leave with its exit code."""
+    """Run the command line and exit with its code."""
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # closed by who started it, as with >&-: nobody reads
+        if getattr(sys, stream) is None:  # closed by the caller, as with >&-: nobody reads
             setattr(sys, stream, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (open to the end)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; its exit code."""
+    """Run a command; return its exit code."""
     empty = next((a for a in arguments if not a or _EMPTY.fullmatch(a)), None)
     if empty is not None:  # as a path it would be the current folder
         of = empty.removesuffix("=") or "an argument"
-        return say_error(f"{of}: empty, such as of a shell variable that is not set; expected a value")
+        return print_error(f"{of}: empty, perhaps from a shell variable that is not set; expected a value")
     try:
-        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        code = app.meta(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except cyclopts.CycloptsError as error:
         command = " ".join(("microcalc", *(error.command_chain or ())))
-        return say_error(f"{error} (see {command} --help)")
+        return print_error(f"{error} (see {command} --help)")
     except MicrocalcError as error:
-        return say_error(str(error))
+        return print_error(str(error))
     except ModuleNotFoundError as error:
         extra = _EXTRA_OF.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        return say_error(str(MissingExtraError(f"{error.name} is not installed, expected microcalc[{extra}]")))
+        return print_error(str(MissingExtraError(f"{error.name} is not installed, expected microcalc[{extra}]")))
     except BrokenPipeError:
-        # Nobody reads on; the flush at exit must not fail.
+        # Nobody reads any more; the flush at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return say_error(f"{Path(str(error.filename or '')).name}: {error.strerror or error}".removeprefix(": "))
+        return print_error(f"{Path(str(error.filename or '')).name}: {error.strerror or error}".removeprefix(": "))
     except KeyboardInterrupt:
-        return say_error("interrupted", code=130)
+        return print_error("interrupted", code=130)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from microcalc.cli.output import say, say_error
+from microcalc.cli.output import print_error, print_line
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.images.open import unforeseen
 
@@ -104,9 +104,9 @@ class Batch:
     def run(self) -> int:
         """Detect in all images, and write the reports; the exit code."""
         for problem in self._problems:
-            say_error(str(problem))
+            print_error(str(problem))
         if not self._items:
-            return say_error(f"{len(self._problems)} files or folders could not be used")
+            return print_error(f"{len(self._problems)} files or folders could not be used")
         self._begin()
         try:
             for item in self._items:
@@ -125,7 +125,7 @@ class Batch:
         others = self._results.others([item.stem for item in self._items])
         if others:
             images = f"{others} other image{'s' * (others != 1)}"
-            say(f"{self._results.folder.resolve().name}: also holds results of {images}, which stay")
+            print_line(f"{self._results.folder.resolve().name}: also holds results of {images}, which stay")
         self._results.begin(
             IndexEntry(
                 item.stem,
@@ -160,7 +160,7 @@ class Batch:
             self._results.failed(item.stem, str(item.found))
             if self._alone and not self._options.reports:
                 raise item.found
-            say_error(str(item.found))
+            print_error(str(item.found))
 
     @property
     def _alone(self) -> bool:
@@ -184,9 +184,9 @@ class Batch:
         )
         self._results.open()
         found.write(item.stem, self._results.folder, overlay=self._options.overlay)
-        say(_line(item.image.file.name, found.document))
+        print_line(_line(item.image.file.name, found.document))
         if found.mammogram.burned_in:
-            say_error(f"{item.image.file.name}: {BURNED_IN}")
+            print_error(f"{item.image.file.name}: {BURNED_IN}")
         return found.document
 
     def _report(self) -> _Count:
@@ -205,9 +205,9 @@ class Batch:
                     self._write_report(kind, part, stems, made, count)
         for kind in self._options.reports:
             if kind not in EXAM_KINDS and kind not in count.named:
-                say(f"report {kind}: none, since no image has a finding")
+                print_line(f"report {kind}: none, since no image has a finding")
         for line in remarks([result.header for result in results]):
-            say_error(line)
+            print_error(line)
         return count
 
     def _image_results(self, count: _Count) -> dict[ImageResult, str]:
@@ -225,7 +225,7 @@ class Batch:
             except MicrocalcError as error:
                 if not isinstance(item.found, MicrocalcError):  # else all has been said
                     count.unreported += 1
-                    say_error(str(error))
+                    print_error(str(error))
         return stems
 
     def _algorithm(self, intent: Intent) -> Algorithm:
@@ -252,21 +252,21 @@ class Batch:
                 write_report(report, path)
                 self._results.reported(path.name, (stems[result] for result in report.results))
                 count.named.add(kind)
-                say(f"report: {path.name}{_said_of(report.results)}")
+                print_line(f"report: {path.name}{_said_of(report.results)}")
         except OutputError as error:
             if getattr(error.__cause__, "errno", None) not in _OF_ONE_FILE:
                 raise
             count.reports += 1
-            say_error(str(error))
+            print_error(str(error))
         except MicrocalcError as error:
             count.reports += 1
             count.named.add(kind)
             said = str(error)
-            say_error(said if said.startswith(first.name) else f"{first.name}: {said}")
+            print_error(said if said.startswith(first.name) else f"{first.name}: {said}")
         except Exception as error:
             count.reports += 1
             count.named.add(kind)
-            say_error(str(unforeseen(first, error)))
+            print_error(str(unforeseen(first, error)))
 
     def _end(self, count: _Count) -> int:
         """Say what was lost; the exit code."""
@@ -275,7 +275,7 @@ class Batch:
         lost = [f"{failed} of {total} files could not be used"] * bool(failed)
         lost += [f"{count.unreported} could not be reported"] * bool(count.unreported)
         lost += [f"{count.reports} reports could not be made"] * bool(count.reports)
-        return say_error(", ".join(lost), code=2 if failed == total == 1 else 1) if lost else 0
+        return print_error(", ".join(lost), code=2 if failed == total == 1 else 1) if lost else 0
 
 
 def _completed(header: ImageHeader, found: Result | MicrocalcError) -> ImageHeader:

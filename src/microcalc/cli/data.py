@@ -1,4 +1,4 @@
-"""The commands that make data sets: ``microcalc simulate``, ``insert`` and ``table``."""
+"""``microcalc simulate``, ``insert`` and ``table``: the commands that make data sets."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from microcalc.cli.options import (
     CountOrNone,
     DPrime,
     Factor,
+    Flag,
     LateralityOption,
     SimulatedIntent,
     SplitOption,
     Workers,
     refuse_beside,
     table_of,
+    worker_count,
 )
-from microcalc.cli.output import say, say_error
+from microcalc.cli.output import print_error, print_line
 from microcalc.errors import InputError
 from microcalc.storage.ownership import check_output_folder, output_folder
 
@@ -37,44 +39,45 @@ def simulate(
     confusers: Amount | None = None,
     dose: Factor | None = None,
     seed: CountOrNone = 1,
-    workers: Workers | None = None,
-    verify: bool = False,
-    quick: bool = False,
+    verify: Flag = False,
+    quick: Flag = False,
+    workers: Workers = None,
 ) -> int:
-    """Simulate mammograms with exact truth, as DICOM files and a table; or measure the simulator itself.
+    """Simulate mammograms with exact reference annotations, as DICOM files and a table.
+
+    With --verify, measure the simulator itself instead.
 
     Parameters
     ----------
     out
-        Folder for the data set. Exams that are there, made with the same settings, are not made again.
+        Folder for the data set. Exams that it already holds, made with the same settings, are kept.
     system
-        Short name of a system: hologic, ge, siemens, ge-pristina or ge-ds; may be given several times.
-        By default all.
+        Short name of a system: hologic, ge, siemens, ge-pristina or ge-ds. Repeat for several. By default all.
     intent
-        raw, processed or both. By default both.
+        raw (for processing), processed (for presentation) or both. By default both.
     view
-        CC or MLO; may be given several times. By default both.
+        View. Repeat for several. By default both.
     laterality
-        L or R; may be given several times. By default both.
+        Laterality. Repeat for several. By default both.
     exams
-        Patients per system. By default 1.
+        Number of patients per system. By default 1.
     clusters
         Mean number of clusters of microcalcifications per breast. By default 1.2.
     singles
         Mean number of single microcalcifications per breast. By default 3.
     confusers
-        Factor on the usual rates of benign calcium, artefacts and crossings. By default 1.
+        Factor on the usual rates of benign calcifications, artefacts and crossing tissue. By default 1.
     dose
         Factor on the usual exposure. By default 1.
     seed
-        The same seed gives the same files.
-    workers
-        Processes; by default one per core.
+        Start of the random numbers: the same seed gives the same files.
     verify
-        Measure the images against the twenty acceptance points, print target, measured and pass, and leave
-        with 0 where all hold, else 1. Takes --system, --seed, --workers, and --out to keep the images.
+        Measure the images against the twenty acceptance criteria and print target, measured value and pass. The exit
+        code is 0 where all hold, else 1. Takes --system, --seed, --workers, and --out to keep the images.
     quick
-        With --verify: fewer and smaller images; says that all runs, not that the points hold.
+        With --verify: use fewer and smaller images. This shows that everything runs, not that the criteria hold.
+    workers
+        Number of processes. By default one per core. The files do not depend on it.
     """
     if verify:
         refuse_beside(
@@ -83,9 +86,9 @@ def simulate(
         )  # fmt: skip
         return _verified(system, quick=quick, seed=seed, out=out, workers=workers)
     if out is None:
-        raise InputError("no --out, expected a folder for the data set")
+        raise InputError("--out is missing, expected a folder for the data set")
     if quick:
-        raise InputError("--quick without --verify, expected both")
+        raise InputError("--quick: has no effect without --verify, expected both")
     from microcalc.datasets.simulated import BOTH, COMMAND, simulate_data_set
     from microcalc.simulate.exam import LATERALITIES, VIEWS
     from microcalc.simulate.lesions import usual_rates
@@ -101,24 +104,22 @@ def simulate(
         lateralities=laterality or LATERALITIES,
         dose=1.0 if dose is None else dose,
         amounts=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
-        workers=workers or -1,
+        workers=worker_count(workers),
     )
-    say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+    print_line(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
     return 0
 
 
 def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | None, workers: int | None) -> int:
-    """Print the acceptance report; 0 where all points hold, else 1."""
-    import os
-
+    """Print the acceptance report; return 0 where all criteria hold, else 1."""
     from microcalc.simulate.systems import system
     from microcalc.validation import verify
 
     systems = [system(name) for name in dict.fromkeys(names or ())] or None
     with nullcontext() if out is None else output_folder(out, "simulate --verify"):
-        report = verify(systems, quick=quick, seed=seed, out=out, workers=workers or os.cpu_count() or 1, say=say)
+        report = verify(systems, quick=quick, seed=seed, out=out, workers=worker_count(workers), say=print_line)
     for line in report.lines():
-        say(line)
+        print_line(line)
     return 0 if report.all_hold else 1
 
 
@@ -134,7 +135,7 @@ def insert(
     split: SplitOption = "all",
     tag: str | None = None,
     seed: CountOrNone = 1,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> int:
     """Insert simulated microcalcifications into the images of a table.
 
@@ -145,21 +146,21 @@ def insert(
     out
         Folder for the new images and their table.
     clusters
-        Clusters per image.
+        Number of clusters per image.
     singles
-        Single microcalcifications per image, beside the clusters.
+        Number of single microcalcifications per image, in addition to the clusters.
     min_d_prime
-        Leave out what the ideal observer in the system's noise sees less well than this.
+        Insert only what the ideal observer detects in the system's noise with at least this d'.
     variants
-        Copies of each image, each with microcalcifications of its own.
+        Number of copies of each image, each with different microcalcifications.
     split
-        Take the images of this split only.
+        Use the images of this split only.
     tag
-        Take the images with this word among their tags only.
+        Use the images with this tag only.
     seed
-        The same seed gives the same images.
+        Start of the random numbers: the same seed gives the same images.
     workers
-        Processes.
+        Number of processes. By default one per core. The images do not depend on it.
     """
     from microcalc.datasets.inserted import COMMAND, Insertion, insert_data_set
 
@@ -175,18 +176,18 @@ def insert(
         insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
         variants=variants,
         seed=seed,
-        workers=workers,
+        workers=worker_count(workers),
     )
     for error in refused:
-        say_error(str(error))
-    say(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
+        print_error(str(error))
+    print_line(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
     if not refused:
         return 0
-    return say_error(f"{len(refused)} of {len(chosen.images)} images could not be used", code=1)
+    return print_error(f"{len(refused)} of {len(chosen.images)} images could not be used", code=1)
 
 
 def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, rounds: Count | None = None) -> None:
-    """Make the table of the CDD-CESM images, with the project's splits and the reviewed places.
+    """Make the table of the CDD-CESM images, with this project's splits and the reviewed places.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, 
         Table of the reviewed places. By default data/cdd-cesm/reviewed.csv of the source tree, where microcalc runs
         from one.
     rounds
-        Take the reviewed places of this many first rounds only, such as those that a model was trained with.
+        Use the reviewed places of this many first rounds only, such as those that a model was trained with.
     """
     from microcalc.datasets.cdd_cesm import read_cdd_cesm, reviewed_in_source_tree
     from microcalc.datasets.table import write_table
@@ -211,11 +212,11 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, 
     table = read_cdd_cesm(folder, reviewed=file, rounds=rounds)
     with output_folder(out, "table cdd-cesm", inputs=inputs):
         write_table(table, out)
-    say(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+    print_line(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
     if file is None:
-        say(
+        print_line(
             "No reviewed places: they are not part of the installed package. They are in data/cdd-cesm/reviewed.csv of "
             "the source tree and of the sdist; pass that file as --reviewed FILE."
         )
     else:
-        say(f"{len(table.annotations)} reviewed places taken from {file.name}")
+        print_line(f"{len(table.annotations)} reviewed places taken from {file.name}")

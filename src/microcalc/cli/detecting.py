@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from microcalc.cli.options import (
+    ABOUT_IMAGES,
+    DETECTION,
+    REPORTS,
     Count,
     CountOrNone,
+    Flag,
     IntentOption,
     LateralityOption,
     Share,
@@ -15,10 +21,14 @@ from microcalc.cli.options import (
     SplitOption,
     Threads,
 )
-from microcalc.cli.output import say
+from microcalc.cli.output import print_line
 from microcalc.errors import InputError
 
 ReportOption = Literal["sr", "tid1500", "gsps", "seg"]
+_Described = Parameter(group=ABOUT_IMAGES)
+_Detection = Parameter(group=DETECTION)
+_DetectionFlag = Parameter(group=DETECTION, show_default=False)
+_Reports = Parameter(group=REPORTS)
 
 
 def detect(
@@ -26,73 +36,73 @@ def detect(
     /,
     *,
     out: Path,
-    model: str | None = None,
+    no_overlay: Flag = False,
+    split: SplitOption | None = None,
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
-    system: str | None = None,
-    view: str | None = None,
-    laterality: LateralityOption | None = None,
-    any_view: bool = False,
-    whole_image: bool = False,
-    min_likelihood: Share | None = None,
-    max_candidates: Count | None = None,
-    stage: Literal["pair", "cnn1"] = "pair",
-    split: SplitOption | None = None,
-    no_overlay: bool = False,
-    report: list[ReportOption] | None = None,
-    report_per: Literal["exam", "image"] | None = None,
-    codes: Literal["sct", "srt"] | None = None,
+    system: Annotated[str | None, _Described] = None,
+    view: Annotated[str | None, _Described] = None,
+    laterality: Annotated[LateralityOption | None, _Described] = None,
+    model: Annotated[str | None, _Detection] = None,
+    stage: Annotated[Literal["pair", "cnn1"], _Detection] = "pair",
+    any_view: Annotated[bool, _DetectionFlag] = False,
+    whole_image: Annotated[bool, _DetectionFlag] = False,
+    min_likelihood: Annotated[Share | None, _Detection] = None,
+    max_candidates: Annotated[Count | None, _Detection] = None,
+    report: Annotated[list[ReportOption] | None, _Reports] = None,
+    report_per: Annotated[Literal["exam", "image"] | None, _Reports] = None,
+    codes: Annotated[Literal["sct", "srt"] | None, _Reports] = None,
     threads: Threads = 0,
 ) -> int:
-    """Find microcalcifications; write STEM.json and STEM.png per image, and DICOM reports if asked for.
+    """Find microcalcifications in mammograms.
 
-    An option without effect is refused: what a header or a table says itself cannot be said again.
+    Writes STEM.json (detections) and STEM.png (overlay) for each image, and DICOM reports with --report. An option
+    that has no effect on any image is refused.
 
     Parameters
     ----------
     files
-        DICOM mammograms, or PNG, TIFF or JPEG pictures of them; or folders of such files, with the folders below
-        them. Of a table's folder (with images.csv) the images that it lists, with what it says of pictures.
+        DICOM mammograms, pictures of mammograms (PNG, TIFF, JPEG), folders of these with all folders below them, or
+        folders with a table (images.csv), of which the listed images are used.
     out
-        Folder for the results: new, or of earlier calls with the same model and options. OUT/index.json lists the
-        images that were tried.
-    model
-        raw or processed (shipped), a folder with a model, or for comparison cascade (shipped, for raw images) or log
-        (a plain filter). By default the shipped one for the image's intent.
-    pixel_spacing
-        Of pictures, in mm: required, since a picture does not say it; and of DICOM files whose header does not.
-    intent
-        Of pictures: raw (for processing) or processed (for presentation); required.
-    system
-        Of pictures: manufacturer and model.
-    view
-        Of pictures: CC, MLO, ...
-    laterality
-        Of pictures: L or R.
-    any_view
-        Accept magnified, stereo and specimen views as well.
-    whole_image
-        Treat every pixel as breast (crops, specimens).
-    min_likelihood
-        List candidates down to this likelihood.
-    max_candidates
-        List so many candidates at most.
-    stage
-        cnn1 rates by the first network alone, for comparison.
-    split
-        Of tables, take the images of this split only. By default all.
+        Folder for the results: new, empty, or of earlier calls with the same model and options.
     no_overlay
-        Write no picture.
+        Write no overlays.
+    split
+        Use the images of this split of tables only. By default all.
+    pixel_spacing
+        Pixel spacing in mm. Required for pictures, and for DICOM files whose header has none.
+    intent
+        raw (for processing) or processed (for presentation). Required for pictures.
+    system
+        Manufacturer and model.
+    view
+        View: CC, MLO, ...
+    laterality
+        Laterality of the breast.
+    model
+        raw or processed (shipped), or a folder with a model; for comparison cascade (shipped, for raw images) or log
+        (a Laplacian-of-Gaussian filter). By default the shipped model for the image's intent.
+    stage
+        pair: both networks; cnn1: the first network alone, for comparison.
+    any_view
+        Accept magnified, stereo and specimen views.
+    whole_image
+        Search every pixel, for crops and specimens, not only the breast.
+    min_likelihood
+        List candidates from this likelihood on. By default as the model sets it.
+    max_candidates
+        Largest number of candidates to list. By default as the model sets it.
     report
-        Write DICOM reports as STEM.KIND.dcm by the exam's first image; may be given several times. sr: Mammography
-        CAD SR, also where nothing is found or an image fails; tid1500: measurements; gsps: presentation state; seg:
-        segmentation. tid1500 and seg need microcalc[report].
+        Kind of DICOM report, written as STEM.KIND.dcm. Repeat for several. sr: Mammography CAD SR, also if nothing
+        is found or an image fails; tid1500: measurement report; gsps: presentation state; seg: segmentation.
+        tid1500 and seg need microcalc[report].
     report_per
-        image: a report for each image, not one for all images of a study. By default exam.
+        One report for all images of a study (exam), or one for each image. By default exam.
     codes
-        Of sr: sct, or srt, the older SNOMED RT, for older workstations. By default sct.
+        Codes in sr: sct (SNOMED CT), or srt (the older SNOMED RT) for older workstations. By default sct.
     threads
-        Threads for scoring; 0: all cores.
+        Number of threads. By default (0) one per core.
     """
     from microcalc import pipeline
     from microcalc.cli.batch import Batch, Options
@@ -107,7 +117,7 @@ def detect(
         "min_likelihood": min_likelihood,
         "max_candidates": max_candidates,
     }
-    given = given_images(files, split)
+    given = given_images(files, split, with_pictures=pixel_spacing is not None and intent is not None)
     check_effect(
         given,
         {
@@ -147,15 +157,15 @@ def _check_reports(report: list[ReportOption] | None, report_per: str | None, co
 
 
 def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
-    """Simulate one mammogram per vendor, detect, and say what was found, missed and wrongly marked.
+    """Simulate one mammogram per vendor, detect, and show what was hit, missed and falsely marked.
 
     Parameters
     ----------
     out
         Folder for images, detections and overlays.
     seed
-        The same seed gives the same mammograms; with the default one, each has a cluster.
+        Start of the random numbers: the same seed gives the same mammograms. With the default, each has a cluster.
     """
     from microcalc.batch import demo as demonstration
 
-    demonstration.demo(out, seed=seed, say=say)
+    demonstration.demo(out, seed=seed, say=print_line)

@@ -1,4 +1,4 @@
-"""What was given on the command line as images, and whether what was said of them has an effect."""
+"""The images given on the command line, and whether the options that describe them have an effect."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microcalc.cli.options import SplitOption, table_of
-from microcalc.cli.output import say
+from microcalc.cli.output import print_line
 from microcalc.errors import InputError, MicrocalcError
 
 if TYPE_CHECKING:
-    from microcalc.batch.inputs import Input
+    from microcalc.batch.inputs import Input, Inputs
     from microcalc.images.open import Facts
 
 _FACTS = ("pixel_spacing", "intent", "system", "view", "laterality")
@@ -20,16 +20,16 @@ _FACTS = ("pixel_spacing", "intent", "system", "view", "laterality")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The images that were given, and what each says of itself.
+    """The images that were given, and what each states about itself.
 
     Attributes
     ----------
     images
         Each image once.
     facts
-        Of each; None where it cannot be read, which opening it will say.
+        Facts of each image; None if the file cannot be read (opening it tells why).
     problems
-        One for each thing given that gives no image, or gives one a second time.
+        One for each path that yields no image, or an image that was given before.
     """
 
     images: tuple[Input, ...]
@@ -37,20 +37,20 @@ class Given:
     problems: tuple[MicrocalcError, ...]
 
 
-def given_images(paths: Sequence[Path], split: SplitOption | None) -> Given:
-    """Return the images in files, folders and tables.
+def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictures: bool) -> Given:
+    """Return the images in files, folders and tables; ``with_pictures`` as of ``find_inputs``.
 
     Raises
     ------
     InputError
-        A split is asked for, but no table was given.
+        A split is given, but no table.
     """
     from microcalc.batch.inputs import Input, find_inputs
     from microcalc.images.open import facts_of
 
-    found = find_inputs(paths)
+    found = find_inputs(paths, with_pictures=with_pictures)
     if split is not None and not found.tables:
-        raise InputError(f"--split {split}: no table was given, expected a folder with images.csv, or no --split")
+        raise InputError(f"--split {split}: has no effect without a table, expected a folder with images.csv")
     images, problems = list(found.images), list(found.problems)
     for table in found.tables:
         try:
@@ -59,10 +59,7 @@ def given_images(paths: Sequence[Path], split: SplitOption | None) -> Given:
             problems.append(error)
         else:
             images += [Input(row.file, row.file.name, row) for row in rows]
-    if found.passed_over:
-        say(f"passed over: {found.passed_over} file{'s' * (found.passed_over != 1)} that are no images")
-    if found.results:
-        say(f"passed over: {found.results} result{'s' * (found.results != 1)} of microcalc")
+    _print_skipped(found)
     facts: list[Facts | None] = []
     for image in images:
         try:
@@ -72,8 +69,20 @@ def given_images(paths: Sequence[Path], split: SplitOption | None) -> Given:
     return _each_once(images, facts, problems)
 
 
+def _print_skipped(found: Inputs) -> None:
+    if found.passed_over:
+        print_line(f"skipped: {found.passed_over} file{'s' * (found.passed_over != 1)} that are not images")
+    if found.results:
+        print_line(f"skipped: {found.results} result{'s' * (found.results != 1)} of microcalc")
+    if found.pictures:
+        print_line(
+            f"skipped: {found.pictures} picture{'s' * (found.pictures != 1)} among DICOM files; "
+            "--pixel-spacing and --intent include pictures"
+        )
+
+
 def _each_once(images: Sequence[Input], facts: Sequence[Facts | None], problems: list[MicrocalcError]) -> Given:
-    """Leave out files and copies that were given before, and name them."""
+    """Keep each image once; name the files and copies that were given before."""
     kept: list[int] = []
     first_of: dict[str, int] = {}
     for number, (image, fact) in enumerate(zip(images, facts, strict=True)):
@@ -90,14 +99,14 @@ def _repeated(file: Path, first: Path) -> str:
     from microcalc.storage.key import file_sha256
 
     if file.absolute() == first.absolute() or (file.exists() and first.exists() and file.samefile(first)):
-        return "given twice, expected once; taken once"
+        return "given twice, expected once; used once"
     if file_sha256(file) == file_sha256(first):
-        return f"a copy of {first.name}, expected each image once; taken once"
-    return f"the SOP Instance UID of {first.name} with other content, expected a different one; not taken"
+        return f"a copy of {first.name}, expected each image once; used once"
+    return f"the SOP Instance UID of {first.name} with other content, expected a different one; not used"
 
 
 def check_effect(given: Given, said: Mapping[str, object], *, any_view: bool = False) -> None:
-    """Refuse what was said of images where every one of them says it itself; say where it is used for a part of them.
+    """Refuse options that describe images where every image states it itself; print where they are used.
 
     Parameters
     ----------
@@ -121,14 +130,14 @@ def check_effect(given: Given, said: Mapping[str, object], *, any_view: bool = F
         if not users and not unknown and known:
             raise InputError(f"{name}: {_who_says(known[0][0], len(known))}, expected no {name}")
         if len(users) < len(known):
-            say(f"{name} is used for {len(users)} of {len(given.images)} images; the others say it themselves")
+            print_line(f"{name} is used for {len(users)} of {len(given.images)} images; the others state it themselves")
         for image in users:
             if not is_picture(image.file):
-                say(f"{image.file.name}: the header has no {option.replace('_', ' ')}, {said[option]} is used")
+                print_line(f"{image.file.name}: the header has no {option.replace('_', ' ')}, using {said[option]}")
     if any_view and known and not unknown and all(i.row is not None or is_picture(i.file) for i, _ in known):
-        raise InputError("--any-view: there is no DICOM file outside a table, expected no --any-view")
+        raise InputError("--any-view: has no effect without a DICOM file outside a table, expected no --any-view")
 
 
 def _who_says(image: Input, count: int) -> str:
     source = "the table" if image.row is not None else f"the header of {image.file.name}"
-    return f"{source} says it itself" if count == 1 else f"{source} says it, and so do those of all {count} images"
+    return f"{source} states it itself" if count == 1 else f"{source} states it, and so do those of all {count} images"

@@ -1,17 +1,22 @@
-"""The commands that judge: ``microcalc review`` (a person), ``evaluate`` and ``roc`` (a table)."""
+"""``microcalc evaluate``, ``roc``, ``review`` and ``realism``: the commands that measure."""
 
 from __future__ import annotations
 
+import json as json_text
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from microcalc.cli.options import (
     Count,
     CountOrNone,
     DPrime,
+    Flag,
     IntentOption,
     JpegQuality,
+    Json,
     Length,
     PatchSpacing,
     Resamples,
@@ -20,8 +25,9 @@ from microcalc.cli.options import (
     Workers,
     refuse_beside,
     table_of,
+    worker_count,
 )
-from microcalc.cli.output import say, say_error
+from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_text
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
 from microcalc.storage.ownership import check_output_folder, open_output_folder, output_folder
@@ -39,31 +45,31 @@ def review(
     out: Path,
     take: list[Path] | None = None,
     places: Count | None = None,
-    judge: str = "",
+    judge: Annotated[str, Parameter(show_default=False)] = "",
     model: str | None = None,
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
 ) -> int:
-    """Annotate with a model's help: contact sheets of the places rated highest, and a table to fill in.
+    """Annotate with a model's help: contact sheets of the candidates rated highest, and a table to fill in.
 
     Parameters
     ----------
     source
         Folder with images.csv, or with images.
     out
-        The review's folder; each call makes the next round, of new places only.
+        Folder of the review. Each call makes the next round, with new places only.
     take
-        Take the verdicts of these filled-in tables back instead of making a round.
+        Filled-in table whose verdicts are added to the review; no new round is made. Repeat for several.
     places
-        Places per image. By default 60.
+        Number of places per image. By default 60.
     judge
-        Who judges.
+        Name of the person who judges.
     model
-        raw or processed (shipped), a folder with a model, or log. By default the shipped one for the image's intent.
+        raw or processed (shipped), a folder with a model, or log. By default the shipped model for the image's intent.
     pixel_spacing
-        Of pictures in a folder without a table, in mm.
+        Pixel spacing in mm of pictures in a folder without a table.
     intent
-        Of pictures in a folder without a table: raw or processed.
+        raw (for processing) or processed (for presentation), of pictures in a folder without a table.
     """
     if take:
         refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
@@ -77,22 +83,22 @@ def review(
     settings = key_of(analyse.settings_of(model))
     table, unread = _images_to_review(source, pixel_spacing, intent)
     for why in unread:
-        say_error(why)
+        print_error(why)
     if not table.images:
-        raise InputError(f"{source.name}: no image to review, expected some")
+        raise InputError(f"{source.name}: no image to review, expected at least one")
     with output_folder(out, "review", inputs=[source]):
         made = make_round(
             table, out, rate, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}",
-            progress=say,
+            progress=print_line,
         )  # fmt: skip
     for line in describe_round(made):
-        say(line)
+        print_line(line)
     failed = len(unread) + len(made.failed)
-    return say_error(f"{failed} images could not be used", code=1) if failed else 0
+    return print_error(f"{failed} images could not be used", code=1) if failed else 0
 
 
 def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
-    """The table, read or made of the images in a folder; and why files of the folder are not in it."""
+    """Return the table, read or made of the images in a folder, and why files of the folder are not in it."""
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import is_table
@@ -103,7 +109,7 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
     if is_table(source):
         refuse_beside("a table", pixel_spacing=pixel_spacing, intent=intent)
         return open_table(source), []
-    given = given_images([source], None)
+    given = given_images([source], None, with_pictures=pixel_spacing is not None and intent is not None)
     if not given.images and given.problems:
         raise given.problems[0]
     check_effect(given, {"pixel_spacing": pixel_spacing, "intent": intent})
@@ -119,7 +125,7 @@ def _take_verdicts(files: Sequence[Path], out: Path, judge: str) -> int:
     from microcalc.review.rounds import describe_taken, take
 
     for line in describe_taken(take(files, out, judge=judge)):
-        say(line)
+        print_line(line)
     return 0
 
 
@@ -131,54 +137,61 @@ def evaluate(
     out: Path,
     split: SplitOption = "all",
     hit_mm: Length = 0.5,
-    count_ignored: bool = False,
+    count_ignored: Flag = False,
     false_marks: Literal["all", "reviewed"] = "all",
     false_on: Literal["all", "lesion_free"] = "all",
     lesions_by: str | None = None,
     min_d_prime: DPrime = 0.0,
     resamples: Resamples = 2000,
     seed: CountOrNone = 0,
+    json: Json = False,
 ) -> int:
-    """Judge detections against a table: FROC with intervals by patient. Several folders are compared in pairs.
+    """Evaluate detections against a table: FROC with confidence intervals by patient. Needs microcalc[evaluate].
+
+    Several detectors are compared in pairs.
 
     Parameters
     ----------
     detections
-        Folders with the STEM.json files of microcalc detect, one per detector, or CSV files of marks; or a
-        Mammography CAD SR of any maker, or a folder of them.
+        Results of one detector each: a folder written by microcalc detect, a CSV file of marks, a Mammography CAD SR
+        of any maker, or a folder of such reports.
     truth
         Folder with images.csv and annotations.csv.
     out
-        Folder for the figures and curves.
+        Folder for figures and curves.
     split
-        Judge the images of this split only.
+        Evaluate the images of this split only.
     hit_mm
-        A mark this near to a microcalcification's centre hits it.
+        Largest distance in mm from a mark to the centre of the microcalcification that it hits.
     count_ignored
-        Count marks on calcium of other kinds and on unsure places as false.
+        Count marks on other kinds of calcification and on uncertain places as false.
     false_marks
-        reviewed: count only marks on places reviewed as no calcium.
+        Which marks count as false: all that hit nothing, or only those on places reviewed as no calcification.
     false_on
-        lesion_free: count false marks only on images without microcalcifications.
+        Images on which false marks count: all, or only those without microcalcifications.
     lesions_by
-        Only microcalcifications that this judge annotated (such as inserted) are lesions; others are ignored.
+        Take only microcalcifications annotated by this judge (such as inserted) as lesions; ignore the others.
     min_d_prime
-        Microcalcifications of a lower d' in the table are ignored.
+        Ignore microcalcifications with a lower d' in the table.
     resamples
-        Of the bootstrap.
+        Number of bootstrap samples.
     seed
-        Of the bootstrap.
+        Start of the random numbers of the bootstrap.
+    json
+        Print the content of summary.json (or compare.json, of several detectors) as one JSON object.
     """
     from microcalc.datasets.open import identified_table
     from microcalc.evaluation.names import detector_names
     from microcalc.evaluation.reporting.report import COMMAND, compare_detections, evaluate_detections
     from microcalc.reports.exchange import are_reports, detections_of_reports
 
+    PRINTING.json = json
     if false_marks == "reviewed":  # then a mark on calcium of other kinds is false in no case
         refuse_beside("--false-marks reviewed", count_ignored=count_ignored or None)
     check_output_folder(out, COMMAND, inputs=[*detections, truth])
     names = detector_names(detections)
     table = identified_table(table_of(truth, split))
+    _check_judge(table, lesions_by)
     reports = [are_reports(path) for path in detections]
     if any(reports):
         open_output_folder(out, COMMAND)
@@ -194,7 +207,7 @@ def evaluate(
                 resamples=resamples, seed=seed,
             )
         ]  # fmt: skip
-        say((out / "summary.md").read_text(encoding="utf-8").rstrip())
+        _print_summary(out / "summary.md")
     else:
         named = {name: [path] for name, path in zip(names, detections, strict=True)}
         summaries = compare_detections(
@@ -202,11 +215,27 @@ def evaluate(
             false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
             resamples=resamples, seed=seed,
         ).summaries  # fmt: skip
-        say((out / "compare.md").read_text(encoding="utf-8").rstrip())
+        _print_summary(out / "compare.md")
     for summary in summaries:
         for remark in (*summary.misfits, *summary.remarks):
-            say_error(f"{summary.name}: {remark}")
+            print_error(f"{summary.name}: {remark}")
     return 1 if any(summary.misfits or summary.counts.images_without_detections for summary in summaries) else 0
+
+
+def _check_judge(table: Table, judge: str | None) -> None:
+    """Refuse a judge that annotated nothing, such as a mistyped one: every annotation would be ignored."""
+    judges = sorted({annotation.judge for annotation in table.annotations})
+    if judge is not None and judge not in judges:
+        known = ", ".join(name for name in judges if name) or "a table that names its judges"
+        raise InputError(f"--lesions-by {judge}: no annotation by this judge in the table, expected {known}")
+
+
+def _print_summary(page: Path) -> None:
+    """Print the page, or with ``--json`` the document beside it in one line."""
+    if PRINTING.json:
+        print_json(json_text.loads(page.with_suffix(".json").read_bytes()))
+    else:
+        print_text(page.read_text(encoding="utf-8"))
 
 
 def roc(
@@ -218,7 +247,7 @@ def roc(
     resamples: Resamples = 2000,
     seed: CountOrNone = 0,
 ) -> int:
-    """Sample-level ROC of a model's CNN1 and pair, and of the LoG filter, per system.
+    """Compute the ROC over samples of a model's first network, of both networks, and of the LoG filter, per system.
 
     Parameters
     ----------
@@ -229,11 +258,11 @@ def roc(
     out
         Folder for roc.json and roc.md.
     split
-        Judge the images of this split only.
+        Use the images of this split only.
     resamples
-        Of the bootstrap.
+        Number of bootstrap samples.
     seed
-        Of the bootstrap.
+        Start of the random numbers of the bootstrap.
     """
     from microcalc.models.model import model_folder
     from microcalc.training.sample_roc import sample_roc
@@ -242,10 +271,10 @@ def roc(
     check_output_folder(out, "roc", inputs=[truth, folder])
     table = table_of(truth, split)
     with output_folder(out, "roc", inputs=[truth, folder]):
-        made = sample_roc(folder, table, out, resamples=resamples, seed=seed, say=say)
-    say(made.text.rstrip())
+        made = sample_roc(folder, table, out, resamples=resamples, seed=seed, say=print_line)
+    print_text(made.text)
     for why in made.left_out:
-        say_error(why)
+        print_error(why)
     return 1 if made.left_out else 0
 
 
@@ -258,26 +287,26 @@ def realism(
     jpeg_quality: JpegQuality = 90,
     steps: Count = 2000,
     seed: CountOrNone = 1,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> None:
-    """Measure how well a small network tells simulated processed mammograms from real ones. Needs microcalc[train].
+    """Measure how well a small network tells simulated from real processed mammograms. Needs microcalc[train].
 
     Parameters
     ----------
     simulated
         Folder with the table of simulated images.
     real
-        Folder with the table of real images, of the same system and view at best.
+        Folder with the table of real images, preferably of the same system and view.
     scale
-        mm per pixel of the patches; may be given several times. By default 0.1, 0.2, 0.4 and 0.8.
+        Pixel spacing of the patches in mm. Repeat for several. By default 0.1, 0.2, 0.4 and 0.8.
     jpeg_quality
-        Of the compression that all images go through: best that of the real ones, where these are JPEG files.
+        JPEG quality that all images are compressed with: that of the real images, where these are JPEG files.
     steps
-        Of the network's training.
+        Number of training steps of the network.
     seed
-        Of the patches and the training.
+        Start of the random numbers of patches and training.
     workers
-        Processes.
+        Number of processes. By default one per core.
     """
     from microcalc.extras import require_modules
 
@@ -291,8 +320,8 @@ def realism(
         scales_mm=scale or SCALES_MM,
         jpeg_quality=jpeg_quality,
         steps=steps,
-        workers=workers,
-        say=say,
+        workers=worker_count(workers),
+        say=print_line,
     )
     for line in distance.lines():
-        say(line)
+        print_line(line)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 def node(*, config: Path) -> None:
-    """Take mammograms from a PACS, detect, and send the reports back, until stopped. Needs microcalc[node].
+    """Receive mammograms from a PACS, detect, and send reports back, until stopped. Needs microcalc[node].
 
     Parameters
     ----------
     config
-        The settings, in TOML; see docs/how-to/pacs.md.
+        Settings in TOML; docs/how-to/pacs.md describes them.
     """
     from microcalc.node.settings import load_settings
 
     settings = load_settings(config)
-    from microcalc.node.service import run_node  # after the settings: what is wrong in them is said at once
+    from microcalc.node.service import run_node  # after the settings, whose errors are reported at once
 
     run_node(settings)

@@ -1,12 +1,17 @@
-"""Options that several commands have, and what is checked before a command begins."""
+"""The options that several commands share, and the checks before a command begins.
+
+One thing has one name in all commands: ``--out`` is the folder to write to, ``--truth`` a folder with a table of
+images and annotations, ``--workers`` the number of processes, ``--seed`` the start of random numbers.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
-from cyclopts import Parameter, Token
+from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
 from microcalc.errors import InputError
@@ -14,6 +19,12 @@ from microcalc.errors import InputError
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
     from microcalc.domain import Intent
+
+ABOUT_IMAGES: Final = Group("What the images themselves do not state", sort_key=20)
+DETECTION: Final = Group("Detection", sort_key=30)
+REPORTS: Final = Group("DICOM reports", sort_key=40)
+SPEED: Final = Group("Speed", sort_key=50)
+PRINTED: Final = Group("Printed output", sort_key=60)
 
 _INTENTS: Final[dict[str, Intent]] = {
     "raw": "raw",
@@ -44,40 +55,57 @@ def _split(_type: type, tokens: Sequence[Token]) -> Literal["train", "validation
     raise ValueError(f"{word!r}, expected train, validation, test or all")
 
 
-# Several words mean an intent; the functions see only "raw" and "processed".
-IntentOption = Annotated[Literal["raw", "processed"] | None, Parameter(converter=_intent, show_choices=False)]
-SimulatedIntent = Annotated[
-    Literal["raw", "processed", "both"], Parameter(converter=_intent_or_both, show_choices=False)
-]
+Flag = Annotated[bool, Parameter(show_default=False)]
+"""A switch, off by default."""
+Json = Annotated[bool, Parameter(group=PRINTED, show_default=False)]
+"""Print JSON on standard output, one object per line."""
+IntentOption = Annotated[Literal["raw", "processed"] | None, Parameter(converter=_intent, group=ABOUT_IMAGES)]
+"""Several words mean an intent, those of DICOM among them; the functions see only ``raw`` and ``processed``."""
+SimulatedIntent = Annotated[Literal["raw", "processed", "both"], Parameter(converter=_intent_or_both)]
 LateralityOption = Literal["L", "R"]
 SplitOption = Annotated[Literal["train", "validation", "test", "all"], Parameter(converter=_split)]
-"""``tune`` is taken for ``validation``, as it was called before."""
-SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2))]
-"""mm, of a mammogram."""
+"""The former name ``tune`` of the validation set is accepted as well."""
+SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2), group=ABOUT_IMAGES)]
+"""Pixel spacing of a mammogram in mm."""
 PatchSpacing = Annotated[float, Parameter(validator=Number(gte=0.05, lte=2))]
+"""Pixel spacing of a patch in mm."""
 JpegQuality = Annotated[int, Parameter(validator=Number(gte=10, lte=100))]
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
+"""A length in mm."""
 Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
 Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
-Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=1024))]
-"""Processes."""
-Threads = Annotated[int, Parameter(validator=Number(gte=0, lte=1024))]
-"""Threads; 0: as many as there are cores."""
-Resamples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
-"""Of a bootstrap; all of them are held at once."""
 CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
+Workers = Annotated[int | None, Parameter(validator=Number(gte=1, lte=1024), group=SPEED)]
+"""Number of processes; None: one per core (``worker_count``)."""
+Threads = Annotated[int, Parameter(validator=Number(gte=0, lte=1024), group=SPEED)]
+"""Number of threads of each process; 0: the cores divided among the processes."""
+Resamples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
+"""Number of bootstrap samples; all of them are held in memory at once."""
+
+
+def core_count() -> int:
+    """Return the number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of processes: the one given, else one per core."""
+    return workers or core_count()
 
 
 def refuse_beside(what: str, **options: object) -> None:
-    """Refuse options that were given, that is are not None, and have no effect beside something else.
+    """Refuse options that were given (are not None) but have no effect together with something else.
 
     Raises
     ------
     InputError
-        The first of them.
+        Names the first of them.
     """
     for option, value in options.items():
         if value is not None:
@@ -86,14 +114,14 @@ def refuse_beside(what: str, **options: object) -> None:
 
 
 def table_of(path: Path, split: SplitOption, tag: str | None = None) -> Table:
-    """Read a table, or the part of it that is asked for.
+    """Read a table, or the images of one split or with one tag.
 
     Raises
     ------
     TableError
-        It breaks its format.
+        The table breaks its format.
     InputError
-        No image is left.
+        The table has no such image.
     """
     from microcalc.datasets.open import open_table
 
@@ -103,6 +131,6 @@ def table_of(path: Path, split: SplitOption, tag: str | None = None) -> Table:
     if tag is not None:
         table = table.of_images(i for i in table.images if tag in i.tags.split())
     if not table.images:
-        asked = [f"in split {split}"] * (split != "all") + [f"with tag {tag!r}"] * (tag is not None)
-        raise InputError(" ".join([f"{path.name}: no image", *asked]) + ", expected some")
+        conditions = [f"in split {split}"] * (split != "all") + [f"with tag {tag!r}"] * (tag is not None)
+        raise InputError(" ".join([f"{path.name}: no image", *conditions]) + ", expected at least one")
     return table

@@ -1,38 +1,97 @@
-"""What the commands print: results on standard output, errors in one line on standard error."""
+"""What the commands print: results on standard output, remarks and errors on standard error.
+
+A terminal, a pipe and a program read the same lines. No name of a file can break a line or move the cursor:
+control characters are written as backslash escapes, and so are bytes that the stream's encoding lacks.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from typing import TextIO
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TextIO
 
 from microcalc.errors import OutputError
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
-def say(line: str) -> None:
-    """Print a line, at once.
+
+@dataclass(slots=True)
+class Printing:
+    """What is printed.
+
+    Attributes
+    ----------
+    quiet
+        Print errors and JSON alone.
+    json
+        Standard output holds JSON alone; remarks go to standard error.
+    """
+
+    quiet: bool = False
+    json: bool = False
+
+
+PRINTING: Final = Printing()
+"""How this process prints; ``cli.run`` sets it for each command."""
+
+
+def print_line(line: str) -> None:
+    """Print a remark or a result for a person, in one line and at once; not with ``--quiet``.
 
     Raises
     ------
     BrokenPipeError
-        Nobody reads on.
+        Nobody reads standard output any more.
     OutputError
-        The system refuses otherwise, such as where a full disk takes the output.
+        The system cannot write it, for example because the disk is full.
     """
-    try:
-        print(_printable(line, sys.stdout), flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"standard output: {error.strerror}, expected to write what was found") from error
+    if not PRINTING.quiet:
+        _print(line, sys.stderr if PRINTING.json else sys.stdout)
 
 
-def say_error(line: str, *, code: int = 2) -> int:
-    """Print an error in one line; the exit code."""
-    print("microcalc:", _printable(" ".join(line.split()), sys.stderr), file=sys.stderr, flush=True)
+def print_result(line: str) -> None:
+    """Print a line that is the purpose of the command, with ``--quiet`` as well; raises as ``print_line``."""
+    _print(line, sys.stdout)
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """Print an object as JSON in one line of standard output; raises as ``print_line``."""
+    _print(json.dumps(document), sys.stdout)
+
+
+def print_note(line: str) -> None:
+    """Print a remark that is no result, such as how far the work is, on standard error; not with ``--quiet``."""
+    if not PRINTING.quiet:
+        print(_printable(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def print_text(text: str) -> None:
+    """Print the lines of a text as ``print_line`` does."""
+    for line in text.rstrip().split("\n"):
+        print_line(line)
+
+
+def print_error(line: str, *, code: int = 2) -> int:
+    """Print an error or a warning in one line on standard error; return the exit code."""
+    text = _printable(" ".join(line.split()), sys.stderr)
+    print("microcalc:", text, file=sys.stderr, flush=True)
     return code
 
 
+def _print(line: str, stream: TextIO) -> None:
+    try:
+        print(_printable(line, stream), file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}, expected room for the results") from error
+
+
 def _printable(line: str, stream: TextIO) -> str:
-    """A line that the stream can take: names of files may hold bytes that are no text."""
+    """Return the line without control characters, and without characters that the stream cannot encode."""
     encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
+    safe = _CONTROL.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), line)
+    return safe.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""``microcalc study``: the publication's experiment."""
+"""``microcalc study``: the published experiment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from microcalc.cli.options import (
-    CountOrNone,
-    Workers,
-)
-from microcalc.cli.output import say
+from microcalc.cli.options import CountOrNone, Flag, Workers, worker_count
+from microcalc.cli.output import print_line
 
 TrainingSpacing = Annotated[float, Parameter(validator=Number(gte=0.03, lte=0.2))]
 
@@ -24,48 +21,46 @@ def study(
     data: list[Path] | None = None,
     intent: Literal["raw", "processed"] = "raw",
     leave_out: str | None = None,
-    no_normalising: bool = False,
+    no_normalising: Flag = False,
     spacing: TrainingSpacing | None = None,
     recipe: str | None = None,
     seed: CountOrNone = 1,
-    workers: Workers | None = None,
+    workers: Workers = None,
 ) -> None:
-    """Repeat the publication's experiment: two networks with hard negative mining against the cascade.
+    """Repeat the published experiment: two networks with hard negative mining, compared to the cascade.
 
-    Simulates exams, draws samples, trains all methods on the same ones, scores, and writes a report to OUT/report.
-    The same command goes on where an earlier start stopped; what is done is not done again.
+    Simulates exams, draws samples, trains all methods on the same samples, rates the test images, and writes a report
+    to OUT/report. The same command continues where an earlier one stopped.
 
     Parameters
     ----------
     scale
-        paper (the published sample counts), tenth, smoke, or path of a TOML file.
+        paper (the published numbers of samples), tenth, smoke, or the path of a TOML file.
     out
-        Run folder; studies of several options may share it.
+        Run folder. Studies with different options may share it.
     data
-        Folders with images.csv and annotations.csv in place of simulated exams; may be given several times.
+        Folder with images.csv and annotations.csv, used in place of simulated exams. Repeat for several.
     intent
-        raw or processed images.
+        Kind of images.
     leave_out
-        Vendor (hologic, ge, siemens) that is not trained on, and alone is tested on.
+        Vendor (hologic, ge or siemens) that is left out of training and is the only one tested on.
     no_normalising
         Bring images to one mean and standard deviation only, for comparison.
     spacing
-        Pixel spacing in mm in place of the recipe's.
+        Pixel spacing in mm, in place of the recipe's.
     recipe
-        Name or path of a recipe in place of the intent's.
+        Name or path of a recipe, in place of the intent's.
     seed
-        Of exams, samples, networks and intervals.
+        Start of the random numbers of exams, samples, networks and confidence intervals.
     workers
-        Processes; by default one per core. The results do not depend on their number.
+        Number of processes. By default one per core. The results do not depend on it.
     """
-    import os
-
     from microcalc.study.options import Options
     from microcalc.study.run import run_study
     from microcalc.study.scale import load_scale
 
     options = Options(intent, leave_out, not no_normalising, spacing, recipe, seed)
     report = run_study(
-        load_scale(scale), out, options=options, data=data or (), workers=workers or os.cpu_count() or 1, say=say
+        load_scale(scale), out, options=options, data=data or (), workers=worker_count(workers), say=print_line
     )
-    say(f"{report}: the report")
+    print_line(f"{report}: the report")

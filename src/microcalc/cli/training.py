@@ -5,29 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from microcalc.cli.options import Workers
-from microcalc.cli.output import say
+from microcalc.cli.options import Workers, worker_count
+from microcalc.cli.output import print_line
 from microcalc.errors import InputError
 
 
 def train(
-    *, recipe: str, data: list[Path], out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: Workers = 1
+    *, recipe: str, data: list[Path], out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: Workers = None
 ) -> None:
-    """Train the two networks and export them. Goes on where an earlier run with the same settings stopped.
+    """Train the two networks and export them as a model. Needs microcalc[train].
+
+    The same command continues where an earlier one with the same settings stopped.
 
     Parameters
     ----------
     recipe
-        Name of a shipped recipe (raw, processed) or path of a TOML file; one that begins with base = "processed"
-        needs only the entries that it changes.
+        Name of a shipped recipe (raw or processed), or the path of a TOML file. A file that begins with
+        base = "processed" needs only the entries that it changes.
     data
-        Folder with images.csv and annotations.csv, split by patient; may be given several times.
+        Folder with images.csv and annotations.csv, split by patient. Repeat for several.
     out
-        Run folder: checkpoints, metrics, and the finished model.
+        Run folder for checkpoints, metrics and the finished model.
     device
-        What to train on.
+        Where the networks are trained.
     workers
-        Processes that prepare images.
+        Number of processes that prepare images. By default one per core.
     """
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables
@@ -43,19 +45,19 @@ def train(
     tables = [open_table(d) for d in data]
     least = settings.sample.min_d_prime
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
-    model = training.train(settings, table, out, device=device, workers=workers, say=say)
-    say(f"{model}: the trained model")
+    model = training.train(settings, table, out, device=device, workers=worker_count(workers), say=print_line)
+    print_line(f"{model}: the trained model")
 
 
 def card(*, run: Path, figures: Path) -> None:
-    """Write a trained model's card anew, with what was measured on test.
+    """Write the card of a trained model again, with the figures measured on the test set.
 
     Parameters
     ----------
     run
-        Run folder of the training; the card is written into its model folder.
+        Run folder of microcalc train; the card is written to its model folder.
     figures
-        Markdown file for the section "Measured on test".
+        Markdown file with the text of the section "Measured on test".
     """
     from microcalc.datasets.table import read_table
     from microcalc.storage.ownership import check_not_input, owner_of
@@ -70,4 +72,4 @@ def card(*, run: Path, figures: Path) -> None:
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{figures.name}: not readable, expected a Markdown file in UTF-8") from None
     write_card(run / "model", read_table(run / "table"), figures=lines)
-    say(f"{run / 'model' / 'MODEL_CARD.md'}: the card")
+    print_line(f"{run / 'model' / 'MODEL_CARD.md'}: the card")

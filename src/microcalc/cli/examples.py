@@ -1,0 +1,66 @@
+"""One or two calls of each command, which its help shows; a test parses every one of them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Final
+
+_INDENT: Final = re.compile(r"^\s+")
+
+
+def _examples(*calls: str) -> str:
+    return "\n".join(["Examples:" if len(calls) > 1 else "Example:", *(f"  microcalc {call}" for call in calls)])
+
+
+EXAMPLES: Final = {
+    "microcalc": _examples("demo", "detect EXAM --out results", "detect --help"),
+    "detect": _examples(
+        "detect EXAM --out results",
+        "detect view.dcm --report sr --report gsps --out results",
+        "detect a.png --pixel-spacing 0.07 --intent processed --out results",
+        "detect TABLE --split test --out results",
+    ),
+    "demo": _examples("demo --out demo"),
+    "info": _examples("info view.dcm", "info view.dcm --picture breast.png", "info EXAM --json"),
+    "show-report": _examples("show-report results/view.sr.dcm"),
+    "node": _examples("node --config node.toml"),
+    "doctor": _examples("doctor", "doctor --json"),
+    "evaluate": _examples(
+        "evaluate results --truth TABLE --split test --out figures",
+        "evaluate ours theirs --truth TABLE --out comparison",
+    ),
+    "roc": _examples("roc --model processed --truth TABLE --split test --out roc"),
+    "review": _examples(
+        'review IMAGES --out review --judge "A. Reader"',
+        "review IMAGES --out review --take review/round-01/verdicts.csv",
+    ),
+    "realism": _examples("realism SIMULATED --real TABLE"),
+    "train": _examples("train --recipe processed --data TABLE --out run"),
+    "card": _examples("card --run run --figures measured.md"),
+    "study": _examples("study --scale smoke --out study", "study --scale paper --intent raw --out study"),
+    "simulate": _examples(
+        "simulate --system ge --exams 2 --intent processed --out mammograms",
+        "simulate --verify --quick",
+    ),
+    "insert": _examples("insert TABLE --clusters 2 --out inserted"),
+    "table cdd-cesm": _examples("table cdd-cesm CDD-CESM --out table"),
+}
+
+
+def flowing(docstring: str) -> str:
+    """Return a docstring whose paragraphs are one line each: the help breaks lines by the terminal's width."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(docstring).split("\n"):
+        last = lines[-1] if lines else ""
+        new_paragraph = not line.strip() or not last.strip() or set(line.strip()) == {"-"} or set(last.strip()) == {"-"}
+        if new_paragraph or _depth(line) != _depth(last):
+            lines.append(line)
+        else:
+            lines[-1] = f"{last} {line.strip()}"
+    return "\n".join(lines)
+
+
+def _depth(line: str) -> int:
+    indent = _INDENT.match(line)
+    return 0 if indent is None else len(indent[0])
