@@ -20,6 +20,7 @@ def test_a_files_key_is_that_of_its_bytes(tmp_path: Path) -> None:
 
 def _code(tmp_path: Path, source: str) -> str:
     (tmp_path / "m.py").write_text(source)
+    key._code_objects.cache_clear()
     key._code_sha256.cache_clear()
     return key._code_sha256(tmp_path / "m.py")
 

@@ -7,16 +7,16 @@ only where nothing that it depends on has changed.
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Final
 
 _PACKAGE: Final = "microcalc"
+_ROOT: Final = Path(__file__).resolve().parents[1]
 _DATA_SUFFIXES: Final = {".csv", ".toml", ".json"}
 
 
@@ -85,33 +85,53 @@ def _imported_files(modules: tuple[str, ...]) -> dict[str, Path]:
 
 @functools.cache
 def _file_of(name: str) -> Path | None:
-    """Return the source file of a module of the package; None for other packages, and for names that are none."""
-    if name != _PACKAGE and not name.startswith(f"{_PACKAGE}."):
+    """Return the source file of a module of the package; None for other packages, and for names that are no module.
+
+    Nothing is imported: the heavy libraries of a module must not be loaded to hash it.
+    """
+    package, *parts = name.split(".")
+    if package != _PACKAGE:
         return None
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None  # a name in a module, not a module
-    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+    path = _ROOT.joinpath(*parts)
+    for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
 
 
-@functools.cache
-def _imports(file: Path) -> tuple[str, ...]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if name.startswith(f"{_PACKAGE}."))
+def _imports(file: Path) -> Iterator[str]:
+    """Yield the modules of the package that a file's code names in its imports, inside functions too."""
+    for code in _code_objects(file):
+        modules = [name for name in code.co_names if name.startswith(f"{_PACKAGE}.")]
+        yield from modules
+        # ``from package import module``: what is imported stands in a constant beside the package's name.
+        members = {name for constant in code.co_consts if isinstance(constant, tuple) for name in constant}
+        yield from (f"{module}.{name}" for module in modules for name in members if isinstance(name, str))
 
 
 @functools.cache
 def _code_sha256(file: Path) -> str:
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    """Return a hash of what a file's code does: its instructions, names and constants, without lines and docstrings."""
+    parts = [
+        (code.co_name, code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, _plain(code.co_consts))
+        for code in _code_objects(file)
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _code_objects(file: Path) -> tuple[CodeType, ...]:
+    """Return the compiled code of a file, with that of its functions and classes; docstrings are left out."""
+    todo = [compile(file.read_bytes(), "", "exec", dont_inherit=True, optimize=2)]
+    for code in todo:
+        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return tuple(todo)
+
+
+def _plain(constants: tuple[object, ...]) -> list[str]:
+    """Return constants as text that is the same in every process: code is hashed by itself, sets have no order."""
+    return [
+        repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
+        for constant in constants
+        if not isinstance(constant, CodeType)
+    ]
