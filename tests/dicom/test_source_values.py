@@ -13,7 +13,7 @@ from tests.dicom.fixtures import Write
 from microcalc.dicom import source_values
 from microcalc.dicom.source_values import NOT_DECLARED, TAKEN_AS_UTF8
 from microcalc.dicom.tags import quiet
-from microcalc.reports.results import ExamHeader, read_image_header
+from microcalc.reports.image_header import ExamHeader, read_image_header
 
 _PLACE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 
@@ -118,14 +118,14 @@ def test_a_name_too_long_keeps_its_beginning_and_other_values_are_left_out(write
     )
     assert (exam.patient_name, exam.patient_id, exam.accession_number) == ("A" * 64, "", "")
     assert (exam.study_id, exam.patient_sex) == ("", "")
-    assert [line.split()[0] for line in exam.left_out] == [
+    assert [line.split()[0] for line in exam.omissions] == [
         "StudyID",
         "AccessionNumber",
         "PatientName",
         "PatientID",
         "PatientSex",
     ]
-    assert not any(value in line for line in exam.left_out for value in ("AAA", "PPP", "111", "SSS", "female"))
+    assert not any(value in line for line in exam.omissions for value in ("AAA", "PPP", "111", "SSS", "female"))
 
 
 @pytest.mark.parametrize("keyword", ["PatientID", "AccessionNumber", "StudyID", "PatientBirthDate", "PatientName"])
@@ -133,7 +133,7 @@ def test_of_several_values_none_is_chosen(keyword: str, write: Write) -> None:
     exam = _exam(write, **{keyword: ["19500101", "19660606"]})
     assert "1950" not in "".join((exam.patient_id, exam.accession_number, exam.study_id, exam.patient_name))
     assert exam.patient_birth_date == ""
-    assert keyword in exam.left_out[0]
+    assert keyword in exam.omissions[0]
 
 
 def test_ids_that_no_report_can_hold_still_tell_patients_apart(write: Write) -> None:
@@ -150,5 +150,5 @@ def test_a_time_zone_is_an_offset(zone: str, taken: str, write: Write) -> None:
 
 
 def test_the_left_out_are_said_without_the_path_or_the_value(write: Write, tmp_path: Path) -> None:
-    assert str(tmp_path) not in "".join(_exam(write, PatientSex="SECRET").left_out)
-    assert "SECRET" not in "".join(_exam(write, PatientSex="SECRET").left_out)
+    assert str(tmp_path) not in "".join(_exam(write, PatientSex="SECRET").omissions)
+    assert "SECRET" not in "".join(_exam(write, PatientSex="SECRET").omissions)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.domain import Candidates, Cluster, Laterality, OperatingPoint
-from microcalc.reports.results import Algorithm, ExamHeader, ImageHeader, ImageResult
+from microcalc.reports.image_header import ExamHeader, ImageHeader
+from microcalc.reports.reported_image import Algorithm, ReportedImage
 
 MADE = datetime(2025, 3, 4, 5, 6, 7)
 RAW = "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -61,7 +62,7 @@ def result(
     algorithm: Algorithm = ALGORITHM,
     seed: int = 1,
     header_: ImageHeader | None = None,
-) -> ImageResult:
+) -> ReportedImage:
     """Image ``n`` with a cluster of so many members for each likelihood."""
     rng = np.random.default_rng([seed, n])
     centres, made = [], []
@@ -71,14 +72,14 @@ def result(
         made.append(Cluster(np.arange(k * members, (k + 1) * members), _ring(middle), likelihood))
     places = np.concatenate(centres) if centres else np.empty((0, 2))
     likelihoods = rng.uniform(0.5, 1, len(places)).round(8)
-    return ImageResult(header_ or header(n), algorithm, Candidates(places, likelihoods), made)
+    return ReportedImage(header_ or header(n), algorithm, Candidates(places, likelihoods), made)
 
 
-def failed(n: int = 0, reason: str = "no breast could be told from the background") -> ImageResult:
-    return ImageResult(header(n), ALGORITHM, failure=reason)
+def failed(n: int = 0, reason: str = "no breast could be told from the background") -> ReportedImage:
+    return ReportedImage(header(n), ALGORITHM, failure=reason)
 
 
-def with_image(result_: ImageResult, **changes: object) -> ImageResult:
+def with_image(result_: ReportedImage, **changes: object) -> ReportedImage:
     """The same result for an image whose header says something else."""
     return dataclasses.replace(result_, header=dataclasses.replace(result_.header, **changes))  # type: ignore[arg-type]  # of any field
 

@@ -23,10 +23,11 @@ from microcalc.reports.cad_reader import CadReport, is_cad_report, parse_cad_rep
 from microcalc.reports.cad_report import cad_report
 from microcalc.reports.content_items import has_name, named, walk
 from microcalc.reports.exam import Report, exam_reports, write_report
-from microcalc.reports.results import ImageResult, by_exam, displaced, remarks
+from microcalc.reports.image_header import displaced
+from microcalc.reports.reported_image import ReportedImage, by_exam, remarks
 
 
-def _read(*results: ImageResult) -> CadReport:
+def _read(*results: ReportedImage) -> CadReport:
     return parse_cad_report(cad_report(results, made=MADE))
 
 
@@ -44,7 +45,7 @@ def _read(*results: ImageResult) -> CadReport:
     ],
 )
 def test_the_summary_says_whether_all_was_analysed_and_anything_found(
-    results: list[ImageResult], outcome: c.Concept, detections: c.Concept
+    results: list[ReportedImage], outcome: c.Concept, detections: c.Concept
 ) -> None:
     root = cad_report(results, made=MADE)
     (summary,), (done,) = named(root, c.SUMMARY), named(root, c.DETECTIONS)
@@ -149,7 +150,7 @@ def test_the_same_images_give_the_same_report_whatever_their_order() -> None:
         failed(),
     ],
 )
-def test_another_image_model_setting_or_failure_is_another_report(other: ImageResult) -> None:
+def test_another_image_model_setting_or_failure_is_another_report(other: ReportedImage) -> None:
     assert cad_report([result()], made=MADE).SOPInstanceUID != cad_report([other], made=MADE).SOPInstanceUID
 
 
@@ -199,7 +200,7 @@ def test_a_processed_image_that_may_have_moved_is_told_of() -> None:
 
 def test_what_a_report_leaves_out_is_said_in_one_line_for_each_image() -> None:
     exam = dataclasses.replace(
-        EXAM, left_out=("PatientID (100 characters, of which at most 64 are valid)", "StudyID (x)")
+        EXAM, omissions=("PatientID (100 characters, of which at most 64 are valid)", "StudyID (x)")
     )
     assert remarks([dataclasses.replace(header(), exam=exam), header(1)]) == [
         "image.dcm: left out of its reports, or mended: PatientID (100 characters, of which at most 64 are valid), "
@@ -252,7 +253,7 @@ _PLACES = st.lists(
 def test_positions_and_ratings_come_back(places: list[tuple[float, float]], rating: float) -> None:
     centres = np.array(places)
     outline = np.concatenate([centres, centres[:1]])
-    written = ImageResult(
+    written = ReportedImage(
         header(),
         ALGORITHM,
         Candidates(centres, np.linspace(1, 0.5, len(centres))),

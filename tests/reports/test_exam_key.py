@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.reports.exams import EXAM
 
-from microcalc.reports.results import ExamHeader, _exam_header
+from microcalc.reports.image_header import ExamHeader, _exam_header
 
 
 def _read(**elements: str) -> ExamHeader:

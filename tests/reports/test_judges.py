@@ -23,13 +23,13 @@ from microcalc.reports.cad_report import CodeScheme, cad_report
 from microcalc.reports.content_items import children, has_name, named, walk
 from microcalc.reports.exam import Report, write_report
 from microcalc.reports.measurement_report import measurement_report
-from microcalc.reports.results import ImageResult
+from microcalc.reports.reported_image import ReportedImage
 
 _JAR: Final = Path("/usr/share/java/pixelmed.jar")
 # Java of today limits XPath more than the validator's rules need.
 _LIMITS: Final = [f"-Djdk.xml.xpath{limit}=0" for limit in ("TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]
 
-_EXAMS: Final[dict[str, Sequence[ImageResult]]] = {
+_EXAMS: Final[dict[str, Sequence[ReportedImage]]] = {
     "nothing found": [result()],
     "one cluster": [result(clusters=[0.95])],
     "four views": [result(n, clusters=[0.95], members=1) for n in range(4)],
@@ -115,7 +115,7 @@ def test_dciodvfy_and_dsrdump_find_no_fault(
     tree, complaints = _dsrdump(judge("dsrdump"), path)
     assert complaints == []
     assert tree.count("Single Image Finding") == sum(
-        1 + len(cluster.members) for r in _EXAMS[name] for cluster, _ in r.reported()
+        1 + len(cluster.members) for r in _EXAMS[name] for cluster, _ in r.reported_clusters()
     )
 
 

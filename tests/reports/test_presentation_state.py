@@ -22,19 +22,20 @@ from tests.reports.exams import ALGORITHM, MADE
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader
 from microcalc.domain import Candidates, Cluster
 from microcalc.reports.exam import Report, write_report
+from microcalc.reports.image_header import read_image_header
 from microcalc.reports.presentation_state import presentation_state
-from microcalc.reports.results import ImageResult, read_image_header
+from microcalc.reports.reported_image import ReportedImage
 
 _SPACING_MM = 0.085
 
 
-def _found(path: Path) -> ImageResult:
+def _found(path: Path) -> ReportedImage:
     """A cluster in the middle of the (80, 96) image."""
     header = read_image_header(path)
     if header.spacing_mm is None:
         header = dataclasses.replace(header, spacing_mm=(_SPACING_MM, _SPACING_MM))
     corners = np.array([[20.0, 30.0], [20.0, 60.0], [50.0, 60.0], [20.0, 30.0]]) * header.spacing_mm
-    return ImageResult(
+    return ReportedImage(
         header, ALGORITHM, Candidates(corners[:3], np.full(3, 0.9)), [Cluster(np.arange(3), corners, 0.95)]
     )
 

@@ -20,7 +20,8 @@ from microcalc.domain import Candidates, Cluster
 from microcalc.errors import InputError
 from microcalc.reports.exam import exam_reports, write_report
 from microcalc.reports.header import ReportKind
-from microcalc.reports.results import BURNED_IN, ImageResult, read_image_header
+from microcalc.reports.image_header import read_image_header
+from microcalc.reports.reported_image import BURNED_IN, ReportedImage
 
 _KINDS: Final[tuple[ReportKind, ...]] = ("sr", "tid1500", "gsps", "seg")
 _TAKEN_OVER: Final = (
@@ -56,11 +57,11 @@ def _set(dataset: Dataset, keyword: str, value: object) -> None:
         _set(dataset, keyword, None)
 
 
-def _result(path: Path) -> ImageResult:
+def _result(path: Path) -> ReportedImage:
     header = read_image_header(path)
     corners = np.array([[2.0, 2.0], [2.0, 5.0], [5.0, 5.0], [2.0, 2.0]])
     clusters = [Cluster(np.arange(3), corners, 0.95)]
-    return ImageResult(header, ALGORITHM, Candidates(corners[:3], np.full(3, 0.9)), clusters)
+    return ReportedImage(header, ALGORITHM, Candidates(corners[:3], np.full(3, 0.9)), clusters)
 
 
 def _hostile(write: Write, value: object) -> Path:

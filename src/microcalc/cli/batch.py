@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from microcalc.models.model import Model
     from microcalc.reports.cad_report import CodeScheme
     from microcalc.reports.header import ReportKind
-    from microcalc.reports.results import Algorithm, ImageHeader, ImageResult
+    from microcalc.reports.image_header import ImageHeader
+    from microcalc.reports.reported_image import Algorithm, ReportedImage
 
 _COMMAND: Final = "detect"
 LIMIT_REACHED: Final = "; unusually many conspicuous places, so only the most conspicuous ones were fully rated"
@@ -194,7 +195,7 @@ class Batch:
         from datetime import datetime
 
         from microcalc.reports.exam import EXAM_KINDS
-        from microcalc.reports.results import by_exam, remarks
+        from microcalc.reports.reported_image import by_exam, remarks
 
         count, made = _Count(), datetime.now().astimezone()
         stems = self._image_results(count)
@@ -210,18 +211,18 @@ class Batch:
             print_error(line)
         return count
 
-    def _image_results(self, count: _Count) -> dict[ImageResult, str]:
+    def _image_results(self, count: _Count) -> dict[ReportedImage, str]:
         """What reports say of each image that one can speak of, with its stem."""
-        from microcalc.reports.exchange import image_result
-        from microcalc.reports.results import read_image_header
+        from microcalc.reports.from_results import reported_image
+        from microcalc.reports.image_header import read_image_header
 
-        stems: dict[ImageResult, str] = {}
+        stems: dict[ReportedImage, str] = {}
         for item in self._items:
             if item.found is None:
                 continue
             try:
                 header = _completed(read_image_header(item.image.file), item.found)
-                stems[image_result(header, self._algorithm(header.intent), item.found)] = item.stem
+                stems[reported_image(header, self._algorithm(header.intent), item.found)] = item.stem
             except MicrocalcError as error:
                 if not isinstance(item.found, MicrocalcError):  # else all has been said
                     count.unreported += 1
@@ -229,7 +230,7 @@ class Batch:
         return stems
 
     def _algorithm(self, intent: Intent) -> Algorithm:
-        from microcalc.reports.exchange import algorithm_of
+        from microcalc.reports.from_results import algorithm_of
 
         parameters = [f"{name}={value}" for name, value in self._options.settings.items() if _is_set(value)]
         return algorithm_of(self._model_of(intent), self._options.model, parameters)
@@ -237,8 +238,8 @@ class Batch:
     def _write_report(
         self,
         kind: ReportKind,
-        part: Sequence[ImageResult],
-        stems: Mapping[ImageResult, str],
+        part: Sequence[ReportedImage],
+        stems: Mapping[ReportedImage, str],
         made: datetime,
         count: _Count,
     ) -> None:
@@ -312,9 +313,9 @@ def _line(name: str, document: Result) -> str:
     )
 
 
-def _said_of(results: Sequence[ImageResult]) -> str:
+def _said_of(results: Sequence[ReportedImage]) -> str:
     """How many findings a report holds, by operating point."""
-    points = [point for result in results for _, point in result.reported()]
+    points = [point for result in results for _, point in result.reported_clusters()]
     more = sum(point > 0 for point in points)
     optional = f", {more} more at operating points of higher sensitivity" * bool(more)
     return f" ({len(points) - more} finding{'s' * (len(points) - more != 1)} at the default operating point{optional})"

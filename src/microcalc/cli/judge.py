@@ -183,7 +183,7 @@ def evaluate(
     from microcalc.datasets.open import identified_table
     from microcalc.evaluation.names import detector_names
     from microcalc.evaluation.reporting.report import COMMAND, compare_detections, evaluate_detections
-    from microcalc.reports.exchange import are_reports, detections_of_reports
+    from microcalc.reports.to_results import are_reports, write_results_of_reports
 
     PRINTING.json = json
     if false_marks == "reviewed":  # then a mark on calcium of other kinds is false in no case
@@ -196,7 +196,7 @@ def evaluate(
     if any(reports):
         open_output_folder(out, COMMAND)
     detections = [
-        detections_of_reports(path, table, out / "from-reports" / name) if is_report else path
+        write_results_of_reports(path, table, out / "from-reports" / name) if is_report else path
         for path, name, is_report in zip(detections, names, reports, strict=True)
     ]
     if len(detections) == 1:

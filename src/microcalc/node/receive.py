@@ -17,7 +17,7 @@ from microcalc.errors import MicrocalcError, NotAMammogramError, OutputError, Un
 from microcalc.node.files import Folder, image_name, move
 from microcalc.node.jobs import JobQueue, QueuedImage
 from microcalc.node.settings import MEBIBYTE, Storage
-from microcalc.reports.results import ImageHeader, read_image_header
+from microcalc.reports.image_header import ImageHeader, read_image_header
 from microcalc.storage.key import file_sha256
 from microcalc.storage.write import write_text, write_whole
 

@@ -16,7 +16,7 @@ from microcalc.node.files import Folder, image_name, move
 from microcalc.node.jobs import JobQueue, QueuedImage
 from microcalc.node.receive import Intake, exam_of
 from microcalc.node.states import OPEN, file_of
-from microcalc.reports.results import read_image_header
+from microcalc.reports.image_header import read_image_header
 
 _LOG = logging.getLogger("microcalc.node")
 _STRAY: Final = "in the node's folder, and not known to its queue"

@@ -23,8 +23,9 @@ from microcalc.domain import Intent
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.models.model import Model
 from microcalc.reports.exam import exam_reports, write_report
-from microcalc.reports.exchange import algorithm_of, image_result
-from microcalc.reports.results import Algorithm, ImageResult, read_image_header, remarks
+from microcalc.reports.from_results import algorithm_of, reported_image
+from microcalc.reports.image_header import read_image_header
+from microcalc.reports.reported_image import Algorithm, ReportedImage, remarks
 
 Job = Mapping[str, Any]
 Answer = dict[str, object]
@@ -109,19 +110,19 @@ def _report(work: _Work, job: Job) -> Answer:
     return {"reports": uids, "remarks": remarks([result.header for result in whole])}
 
 
-def _result(work: _Work, image: Mapping[str, str | None]) -> ImageResult | None:
+def _result(work: _Work, image: Mapping[str, str | None]) -> ReportedImage | None:
     """What a report says of an image; None where its detections are another model's, or unreadable."""
     header = read_image_header(Path(str(image["file"])))
     algorithm = work.algorithm(header.intent)
     if image["found"] is None:
-        return image_result(header, algorithm, image["reason"] or "not analysed")
+        return reported_image(header, algorithm, image["reason"] or "not analysed")
     try:
         found = read_result(Path(image["found"]))
     except InputError:
         return None
     if found.model is None or found.model.sha256 != algorithm.sha256:
         return None
-    return image_result(header, algorithm, found)
+    return reported_image(header, algorithm, found)
 
 
 def _private_output() -> IO[bytes]:

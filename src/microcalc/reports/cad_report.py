@@ -45,7 +45,8 @@ from microcalc.reports.content_items import (
     use_srt,
 )
 from microcalc.reports.header import check_one_exam, report_uid, start_report
-from microcalc.reports.results import Algorithm, ImageHeader, ImageResult, impression_words
+from microcalc.reports.image_header import ImageHeader
+from microcalc.reports.reported_image import Algorithm, ReportedImage, impression_sentences
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -58,7 +59,7 @@ _LIBRARY = (1, 2)
 """Where the Image Library stands: second below the root, after the language."""
 
 
-def cad_report(results: Sequence[ImageResult], *, made: datetime, codes: CodeScheme = "sct") -> Dataset:
+def cad_report(results: Sequence[ReportedImage], *, made: datetime, codes: CodeScheme = "sct") -> Dataset:
     """The report of one exam.
 
     Parameters
@@ -89,7 +90,7 @@ def cad_report(results: Sequence[ImageResult], *, made: datetime, codes: CodeSch
     return root
 
 
-def _add_content(root: Dataset, results: Sequence[ImageResult]) -> None:
+def _add_content(root: Dataset, results: Sequence[ReportedImage]) -> None:
     document = container(c.MAMMOGRAPHY_CAD_REPORT, template="4000")
     for element in document:
         root.add(element)
@@ -98,7 +99,7 @@ def _add_content(root: Dataset, results: Sequence[ImageResult]) -> None:
     add(root, "CONTAINS", code(c.ANALYSES, c.NOT_ATTEMPTED))
 
 
-def _library(results: Sequence[ImageResult]) -> Dataset:
+def _library(results: Sequence[ReportedImage]) -> Dataset:
     """TID 4020, one entry an image, in the order of the results."""
     library = container(c.IMAGE_LIBRARY)
     add(library, "CONTAINS", *(_library_entry(result.header) for result in results))
@@ -130,12 +131,12 @@ def _library_entry(header: ImageHeader) -> Dataset:
     return entry
 
 
-def _summary(results: Sequence[ImageResult]) -> Dataset:
+def _summary(results: Sequence[ReportedImage]) -> Dataset:
     """TID 4001 with what was found, TID 4003."""
     failed = [result for result in results if result.failure is not None]
-    found = [(n, result) for n, result in enumerate(results, start=1) if result.reported()]
+    found = [(n, result) for n, result in enumerate(results, start=1) if result.reported_clusters()]
     summary = code(c.SUMMARY, _outcome(len(failed), len(results), found=bool(found)))
-    said = impression_words(results)
+    said = impression_sentences(results)
     if said:
         add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(said)))
         add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
@@ -151,16 +152,16 @@ def _outcome(failed: int, images: int, *, found: bool) -> c.Concept:
     return c.ALL_SUCCEEDED_WITH if found else c.ALL_SUCCEEDED_WITHOUT
 
 
-def _impression(number_: int, result: ImageResult) -> Dataset:
+def _impression(number_: int, result: ReportedImage) -> Dataset:
     """The findings of the image of this number in the library; to be shown if one of them is."""
-    impression, reported = container(c.INDIVIDUAL_IMPRESSION), result.reported()
+    impression, reported = container(c.INDIVIDUAL_IMPRESSION), result.reported_clusters()
     shown = any(point == 0 for _, point in reported)
     add(impression, "HAS CONCEPT MOD", code(c.RENDERING_INTENT, c.REQUIRED if shown else c.OPTIONAL))
     add(impression, "CONTAINS", *(_cluster_finding(number_, result, *cluster) for cluster in reported))
     return impression
 
 
-def _cluster_finding(number_: int, result: ImageResult, cluster: Cluster, point: int) -> Dataset:
+def _cluster_finding(number_: int, result: ReportedImage, cluster: Cluster, point: int) -> Dataset:
     """TID 4006 with 4010: a cluster and the microcalcifications it was made of."""
     members = result.candidates.centres[cluster.members]
     likelihood = result.candidates.likelihood[cluster.members]
@@ -188,7 +189,7 @@ def _finding(kind: c.Concept, algorithm: Algorithm, point: int, likelihood: floa
     return finding
 
 
-def _geometry(number_: int, result: ImageResult, centre: Points, outline: Points | None = None) -> list[Dataset]:
+def _geometry(number_: int, result: ReportedImage, centre: Points, outline: Points | None = None) -> list[Dataset]:
     """TID 4021."""
     regions = [region(c.CENTER, "POINT", result.columns_rows(centre))]
     if outline is not None:
@@ -203,11 +204,11 @@ def _algorithm_items(algorithm: Algorithm) -> list[Dataset]:
     return [
         text(c.ALGORITHM_NAME, algorithm.name),
         text(c.ALGORITHM_VERSION, algorithm.version),
-        *(text(c.ALGORITHM_PARAMETERS, parameter) for parameter in algorithm.described()),
+        *(text(c.ALGORITHM_PARAMETERS, parameter) for parameter in algorithm.parameters_and_model()),
     ]
 
 
-def _detections(results: Sequence[ImageResult]) -> Dataset:
+def _detections(results: Sequence[ReportedImage]) -> Dataset:
     """TID 4015: what was looked for, with what, in which images, and where that failed."""
     done = [(n, result) for n, result in enumerate(results, start=1) if result.failure is None]
     failed = [(n, result) for n, result in enumerate(results, start=1) if result.failure is not None]
@@ -221,7 +222,7 @@ def _detections(results: Sequence[ImageResult]) -> Dataset:
     return summary
 
 
-def _performed(numbered: Sequence[tuple[int, ImageResult]]) -> list[Dataset]:
+def _performed(numbered: Sequence[tuple[int, ReportedImage]]) -> list[Dataset]:
     """TID 4017, one entry for each algorithm and each kind of finding."""
     images: dict[Algorithm, list[int]] = {}
     for n, result in numbered:

@@ -17,7 +17,7 @@ from microcalc.errors import InputError
 from microcalc.reports.cad_report import CodeScheme, cad_report
 from microcalc.reports.header import ReportKind
 from microcalc.reports.presentation_state import presentation_state
-from microcalc.reports.results import ImageResult
+from microcalc.reports.reported_image import ReportedImage
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -31,11 +31,11 @@ class Report(NamedTuple):
 
     kind: ReportKind
     dataset: Dataset
-    results: tuple[ImageResult, ...]
+    results: tuple[ReportedImage, ...]
 
 
 def exam_reports(
-    results: Sequence[ImageResult],
+    results: Sequence[ReportedImage],
     kinds: Collection[ReportKind],
     *,
     made: datetime,
@@ -78,7 +78,7 @@ def exam_reports(
     return reports
 
 
-def _image_reports(kind: ReportKind, results: Sequence[ImageResult], made: datetime) -> list[Report]:
+def _image_reports(kind: ReportKind, results: Sequence[ReportedImage], made: datetime) -> list[Report]:
     reports, make = [], presentation_state
     if kind == "seg":
         from microcalc.reports.segmentation import segmentation as make

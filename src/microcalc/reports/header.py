@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from microcalc import __version__
 from microcalc.dicom.write import file_meta, hashed_uid
 from microcalc.errors import InputError
-from microcalc.reports.results import ExamHeader, ImageHeader, ImageResult
+from microcalc.reports.image_header import ExamHeader, ImageHeader
+from microcalc.reports.reported_image import ReportedImage
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -43,7 +44,7 @@ MANUFACTURER: Final = "microcalc"
 RESEARCH_ONLY: Final = "For research use only. Not a medical device."
 
 
-def report_uid(kind: ReportKind, results: Sequence[ImageResult], *settings: str) -> str:
+def report_uid(kind: ReportKind, results: Sequence[ReportedImage], *settings: str) -> str:
     """The SOP Instance UID of a report.
 
     Hashed from the images, the models, their settings and operating points, which images failed,
@@ -89,7 +90,7 @@ def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
     return dataset
 
 
-def start_report(kind: ReportKind, results: Sequence[ImageResult], uid: str, made: datetime) -> Dataset:
+def start_report(kind: ReportKind, results: Sequence[ReportedImage], uid: str, made: datetime) -> Dataset:
     """Return a structured report with all but its content.
 
     Parameters
@@ -150,7 +151,7 @@ def _evidence(headers: Sequence[ImageHeader]) -> Dataset:
     return study
 
 
-def check_one_exam(results: Sequence[ImageResult]) -> None:
+def check_one_exam(results: Sequence[ReportedImage]) -> None:
     """Refuse results that cannot stand in one report.
 
     Raises

@@ -23,7 +23,7 @@ from microcalc.dicom.write import hashed_uid
 from microcalc.reports import concepts as c
 from microcalc.reports.content_items import add, text
 from microcalc.reports.header import MANUFACTURER, check_one_exam, report_uid, start_report
-from microcalc.reports.results import Algorithm, ImageResult, impression_words
+from microcalc.reports.reported_image import Algorithm, ReportedImage, impression_sentences
 
 if TYPE_CHECKING:
     import highdicom
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MAMMOGRAPHY = c.Concept("71651007", "SCT", "Mammography")
 
 
-def measurement_report(results: Sequence[ImageResult], *, made: datetime) -> Dataset:
+def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> Dataset:
     """The report of one exam; arguments, result and errors as of ``cad_report.cad_report``."""
     from highdicom.sr import MeasurementReport
 
@@ -58,7 +58,7 @@ def measurement_report(results: Sequence[ImageResult], *, made: datetime) -> Dat
         items = list(root.ContentSequence)
         del root.ContentSequence  # the library's own takes none but its own items
         root.ContentSequence = items
-        add(root, "CONTAINS", *(text(c.COMMENT, said) for said in impression_words(results)))
+        add(root, "CONTAINS", *(text(c.COMMENT, said) for said in impression_sentences(results)))
     return root
 
 
@@ -79,7 +79,7 @@ def _observer() -> highdicom.sr.ObservationContext:
 
 
 def _groups(
-    result: ImageResult, uid: str
+    result: ReportedImage, uid: str
 ) -> list[PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations]:
     found = result.findings()
     if not found:
@@ -90,11 +90,11 @@ def _groups(
 def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
     from highdicom.sr import AlgorithmIdentification
 
-    return AlgorithmIdentification(algorithm.name, algorithm.version, algorithm.described())
+    return AlgorithmIdentification(algorithm.name, algorithm.version, algorithm.parameters_and_model())
 
 
 def _region_of(
-    result: ImageResult, cluster: Cluster, number: int, uid: str
+    result: ReportedImage, cluster: Cluster, number: int, uid: str
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     from highdicom.sr import (
         ImageRegion,
@@ -124,7 +124,7 @@ def _region_of(
     )
 
 
-def _without_clusters(result: ImageResult, uid: str) -> MeasurementsAndQualitativeEvaluations:
+def _without_clusters(result: ReportedImage, uid: str) -> MeasurementsAndQualitativeEvaluations:
     from highdicom.sr import (
         MeasurementsAndQualitativeEvaluations,
         QualitativeEvaluation,

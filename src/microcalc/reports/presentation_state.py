@@ -42,7 +42,8 @@ from microcalc.dicom.tags import integer, items, number, numbers, quiet, word, w
 from microcalc.domain import Cluster
 from microcalc.images.dicom.read import read_data_set
 from microcalc.reports.header import RESEARCH_ONLY, made_at, report_uid, start_instance
-from microcalc.reports.results import BURNED_IN, ImageHeader, ImageResult
+from microcalc.reports.image_header import ImageHeader
+from microcalc.reports.reported_image import BURNED_IN, ReportedImage
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -69,7 +70,7 @@ _SHUTTERS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
 """Shape → the attributes that describe it, and how many values each has; 0: an even number (PS3.3 C.7.6.11)."""
 
 
-def presentation_state(result: ImageResult, *, made: datetime) -> Dataset | None:
+def presentation_state(result: ReportedImage, *, made: datetime) -> Dataset | None:
     """Return the outlines of an image's findings as graphics, their certainty beside them; None without findings.
 
     Parameters
@@ -235,7 +236,7 @@ def _displayed_area(header: ImageHeader) -> Dataset:
     return item
 
 
-def _annotation(result: ImageResult) -> Dataset:
+def _annotation(result: ReportedImage) -> Dataset:
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -248,7 +249,7 @@ def _annotation(result: ImageResult) -> Dataset:
     return item
 
 
-def _outline(result: ImageResult, cluster: Cluster) -> Dataset:
+def _outline(result: ReportedImage, cluster: Cluster) -> Dataset:
     from pydicom.dataset import Dataset
 
     corners = result.columns_rows(cluster.outline)
@@ -260,7 +261,7 @@ def _outline(result: ImageResult, cluster: Cluster) -> Dataset:
     return item
 
 
-def _label(result: ImageResult, cluster: Cluster) -> Dataset:
+def _label(result: ReportedImage, cluster: Cluster) -> Dataset:
     """Return the certainty, anchored at the right end of the outline."""
     corners = np.array(result.columns_rows(cluster.outline))
     column, row = corners[corners[:, 0].argmax()]

@@ -29,7 +29,8 @@ from microcalc.reports.header import (
     series_uid,
     start_instance,
 )
-from microcalc.reports.results import BURNED_IN, ImageHeader, ImageResult
+from microcalc.reports.image_header import ImageHeader
+from microcalc.reports.reported_image import BURNED_IN, ReportedImage
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -39,7 +40,7 @@ _ALTERED = c.Concept("49755003", "SCT", "Morphologically Abnormal Structure")
 _LEARNED = c.Concept("123109", "DCM", "Machine Learning")
 
 
-def segmentation(result: ImageResult, *, made: datetime) -> Dataset | None:
+def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
     """Return the outlines of an image's findings as binary segments, one a cluster; None without findings.
 
     Parameters
@@ -90,7 +91,7 @@ def _source(header: ImageHeader) -> Dataset:
     return source
 
 
-def _settled(dataset: Dataset, result: ImageResult, made: datetime) -> Dataset:
+def _settled(dataset: Dataset, result: ReportedImage, made: datetime) -> Dataset:
     """Return the library's instance begun as our other reports are, without its dates and random UIDs."""
     begun = start_instance("seg", result.header, dataset.SOPInstanceUID)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
@@ -107,7 +108,7 @@ def _settled(dataset: Dataset, result: ImageResult, made: datetime) -> Dataset:
     return dataset
 
 
-def _segments(result: ImageResult) -> list[SegmentDescription]:
+def _segments(result: ReportedImage) -> list[SegmentDescription]:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from highdicom.sr import CodedConcept
@@ -136,7 +137,7 @@ def _segments(result: ImageResult) -> list[SegmentDescription]:
     return segments
 
 
-def _inside(result: ImageResult, outline_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _inside(result: ReportedImage, outline_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(rows, columns): which pixel centres lie inside an outline, by the even-odd rule."""
     inside = np.zeros((result.header.rows, result.header.columns), dtype=bool)
     corners = np.array(result.columns_rows(outline_mm))[:, ::-1] - 0.5

@@ -1,4 +1,4 @@
-"""What a report is made of: the images as their headers name them, and what was found in each."""
+"""The header of an image as its reports need it: patient and study, UIDs, geometry, breast and view."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from microcalc.dicom import source_values
 from microcalc.dicom.source_values import raw_text
 from microcalc.dicom.tags import integer, is_uid, items, quiet, shown_uid, word, words
-from microcalc.domain import Candidates, Cluster, Intent, Laterality, OperatingPoint
+from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError, MissingSpacingError, NotAMammogramError
-from microcalc.geometry import Grid, Points
 from microcalc.images.dicom.accept import INTENTS, check_spacing
 from microcalc.images.dicom.read import laterality_of, read_data_set, view_of
 from microcalc.reports.concepts import VIEW_MODIFIERS, Concept
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _DIRECTION = re.compile(r"[APRLHF]{1,3}")
 _NOT_LETTERS = re.compile(r"[\W_]+")
-BURNED_IN: Final = "Text is burned into the pixels, and marks may be of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ class ExamHeader:
         Offset of the header's times from UTC, as ``+0100``; empty where it does not say.
     unusable_identity
         A hash of an ID that the header has and no report can hold; without an ID, of such a name.
-    left_out
+    omissions
         What was left out or mended, in words without any value.
     """
 
@@ -61,7 +57,7 @@ class ExamHeader:
     issuer_of_patient_id: str = field(default="", repr=False)
     time_zone: str = ""
     unusable_identity: str = field(default="", repr=False)
-    left_out: tuple[str, ...] = ()
+    omissions: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -127,88 +123,6 @@ class ImageHeader:
         return f"{self.laterality or '?'} {self.view or '?'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """What looked at an image.
-
-    Attributes
-    ----------
-    sha256
-        Of the model; reports of another model get other UIDs.
-    parameters
-        Settings of the call that change what is found, as ``name=value``.
-    operating_points
-        From the default one on, each with a lower threshold than the one before. A cluster that
-        reaches the first is to be shown, one that reaches another may be; the others are left out.
-    """
-
-    name: str
-    version: str
-    sha256: str
-    operating_points: tuple[OperatingPoint, ...]
-    parameters: tuple[str, ...] = ()
-
-    @property
-    def measured(self) -> bool:
-        """Whether every operating point says what it gave where it was measured."""
-        return all(point.llf is not None and point.nlf is not None for point in self.operating_points)
-
-    def described(self) -> tuple[str, ...]:
-        """The settings and the model, as a report states them."""
-        return (*self.parameters, f"model={self.sha256}")
-
-    def points_in_words(self) -> list[str]:
-        """What each operating point means."""
-        words = []
-        for k, point in enumerate(self.operating_points):
-            said = f"operating_point_{k}: clusters of certainty {100 * point.threshold:.6g} % or more"
-            said += ", the findings" if k == 0 else ", optional below the points before"
-            if point.llf is not None and point.nlf is not None:
-                said += f"; where measured, {point.nlf:.3g} false clusters per image, sensitivity {point.llf:.3g}"
-            words.append(said)
-        return words
-
-    def point_of(self, likelihood: float) -> int | None:
-        """The first operating point that a cluster reaches; None where it reaches none."""
-        return next((k for k, p in enumerate(self.operating_points) if likelihood >= p.threshold), None)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ImageResult:
-    """What was found in one image, or why nothing could be.
-
-    Attributes
-    ----------
-    candidates, clusters
-        Positions in mm; members of clusters are indices into ``candidates``.
-    failure
-        Why the image could not be analysed, in words without the file's name; None where it was.
-    """
-
-    header: ImageHeader
-    algorithm: Algorithm
-    candidates: Candidates = field(default_factory=lambda: Candidates(np.empty((0, 2)), np.empty(0)))
-    clusters: Sequence[Cluster] = ()
-    failure: str | None = None
-
-    def reported(self) -> list[tuple[Cluster, int]]:
-        """The clusters that a CAD report tells of, with the operating point that each reaches."""
-        points = [(cluster, self.algorithm.point_of(cluster.likelihood)) for cluster in self.clusters]
-        return [(cluster, point) for cluster, point in points if point is not None]
-
-    def findings(self) -> list[Cluster]:
-        """The clusters that are to be shown: those of operating point 0, the default one."""
-        return [cluster for cluster, point in self.reported() if point == 0]
-
-    def columns_rows(self, positions_mm: Points) -> list[tuple[float, float]]:
-        """Positions as DICOM wants them: (column, row) from the corner of the first pixel, inside the image."""
-        if self.header.spacing_mm is None:
-            raise ValueError("positions in an image without pixel spacing")
-        limits = (self.header.rows, self.header.columns)
-        corner = np.clip(Grid(self.header.spacing_mm).to_pixels(positions_mm) + 0.5, 0.0, limits)
-        return [(float(column), float(row)) for row, column in corner]
-
-
 def read_image_header(file: Path) -> ImageHeader:
     """The header of a mammogram, as far as a report needs it.
 
@@ -223,10 +137,10 @@ def read_image_header(file: Path) -> ImageHeader:
     """
     with quiet():
         dataset = read_data_set(file, stop_before_pixels=True)
-        return image_header(dataset, file)
+        return parse_image_header(dataset, file)
 
 
-def image_header(dataset: Dataset, file: Path) -> ImageHeader:
+def parse_image_header(dataset: Dataset, file: Path) -> ImageHeader:
     """The header of a mammogram from its elements; see ``read_image_header``."""
     sop_class = word(dataset, "SOPClassUID")
     if sop_class not in INTENTS:
@@ -279,7 +193,7 @@ def _exam_header(dataset: Dataset, study: str) -> ExamHeader:
         study,
         **values,
         unusable_identity=_unusable_identity(dataset, values),
-        left_out=tuple(f"{keyword} ({value.fault})" for keyword, value in taken.values() if value.fault),
+        omissions=tuple(f"{keyword} ({value.fault})" for keyword, value in taken.values() if value.fault),
     )
 
 
@@ -325,29 +239,6 @@ def _source(dataset: Dataset) -> tuple[str, bool] | None:
     return None
 
 
-def by_exam(results: Sequence[ImageResult]) -> list[list[ImageResult]]:
-    """Return the results of each exam together, exams and images in the order given; see ``ExamHeader.key``."""
-    exams: dict[str, list[ImageResult]] = {}
-    for result in results:
-        exams.setdefault(result.header.exam.key, []).append(result)
-    return list(exams.values())
-
-
-def impression_words(results: Sequence[ImageResult]) -> list[str]:
-    """Return what a reader of an exam's report has to know beyond its findings, a sentence for each kind of thing."""
-    failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
-    optional = [f"{r.header.label}: {len(r.reported())}" for r in results if r.reported() and not r.findings()]
-    burned_in = [r.header.label for r in results if r.header.burned_in]
-    words = []
-    if failed:
-        words.append(f"Not analysed: {'; '.join(failed)}")
-    if optional:
-        words.append(f"No finding at the default operating point, optional ones alone: {'; '.join(optional)}")
-    if burned_in:
-        words.append(f"{BURNED_IN}: {'; '.join(burned_in)}")
-    return words
-
-
 def displaced(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
     """The processed images on which marks of their raw image may lie beside the place.
 
@@ -356,17 +247,3 @@ def displaced(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
     """
     raw = {header.uid for header in headers if header.intent == "raw"}
     return [h for h in headers if h.source is not None and h.source[0] in raw and not h.source[1]]
-
-
-def remarks(headers: Sequence[ImageHeader]) -> list[str]:
-    """Return what to say of the images beside their reports, in lines that name their files."""
-    moved = displaced(headers)
-    lines = []
-    for header in headers:
-        if header.exam.left_out:
-            lines.append(f"{header.file.name}: left out of its reports, or mended: {', '.join(header.exam.left_out)}")
-        if header in moved:
-            lines.append(
-                f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them"
-            )
-    return lines

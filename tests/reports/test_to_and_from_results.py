@@ -30,8 +30,9 @@ from microcalc.reports.cad_reader import read_cad_report
 from microcalc.reports.cad_report import cad_report
 from microcalc.reports.content_items import children, has_name, walk
 from microcalc.reports.exam import Report, write_report
-from microcalc.reports.exchange import detections_of_reports, image_result
-from microcalc.reports.results import read_image_header
+from microcalc.reports.from_results import reported_image
+from microcalc.reports.image_header import read_image_header
+from microcalc.reports.to_results import write_results_of_reports
 
 _SPACING_MM: Final = 0.1
 _KINDS: Final = ("sr", "tid1500", "gsps", "seg")
@@ -216,7 +217,7 @@ def test_positions_are_counted_in_the_spacing_of_the_detections(exam: Path, repo
     dataset = pydicom.dcmread(exam / "cc.dcm")
     del dataset.ImagerPixelSpacing
     dataset.save_as(tmp_path / "cc.dcm")
-    found = image_result(read_image_header(tmp_path / "cc.dcm"), ALGORITHM, read_result(reported / "cc.json"))
+    found = reported_image(read_image_header(tmp_path / "cc.dcm"), ALGORITHM, read_result(reported / "cc.json"))
     (written,) = _findings(_document(reported / "cc.json"))
     places = [(row - 0.5, column - 0.5) for column, row in found.columns_rows(found.candidates.centres)]
     for member in written:
@@ -319,7 +320,7 @@ def test_reports_on_files_of_one_name_are_told_by_their_images(exam: Path, repor
         "image,file,patient,intent,row_spacing_mm,column_spacing_mm\n" + "\n".join(rows)
     )
     shutil.copy(exam / "annotations.csv", tmp_path)
-    out = detections_of_reports(reported / "cc.sr.dcm", read_table(tmp_path), tmp_path / "o")
+    out = write_results_of_reports(reported / "cc.sr.dcm", read_table(tmp_path), tmp_path / "o")
     documents = [read_result(file) for file in out.iterdir()]
     uids = {str(pydicom.dcmread(exam / f"{name}.dcm").SOPInstanceUID): name for name in ("cc", "mlo")}
     assert {uids[d.image.sop_instance_uid or ""]: len(d.clusters) for d in documents} == {"cc": 1, "mlo": 0}
@@ -332,7 +333,7 @@ def test_what_is_passed_over_in_a_report_is_said(
     intent = next(i for i in walk(root) if has_name(i, c.RENDERING_INTENT))
     intent.ConceptCodeSequence[0].CodeValue = c.NOT_SHOWN.value
     write_data_set(root, tmp_path / "x.dcm")
-    out = detections_of_reports(tmp_path / "x.dcm", read_table(exam), tmp_path / "o")
+    out = write_results_of_reports(tmp_path / "x.dcm", read_table(exam), tmp_path / "o")
     assert not any(_document(file)["clusters"] for file in out.glob("*.json"))
     assert re.fullmatch(r"x\.dcm: \d+ findings not for presentation and passed over", caplog.messages[0])
 
