@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from microcalc.evaluation.bootstrap import Figure, bootstrap, compare, draw_patients, resample
+from microcalc.evaluation.bootstrap import Metric, bootstrap, compare, draw_patients, resample
 from microcalc.evaluation.curves import end_x, end_y, mean_height, step_at
-from microcalc.evaluation.froc import froc_curve, sensitivity_figures
+from microcalc.evaluation.froc import froc_curve, sensitivity_metrics
 from microcalc.evaluation.ratings import PatientRatings, gather
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-END: dict[str, Figure] = {"sensitivity": end_y}
+END: dict[str, Metric] = {"sensitivity": end_y}
 
 
 def simulated(seed: int, n_patients: int, *, shift: float = 1.0) -> tuple[Floats, Integers, Floats, Integers]:
@@ -37,7 +37,7 @@ def test_a_resample_is_the_curve_of_the_drawn_patients_written_out() -> None:
     lesions, owner, false, off = simulated(1, 9)
     ratings = gather(lesions, owner, false, off, np.full(9, 2.0))
     draws = draw_patients(9, 30, np.random.default_rng(2))
-    figures = sensitivity_figures([0.1, 1.0, 3.0], "false marks per image")
+    figures = sensitivity_metrics([0.1, 1.0, 3.0], "false marks per image")
     values = resample(ratings, figures, draws)
     for i, draw in enumerate(draws):
         curve = froc_curve(np.repeat(lesions, draw[owner]), np.repeat(false, draw[off]), 2 * 9)
@@ -84,7 +84,7 @@ def test_a_paired_difference_is_narrower_than_the_two_intervals_say() -> None:
     lesions, owner, false, off = simulated(4, 40)
     first = gather(lesions + 0.3, owner, false, off, np.ones(40))
     second = gather(lesions, owner, false, off, np.ones(40))
-    figure: dict[str, Figure] = {"auc": partial(mean_height, low=0, high=1)}
+    figure: dict[str, Metric] = {"auc": partial(mean_height, low=0, high=1)}
     rng = np.random.default_rng
     difference = compare(first, second, figure, rng=rng(0))["auc"]
     one, other = (bootstrap(r, figure, rng=rng(0))["auc"] for r in (first, second))
@@ -112,7 +112,7 @@ def test_the_p_value_is_rarely_small_where_nothing_differs() -> None:
                    np.ones(40))
             for _ in range(2)
         )  # fmt: skip
-        figure: dict[str, Figure] = {"auc": partial(mean_height, low=0, high=2)}
+        figure: dict[str, Metric] = {"auc": partial(mean_height, low=0, high=2)}
         small += compare(first, second, figure, resamples=200, rng=rng)["auc"].p < 0.05
     assert small / 200 < 0.11
 

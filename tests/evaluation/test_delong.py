@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from microcalc.evaluation.bootstrap import Figure, compare
+from microcalc.evaluation.bootstrap import Metric, compare
 from microcalc.evaluation.curves import mean_height
 from microcalc.evaluation.delong import area_difference, area_estimate, areas_by_patient
 from microcalc.evaluation.ratings import PatientRatings
@@ -99,7 +99,7 @@ def test_samples_that_come_many_from_a_patient_widen_the_interval_as_the_bootstr
     ratings = by_patient(positive, negative, owner, off)
     clustered = area_difference(*areas_by_patient(ratings), 0, 1)
     naive = area_difference(*areas_by_patient(independent(positive, negative)), 0, 1)
-    whole: dict[str, Figure] = {"auc": lambda x, y: mean_height(x, y, low=0.0, high=1.0)}
+    whole: dict[str, Metric] = {"auc": lambda x, y: mean_height(x, y, low=0.0, high=1.0)}
     drawn = compare(ratings[0], ratings[1], whole, resamples=1000, rng=rng)["auc"]
     assert clustered.value == pytest.approx(drawn.value)
     assert clustered.high - clustered.low == pytest.approx(drawn.high - drawn.low, rel=0.1)

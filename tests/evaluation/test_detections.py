@@ -12,7 +12,7 @@ from tests.evaluation.reporting.test_report import CLUSTER, detected, perfect, t
 from microcalc.datasets.table import Table
 from microcalc.errors import InputError
 from microcalc.evaluation.detections import read_marks
-from microcalc.evaluation.frame import frame_remarks
+from microcalc.evaluation.frame import frame_warnings
 from microcalc.evaluation.names import detector_names
 from microcalc.evaluation.reporting.report import evaluate_detections
 from microcalc.storage.index import IndexEntry, update_index
@@ -39,20 +39,20 @@ def test_images_of_one_file_name_are_told_by_their_uid(tmp_path: Path) -> None:
     for n in (2, 0, 1):
         _document(tmp_path / "d", f"1-1-{n}.json", sop_instance_uid=f"1.2.{n}")
     found = read_marks([tmp_path / "d"], _same_names())
-    assert (set(found.of), found.without) == ({"im0", "im1", "im2"}, ())
+    assert (set(found.marks), found.images_without_detections) == ({"im0", "im1", "im2"}, ())
 
 
 def test_images_of_one_file_name_are_told_by_their_content(tmp_path: Path) -> None:
     images = tuple(replace(i, sop_instance_uid="", sha256=f"{n:064x}") for n, i in enumerate(_same_names().images))
     _document(tmp_path / "d", "a.json", sha256=f"{1:064x}")
-    assert set(read_marks([tmp_path / "d"], Table(images)).of) == {"im1"}
+    assert set(read_marks([tmp_path / "d"], Table(images)).marks) == {"im1"}
 
 
 def test_another_image_of_the_same_name_is_not_taken_for_it(tmp_path: Path) -> None:
     _document(tmp_path / "d", "a.json", sop_instance_uid="1.2.0")
     _document(tmp_path / "d", "b.json", sop_instance_uid="1.2.77")
     found = read_marks([tmp_path / "d"], _same_names(1))
-    assert (set(found.of), found.not_in_table) == (
+    assert (set(found.marks), found.images_not_in_table) == (
         {"im0"},
         ("1-1.dcm (another image of that name, by SOP Instance UID or content)",),
     )
@@ -106,8 +106,8 @@ def test_places_of_the_table_are_held_against_the_size_that_detections_say(tmp_p
         ("im0,5000,3000,0.5", "m.csv line 3: a mark at row 5000, column 3000 lies outside image 'im0' of 800 x 1000"),
         ("im0,-20,10,0.5", "m.csv line 3: a mark at row -20, column 10 lies outside"),
         ("im0,800,10,0.5", "m.csv line 3: a mark at row 800, column 10 lies outside"),
-        ("im0,1.0,2.00,0.5", "m.csv line 3: the mark of line 2 again"),
-        (",1,2,0.5", "m.csv line 3: image is empty"),
+        ("im0,1.0,2.00,0.5", "m.csv line 3: repeats the mark of line 2"),
+        (",1,2,0.5", "m.csv line 3: the column image is empty"),
     ],
 )
 def test_marks_of_other_detectors_are_checked_line_by_line(tmp_path: Path, line: str, message: str) -> None:
@@ -119,20 +119,24 @@ def test_marks_of_other_detectors_are_checked_line_by_line(tmp_path: Path, line:
 
 def test_marks_of_other_detectors_name_images_by_uid_too(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("image,row,column,likelihood\n1.2.1,1,2,0.5\n")
-    assert read_marks([tmp_path / "m.csv"], _same_names()).of["im1"].likelihood.tolist() == [0.5]
+    assert read_marks([tmp_path / "m.csv"], _same_names()).marks["im1"].likelihood.tolist() == [0.5]
 
 
 def test_images_without_a_line_count_as_without_marks_and_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("image,row,column,likelihood\nim0,1,2,0.5\n")
     found = read_marks([tmp_path / "m.csv"], table(3))
-    assert (set(found.of), found.taken_for_empty) == ({"im0", "im1", "im2"}, ("im1", "im2"))
-    assert found.remarks() == ("2 images of the table without a line, counted as without marks: im1, im2",)
+    assert (set(found.marks), found.images_without_lines) == ({"im0", "im1", "im2"}, ("im1", "im2"))
+    assert found.remarks() == ("2 images of the table without a line, evaluated as having no mark: im1, im2",)
 
 
 def test_where_a_line_says_that_there_is_no_mark_an_image_without_a_line_was_not_searched(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("image,row,column,likelihood\nim0,1,2,0.5\nim1,,,\n")
     found = read_marks([tmp_path / "m.csv"], table(3))
-    assert (set(found.of), found.without, found.taken_for_empty) == ({"im0", "im1"}, ("im2",), ())
+    assert (set(found.marks), found.images_without_detections, found.images_without_lines) == (
+        {"im0", "im1"},
+        ("im2",),
+        (),
+    )
 
 
 def test_what_the_latest_run_of_detect_did_not_make_is_not_judged(tmp_path: Path) -> None:
@@ -142,7 +146,11 @@ def test_what_the_latest_run_of_detect_did_not_make_is_not_judged(tmp_path: Path
         _document(folder, f"{n}.json", sop_instance_uid=f"1.2.{n}")
     update_index(folder, {}, [IndexEntry("0", "0.dcm"), IndexEntry("1", "1.dcm", failed="no breast")])
     found = read_marks([folder], _same_names())
-    assert (set(found.of), found.without, found.passed_over) == ({"im0"}, ("im1", "im2"), ("1.json", "2.json"))
+    assert (set(found.marks), found.images_without_detections, found.stale_files) == (
+        {"im0"},
+        ("im1", "im2"),
+        ("1.json", "2.json"),
+    )
 
 
 def test_a_damaged_document_in_a_folder_is_named(tmp_path: Path) -> None:
@@ -175,8 +183,8 @@ def test_exchanged_axes_are_suspected_where_they_hit_what_straight_ones_miss(tmp
     for n in range(4):
         detected(tmp_path / "d", f"image{n}.dcm", marks)
     found = read_marks([tmp_path / "d"], data)
-    assert frame_remarks(found.of, Table(data.images, truth), hit_mm=0.5) == ()
-    (remark,) = frame_remarks(found.of, Table(data.images, swapped), hit_mm=0.5)
+    assert frame_warnings(found.marks, Table(data.images, truth), hit_mm=0.5) == ()
+    (remark,) = frame_warnings(found.marks, Table(data.images, swapped), hit_mm=0.5)
     assert "0 of 12 annotated microcalcifications have a mark, 12 with row and column exchanged" in remark
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from microcalc import cli
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
-from microcalc.evaluation.frame import frame_remarks
+from microcalc.evaluation.frame import frame_warnings
 from microcalc.evaluation.marks import Marks
 
 SHAPE, SPACING = (800, 600), (0.1, 0.08)
@@ -39,23 +39,23 @@ def marked(places: NDArray[np.float64]) -> dict[str, Marks]:
     ],
 )
 def test_places_of_another_frame_are_told_by_the_reading_that_fits(moved: NDArray[np.float64], words: str) -> None:
-    (remark,) = frame_remarks(marked(moved), table(), hit_mm=0.5)
+    (remark,) = frame_warnings(marked(moved), table(), hit_mm=0.5)
     assert words in remark
     assert "0 of 4 annotated microcalcifications have a mark" in remark
 
 
 def test_exchanged_annotations_are_told_as_exchanged_marks_are() -> None:
-    (remark,) = frame_remarks(marked(PLACES), table(PLACES[:, ::-1]), hit_mm=0.5)
+    (remark,) = frame_warnings(marked(PLACES), table(PLACES[:, ::-1]), hit_mm=0.5)
     assert "row and column exchanged" in remark
 
 
 @pytest.mark.parametrize("found", [PLACES, PLACES[:1], PLACES[:0], PLACES + 40])
 def test_a_detector_that_finds_all_or_one_or_nothing_is_of_the_same_frame(found: NDArray[np.float64]) -> None:
-    assert frame_remarks(marked(found), table(), hit_mm=0.5) == ()
+    assert frame_warnings(marked(found), table(), hit_mm=0.5) == ()
 
 
 def test_one_place_alone_is_no_evidence() -> None:
-    assert frame_remarks(marked(PLACES[:1, ::-1]), table(PLACES[:1]), hit_mm=0.5) == ()
+    assert frame_warnings(marked(PLACES[:1, ::-1]), table(PLACES[:1]), hit_mm=0.5) == ()
 
 
 @pytest.mark.parametrize(("order", "code"), [(("row", "column"), 0), (("column", "row"), 1)])

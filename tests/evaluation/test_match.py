@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from microcalc.evaluation.match import annotated_clusters, covered, match, match_clusters
+from microcalc.evaluation.match import Regions, annotated_clusters, covered, match, match_clusters
 
 NOWHERE = np.empty((0, 2))
 
@@ -47,19 +47,21 @@ def test_a_lower_mark_serves_the_annotation_that_the_higher_one_left() -> None:
 
 def test_marks_on_ignored_calcium_are_not_false() -> None:
     marks, ratings = points((0, 0), (0, 2.9), (0, 5.4), (9, 9)), [0.9, 0.8, 0.7, 0.6]
-    matched = match(marks, ratings, NOWHERE, ignore_mm=points((0, 1.0), (0, 5.0)), ignore_radius_mm=[2.0, 0.0])
+    matched = match(marks, ratings, NOWHERE, ignored=Regions(points((0, 1.0), (0, 5.0)), np.array([2.0, 0.0])))
     assert matched.nl_rating.tolist() == [0.6]
     assert matched.nl_mark.tolist() == [3]
 
 
 def test_a_microcalcification_beside_ignored_calcium_is_still_hit() -> None:
-    matched = match(points((0, 0)), [0.9], points((0, 0.1)), ignore_mm=points((0, 0)), ignore_radius_mm=1.0)
+    matched = match(points((0, 0)), [0.9], points((0, 0.1)), ignored=Regions(points((0, 0)), 1.0))
     assert matched.lesion_rating.tolist() == [0.9]
 
 
 def test_marks_inside_an_ignored_outline_are_not_false() -> None:
     square = points((0, 0), (0, 10), (10, 10), (10, 0))
-    matched = match(points((5, 5), (5, 10.4), (5, 11)), [0.9, 0.8, 0.7], NOWHERE, ignore_outlines_mm=[square])
+    matched = match(
+        points((5, 5), (5, 10.4), (5, 11)), [0.9, 0.8, 0.7], NOWHERE, ignored=Regions(NOWHERE, 0.0, [square])
+    )
     assert matched.nl_rating.tolist() == [0.7]
 
 
@@ -70,7 +72,7 @@ def test_without_marks_everything_is_missed_and_without_lesions_everything_is_fa
 
 @pytest.mark.parametrize("likelihood", [[0.1], [0.1, np.nan], [0.1, np.inf]])
 def test_likelihoods_that_do_not_fit_are_refused(likelihood: list[float]) -> None:
-    with pytest.raises(ValueError, match="expected as many, all finite"):
+    with pytest.raises(ValueError, match="expected one finite likelihood for each"):
         match(points((0, 0), (1, 1)), likelihood, NOWHERE)
 
 
@@ -85,9 +87,9 @@ def test_every_mark_has_one_fate_and_their_order_does_not_matter(
     benign: list[tuple[float, float]],
 ) -> None:
     ratings = np.array([((7 * i) % 5) / 5 for i in range(len(marks))])
-    once = match(points(*marks), ratings, points(*truth), ignore_mm=points(*benign))
+    once = match(points(*marks), ratings, points(*truth), ignored=Regions(points(*benign)))
     order = np.random.default_rng(len(marks)).permutation(len(marks))
-    again = match(points(*marks)[order], ratings[order], points(*truth), ignore_mm=points(*benign))
+    again = match(points(*marks)[order], ratings[order], points(*truth), ignored=Regions(points(*benign)))
     hits = once.lesion_mark[once.lesion_mark >= 0]
     assert len(set(hits.tolist()) | set(once.nl_mark.tolist())) == hits.size + once.nl_mark.size <= len(marks)
     np.testing.assert_array_equal(once.lesion_rating, again.lesion_rating)
@@ -157,7 +159,7 @@ def test_a_second_cluster_on_a_found_one_is_ignored() -> None:
 def test_a_cluster_mostly_on_ignored_calcium_is_ignored_and_half_is_not_most() -> None:
     half = np.concatenate([FAR[:2], FAR[:2] + 5])
     for members, false in ((FAR, 0), (half, 1)):
-        matched = match_clusters([members], [0.9], TRIANGLE, NAMES, ignore_mm=FAR)
+        matched = match_clusters([members], [0.9], TRIANGLE, NAMES, ignored=Regions(FAR))
         assert matched.nl_rating.size == false
 
 
@@ -175,8 +177,8 @@ def test_lesions_come_in_the_order_of_the_annotated_clusters() -> None:
 
 
 def test_no_point_is_covered_by_nothing() -> None:
-    assert covered(TRIANGLE, NOWHERE, 1.0, hit_mm=0.5).tolist() == [False, False, False]
-    assert covered(NOWHERE, TRIANGLE, 1.0, hit_mm=0.5).size == 0
+    assert covered(TRIANGLE, Regions(NOWHERE, 1.0), hit_mm=0.5).tolist() == [False, False, False]
+    assert covered(NOWHERE, Regions(TRIANGLE, 1.0), hit_mm=0.5).size == 0
 
 
 @pytest.mark.parametrize(
@@ -191,10 +193,10 @@ def test_no_point_is_covered_by_nothing() -> None:
 def test_an_outline_covers_what_it_encloses(
     outline: list[tuple[float, float]], inside: tuple[float, float], outside: tuple[float, float]
 ) -> None:
-    points, corners = np.array([inside, outside]), np.array(outline, dtype=np.float64)
-    assert covered(points, np.empty((0, 2)), 0.0, [corners], hit_mm=0.5).tolist() == [True, False]
+    places, corners = np.array([inside, outside]), np.array(outline, dtype=np.float64)
+    assert covered(places, Regions(NOWHERE, 0.0, [corners]), hit_mm=0.5).tolist() == [True, False]
 
 
 def test_an_outline_without_corners_is_refused() -> None:
     with pytest.raises(ValueError, match="no corners"):
-        covered(np.zeros((1, 2)), np.empty((0, 2)), 0.0, [np.empty((0, 2))], hit_mm=0.5)
+        covered(TRIANGLE, Regions(NOWHERE, 0.0, [NOWHERE]), hit_mm=0.5)

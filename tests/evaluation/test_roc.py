@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from microcalc.evaluation.bootstrap import bootstrap
 from microcalc.evaluation.roc import (
-    FIGURES,
+    ROC_METRICS,
     RocCurve,
     gather_samples,
     log_mean_sensitivity,
@@ -125,9 +125,9 @@ def test_one_system_is_the_curve_of_its_patients_alone() -> None:
     positive, negative = two_classes(5, 200, 3000, levels=None)
     owner, off = np.arange(200) % 10, np.arange(3000) % 10
     chosen = np.arange(10) < 4
-    ratings = gather_samples(positive, owner, negative, off, n_patients=10).of_patients(chosen)
+    ratings = gather_samples(positive, owner, negative, off, n_patients=10).select_patients(chosen)
     alone = roc_curve(positive[chosen[owner]], negative[chosen[off]])
-    figures = bootstrap(ratings, FIGURES, resamples=200, rng=np.random.default_rng(0))
+    figures = bootstrap(ratings, ROC_METRICS, resamples=200, rng=np.random.default_rng(0))
     assert figures["mean sensitivity, FPF 0 to 0.1"].value == pytest.approx(mean_sensitivity(alone))
     assert figures["mean sensitivity, log FPF 1e-6 to 1e-1"].value == pytest.approx(log_mean_sensitivity(alone))
     assert figures["sensitivity at FPF 1e-4"].value == pytest.approx(sensitivity_at_fpf(alone, 1e-4))

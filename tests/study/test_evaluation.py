@@ -9,7 +9,7 @@ from tests.study.synthetic import STRENGTH, scored_images
 
 from microcalc.domain import Candidates, Cluster
 from microcalc.errors import InputError
-from microcalc.evaluation.judge import Rules
+from microcalc.evaluation.matched_images import Rules
 from microcalc.evaluation.roc import log_mean_sensitivity, mean_sensitivity, roc_curve
 from microcalc.geometry import Grid
 from microcalc.study.evaluation import AREA, LINEAR, LOG, StudyFigures, evaluate_study
@@ -116,7 +116,7 @@ def test_a_manufacturer_without_positives_has_no_figure_and_no_curve() -> None:
 
 def test_froc_counts_marks_and_clusters_by_manufacturer_density_and_size(figures: StudyFigures) -> None:
     assert figures.froc is not None
-    groups = {(a.group, a.about) for a in figures.froc.answers["pair"]}
+    groups = {(v.group, v.target) for v in figures.froc.values["pair"]}
     assert {("all", "clusters"), ("system ge", "microcalcifications")} <= groups
     assert any(g.startswith("density") for g, _ in groups)
     assert any(g.startswith("diameter") for g, _ in groups)

@@ -28,8 +28,8 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
 
     from microcalc.batch.folder import remove_results
     from microcalc.datasets.simulated import simulate_data_set
-    from microcalc.evaluation.judge import IGNORED_KINDS
-    from microcalc.evaluation.match import match
+    from microcalc.evaluation.match import Regions, match
+    from microcalc.evaluation.matched_images import IGNORED_KINDS
     from microcalc.simulate.exam import RAW_ONLY
     from microcalc.simulate.lesions import LesionRates
     from microcalc.simulate.systems import VENDORS
@@ -61,8 +61,7 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
             marks,
             np.array([found.candidates[m].likelihood for m in members]),
             truth.centres[real],
-            ignore_mm=truth.centres[ignored],
-            ignore_radius_mm=truth.diameter_mm[ignored] / 2,
+            ignored=Regions(truth.centres[ignored], truth.diameter_mm[ignored] / 2),
         )
         hit = np.isfinite(matched.lesion_rating)
         clusters = set(truth.cluster[real]) - {""}

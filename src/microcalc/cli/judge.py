@@ -181,6 +181,7 @@ def evaluate(
         Print the content of summary.json (or compare.json, of several detectors) as one JSON object.
     """
     from microcalc.datasets.open import identified_table
+    from microcalc.evaluation.matched_images import Rules
     from microcalc.evaluation.names import detector_names
     from microcalc.evaluation.reporting.report import COMMAND, compare_detections, evaluate_detections
     from microcalc.reports.to_results import are_reports, write_results_of_reports
@@ -188,6 +189,10 @@ def evaluate(
     PRINTING.json = json
     if false_marks == "reviewed":  # then a mark on calcium of other kinds is false in no case
         refuse_beside("--false-marks reviewed", count_ignored=count_ignored or None)
+    rules = Rules(
+        hit_mm=hit_mm, count_ignored=count_ignored, false_marks=false_marks, false_on=false_on,
+        lesions_by=lesions_by, min_d_prime=min_d_prime,
+    )  # fmt: skip
     check_output_folder(out, COMMAND, inputs=[*detections, truth])
     names = detector_names(detections)
     table = identified_table(table_of(truth, split))
@@ -201,25 +206,17 @@ def evaluate(
     ]
     if len(detections) == 1:
         summaries: Sequence[Summary] = [
-            evaluate_detections(
-                detections, table, out=out, name=names[0], hit_mm=hit_mm, count_ignored=count_ignored,
-                false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
-                resamples=resamples, seed=seed,
-            )
-        ]  # fmt: skip
+            evaluate_detections(detections, table, out=out, name=names[0], rules=rules, resamples=resamples, seed=seed)
+        ]
         _print_summary(out / "summary.md")
     else:
         named = {name: [path] for name, path in zip(names, detections, strict=True)}
-        summaries = compare_detections(
-            named, table, out=out, hit_mm=hit_mm, count_ignored=count_ignored,
-            false_marks=false_marks, false_on=false_on, lesions_by=lesions_by, min_d_prime=min_d_prime,
-            resamples=resamples, seed=seed,
-        ).summaries  # fmt: skip
+        summaries = compare_detections(named, table, out=out, rules=rules, resamples=resamples, seed=seed).summaries
         _print_summary(out / "compare.md")
     for summary in summaries:
-        for remark in (*summary.misfits, *summary.remarks):
+        for remark in (*summary.frame_warnings, *summary.remarks):
             print_error(f"{summary.name}: {remark}")
-    return 1 if any(summary.misfits or summary.counts.images_without_detections for summary in summaries) else 0
+    return 1 if any(summary.frame_warnings or summary.counts.images_without_detections for summary in summaries) else 0
 
 
 def _check_judge(table: Table, judge: str | None) -> None:

@@ -1,1 +1,1 @@
-"""Judging detections: matching to annotations, FROC, ROC, intervals by patient."""
+"""Evaluation of detections: matching to annotations, FROC and ROC curves, confidence intervals by patient."""

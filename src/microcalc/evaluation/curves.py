@@ -1,10 +1,9 @@
 """Arithmetic on ROC and FROC curves, many at once.
 
-A curve is two arrays, x (..., v) and y (..., v), both non-decreasing along the last
-axis, x from 0. Consecutive vertices are joined by straight lines: level ones where
-only false marks are passed, upright ones where only hits are, sloping ones where
-hits and false marks share a rating. To the right of its last vertex a curve is level.
-All functions return an array of the leading shape (...); NaN rows stay NaN.
+A curve is two arrays, x (..., v) and y (..., v), both non-decreasing along the last axis, with x from 0. Consecutive
+vertices are joined by straight lines: horizontal where the threshold passes false marks only, vertical where it passes
+hits only, sloping where hits and false marks have the same rating. Beyond its last vertex a curve is constant. All
+functions return an array of the leading shape (...); rows of NaN give NaN.
 """
 
 from __future__ import annotations
@@ -15,20 +14,17 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 _TOLERANCE = 1e-12
-"""Relative; so that 4 false marks on 40 images count as 0.1 per image."""
+"""Relative tolerance of x, so that 4 false marks on 40 images count as 0.1 per image."""
 
 
 def step_at(x: Values, y: Values, *, at: float) -> Values:
-    """Height of the best operating point that lies at or left of ``at``.
-
-    Nothing is interpolated: some threshold attains the value. Used for FROC.
-    """
+    """Return the height of the best operating point at or below x = ``at``, without interpolation (for FROC)."""
     last = _last_vertex(x, at)
     return np.asarray(np.take_along_axis(y, last, axis=-1)[..., 0])
 
 
 def interpolate_at(x: Values, y: Values, *, at: float) -> Values:
-    """Height of the curve at ``at``, along sloping lines where ratings are tied. Used for ROC."""
+    """Return the height of the curve at x = ``at``, interpolated along the lines between vertices (for ROC)."""
     last = _last_vertex(x, at)
     following = np.minimum(last + 1, x.shape[-1] - 1)
     x1, x2 = np.take_along_axis(x, last, axis=-1), np.take_along_axis(x, following, axis=-1)
@@ -39,7 +35,13 @@ def interpolate_at(x: Values, y: Values, *, at: float) -> Values:
 
 
 def mean_height(x: Values, y: Values, *, low: float, high: float) -> Values:
-    """Mean of y over x in [low, high]: the partial area divided by the width."""
+    """Return the mean of y over x in [low, high]: the partial area divided by the width.
+
+    Raises
+    ------
+    ValueError
+        The range is empty or begins below 0.
+    """
     if not 0 <= low < high:
         raise ValueError(f"range {low} to {high}, expected 0 <= low < high")
     left, right = np.clip(x[..., :-1], low, high), np.clip(x[..., 1:], low, high)
@@ -50,9 +52,14 @@ def mean_height(x: Values, y: Values, *, low: float, high: float) -> Values:
 
 
 def log_mean_height(x: Values, y: Values, *, low: float, high: float) -> Values:
-    """Mean of y over ln x in [ln low, ln high]: ``1/(ln b - ln a) * integral of y(f)/f df``.
+    """Return the mean of y over ln x in [ln low, ln high]: ``1/(ln b - ln a) * integral of y(f)/f df``.
 
-    Exact for the straight lines of the curve, not a sum over a grid.
+    The integral is exact for the straight lines of the curve.
+
+    Raises
+    ------
+    ValueError
+        The range is empty or does not begin above 0.
     """
     if not 0 < low < high:
         raise ValueError(f"range {low} to {high}, expected 0 < low < high")
@@ -64,18 +71,18 @@ def log_mean_height(x: Values, y: Values, *, low: float, high: float) -> Values:
 
 
 def end_x(x: Values, y: Values) -> Values:
-    """Where the curve ends: the false marks at the loosest threshold."""
+    """Return x at the end of the curve: the false marks at the lowest threshold."""
     return np.where(np.isnan(y[..., -1]), np.nan, x[..., -1])
 
 
 def end_y(x: Values, y: Values) -> Values:
-    """How high the curve ends: the sensitivity at the loosest threshold."""
+    """Return y at the end of the curve: the sensitivity at the lowest threshold."""
     return np.asarray(y[..., -1])
 
 
 def _last_vertex(x: Values, at: float) -> NDArray[np.intp]:
     if at < 0:
-        raise ValueError(f"asked for the height at {at}, expected 0 or more")
+        raise ValueError(f"at = {at}, expected 0 or more")
     passed = np.count_nonzero(x <= at * (1 + _TOLERANCE), axis=-1, keepdims=True)
     return np.maximum(passed - 1, 0)
 

@@ -1,11 +1,11 @@
-"""What a detector found in the images of a table, read from files: the project's JSON, or a plain CSV of marks.
+"""The marks of a detector on the images of a table, read from the project's JSON documents or from CSV files.
 
-JSON: one file per image (``detection.result``). CSV (``datasets.lines``): columns ``image``, ``row``, ``column``,
-``likelihood``, one line per mark, for any other detector. Rows and columns are pixel centres of the original
-image, 0-based. A line of which all but ``image`` is empty says that the image was searched and has no mark.
+JSON: one document per image (`microcalc.detection.result`). CSV (`microcalc.datasets.lines`): columns ``image``,
+``row``, ``column`` and ``likelihood``, one line per mark, for any other detector. Rows and columns are pixel centres
+of the original image, 0-based. A line in which only ``image`` is filled in states that the image has no mark.
 
-Which image is meant is told by the SOP Instance UID or the SHA-256 of the file; by names only where one of the
-two sides knows neither. Sizes and spacings have to agree, and no mark lies outside its image.
+An image is identified by its SOP Instance UID or by the SHA-256 of its file; by name only where one of the two sides
+has neither. Sizes and spacings must agree, and every mark must lie inside its image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from microcalc.storage.index import counted
 
 _COLUMNS: Final = ("image", "row", "column", "likelihood")
 _NAMED: Final = 5
-"""How many images a remark names."""
+"""Number of images that a remark names."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,33 +38,33 @@ class DetectionSet:
 
     Attributes
     ----------
-    of
-        Maps image names of the table to marks.
-    without
-        Images of the table without detections; they are not judged.
-    not_in_table
-        Images with detections that the table does not have; they are not judged.
-    taken_for_empty
-        Images without a line in a CSV of marks, judged as searched and without a mark.
-    passed_over
-        Files in a folder of results that the latest call of ``microcalc detect`` did not make; not judged.
+    marks
+        Marks by the name of the image in the table.
+    images_without_detections
+        Images of the table without detections; they are not evaluated.
+    images_not_in_table
+        Images with detections that are not in the table; they are not evaluated.
+    images_without_lines
+        Images without a line in a CSV file of marks; they are evaluated as having no mark.
+    stale_files
+        Files in a folder of results that the latest run of ``microcalc detect`` did not write; they are not read.
     """
 
-    of: Mapping[str, Marks]
-    without: tuple[str, ...] = ()
-    not_in_table: tuple[str, ...] = ()
-    taken_for_empty: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    marks: Mapping[str, Marks]
+    images_without_detections: tuple[str, ...] = ()
+    images_not_in_table: tuple[str, ...] = ()
+    images_without_lines: tuple[str, ...] = ()
+    stale_files: tuple[str, ...] = ()
 
     def remarks(self) -> tuple[str, ...]:
-        """Return in words which images are judged without marks, and which are not judged."""
+        """Return sentences that name the images that are not evaluated, or evaluated as having no marks."""
         return tuple(
-            f"{len(names)} {words}: {_listed(names)}"
-            for names, words in (
-                (self.without, "images of the table without detections, left out"),
-                (self.not_in_table, "images with detections that are not in the table, left out"),
-                (self.taken_for_empty, "images of the table without a line, counted as without marks"),
-                (self.passed_over, "files that the latest run of detect did not make, passed over"),
+            f"{len(names)} {text}: {_listed(names)}"
+            for names, text in (
+                (self.images_without_detections, "images of the table without detections, not evaluated"),
+                (self.images_not_in_table, "images with detections that are not in the table, not evaluated"),
+                (self.images_without_lines, "images of the table without a line, evaluated as having no mark"),
+                (self.stale_files, "files that the latest run of detect did not write, not read"),
             )
             if names
         )
@@ -76,64 +76,70 @@ def read_marks(paths: Sequence[Path], table: Table) -> DetectionSet:
     Parameters
     ----------
     paths
-        JSON files, folders of them (other JSON files there are passed over), CSV files.
+        JSON documents, folders of them (other JSON files in a folder are skipped), CSV files.
     table
-        As ``datasets.open.identified_table`` gives it, so that images are known by more than their names.
+        With identifiers, as `microcalc.datasets.open.identified_table` returns it; else images are found by name.
 
     Raises
     ------
     InputError
-        A file is missing or breaks its format, two speak of one image, none fits the table, an image is of
-        another size or spacing than the table's, or a place lies outside its image.
+        A file is missing or malformed, two files have detections on one image, no detections are on an image of the
+        table, an image has another size or spacing than in the table, or a mark lies outside its image.
     """
     images = TableImages(table)
-    found: dict[str, Marks] = {}
+    parts = [_read(path) for path in paths]
+    marks: dict[str, Marks] = {}
     sized: dict[str, ImageRow] = {}
-    strangers: list[str] = []
-    passed_over: list[str] = []
-    csv_only, says_empty = all(path.suffix.lower() == ".csv" for path in paths), False
-    for path in paths:
-        part = _read(path)
-        passed_over += part.passed_over
-        says_empty |= part.says_empty
-        for entry, marks, where in part.marks:
-            image = images.find(entry, where)
-            if image is None:
-                strangers.append(images.say_who(entry))
-                continue
-            if image.image in found:
-                raise InputError(
-                    f"{where}: image {image.image!r} has detections already, expected them once for each image"
-                )
-            _refuse_outside(marks, image, where)
-            found[image.image] = marks
-            if image.shape is None and entry.shape is not None:
-                sized[image.image] = replace(image, rows=entry.rows, columns=entry.columns)
-    if not found:
-        seen = f"such as {strangers[0]}" if strangers else "no detections at all"
+    unknown: list[str] = []
+    for entry, of_image, where in (item for part in parts for item in part.marks):
+        image = images.find(entry, where)
+        if image is None:
+            unknown.append(images.describe_unknown(entry))
+            continue
+        if image.image in marks:
+            raise InputError(
+                f"{where}: image {image.image!r} has detections already, expected them once for each image"
+            )
+        _refuse_outside(of_image, image, where)
+        marks[image.image] = of_image
+        if image.shape is None and entry.shape is not None:
+            sized[image.image] = replace(image, rows=entry.rows, columns=entry.columns)
+    if not marks:
+        given = f"such as {unknown[0]}" if unknown else "no detections at all"
         raise InputError(
-            f"{_names_of(paths)}: no image of the table has detections ({seen}), expected detections on its images"
+            f"{_names_of(paths)}: no image of the table has detections ({given}), expected detections on its images"
         )
     check_places(Table(tuple(sized.values()), table.annotations))
-    lacking = tuple(row.image for row in table.images if row.image not in found)
-    empty = lacking if csv_only and not says_empty else ()
-    found |= {name: Marks(np.empty((0, 2)), np.empty(0)) for name in empty}
+    lacking = tuple(row.image for row in table.images if row.image not in marks)
+    csv_only = all(path.suffix.lower() == ".csv" for path in paths)
+    without_lines = lacking if csv_only and not any(part.lists_empty_images for part in parts) else ()
+    marks |= {name: Marks(np.empty((0, 2)), np.empty(0)) for name in without_lines}
     return DetectionSet(
-        found,
-        without=() if empty else lacking,
-        not_in_table=tuple(strangers),
-        taken_for_empty=empty,
-        passed_over=tuple(passed_over),
+        marks,
+        images_without_detections=() if without_lines else lacking,
+        images_not_in_table=tuple(unknown),
+        images_without_lines=without_lines,
+        stale_files=tuple(name for part in parts for name in part.stale_files),
     )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Part:
-    """What one path gives: of each image what it says of it, its marks, and where they stand."""
+    """The content of one path.
+
+    Attributes
+    ----------
+    marks
+        For each image its identity, its marks, and the file they come from.
+    stale_files
+        As in `DetectionSet`.
+    lists_empty_images
+        Whether a CSV file has lines of images without marks.
+    """
 
     marks: Sequence[tuple[ImageEntry, Marks, str]]
-    passed_over: Sequence[str] = ()
-    says_empty: bool = False
+    stale_files: Sequence[str] = ()
+    lists_empty_images: bool = False
 
 
 def _read(path: Path) -> _Part:
@@ -152,14 +158,14 @@ def _of_folder(folder: Path) -> _Part:
 
 
 def _is_document(file: Path) -> bool:
-    """Whether a JSON file is meant to be a detections document; other JSON files are passed over."""
+    """Return whether a JSON file is meant to be a detections document."""
     try:
         value = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file.name}: {error.strerror}, expected detections (JSON or CSV), or a folder") from error
     except ValueError as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{file.name}: damaged, no JSON ({said}), expected detections") from error
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{file.name}: damaged, not JSON ({reason}), expected detections") from error
     return isinstance(value, dict) and value.get("schema") == SCHEMA
 
 
@@ -172,24 +178,27 @@ def _of_csv(file: Path) -> _Part:
     marks: dict[str, list[tuple[float, float, float]]] = {}
     lines: dict[str, list[int]] = {}
     seen: dict[tuple[str, float, float, float], int] = {}
-    says_empty = False
+    lists_empty_images = False
     for n, line in read_lines(file, required=_COLUMNS):
         where = f"{file.name} line {n}"
         if not line["image"]:
-            raise InputError(f"{where}: image is empty, expected the name of one")
-        its = marks.setdefault(line["image"], [])
+            raise InputError(f"{where}: the column image is empty, expected the name of an image")
+        of_image = marks.setdefault(line["image"], [])
         if not any(line[c] for c in _COLUMNS[1:]):
-            says_empty = True
+            lists_empty_images = True
             continue
         mark = _mark(line, where)
         first = seen.setdefault((line["image"], *mark), n)
         if first != n:
-            raise InputError(f"{where}: the mark of line {first} again, expected every mark once")
-        its.append(mark)
+            raise InputError(f"{where}: repeats the mark of line {first}, expected every mark once")
+        of_image.append(mark)
         lines.setdefault(line["image"], []).append(n)
     return _Part(
-        [(ImageEntry(file=name), _marks_of(its, lines.get(name, [])), file.name) for name, its in marks.items()],
-        says_empty=says_empty,
+        [
+            (ImageEntry(file=name), _marks_of(of_image, lines.get(name, [])), file.name)
+            for name, of_image in marks.items()
+        ],
+        lists_empty_images=lists_empty_images,
     )
 
 

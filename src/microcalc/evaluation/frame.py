@@ -1,7 +1,7 @@
-"""Whether the places of marks and of annotations are written down alike.
+"""Checks that marks and annotations use the same coordinate frame.
 
-Rows and columns that a program exchanged, counted from another side, or took from a copy of another size still
-lie inside the image; every figure then comes out as if the detector had missed everything.
+Rows and columns that were exchanged, counted from another side, or taken from a copy of another size may still lie
+inside the image; every metric is then the same as if the detector had missed everything.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.evaluation.marks import Marks
 
 _Places = NDArray[np.float64]
-_Reading = Callable[[_Places, ImageRow], _Places | None]
+_Conversion = Callable[[_Places, ImageRow], _Places | None]
 
 _MARKS_PER_PLACE: Final = 3
 _MARKS_AT_LEAST: Final = 20
-"""Marks of an image that are looked at, the highest: among a thousand, every place has one by chance."""
+"""Only the highest marks of an image are used: of a thousand marks, some hit every place by chance."""
 
 _PLACES_AT_LEAST: Final = 2
 _HITS_ENOUGH: Final = 3
@@ -53,7 +53,7 @@ def _in_mm(places: _Places, image: ImageRow) -> _Places:
     return np.asarray(places / np.array(image.spacing_mm), dtype=np.float64)
 
 
-_READINGS: Final[Mapping[str, _Reading]] = {
+_FRAMES: Final[Mapping[str, _Conversion]] = {
     "row and column exchanged": _exchanged,
     "columns counted from the right": _from_the_right,
     "rows counted from the bottom": _from_the_bottom,
@@ -61,42 +61,46 @@ _READINGS: Final[Mapping[str, _Reading]] = {
     "places on a copy of twice the size": _on_twice_the_size,
     "places in mm": _in_mm,
 }
-"""In words → the places (n, 2) as they would have been meant; None where the image's size is not known."""
+"""By description, the conversion of places (n, 2) to the table's frame; None where the size of the image is unknown."""
 
 
-def frame_remarks(found: Mapping[str, Marks], table: Table, *, hit_mm: float) -> tuple[str, ...]:
-    """Return in words how marks and annotations would fit, where as they stand they do not.
+def frame_warnings(marks: Mapping[str, Marks], table: Table, *, hit_mm: float) -> tuple[str, ...]:
+    """Return a warning if the marks fit the annotations in another coordinate frame, but not in the given one.
 
-    Of all annotated microcalcifications in images with marks at most a tenth as many have one of the highest
-    marks within ``hit_mm`` as with another reading of the marks' rows and columns, and with that at least a
-    quarter of them do, and three, or all. Without such a reading there is nothing to say: a detector may miss
-    everything.
+    A frame fits if at least a quarter of the annotated microcalcifications, and at least three or all of them, have
+    one of the highest marks within ``hit_mm``, and at least ten times as many as in the given frame. If no frame fits,
+    there is no warning: a detector may miss everything.
 
     Parameters
     ----------
-    found
-        Image names of the table to marks.
+    marks
+        By the name of the image in the table.
     hit_mm
-        Largest distance of a hit.
+        Largest distance of a hit in mm.
+
+    Returns
+    -------
+    tuple of str
+        At most one sentence.
     """
     pairs = [
-        (image, _highest(found[image.image], len(places)), places)
+        (image, _highest(marks[image.image], len(places)), places)
         for image in table.images
-        if image.image in found and len(places := _annotated(table.rows_of(image)))
+        if image.image in marks and len(places := _annotated(table.rows_of(image)))
     ]
     total = sum(len(places) for _, _, places in pairs)
     if total < _PLACES_AT_LEAST:
         return ()
-    given = sum(_hits(marks, places, image, hit_mm) for image, marks, places in pairs)
-    for words, reading in _READINGS.items():
-        read = 0
-        for image, marks, places in pairs:
-            moved = reading(marks, image)
-            read += 0 if moved is None else _hits(moved, places, image, hit_mm)
-        if read >= max(min(total, _HITS_ENOUGH), _SHARE * total, _TIMES_AS_MANY * given):
+    given = sum(_hits(highest, places, image, hit_mm) for image, highest, places in pairs)
+    for description, convert in _FRAMES.items():
+        converted = 0
+        for image, highest, places in pairs:
+            moved = convert(highest, image)
+            converted += 0 if moved is None else _hits(moved, places, image, hit_mm)
+        if converted >= max(min(total, _HITS_ENOUGH), _SHARE * total, _TIMES_AS_MANY * given):
             return (
                 f"marks and annotations do not fit: {given} of {total} annotated microcalcifications have a mark, "
-                f"{read} with {words}; expected rows and columns of the same image in both",
+                f"{converted} with {description}; expected rows and columns of the same image in both",
             )
     return ()
 
@@ -107,13 +111,13 @@ def _annotated(rows: Sequence[AnnotationRow]) -> _Places:
 
 
 def _highest(marks: Marks, places: int) -> _Places:
-    """(n, 2) the highest marks of an image with so many annotated places."""
+    """Return the highest-rated marks (n, 2) of an image with a number of annotated places."""
     order = np.argsort(-marks.likelihood, kind="stable")
     return marks.centres_px[order[: max(_MARKS_AT_LEAST, _MARKS_PER_PLACE * places)]]
 
 
 def _hits(marks: _Places, places: _Places, image: ImageRow, hit_mm: float) -> int:
-    """How many places have a mark; each counts once."""
+    """Return the number of places that have a mark within ``hit_mm``."""
     if not len(marks):
         return 0
     distance, _ = cKDTree(marks * image.spacing_mm).query(places * image.spacing_mm)

@@ -1,7 +1,7 @@
-"""Free-response ROC: how many lesions are found at how many false marks.
+"""Free-response ROC (FROC): sensitivity against the number of false marks.
 
-LLF is the fraction of lesions that were marked (lesion localisation fraction), NLF the
-false marks *per image* (non-lesion localisations), which may exceed one.
+LLF (lesion localisation fraction) is the fraction of lesions that were marked; NLF (non-lesion localisation fraction)
+is the number of false marks *per image*, which may exceed one.
 
 References
 ----------
@@ -17,22 +17,22 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microcalc.evaluation.bootstrap import Figure
+from microcalc.evaluation.bootstrap import Metric
 from microcalc.evaluation.curves import Values, step_at
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrocCurve:
-    """The operating points of every distinct rating, strictest first.
+    """The operating points of every distinct rating, from the highest threshold to the lowest.
 
     Attributes
     ----------
     threshold
-        (v,) +inf (nothing is shown), then each distinct rating: marks rated so or higher are shown.
+        (v,) +inf (no mark is shown), then each distinct rating; marks with at least this rating are shown.
     nlf
         (v,) false marks per image, or per cm².
     llf
-        (v,) fraction of lesions found.
+        (v,) fraction of lesions hit.
     """
 
     threshold: Values
@@ -41,22 +41,21 @@ class FrocCurve:
 
 
 def froc_curve(lesion_rating: ArrayLike, nl_rating: ArrayLike, n_images: float) -> FrocCurve:
-    """The FROC curve, exact: one point per distinct rating, the loosest included.
+    """Return the exact FROC curve, with one point for each distinct rating.
 
     Parameters
     ----------
     lesion_rating
-        (n,) rating of the mark that found each lesion, -inf where it was missed.
+        (n,) rating of the mark that hit each lesion; -inf where it was missed.
     nl_rating
         (m,) ratings of false marks.
     n_images
-        Number of images, those without marks included; or the area of breast in cm², for
-        false marks per cm².
+        Number of images, with or without marks; or the breast area in cm², for false marks per cm².
 
     Raises
     ------
     ValueError
-        There is no lesion or no image: the curve is not defined.
+        There is no lesion or no image, or a rating is not a number.
     """
     lesions = np.asarray(lesion_rating, dtype=np.float64).reshape(-1)
     false = np.asarray(nl_rating, dtype=np.float64).reshape(-1)
@@ -69,12 +68,12 @@ def froc_curve(lesion_rating: ArrayLike, nl_rating: ArrayLike, n_images: float) 
     return FrocCurve(threshold, _at_least(false, threshold) / n_images, _at_least(lesions, threshold) / lesions.size)
 
 
-def sensitivity_figures(nlf: Sequence[float], unit: str) -> dict[str, Figure]:
-    """Figures for the bootstrap, named as ``sensitivity at 1 false marks per image``."""
+def sensitivity_metrics(nlf: Sequence[float], unit: str) -> dict[str, Metric]:
+    """Return metrics for the bootstrap with names such as ``sensitivity at 1 false marks per image``."""
     return {f"sensitivity at {value:g} {unit}": partial(step_at, at=value) for value in nlf}
 
 
 def _at_least(ratings: Values, threshold: Values) -> Values:
-    """(v,) how many ratings reach each threshold."""
+    """Return the number of ratings (v,) that reach each threshold."""
     ordered = np.sort(ratings)
     return (ordered.size - np.searchsorted(ordered, threshold, side="left")).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The images of a table, found by what detections say of theirs."""
+"""Looks up the images of a table by the identity that detections give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from microcalc.geometry import same_spacing
 
 
 class TableImages:
-    """Finds the image of a table that detections speak of."""
+    """The images of a table, by SOP Instance UID, SHA-256 and name."""
 
     def __init__(self, table: Table) -> None:
         self._by_uid: Final = {row.sop_instance_uid: row for row in table.images if row.sop_instance_uid}
@@ -23,16 +23,23 @@ class TableImages:
         )
 
     def find(self, entry: ImageEntry, where: str) -> ImageRow | None:
-        """Return the image; None where the table does not have it.
+        """Return the image that detections belong to, or None if the table does not have it.
 
-        Identity decides: the SOP Instance UID, then the SHA-256 of the file. Names decide only between images
-        of which one side does not know the identity: the file's name, the name in the table, the file's name
-        without suffix, in this order; a name may also be a SOP Instance UID.
+        Images are compared by SOP Instance UID, then by the SHA-256 of the file. Where one side has neither, they are
+        compared by name: the name of the file, the name in the table, the name of the file without suffix, in this
+        order; a name may also be a SOP Instance UID.
+
+        Parameters
+        ----------
+        entry
+            The image as the detections describe it.
+        where
+            File and line of the detections, for messages.
 
         Raises
         ------
         InputError
-            A name fits two images, or the image is of another size or spacing; starts with ``where``.
+            A name fits two images, or the image has another size or spacing in the table.
         """
         image = self._by_uid.get(entry.sop_instance_uid or entry.file) or self._by_sha256.get(entry.sha256 or "")
         if image is None:
@@ -41,8 +48,8 @@ class TableImages:
             _refuse_different(entry, image, where)
         return image
 
-    def say_who(self, entry: ImageEntry) -> str:
-        """Return the name of an image that the table does not have, and what differs where it has one so named."""
+    def describe_unknown(self, entry: ImageEntry) -> str:
+        """Return the name of an image that the table lacks, and the difference to an image of the same name, if any."""
         for row in self._by_name[0].get(PurePath(entry.file.replace("\\", "/")).name, ()):
             if entry.shape is not None and row.shape is not None and entry.shape != row.shape:
                 sizes = f"{entry.shape[0]} x {entry.shape[1]} pixels, the table's {row.shape[0]} x {row.shape[1]}"
@@ -76,7 +83,7 @@ def _index(table: Table, key: Callable[[ImageRow], str]) -> Mapping[str, list[Im
 
 
 def _contradicts(entry: ImageEntry, row: ImageRow) -> bool:
-    """Whether both sides know who the image is, and do not agree."""
+    """Return whether both sides identify the image, but differently."""
     if entry.sop_instance_uid and row.sop_instance_uid:
         return entry.sop_instance_uid != row.sop_instance_uid
     return bool(entry.sha256 and row.sha256 and entry.sha256 != row.sha256)

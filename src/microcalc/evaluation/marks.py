@@ -1,4 +1,4 @@
-"""The marks on one image as they are judged, whatever wrote them down."""
+"""The marks of a detector on one image, independent of the file format they come from."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from microcalc.detection.result import Result
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Marks:
-    """The marks on one image, in its pixels, and the clusters that they form.
+    """The marks on one image, in pixels, and the clusters that they form.
 
     Attributes
     ----------
     centres_px, likelihood
-        (n, 2) row and column, (n,).
+        (n, 2) row and column, and (n,) rating of each mark.
     members
-        Of each cluster, indices of its marks; None where the detector does not group.
+        Indices of the marks of each cluster; None where the detector does not group its marks.
     cluster_likelihood, finding
-        (c,) of each cluster its rating, and whether the default operating point shows it.
+        (c,) rating of each cluster, and whether it is shown at the default operating point.
     breast_area_cm2
-        None where the detector does not say.
+        None where not known.
     lines
-        Of a table of marks, the number of each one's line, for messages.
+        Line number of each mark in a CSV file, for messages; empty for other formats.
     """
 
     centres_px: NDArray[np.float64]

@@ -1,15 +1,13 @@
-"""Which marks hit which annotations.
+"""Matching of marks to annotations, on one image.
 
-Individual microcalcifications: marks are served from the highest rating down; each
-takes the nearest annotation within ``hit_mm`` that no higher mark has taken (greedy,
-so that lowering the threshold never undoes a hit). A mark near annotations that are all
-taken is ignored, and so is one on a place to be ignored (benign calcium, places that the
-judge was unsure of). Everything else is a false mark.
+Individual microcalcifications: marks are taken from the highest rating down. Each hits the nearest annotation within
+``hit_mm`` that no higher mark has hit (greedily, so that lowering the threshold never undoes a hit). A mark near
+annotations that are all hit already is ignored, and so is a mark in a region to be ignored (benign calcium, places the
+annotator was unsure of). Every other mark is false.
 
-Clusters: by the same order. A cluster hits an annotated cluster when its centre (the
-mean of its members) lies inside the annotated outline, or when at least two of its
-members hit annotated microcalcifications of it. One cluster serves one annotated
-cluster: a mark that swallows two finds one.
+Clusters: in the same order. A cluster hits an annotated cluster when its centre (the mean of its members) lies inside
+the annotated outline, or when at least two of its members hit microcalcifications of the annotated cluster. A cluster
+hits one annotated cluster at most, even if it covers two.
 """
 
 from __future__ import annotations
@@ -30,19 +28,19 @@ _MEMBERS_TO_HIT = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Matched:
-    """What became of the lesions and of the marks of one image.
+class Matches:
+    """The hits, misses and false marks of one image.
 
     Attributes
     ----------
     lesion_rating
-        (n_truth,) rating of the mark that found each lesion; -inf where it was missed.
+        (n_truth,) rating of the mark that hit each lesion; -inf where it was missed.
     nl_rating
-        (n_false,) ratings of the false marks, highest first.
+        (n_false,) ratings of the false marks (non-lesion localisations), highest first.
     lesion_mark
-        (n_truth,) index of that mark; -1 where missed.
+        (n_truth,) index of the mark that hit each lesion; -1 where it was missed.
     nl_mark
-        (n_false,) indices of the false marks. Marks in neither were ignored.
+        (n_false,) indices of the false marks. Marks in neither array were ignored.
     """
 
     lesion_rating: Values
@@ -51,16 +49,34 @@ class Matched:
     nl_mark: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Regions:
+    """Regions of an image, as discs and as outlines.
+
+    Attributes
+    ----------
+    centres_mm, radius_mm
+        (m, 2) centres and (m,) radii of discs, or one radius for all.
+    outlines_mm
+        Corners (k, 2) of polygons, closed or not.
+    """
+
+    centres_mm: Points
+    radius_mm: NDArray[np.float64] | float = 0.0
+    outlines_mm: Sequence[Points] = ()
+
+
+_NO_REGIONS = Regions(np.empty((0, 2)))
+
+
 def match(
     centres_mm: Points,
     likelihood: ArrayLike,
     truth_mm: Points,
     *,
     hit_mm: float = 0.5,
-    ignore_mm: Points | None = None,
-    ignore_radius_mm: ArrayLike = 0.0,
-    ignore_outlines_mm: Sequence[Points] = (),
-) -> Matched:
+    ignored: Regions = _NO_REGIONS,
+) -> Matches:
     """Match the marks of one image to its annotated microcalcifications.
 
     Parameters
@@ -70,15 +86,15 @@ def match(
     truth_mm
         (n_truth, 2) annotated centres.
     hit_mm
-        Largest distance of a hit, itself included.
-    ignore_mm, ignore_radius_mm, ignore_outlines_mm
-        Places where a mark is not false, as in `covered`. A mark within ``hit_mm`` of an
-        annotation too belongs to the annotation.
+        Largest distance of a hit, inclusive.
+    ignored
+        Regions in which a mark is not false. A mark that is also within ``hit_mm`` of an annotation belongs to the
+        annotation.
 
     Raises
     ------
     ValueError
-        The arrays do not fit, or a likelihood is not finite.
+        There is not one finite likelihood for each mark.
     """
     centres, rating, truth = _points(centres_mm), _finite(likelihood, len(_points(centres_mm))), _points(truth_mm)
     lesion_mark = np.full(len(truth), -1, dtype=np.int64)
@@ -90,8 +106,8 @@ def match(
             lesion_mark[free[int(np.argmin(distance))]] = mark
     off = np.ones(len(centres), dtype=np.bool_)
     off[list(near)] = False
-    off &= ~covered(centres, _or_none(ignore_mm), ignore_radius_mm, ignore_outlines_mm, hit_mm=hit_mm)
-    return _matched(rating, centres, lesion_mark, off)
+    off &= ~covered(centres, ignored, hit_mm=hit_mm)
+    return _matches(rating, centres, lesion_mark, off)
 
 
 def match_clusters(
@@ -103,34 +119,37 @@ def match_clusters(
     hit_mm: float = 0.5,
     outline_buffer_mm: float = 1.0,
     truth_outlines_mm: Mapping[str, Points] | None = None,
-    ignore_mm: Points | None = None,
-    ignore_radius_mm: ArrayLike = 0.0,
-    ignore_outlines_mm: Sequence[Points] = (),
-) -> Matched:
+    ignored: Regions = _NO_REGIONS,
+) -> Matches:
     """Match the clusters of one image to its annotated clusters.
 
     Parameters
     ----------
     members_mm, likelihood
-        Of each of n clusters its members (k, 2), and its rating.
+        Members (k, 2) of each of n clusters, and the rating (n,) of each cluster.
     truth_mm, truth_cluster
-        (n_truth, 2) annotated microcalcifications and the cluster each belongs to; empty:
-        none. Those of no cluster cannot be hit here; they count as calcium.
+        (n_truth, 2) annotated microcalcifications, and the name of the cluster of each; an empty name means no
+        cluster. Those of no cluster cannot be hit here, but count as calcium.
     hit_mm
         As in `match`, for the members.
     outline_buffer_mm
-        The outline of an annotated cluster is the convex hull of its microcalcifications
-        (and of its drawn outline, where it has one), widened by so much.
+        The outline of an annotated cluster is the convex hull of its microcalcifications (and of its drawn outline,
+        where it has one), widened by this distance.
     truth_outlines_mm
         Corners (k, 2) of drawn outlines, by cluster.
-    ignore_mm, ignore_radius_mm, ignore_outlines_mm
-        Places of other calcium, as in `covered`. A cluster that hits nothing is ignored
-        when more than half of its members lie on them or on annotated microcalcifications.
+    ignored
+        Regions of other calcium. A cluster without a hit is ignored when more than half of its members lie in these
+        regions or on annotated microcalcifications.
 
     Returns
     -------
-    Matched
+    Matches
         Lesions in the order of `annotated_clusters`.
+
+    Raises
+    ------
+    ValueError
+        A cluster has no members, or there is not one finite likelihood for each cluster.
     """
     members = [_points(m) for m in members_mm]
     if any(len(m) == 0 for m in members):
@@ -147,45 +166,34 @@ def match_clusters(
             lesion_mark[free[0]] = mark
     off = np.array([not w for w in wanted], dtype=np.bool_)
     for i in np.flatnonzero(off):
-        on = covered(members[i], truth, 0.0, hit_mm=hit_mm)
-        on |= covered(members[i], _or_none(ignore_mm), ignore_radius_mm, ignore_outlines_mm, hit_mm=hit_mm)
+        on = covered(members[i], Regions(truth), hit_mm=hit_mm) | covered(members[i], ignored, hit_mm=hit_mm)
         off[i] = bool(np.count_nonzero(on) <= len(on) / 2)
-    return _matched(rating, centres, lesion_mark, off)
+    return _matches(rating, centres, lesion_mark, off)
 
 
-def covered(
-    points_mm: Points,
-    places_mm: Points,
-    radius_mm: ArrayLike,
-    outlines_mm: Sequence[Points] = (),
-    *,
-    hit_mm: float,
-) -> NDArray[np.bool_]:
-    """(n,) whether points (n, 2) lie on one of some places.
+def covered(points_mm: Points, regions: Regions, *, hit_mm: float) -> NDArray[np.bool_]:
+    """Return whether points (n, 2) lie in any of some regions, as an array (n,).
 
-    Parameters
-    ----------
-    places_mm, radius_mm
-        (m, 2) centres and (m,) radii, or one for all. A point within the radius is on the
-        place, and so is one within ``hit_mm``, if that is more.
-    outlines_mm
-        Polygons (k, 2); a point inside, or within ``hit_mm``, is on the place.
+    A point is in a disc within its radius or within ``hit_mm`` of its centre, whichever is more; it is in an outline
+    inside or within ``hit_mm`` of the polygon.
     """
-    points, places = _points(points_mm), _points(places_mm)
+    points, places = _points(points_mm), _points(regions.centres_mm)
     on = np.zeros(len(points), dtype=np.bool_)
     if len(points) == 0:
         return on
-    reach = np.broadcast_to(np.maximum(np.asarray(radius_mm, dtype=np.float64), hit_mm) + _ROUNDING_MM, len(places))
+    reach = np.broadcast_to(
+        np.maximum(np.asarray(regions.radius_mm, dtype=np.float64), hit_mm) + _ROUNDING_MM, len(places)
+    )
     if len(places):
         for marks in cKDTree(points).query_ball_point(places, reach):
             on[marks] = True
-    for outline in outlines_mm:
+    for outline in regions.outlines_mm:
         on |= shapely.distance(_area(outline), shapely.points(points)) <= hit_mm + _ROUNDING_MM
     return on
 
 
 def annotated_clusters(truth_cluster: Sequence[str] | NDArray[np.str_]) -> list[str]:
-    """The clusters that are annotated, in the order of `match_clusters`."""
+    """Return the names of the annotated clusters, in the order in which `match_clusters` returns lesions."""
     return sorted({str(name) for name in truth_cluster if str(name)})
 
 
@@ -199,22 +207,22 @@ def _cluster_hits(
     buffer_mm: float,
     outlines: Mapping[str, Points],
 ) -> list[list[int]]:
-    """Of each cluster, the annotated clusters that it hits: most members first, then nearest."""
+    """Return for each cluster the annotated clusters that it hits: by the number of members hit, then the nearest."""
     ranked: list[list[tuple[int, float, int]]] = [[] for _ in members]
     for t, name in enumerate(names):
         own = truth[owner == name]
         corners = np.concatenate([own, _points(outlines.get(name, np.empty((0, 2))))])
         distance = shapely.distance(shapely.convex_hull(shapely.multipoints(corners)), shapely.points(centres))
         for i, places in enumerate(members):
-            found = match(places, np.zeros(len(places)), own, hit_mm=hit_mm)
-            n_hit = int(np.count_nonzero(found.lesion_mark >= 0))
+            matches = match(places, np.zeros(len(places)), own, hit_mm=hit_mm)
+            n_hit = int(np.count_nonzero(matches.lesion_mark >= 0))
             if n_hit >= _MEMBERS_TO_HIT or distance[i] <= buffer_mm + _ROUNDING_MM:
                 ranked[i].append((-n_hit, float(np.linalg.norm(own.mean(axis=0) - centres[i])), t))
     return [[t for _, _, t in sorted(r)] for r in ranked]
 
 
 def _area(outline_mm: Points) -> shapely.Geometry:
-    """Return what an outline of corners (k, 2) encloses: a polygon, or of two corners a line, of one a point."""
+    """Return the polygon of corners (k, 2); two corners make a line, one a point."""
     corners = _points(outline_mm)
     if len(corners) == 0:
         raise ValueError("an outline has no corners, expected at least one")
@@ -224,7 +232,7 @@ def _area(outline_mm: Points) -> shapely.Geometry:
 
 
 def _annotations_near(centres: Points, truth: Points, hit_mm: float) -> dict[int, list[int]]:
-    """Of each mark that has any, the annotations within ``hit_mm``."""
+    """Return the annotations within ``hit_mm`` of each mark that has any."""
     near: dict[int, list[int]] = {}
     if len(centres) and len(truth):
         tree = cKDTree(centres)
@@ -235,29 +243,25 @@ def _annotations_near(centres: Points, truth: Points, hit_mm: float) -> dict[int
 
 
 def _highest_first(rating: Values, centres: Points) -> NDArray[np.intp]:
-    """Order of the marks; equal ratings by position, so that the order given does not matter."""
+    """Return the order of the marks by rating; ties by position, whatever the order of the input."""
     return np.lexsort((centres[:, 1], centres[:, 0], -rating))
 
 
-def _matched(rating: Values, centres: Points, lesion_mark: NDArray[np.int64], off: NDArray[np.bool_]) -> Matched:
+def _matches(rating: Values, centres: Points, lesion_mark: NDArray[np.int64], off: NDArray[np.bool_]) -> Matches:
     order = _highest_first(rating, centres)
     nl_mark = order[off[order]].astype(np.int64)
     lesion_rating = np.full(len(lesion_mark), -np.inf)
     hit = lesion_mark >= 0
     lesion_rating[hit] = rating[lesion_mark[hit]]
-    return Matched(lesion_rating, rating[nl_mark], lesion_mark, nl_mark)
+    return Matches(lesion_rating, rating[nl_mark], lesion_mark, nl_mark)
 
 
 def _points(points_mm: Points) -> Points:
     return np.asarray(points_mm, dtype=np.float64).reshape(-1, 2)
 
 
-def _or_none(points_mm: Points | None) -> Points:
-    return np.empty((0, 2)) if points_mm is None else _points(points_mm)
-
-
 def _finite(likelihood: ArrayLike, n: int) -> Values:
     rating = np.asarray(likelihood, dtype=np.float64).reshape(-1)
     if rating.size != n or not np.isfinite(rating).all():
-        raise ValueError(f"{rating.size} likelihoods for {n} marks, expected as many, all finite")
+        raise ValueError(f"{rating.size} likelihoods for {n} marks, expected one finite likelihood for each")
     return rating

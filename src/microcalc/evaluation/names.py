@@ -1,4 +1,4 @@
-"""What detectors are called, by the paths of their detections."""
+"""Names of detectors, from the paths of their detections."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SUFFIXES: Final = {".csv", ".json", ".dcm"}
 def detector_names(paths: Sequence[Path]) -> list[str]:
     """Return a different name for each path, in their order.
 
-    A folder's name, and a file's without the suffix of a format that is read. Where names are the same, the
-    names of as many folders above as it takes stand before them: ``a/results`` and ``b/results`` become
-    ``a-results`` and ``b-results``.
+    The name is that of the folder, or of the file without the suffix of a known format. Equal names are preceded by the
+    names of as many parent folders as are needed: ``a/results`` and ``b/results`` become ``a-results`` and
+    ``b-results``.
 
     Raises
     ------
     InputError
-        One path is given twice.
+        A path is given twice, or two paths cannot be told apart.
     """
     whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100  (resolve would follow links)
     for path, count in Counter(whole).items():
@@ -43,10 +43,10 @@ def detector_names(paths: Sequence[Path]) -> list[str]:
         depths = longer
     for path, name in zip(whole, names, strict=True):
         if count_of[name] > 1:
-            raise InputError(f"{path.name}: named as other detections are, expected different names")
+            raise InputError(f"{path.name}: has the same name as other detections, expected different names")
     return names
 
 
 def _last(path: Path) -> str:
-    """A path's own name: of ``model.v1`` the whole, of ``marks.csv`` without the suffix."""
+    """Return the name of a path without the suffix of a known format: ``marks.csv`` becomes ``marks``."""
     return path.stem if path.suffix.lower() in _SUFFIXES and not path.is_dir() else path.name or "detections"

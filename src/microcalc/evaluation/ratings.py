@@ -1,8 +1,7 @@
-"""The ratings of a test set, per patient, kept only as far as a curve depends on them.
+"""The ratings of a test set by patient, reduced without loss to what ROC and FROC curves depend on.
 
-A ROC or FROC curve depends on the ratings of negatives only through how many of them
-lie above, level with and below each rating of a positive. So tens of millions of
-negatives are kept, without loss, as counts in the gaps between the positives, and a
+A curve depends on the ratings of the negatives only through the numbers of them above, equal to and below each rating
+of a positive. Tens of millions of negatives are therefore stored as counts between the ratings of the positives, and a
 bootstrap resample is one matrix product.
 """
 
@@ -20,21 +19,21 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PatientRatings:
-    """Positives and negatives of p patients against k distinct ratings.
+    """Counts of the positives and negatives of p patients at k distinct ratings.
 
     Attributes
     ----------
     thresholds
         (k,) distinct finite ratings of positives, highest first.
     hits
-        (p, k) positives of each patient that were rated exactly so.
+        (p, k) number of positives of each patient with exactly this rating.
     false
-        (p, 2k + 1) negatives of each patient: above the first threshold, level with it,
-        between the first and the second, level with the second, ..., below the last.
+        (p, 2k + 1) number of negatives of each patient: above the first threshold, equal to it, between the first and
+        the second, equal to the second, ..., below the last.
     n_positive
-        (p,) positives of each patient, the missed ones (-inf) included.
+        (p,) number of positives of each patient, including the missed ones (-inf).
     exposure
-        (p,) what false marks are counted per: images, cm² of breast, or negatives.
+        (p,) denominator of the false marks of each patient: images, cm² of breast, or negatives.
 
     Notes
     -----
@@ -49,22 +48,22 @@ class PatientRatings:
 
     @property
     def n_patients(self) -> int:
-        """Number of patients, those without positives included."""
+        """Number of patients, including those without positives."""
         return int(self.exposure.size)
 
-    def of_patients(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> PatientRatings:
-        """The same for some of the patients, such as those of one system."""
+    def select_patients(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> PatientRatings:
+        """Return the ratings of some of the patients, such as those of one system."""
         return PatientRatings(
             self.thresholds, self.hits[chosen], self.false[chosen], self.n_positive[chosen], self.exposure[chosen]
         )
 
-    def folded(self, owner: NDArray[np.integer], n_owners: int) -> PatientRatings:
-        """The same with several counted as one, such as the images of a patient.
+    def merge_patients(self, owner: NDArray[np.integer], n_owners: int) -> PatientRatings:
+        """Return the ratings with several rows merged into one, such as the images of a patient.
 
         Parameters
         ----------
         owner
-            (p,) index of what each belongs to, 0 to ``n_owners - 1``.
+            (p,) new index of each row, 0 to ``n_owners - 1``.
         """
         belongs = np.zeros((n_owners, self.n_patients))
         belongs[owner, np.arange(self.n_patients)] = 1.0
@@ -76,23 +75,26 @@ class PatientRatings:
             belongs @ self.exposure,
         )
 
-    def having(self, positive_rating: ArrayLike, positive_patient: ArrayLike) -> PatientRatings:
-        """The same negatives against some of the positives, such as those of one size.
+    def with_positives(self, positive_rating: ArrayLike, positive_patient: ArrayLike) -> PatientRatings:
+        """Return the same negatives with some of the positives only, such as those of one size.
 
-        Parameters as in `gather`. The curve is that of these positives alone, unchanged.
+        Parameters
+        ----------
+        positive_rating, positive_patient
+            As in `gather`.
 
         Raises
         ------
         ValueError
-            A rating is not one of the positives'.
+            A rating is not that of a positive.
         """
         rating, owner = _ratings(positive_rating), np.asarray(positive_patient, dtype=np.int64).reshape(-1)
         hits = _count_hits(self.thresholds[::-1], rating, owner, self.n_patients)
         n_positive = np.bincount(owner, minlength=self.n_patients).astype(np.float64)
         return replace(self, hits=hits, n_positive=n_positive)
 
-    def without_empty(self) -> PatientRatings:
-        """The same curve with fewer vertices: thresholds that no positive has are gone, nothing is lost."""
+    def without_unused_thresholds(self) -> PatientRatings:
+        """Return the ratings without thresholds that no positive has; the curve stays the same."""
         kept = np.flatnonzero(self.hits.any(axis=0))
         if kept.size == self.thresholds.size:
             return self
@@ -101,23 +103,23 @@ class PatientRatings:
         return replace(self, thresholds=self.thresholds[kept], hits=self.hits[:, kept], false=false)
 
     def curve(self) -> tuple[Values, Values]:
-        """The curve of all patients, each counted once: x and y, each (2k + 2,)."""
+        """Return the curve of all patients, each counted once: x and y, each (2k + 2,)."""
         x, y = self.curves(np.ones((1, self.n_patients)))
         return x[0], y[0]
 
     def curves(self, weights: NDArray[np.floating] | NDArray[np.integer]) -> tuple[Values, Values]:
-        """One curve for each way of counting the patients.
+        """Return one curve for each weighting of the patients.
 
         Parameters
         ----------
         weights
-            (b, p) how often each patient counts.
+            (b, p) weight of each patient, such as the number of times it was drawn.
 
         Returns
         -------
         x, y
-            (b, 2k + 2) false marks per exposure, and fraction of positives found. Rows
-            without a positive or without exposure are NaN: they have no curve.
+            (b, 2k + 2) false marks per exposure, and fraction of positives hit. Rows without a positive or without
+            exposure have no curve and are NaN.
         """
         weight = np.asarray(weights, dtype=np.float64)
         positives, exposure = weight @ self.n_positive, weight @ self.exposure
@@ -131,7 +133,7 @@ class PatientRatings:
         return x, y
 
     def vertex_thresholds(self) -> Values:
-        """(2k + 2,) thresholds that attain the vertices of a curve: a mark is shown from there on."""
+        """Return the thresholds (2k + 2,) of the vertices of a curve: a mark with at least this rating is shown."""
         thresholds = np.empty(2 * self.thresholds.size + 2)
         thresholds[0], thresholds[-1] = np.inf, -np.inf
         thresholds[1:-1:2] = np.nextafter(self.thresholds, np.inf)
@@ -148,18 +150,18 @@ def gather(
     *,
     negative_weight: ArrayLike | None = None,
 ) -> PatientRatings:
-    """Count the ratings of a test set per patient.
+    """Count the ratings of a test set by patient.
 
     Parameters
     ----------
     positive_rating, positive_patient
-        (n,) ratings of lesions or positive samples, -inf where missed; index of the patient.
+        (n,) ratings of lesions or positive samples, -inf where missed; and index of the patient of each.
     negative_rating, negative_patient
-        (m,) the same of false marks or negative samples.
+        (m,) ratings of false marks or negative samples; and index of the patient of each.
     exposure
-        (p,) of each patient: images, cm² of breast, or negatives.
+        (p,) denominator of the false marks of each patient: images, cm² of breast, or negatives.
     negative_weight
-        (m,) how many negatives each one stands for, where they were sub-sampled.
+        (m,) number of negatives that each one represents, where they were sub-sampled.
 
     Raises
     ------
@@ -186,12 +188,12 @@ def gather(
 def _count_hits(
     levels: NDArray[np.floating], rating: NDArray[np.floating], owner: NDArray[np.int64], n_patients: int
 ) -> Values:
-    """(p, k) positives of each patient at each level, highest level first."""
+    """Return the number of positives (p, k) of each patient at each level, highest level first."""
     found = np.isfinite(rating)
     k = levels.size
     place = np.searchsorted(levels, rating[found])
     if place.size and (place.max() >= k or not np.array_equal(levels[place], rating[found])):
-        raise ValueError("a positive has a rating that is none of the thresholds, expected some of the same positives")
+        raise ValueError("the rating of a positive is not one of the thresholds, expected a subset of the positives")
     hits = np.bincount(owner[found] * k + (k - 1 - place), minlength=n_patients * k)
     return hits.reshape(n_patients, k).astype(np.float64)
 
@@ -203,7 +205,7 @@ def _count_gaps(
     weight: Values | None,
     n_patients: int,
 ) -> Values:
-    """(p, 2k + 1) weights of the ratings in and between the levels, highest gap first; in chunks."""
+    """Return the weights of the ratings (p, 2k + 1) at and between the levels, highest first; computed in chunks."""
     width = 2 * levels.size + 1
     counts = np.zeros(n_patients * width)
     for start in range(0, rating.size, _CHUNK):

@@ -1,9 +1,8 @@
 """ROC of samples: pixels of microcalcifications against all other breast pixels.
 
-TPF is the sensitivity, FPF the fraction of negative samples rated as high. With tens
-of millions of negatives the part that matters lies far to the left: FPF 0.1 is 100,000
-pixels of a mammogram, 1e-5 is ten. Hence a mean sensitivity over the logarithm of FPF
-beside the linear one.
+TPF is the sensitivity, FPF the fraction of negative samples with at least the same rating. With tens of millions of
+negatives only very low FPF matters: 0.1 is 100,000 pixels of a mammogram, 1e-5 is ten. The mean sensitivity is
+therefore reported over the logarithm of FPF as well.
 
 References
 ----------
@@ -19,16 +18,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from microcalc.evaluation.bootstrap import Figure
+from microcalc.evaluation.bootstrap import Metric
 from microcalc.evaluation.curves import Values, interpolate_at, log_mean_height, mean_height
 from microcalc.evaluation.ratings import PatientRatings, gather
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RocCurve:
-    """Vertices of the empirical ROC curve, from (0, 0) to (1, 1); between them it is straight.
+    """The vertices of the empirical ROC curve, from (0, 0) to (1, 1), joined by straight lines.
 
-    ``threshold`` attains the vertex: samples rated so or higher are called positive.
+    At each vertex, samples with at least the rating ``threshold`` are called positive.
     """
 
     threshold: Values
@@ -39,14 +38,14 @@ class RocCurve:
 def roc_curve(
     positive_rating: ArrayLike, negative_rating: ArrayLike, *, negative_weight: ArrayLike | None = None
 ) -> RocCurve:
-    """The ROC curve, exact.
+    """Return the exact ROC curve.
 
     Parameters
     ----------
     positive_rating, negative_rating
-        (n,) and (m,) ratings; -inf is the lowest rating of all (a sample that was rejected).
+        (n,) and (m,) ratings; a rejected sample is rated -inf, the lowest rating.
     negative_weight
-        (m,) how many negatives each one stands for, where they were sub-sampled.
+        (m,) number of negatives that each one represents, where they were sub-sampled.
 
     Raises
     ------
@@ -77,10 +76,14 @@ def gather_samples(
     n_patients: int,
     negative_weight: ArrayLike | None = None,
 ) -> PatientRatings:
-    """Count sample ratings per patient, for `microcalc.evaluation.bootstrap`.
+    """Count the ratings of samples by patient, for `microcalc.evaluation.bootstrap`.
 
-    Parameters as in `roc_curve`, with the index of each sample's patient (0 to ``n_patients - 1``).
-    Take ``.of_patients(mask)`` of the result for one system; all of it is the pooled curve.
+    Parameters
+    ----------
+    positive_rating, negative_rating, negative_weight
+        As in `roc_curve`.
+    positive_patient, negative_patient
+        (n,) and (m,) index of the patient of each sample, 0 to ``n_patients - 1``.
     """
     owner = np.asarray(negative_patient, dtype=np.int64).reshape(-1)
     weight = None if negative_weight is None else np.asarray(negative_weight, dtype=np.float64).reshape(-1)
@@ -96,31 +99,31 @@ def gather_samples(
 
 
 def mean_sensitivity(curve: RocCurve, *, low: float = 0.0, high: float = 0.1) -> float:
-    """Mean TPF over FPF in [low, high], linear axis."""
+    """Return the mean TPF over FPF in [low, high] on a linear axis."""
     return float(mean_height(curve.fpf, curve.tpf, low=low, high=high))
 
 
 def log_mean_sensitivity(curve: RocCurve, *, low: float = 1e-6, high: float = 1e-1) -> float:
-    """Mean TPF over ln FPF: ``1/(ln high - ln low) * integral of TPF(f)/f df``."""
+    """Return the mean TPF over ln FPF: ``1/(ln high - ln low) * integral of TPF(f)/f df``."""
     return float(log_mean_height(curve.fpf, curve.tpf, low=low, high=high))
 
 
 def sensitivity_at_fpf(curve: RocCurve, fpf: float) -> float:
-    """TPF at an FPF."""
+    """Return the TPF at an FPF."""
     return float(interpolate_at(curve.fpf, curve.tpf, at=fpf))
 
 
-FIGURES: Mapping[str, Figure] = {
+ROC_METRICS: Mapping[str, Metric] = {
     "mean sensitivity, FPF 0 to 0.1": partial(mean_height, low=0.0, high=0.1),
     "mean sensitivity, log FPF 1e-6 to 1e-1": partial(log_mean_height, low=1e-6, high=1e-1),
     "sensitivity at FPF 1e-5": partial(interpolate_at, at=1e-5),
     "sensitivity at FPF 1e-4": partial(interpolate_at, at=1e-4),
 }
-"""What is reported of every ROC curve, per system and pooled."""
+"""The metrics that are reported of every ROC curve, for each system and pooled."""
 
 
 def _bounded(rating: ArrayLike) -> NDArray[np.floating]:
-    """-inf as the lowest finite number: in ROC a rejected sample has a rating, the lowest."""
+    """Return ratings with -inf replaced by the lowest finite number: in ROC a rejected sample has the lowest rating."""
     values: NDArray[np.floating] = np.asarray(rating)
     if values.dtype != np.float32:
         values = values.astype(np.float64)

@@ -12,22 +12,21 @@ from numpy.typing import NDArray
 from microcalc.errors import InputError
 from microcalc.evaluation.bootstrap import Difference, Estimate, bootstrap_methods
 from microcalc.evaluation.delong import area_difference, area_estimate, areas_by_patient
-from microcalc.evaluation.judge import JudgedImage, Rules, judge
-from microcalc.evaluation.ratings import PatientRatings
-from microcalc.evaluation.reporting.figures import Band, band
-from microcalc.evaluation.roc import FIGURES, gather_samples
-from microcalc.evaluation.summary import (
+from microcalc.evaluation.matched_images import MatchedImage, Rules, match_image
+from microcalc.evaluation.metrics import (
     D_PRIME_EDGES,
     DIAMETER_EDGES_MM,
-    Answer,
-    Question,
-    answer_methods,
-    questions,
+    MetricValue,
+    estimate_methods,
+    metric_groups,
 )
+from microcalc.evaluation.ratings import PatientRatings
+from microcalc.evaluation.reporting.figures import Band, band
+from microcalc.evaluation.roc import ROC_METRICS, gather_samples
 from microcalc.study.examples import Example, choose_examples
 from microcalc.study.predictions import METHODS, VENDORS, ImagePredictions
 
-LINEAR, LOG = tuple(FIGURES)[:2]
+LINEAR, LOG = tuple(ROC_METRICS)[:2]
 """Names of the two mean sensitivities among the ROC figures."""
 AREA = "area under the whole curve"
 
@@ -56,8 +55,8 @@ class RocGroup:
 class FrocFigures:
     """FROC of marks and clusters: lines by method and by pair, and curves by what is counted and method."""
 
-    answers: Mapping[str, Sequence[Answer]]
-    differences: Mapping[Pair, Sequence[Answer]]
+    values: Mapping[str, Sequence[MetricValue]]
+    differences: Mapping[Pair, Sequence[MetricValue]]
     bands: Mapping[str, Mapping[str, Band]]
 
 
@@ -149,7 +148,7 @@ def evaluate_study(
             bands[name] = {m: _band(r, resamples, seed, roc=True) for m, r in ratings.items()}
     strata = _strata(samples, taken, pairs, resamples, seed)
     rules = rules or Rules()
-    judged = _judge(taken, methods, rules)
+    matched = _match(taken, methods, rules)
     say("FROC of marks and clusters")
     return StudyFigures(
         methods,
@@ -158,8 +157,8 @@ def evaluate_study(
         groups,
         strata,
         bands,
-        _froc(judged, pairs, rules, resamples, seed),
-        choose_examples(taken, _shown(judged), rules),
+        _froc(matched, pairs, rules, resamples, seed),
+        choose_examples(taken, _shown(matched), rules),
         rules,
         resamples,
         seed,
@@ -223,8 +222,8 @@ def _of_images(
     for method, ratings in samples.ratings.items():
         if positives is not None:
             rating = np.clip(samples.positive[method][positives], np.finfo(np.float32).min, None)
-            ratings = ratings.having(rating, samples.owner[positives])
-        found[method] = ratings.of_patients(images).folded(patient, names.size).without_empty()
+            ratings = ratings.with_positives(rating, samples.owner[positives])
+        found[method] = ratings.select_patients(images).merge_patients(patient, names.size).without_unused_thresholds()
     return found
 
 
@@ -239,7 +238,7 @@ def _roc_group(
     with_area: bool,
 ) -> RocGroup:
     rng = np.random.default_rng(seed)
-    estimates, differences = bootstrap_methods(ratings, FIGURES, pairs, resamples=resamples, rng=rng)
+    estimates, differences = bootstrap_methods(ratings, ROC_METRICS, pairs, resamples=resamples, rng=rng)
     any_of = next(iter(ratings.values()))
     positives = int(any_of.n_positive.sum())
     if with_area and positives:
@@ -286,39 +285,37 @@ def _strata(
     return tuple(strata)
 
 
-def _judge(images: Sequence[ImagePredictions], methods: Sequence[str], rules: Rules) -> dict[str, list[JudgedImage]]:
+def _match(images: Sequence[ImagePredictions], methods: Sequence[str], rules: Rules) -> dict[str, list[MatchedImage]]:
     """Per method that marked every image, what became of its marks."""
     marking = [m for m in methods if all(m in i.detections for i in images)]
-    return {m: [_judge_one(i, m, rules) for i in images] for m in marking}
+    return {m: [_match_one(i, m, rules) for i in images] for m in marking}
 
 
-def _judge_one(image: ImagePredictions, method: str, rules: Rules) -> JudgedImage:
+def _match_one(image: ImagePredictions, method: str, rules: Rules) -> MatchedImage:
     tags = f"{image.row.tags} density-{image.density}" if image.density else image.row.tags
     row = replace(image.row, system=image.vendor, tags=tags)
-    return replace(judge(image.detections[method], row, image.annotations, rules), breast_area_cm2=image.breast_cm2)
+    return replace(
+        match_image(image.detections[method], row, image.annotations, rules), breast_area_cm2=image.breast_cm2
+    )
 
 
 def _froc(
-    judged: Mapping[str, list[JudgedImage]], pairs: Sequence[Pair], rules: Rules, resamples: int, seed: int
+    matched: Mapping[str, list[MatchedImage]], pairs: Sequence[Pair], rules: Rules, resamples: int, seed: int
 ) -> FrocFigures | None:
     # Findings need an operating point, which the methods of the study do not have.
-    asked = {m: [q for q in questions(j, rules) if q.about != "findings"] for m, j in judged.items()}
-    asked = {m: q for m, q in asked.items() if q}
-    if not asked:
+    groups = {m: [g for g in metric_groups(i, rules) if g.target != "findings"] for m, i in matched.items()}
+    groups = {m: g for m, g in groups.items() if g}
+    if not groups:
         return None
-    answers, differences = answer_methods(
-        asked, [p for p in pairs if p[0] in asked and p[1] in asked], resamples=resamples, seed=seed
+    values, differences = estimate_methods(
+        groups, [p for p in pairs if p[0] in groups and p[1] in groups], resamples=resamples, seed=seed
     )
     bands: dict[str, dict[str, Band]] = {}
-    for method, of_method in asked.items():
-        for q in of_method:
-            if q.group == "all" and _per_image(q):
-                bands.setdefault(q.about, {})[method] = _band(q.ratings, resamples, seed, roc=False)
-    return FrocFigures(answers, differences, bands)
-
-
-def _per_image(question: Question) -> bool:
-    return all("per image" in figure for figure in question.figures)
+    for method, of_method in groups.items():
+        for group in of_method:
+            if group.group == "all" and all("per image" in metric for metric in group.metrics):
+                bands.setdefault(group.target, {})[method] = _band(group.ratings, resamples, seed, roc=False)
+    return FrocFigures(values, differences, bands)
 
 
 def _band(ratings: PatientRatings, resamples: int, seed: int, *, roc: bool) -> Band:
@@ -326,7 +323,7 @@ def _band(ratings: PatientRatings, resamples: int, seed: int, *, roc: bool) -> B
     return band(ratings, resamples=min(resamples, _CURVE_RESAMPLES), rng=rng, roc=roc)
 
 
-def _shown(judged: Mapping[str, list[JudgedImage]]) -> tuple[str, list[JudgedImage]] | None:
+def _shown(matched: Mapping[str, list[MatchedImage]]) -> tuple[str, list[MatchedImage]] | None:
     """The method whose hits and misses are pictured: the pair, or else the first that marks."""
-    name = "pair" if "pair" in judged else next(iter(judged), None)
-    return None if name is None else (name, judged[name])
+    name = "pair" if "pair" in matched else next(iter(matched), None)
+    return None if name is None else (name, matched[name])

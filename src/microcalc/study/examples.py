@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.evaluation.froc import froc_curve
-from microcalc.evaluation.judge import JudgedImage, Rules
-from microcalc.evaluation.summary import counted_images, marks_of, rate
+from microcalc.evaluation.matched_images import MatchedImage, Rules
+from microcalc.evaluation.metrics import counted_images, marks_of, rate
 from microcalc.geometry import Grid, Points
 from microcalc.study.predictions import ImagePredictions
 
@@ -63,7 +63,7 @@ class _Place:
 
 def choose_examples(
     images: Sequence[ImagePredictions],
-    shown: tuple[str, Sequence[JudgedImage]] | None,
+    shown: tuple[str, Sequence[MatchedImage]] | None,
     rules: Rules,
     *,
     each: int = _EACH,
@@ -95,7 +95,7 @@ def choose_examples(
 
 
 def _places(
-    images: Sequence[ImagePredictions], method: str, judged: Sequence[JudgedImage], rules: Rules
+    images: Sequence[ImagePredictions], method: str, judged: Sequence[MatchedImage], rules: Rules
 ) -> tuple[list[_Place], list[_Place]]:
     """Microcalcifications, and false marks, of the images that can be pictured."""
     lesions: list[_Place] = []
@@ -103,7 +103,7 @@ def _places(
     for i, (image, j, counted) in enumerate(zip(images, judged, counted_images(judged, rules), strict=True)):
         if image.pixels is None:
             continue
-        rows = [r for r in image.annotations if r.kind == "microcalcification" and rules.takes(r)]
+        rows = [r for r in image.annotations if r.kind == "microcalcification" and rules.is_lesion(r)]
         for r, rating, d, mm in zip(rows, j.marks.lesion_rating, j.d_prime, j.diameter_mm, strict=True):
             lesions.append(_Place(i, (r.row, r.column), float(rating), float(d), float(mm)))
         if counted:
@@ -113,7 +113,7 @@ def _places(
     return lesions, false
 
 
-def _threshold(judged: Sequence[JudgedImage], rules: Rules) -> float:
+def _threshold(judged: Sequence[MatchedImage], rules: Rules) -> float:
     """The loosest rating with at most ``AT_FALSE_MARKS`` per image."""
     counted = counted_images(judged, rules)
     if not counted.any():

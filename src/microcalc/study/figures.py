@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microcalc.evaluation.bootstrap import Estimate
-from microcalc.evaluation.reporting.figures import Band, draw_band, require_matplotlib
+from microcalc.evaluation.reporting.figures import Band, draw_band, new_sheet, save_sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +36,7 @@ def draw_roc_curves(file: Path, groups: Mapping[str, Mapping[str, Band]], words:
     words
         What groups and methods are called.
     """
-    sheet = _sheet(4.4 * len(groups), 8.0)
+    sheet = new_sheet(4.4 * len(groups), 8.0)
     lowest = _lowest_shown(groups.values())
     for i, (name, bands) in enumerate(groups.items()):
         above, below = (sheet.add_subplot(2, len(groups), row * len(groups) + i + 1) for row in (0, 1))
@@ -47,19 +46,19 @@ def draw_roc_curves(file: Path, groups: Mapping[str, Mapping[str, Band]], words:
         above.set(xscale="log", xlim=(1e-6, 1), title=words.get(name, name))
         below.set(xlim=(0, 0.1), ylim=(lowest, 1.005))
     _legend(sheet)
-    _save(sheet, file)
+    save_sheet(sheet, file)
 
 
 def draw_froc_curves(file: Path, panels: Mapping[str, Mapping[str, Band]], words: Mapping[str, str]) -> None:
     """A panel for each thing that is counted (marks, clusters), a line for each method."""
-    sheet = _sheet(5.5 * len(panels), 4.2)
+    sheet = new_sheet(5.5 * len(panels), 4.2)
     for i, (about, bands) in enumerate(panels.items()):
         axes = sheet.add_subplot(1, len(panels), i + 1)
         _draw_methods(axes, bands, words, step=True)
         false = "false marks" if about == "microcalcifications" else f"false {about}"
         axes.set(xscale="log", ylim=(0, 1.01), xlabel=f"{false} per image", ylabel=f"sensitivity, {about}")
     _legend(sheet)
-    _save(sheet, file)
+    save_sheet(sheet, file)
 
 
 def draw_means(
@@ -72,7 +71,7 @@ def draw_means(
     panels
         By what is shown, group and method.
     """
-    sheet = _sheet(5.2 * len(panels), 4.0)
+    sheet = new_sheet(5.2 * len(panels), 4.0)
     for i, (title, groups) in enumerate(panels.items()):
         axes = sheet.add_subplot(1, len(panels), i + 1)
         methods = list(next(iter(groups.values())))
@@ -87,7 +86,7 @@ def draw_means(
         axes.set(title=title, xlabel="mean sensitivity (95 % interval)")
         axes.grid(visible=True, axis="x", alpha=0.3)
     _legend(sheet)
-    _save(sheet, file)
+    save_sheet(sheet, file)
 
 
 def _draw_methods(axes: Axes, bands: Mapping[str, Band], words: Mapping[str, str], *, step: bool) -> None:
@@ -118,24 +117,3 @@ def _colours(methods: Sequence[str]) -> dict[str, str]:
     """A colour of its own for each method, always the same for the four of the comparison."""
     others = [m for m in methods if m not in _COLOURS]
     return {m: _COLOURS[m] if m in _COLOURS else _OTHER_COLOURS[others.index(m) % len(_OTHER_COLOURS)] for m in methods}
-
-
-def _sheet(width: float, height: float) -> Figure:
-    require_matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(sheet: Figure, file: Path) -> None:
-    from matplotlib import rc_context
-
-    kind = file.suffix.removeprefix(".")
-    # Without a date and with fixed ids, the same figures give the same file.
-    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}
-    drawn = io.BytesIO()
-    with rc_context({"svg.hashsalt": "microcalc", "svg.fonttype": "none"}):
-        sheet.savefig(drawn, format=kind, metadata=metadata)
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_bytes(drawn.getvalue())
-    temporary.replace(file)

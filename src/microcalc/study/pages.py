@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from microcalc.evaluation.reporting.tables import html_table, markdown_table
 from microcalc.study.examples import AT_FALSE_MARKS, Example
-from microcalc.study.sections import Grid, Section, word
+from microcalc.study.sections import Section, word
 
 NOTICE = "Research use only. Not for diagnosis."
 _ENLARGED = 3
@@ -49,8 +50,8 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
         lines += [f"## {s.title}", ""]
         for sentence in s.sentences:
             lines += [sentence, ""]
-        for grid in s.tables:
-            lines += [*_markdown_table(grid), ""]
+        for table in s.tables:
+            lines += [*markdown_table(table), ""]
         for name in s.pictures:
             lines += [f"![{s.title}]({name})", ""]
         if s.verbatim:
@@ -70,7 +71,7 @@ def to_html(title: str, sections: Sequence[Section], pictures: Mapping[str, byte
     for s in sections:
         body.append(f"<section>\n<h2>{escape(s.title)}</h2>")
         body += [f"<p>{escape(sentence)}</p>" for sentence in s.sentences]
-        body += [_html_table(grid) for grid in s.tables]
+        body += [f'<div class="scroll">{html_table(table)}</div>' for table in s.tables]
         body += [f'<img class="curve" alt="{escape(s.title)}" src="{_svg_uri(pictures[n])}">' for n in s.pictures]
         if s.verbatim:
             body.append(f"<pre>{escape(s.verbatim.rstrip())}</pre>")
@@ -95,18 +96,6 @@ def picture(example: Example) -> NDArray[np.uint8]:
         view[:_FRAME_PX, middle] = 0
         view[-_FRAME_PX:, middle] = 0
     return framed
-
-
-def _markdown_table(grid: Grid) -> list[str]:
-    rows = [grid.header, ("---",) * len(grid.header), *grid.rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-
-
-def _html_table(grid: Grid) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in grid.header)
-    rows = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in grid.rows]
-    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>"
-    return f'<div class="scroll">{table}</div>'
 
 
 def _html_examples(examples: Sequence[Example]) -> list[str]:

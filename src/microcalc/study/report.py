@@ -125,12 +125,12 @@ def _figure_rows(figures: StudyFigures) -> Iterable[Row]:
                 for f, d in differences.items():
                     yield (*where, f, first, second, g.positives, g.images, *_numbers(d))
     if figures.froc is not None:
-        for method, answers in figures.froc.answers.items():
-            for a in answers:
-                yield ("froc", a.group, a.about, a.figure, method, "", a.lesions, a.images, *_numbers(a.estimate))
-        for (first, second), answers in figures.froc.differences.items():
-            for a in answers:
-                yield ("froc", a.group, a.about, a.figure, first, second, a.lesions, a.images, *_numbers(a.estimate))
+        for method, values in figures.froc.values.items():
+            for a in values:
+                yield ("froc", a.group, a.target, a.metric, method, "", a.lesions, a.images, *_numbers(a.estimate))
+        for (first, second), values in figures.froc.differences.items():
+            for a in values:
+                yield ("froc", a.group, a.target, a.metric, first, second, a.lesions, a.images, *_numbers(a.estimate))
 
 
 def _curve_rows(figures: StudyFigures) -> Iterable[Row]:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from microcalc.datasets.open import open_table
 from microcalc.datasets.table import Table, join_tables
-from microcalc.evaluation.judge import Rules
+from microcalc.evaluation.matched_images import Rules
 from microcalc.extras import require_modules
 from microcalc.storage.ownership import check_output_folder, open_output_folder
 from microcalc.study.collect_provenance import collect_provenance

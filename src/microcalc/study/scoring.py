@@ -16,7 +16,7 @@ from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
 from microcalc.domain import FloatImage, NormalisedMammogram
 from microcalc.evaluation.marks import Marks
-from microcalc.evaluation.summary import density_of
+from microcalc.evaluation.metrics import density_of
 from microcalc.geometry import Grid
 from microcalc.sample.store import Samples
 from microcalc.study.arrays import load_piece, save_piece

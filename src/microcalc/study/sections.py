@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from microcalc.evaluation.bootstrap import Difference, Estimate
 from microcalc.evaluation.reporting.figures import Band
-from microcalc.evaluation.roc import FIGURES
+from microcalc.evaluation.reporting.tables import TextTable, difference_text, estimate_text
+from microcalc.evaluation.roc import ROC_METRICS
 from microcalc.study.evaluation import AREA, LINEAR, LOG, FrocFigures, RocGroup, StudyFigures
 from microcalc.study.provenance import Provenance
 
@@ -37,20 +37,12 @@ _INTERVALS = "In brackets: 95 % interval"
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """A table of texts; the first column names the row."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Section:
     """A heading, then sentences, tables, pictures (files of the report) and verbatim text, in this order."""
 
     title: str
     sentences: tuple[str, ...] = ()
-    tables: tuple[Grid, ...] = ()
+    tables: tuple[TextTable, ...] = ()
     pictures: tuple[str, ...] = ()
     verbatim: str = ""
 
@@ -78,14 +70,14 @@ def pair_words(pair: tuple[str, str]) -> str:
 
 def _basis(figures: StudyFigures, about: Provenance) -> Section:
     pooled, rules = figures.groups["pooled"], figures.rules
-    counts = Grid(
+    counts = TextTable(
         ("samples", "positive", "negative"),
         (
             ("train", f"{about.train.positive:,}", f"{about.train.negative:,}"),
             ("test", f"{about.test.positive:,}", f"{about.test.negative:,}"),
         ),
     )
-    per_vendor = Grid(
+    per_vendor = TextTable(
         ("test", "images", "patients", "positive", "negative"),
         tuple(
             (word(g.name), f"{g.images:,}", f"{g.patients:,}", f"{g.positives:,}", f"{g.negatives:,}")
@@ -114,11 +106,11 @@ def _means(figures: StudyFigures) -> Section:
     tables = [_by_group(figures, f"mean sensitivity, {axis}", f) for axis, f in _AXES.items()]
     if figures.pairs:
         rows = [
-            (word(g.name), pair_words(pair), *(_difference(g.differences[pair][f]) for f in _AXES.values()))
+            (word(g.name), pair_words(pair), *(difference_text(g.differences[pair][f]) for f in _AXES.values()))
             for g in _vendors_then_pooled(figures)
             for pair in figures.pairs
         ]
-        tables.append(Grid(("system", "difference", *_AXES), tuple(rows)))
+        tables.append(TextTable(("system", "difference", *_AXES), tuple(rows)))
     return Section("Mean sensitivity per manufacturer", (), tuple(tables), (MEANS_FILE,))
 
 
@@ -135,7 +127,7 @@ def _claims(figures: StudyFigures, about: Provenance) -> Section:
         d = figures.groups[vendor].differences[pair][LINEAR]
         holds = d.value > 0 and d.p < _P_SIGNIFICANT
         rows.append(
-            (f"significantly higher mean sensitivity, FPF 0 to 0.1, {word(vendor)}", _difference(d), _yes(holds))
+            (f"significantly higher mean sensitivity, FPF 0 to 0.1, {word(vendor)}", difference_text(d), _yes(holds))
         )
     sentences = [
         "The publication (Mordang et al., IWDM 2016) claims these of its two CNNs against its cascade; here the "
@@ -145,7 +137,7 @@ def _claims(figures: StudyFigures, about: Provenance) -> Section:
     if about.shows_nothing:
         sentences.append(NOTHING_SHOWN)
         header, rows = header[:2], [row[:2] for row in rows]
-    return Section("What the publication claims", tuple(sentences), (Grid(header, tuple(rows)),))
+    return Section("What the publication claims", tuple(sentences), (TextTable(header, tuple(rows)),))
 
 
 def _over_the_range(pair: Band, cascade: Band) -> tuple[str, bool]:
@@ -159,26 +151,26 @@ def _over_the_range(pair: Band, cascade: Band) -> tuple[str, bool]:
 
 
 def _roc(figures: StudyFigures) -> Section:
-    tables = [_by_group(figures, f, f) for f in list(FIGURES)[2:]]
+    tables = [_by_group(figures, f, f) for f in list(ROC_METRICS)[2:]]
     if figures.pairs:
         rows = [
-            (word(g.name), pair_words(pair), *(_difference(g.differences[pair][f]) for f in list(FIGURES)[2:]))
+            (word(g.name), pair_words(pair), *(difference_text(g.differences[pair][f]) for f in list(ROC_METRICS)[2:]))
             for g in _vendors_then_pooled(figures)
             for pair in figures.pairs
         ]
-        tables.append(Grid(("system", "difference", *list(FIGURES)[2:]), tuple(rows)))
+        tables.append(TextTable(("system", "difference", *list(ROC_METRICS)[2:]), tuple(rows)))
     areas = [
         (word(g.name), *(_precise(g.estimates[m].get(AREA)) for m in figures.methods))
         for g in _vendors_then_pooled(figures)
     ]
-    tables.append(Grid((AREA, *map(word, figures.methods)), tuple(areas)))
+    tables.append(TextTable((AREA, *map(word, figures.methods)), tuple(areas)))
     if figures.pairs:
         rows = [
             (word(g.name), pair_words(pair), _precise(g.differences[pair].get(AREA)))
             for g in _vendors_then_pooled(figures)
             for pair in figures.pairs
         ]
-        tables.append(Grid(("system", "difference", AREA), tuple(rows)))
+        tables.append(TextTable(("system", "difference", AREA), tuple(rows)))
     sentence = (
         "FPF 0.1 is 100,000 pixels of a mammogram, 1e-5 is ten. Areas under the whole curve with the intervals "
         "and p of DeLong, for samples of a patient that are alike (Obuchowski 1997)."
@@ -187,7 +179,7 @@ def _roc(figures: StudyFigures) -> Section:
 
 
 def _froc(figures: StudyFigures, froc: FrocFigures) -> Section:
-    tables: list[Grid] = []
+    tables: list[TextTable] = []
     for about in ("microcalcifications", "clusters"):
         tables += [_froc_table(froc, group, about) for group in _froc_groups(figures, froc, about)]
     if froc.differences:
@@ -195,43 +187,45 @@ def _froc(figures: StudyFigures, froc: FrocFigures) -> Section:
     return Section("FROC of marks and clusters", (), tuple(tables), (FROC_FILE,))
 
 
-def _froc_differences(froc: FrocFigures) -> Grid:
+def _froc_differences(froc: FrocFigures) -> TextTable:
     """Pooled, a column for each pair."""
-    by_pair = {p: {(a.about, a.figure): a for a in v if a.group == "all"} for p, v in froc.differences.items()}
+    by_pair = {p: {(a.target, a.metric): a for a in v if a.group == "all"} for p, v in froc.differences.items()}
     keys = list(dict.fromkeys(key for of_pair in by_pair.values() for key in of_pair))
-    rows = [(*key, *(_difference(of[key].estimate) if key in of else "–" for of in by_pair.values())) for key in keys]
-    return Grid(("Pooled", "figure", *map(pair_words, by_pair)), tuple(rows))
+    rows = [
+        (*key, *(difference_text(of[key].estimate) if key in of else "–" for of in by_pair.values())) for key in keys
+    ]
+    return TextTable(("Pooled", "figure", *map(pair_words, by_pair)), tuple(rows))
 
 
 def _froc_groups(figures: StudyFigures, froc: FrocFigures, about: str) -> list[str]:
     wanted = [*(f"system {v}" for v in figures.vendors), "all"]
-    there = {a.group for answers in froc.answers.values() for a in answers if a.about == about}
+    there = {a.group for values in froc.values.values() for a in values if a.target == about}
     return [g for g in wanted if g in there]
 
 
-def _froc_table(froc: FrocFigures, group: str, about: str) -> Grid:
-    by_method = {m: {a.figure: a for a in v if (a.group, a.about) == (group, about)} for m, v in froc.answers.items()}
+def _froc_table(froc: FrocFigures, group: str, about: str) -> TextTable:
+    by_method = {m: {a.metric: a for a in v if (a.group, a.target) == (group, about)} for m, v in froc.values.items()}
     shown = list(dict.fromkeys(f for of_method in by_method.values() for f in of_method))
     lesions = next(a.lesions for of_method in by_method.values() for a in of_method.values())
     rows = [
-        (f, *(_text(of_method[f].estimate) if f in of_method else "–" for of_method in by_method.values()))
+        (f, *(estimate_text(of_method[f].estimate) if f in of_method else "–" for of_method in by_method.values()))
         for f in shown
     ]
     title = f"{_group_word(group)}, {lesions:,} {about}"
-    return Grid((title, *map(word, by_method)), tuple(rows))
+    return TextTable((title, *map(word, by_method)), tuple(rows))
 
 
 def _froc_strata(figures: StudyFigures, froc: FrocFigures) -> Section:
     figure = "sensitivity at 1 false marks per image"
-    by_method = {m: {a.group: a for a in v if a.figure == figure} for m, v in froc.answers.items()}
+    by_method = {m: {a.group: a for a in v if a.metric == figure} for m, v in froc.values.items()}
     groups = list(dict.fromkeys(g for of_method in by_method.values() for g in of_method))
     chosen = [g for g in groups if g != "all" and not g.startswith("system ")]
     lesions = {group: a.lesions for of_method in by_method.values() for group, a in of_method.items()}
     rows = [
-        (g, f"{lesions[g]:,}", *(_text(of[g].estimate) if g in of else "–" for of in by_method.values()))
+        (g, f"{lesions[g]:,}", *(estimate_text(of[g].estimate) if g in of else "–" for of in by_method.values()))
         for g in chosen
     ]
-    table = Grid(("stratum", "microcalcifications", *map(word, by_method)), tuple(rows))
+    table = TextTable(("stratum", "microcalcifications", *map(word, by_method)), tuple(rows))
     return Section("Sensitivity at 1 false mark per image, by stratum", (), (table,) if rows else ())
 
 
@@ -242,13 +236,13 @@ def _strata(figures: StudyFigures) -> Section:
             (
                 s.name,
                 f"{s.positives:,}",
-                *(_text(s.estimates[m][f]) for m in figures.methods),
-                *(_difference(s.differences[p][f]) for p in figures.pairs[:1]),
+                *(estimate_text(s.estimates[m][f]) for m in figures.methods),
+                *(difference_text(s.differences[p][f]) for p in figures.pairs[:1]),
             )
             for s in figures.strata
         ]
         header = (f"mean sensitivity, {axis}", "positives", *map(word, figures.methods))
-        tables.append(Grid((*header, *map(pair_words, figures.pairs[:1])), tuple(rows)))
+        tables.append(TextTable((*header, *map(pair_words, figures.pairs[:1])), tuple(rows)))
     sentence = (
         "By d' and diameter: positives of the stratum against all negatives. By density: images of that density alone."
     )
@@ -258,7 +252,7 @@ def _strata(figures: StudyFigures) -> Section:
 def _provenance(about: Provenance) -> list[Section]:
     named = {"seed": about.seeds, "machine": about.machine, "version": about.versions, "hash (SHA-256)": about.hashes}
     tables = [
-        Grid((title, "value"), tuple((name, str(value)) for name, value in values.items()))
+        TextTable((title, "value"), tuple((name, str(value)) for name, value in values.items()))
         for title, values in named.items()
         if values
     ]
@@ -266,17 +260,18 @@ def _provenance(about: Provenance) -> list[Section]:
     seconds.append(("all", f"{sum(about.seconds.values()):,.0f}"))
     return [
         Section("How to repeat it", ("The command:",), (), (), about.command),
-        Section("Seconds per stage", (), (Grid(("stage", "seconds"), tuple(seconds)),)),
+        Section("Seconds per stage", (), (TextTable(("stage", "seconds"), tuple(seconds)),)),
         Section("Seeds, machine, versions, hashes", (), tuple(tables)),
         Section("Recipe", (), (), (), about.recipe),
     ]
 
 
-def _by_group(figures: StudyFigures, title: str, figure: str) -> Grid:
+def _by_group(figures: StudyFigures, title: str, figure: str) -> TextTable:
     rows = [
-        (word(g.name), *(_text(g.estimates[m][figure]) for m in figures.methods)) for g in _vendors_then_pooled(figures)
+        (word(g.name), *(estimate_text(g.estimates[m][figure]) for m in figures.methods))
+        for g in _vendors_then_pooled(figures)
     ]
-    return Grid((title, *map(word, figures.methods)), tuple(rows))
+    return TextTable((title, *map(word, figures.methods)), tuple(rows))
 
 
 def _vendors_then_pooled(figures: StudyFigures) -> list[RocGroup]:
@@ -287,28 +282,10 @@ def _group_word(group: str) -> str:
     return "Pooled" if group == "all" else word(group.removeprefix("system "))
 
 
-def _text(e: Estimate | Difference, digits: int = 3) -> str:
-    value, low, high = (f"{v:.{digits}f}" if math.isfinite(v) else "–" for v in (e.value, e.low, e.high))
-    return f"{value} ({low} to {high})"
-
-
-def _difference(d: Estimate | Difference, digits: int = 4) -> str:
-    value, low, high = (f"{v:+.{digits}f}" if math.isfinite(v) else "–" for v in (d.value, d.low, d.high))
-    p = f", p {p_text(d.p)}" if isinstance(d, Difference) else ""
-    return f"{value} ({low} to {high}){p}"
-
-
 def _precise(e: Estimate | Difference | None) -> str:
     if e is None:
         return "–"
-    return _difference(e, 6) if isinstance(e, Difference) else _text(e, 5)
-
-
-def p_text(p: float) -> str:
-    """Three digits after the point, fewer only in words."""
-    if not math.isfinite(p):
-        return "–"
-    return f"{p:.4f}" if p >= 0.0001 else "below 0.0001"
+    return difference_text(e, digits=6) if isinstance(e, Difference) else estimate_text(e, digits=5)
 
 
 def _yes(holds: bool) -> str:

@@ -19,7 +19,7 @@ from microcalc.domain import PixelScorer
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.evaluation.bootstrap import bootstrap, compare
 from microcalc.evaluation.ratings import PatientRatings
-from microcalc.evaluation.roc import FIGURES, gather_samples
+from microcalc.evaluation.roc import ROC_METRICS, gather_samples
 from microcalc.images.open import naming
 from microcalc.models.laplacian import LaplacianFilter
 from microcalc.models.model import load_model
@@ -76,7 +76,7 @@ def sample_roc(
         s: np.array([systems[p] == s for p in patients]) for s in sorted(set(systems.values()))
     }
     figures = {
-        group: _figures({n: g.of_patients(mask) for n, g in gathered.items()}, resamples, seed)
+        group: _figures({n: g.select_patients(mask) for n, g in gathered.items()}, resamples, seed)
         for group, mask in groups.items()
     }
     counts = {"positive": sum(len(p) for _, p, _ in rated["pair"]), "negative": sum(len(n) for *_, n in rated["pair"])}
@@ -151,10 +151,10 @@ def _figures(ratings: Mapping[str, PatientRatings], resamples: int, seed: int) -
     """Each figure per scorer, and the pair's paired difference to CNN1."""
     values: dict[str, dict[str, object]] = {}
     for name, of_scorer in ratings.items():
-        found = bootstrap(of_scorer, FIGURES, resamples=resamples, rng=np.random.default_rng(seed))
+        found = bootstrap(of_scorer, ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed))
         values[name] = {figure: asdict(estimate) for figure, estimate in found.items()}
     found_pair = compare(
-        ratings["pair"], ratings["cnn1"], FIGURES, resamples=resamples, rng=np.random.default_rng(seed)
+        ratings["pair"], ratings["cnn1"], ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed)
     )
     values["pair-cnn1"] = {figure: asdict(difference) for figure, difference in found_pair.items()}
     return values
@@ -171,7 +171,7 @@ def _markdown(
         "|---|---|---|---|---|---|",
     ]
     for group, by_scorer in figures.items():
-        for figure in FIGURES:
+        for figure in ROC_METRICS:
             cells = [_cell(by_scorer[name][figure]) for name in ("pair", "cnn1", "log", "pair-cnn1")]
             lines.append(f"| {group} | {figure} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

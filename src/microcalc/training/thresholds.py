@@ -19,8 +19,8 @@ from microcalc.datasets.table import Table
 from microcalc.detection.mammogram import Detected, detect_normalised
 from microcalc.domain import Annotations
 from microcalc.evaluation.froc import froc_curve
-from microcalc.evaluation.judge import IGNORED_KINDS
-from microcalc.evaluation.match import match_clusters
+from microcalc.evaluation.match import Regions, match_clusters
+from microcalc.evaluation.matched_images import IGNORED_KINDS
 from microcalc.models.model import (
     CandidateRules,
     CascadeDescription,
@@ -161,8 +161,7 @@ def _matched(found: Detected, annotations: Annotations) -> tuple[NDArray[np.floa
         [c.likelihood for c in found.clusters],
         annotations.centres[real],
         annotations.cluster[real],
-        ignore_mm=annotations.centres[ignored],
-        ignore_radius_mm=annotations.diameter_mm[ignored] / 2,
+        ignored=Regions(annotations.centres[ignored], annotations.diameter_mm[ignored] / 2),
     )
     return matched.lesion_rating, matched.nl_rating
 

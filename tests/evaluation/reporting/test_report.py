@@ -14,8 +14,9 @@ from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import Intent
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.evaluation.bootstrap import Difference
+from microcalc.evaluation.matched_images import Rules
+from microcalc.evaluation.metrics import density_of
 from microcalc.evaluation.reporting.report import Summary, compare_detections, evaluate_detections
-from microcalc.evaluation.summary import density_of
 
 SPACING = (0.1, 0.1)
 CLUSTER = [(100.0, 100.0), (100.0, 120.0), (120.0, 100.0)]
@@ -64,7 +65,7 @@ def perfect(folder: Path, n_images: int = 4, *, extra: Sequence[Mark] = ()) -> P
 
 
 def value(summary: Summary, figure: str, *, about: str = "microcalcifications", group: str = "all") -> float:
-    (found,) = [a for a in summary.answers if (a.group, a.about, a.figure) == (group, about, figure)]
+    (found,) = [a for a in summary.metrics if (a.group, a.target, a.metric) == (group, about, figure)]
     return found.estimate.value
 
 
@@ -111,7 +112,7 @@ def test_microcalcifications_that_nobody_can_see_are_neither_lesions_nor_false(t
     faint = [replace(a, d_prime=1.0) if (a.row, a.column) == CLUSTER[0] else a for a in data.annotations]
     found = perfect(tmp_path / "d")
     summary = evaluate_detections(
-        [found], Table(data.images, tuple(faint)), out=tmp_path / "out", resamples=9, min_d_prime=3.0
+        [found], Table(data.images, tuple(faint)), out=tmp_path / "out", resamples=9, rules=Rules(min_d_prime=3.0)
     )
     assert (summary.counts.microcalcifications, summary.counts.false_marks) == (8, 0)
     assert "microcalcifications of d' below 3" in (tmp_path / "out/summary.md").read_text()
@@ -125,7 +126,7 @@ def test_densities_and_intents_are_reported_apart(tmp_path: Path) -> None:
     detected(found, "image3.dcm", [])
     summary = evaluate_detections([found], Table(images, data.annotations), out=tmp_path / "out", resamples=9)
     name = "sensitivity at 1 false marks per image"
-    groups = {a.group for a in summary.answers}
+    groups = {a.group for a in summary.metrics}
     assert {g for g in groups if g.startswith("density")} == {"density B", "density C"}
     assert value(summary, name, group="intent processed") == 1
     assert value(summary, name, group="intent raw") == pytest.approx(2 / 3)
@@ -134,7 +135,7 @@ def test_densities_and_intents_are_reported_apart(tmp_path: Path) -> None:
 def test_marks_on_benign_calcium_are_false_only_when_asked_for(tmp_path: Path) -> None:
     found = perfect(tmp_path / "d", extra=[(VESSEL[0] + 9, VESSEL[1], 0.95)])
     ignored = evaluate_detections([found], table(), out=tmp_path / "a", resamples=20)
-    counted = evaluate_detections([found], table(), out=tmp_path / "b", resamples=20, count_ignored=True)
+    counted = evaluate_detections([found], table(), out=tmp_path / "b", resamples=20, rules=Rules(count_ignored=True))
     assert (ignored.counts.false_marks, counted.counts.false_marks) == (0, 4)
     assert value(counted, "sensitivity at 0.1 false marks per image") == 0
 
@@ -142,7 +143,9 @@ def test_marks_on_benign_calcium_are_false_only_when_asked_for(tmp_path: Path) -
 def test_reviewed_false_marks_are_those_on_places_without_calcium_once_each(tmp_path: Path) -> None:
     extra = [(*EMPTY, 0.95), (EMPTY[0] + 2, EMPTY[1], 0.94), (700.0, 700.0, 0.99)]
     found = perfect(tmp_path / "d", extra=extra)
-    summary = evaluate_detections([found], table(), out=tmp_path / "out", resamples=20, false_marks="reviewed")
+    summary = evaluate_detections(
+        [found], table(), out=tmp_path / "out", resamples=20, rules=Rules(false_marks="reviewed")
+    )
     assert summary.counts.false_marks == 4
     assert value(summary, "sensitivity at 0.1 marks reviewed as no calcium per image") == 0
     assert value(summary, "sensitivity at 1 marks reviewed as no calcium per image") == 1
@@ -153,7 +156,10 @@ def test_images_that_nobody_reviewed_are_not_judged_by_reviewed_marks(tmp_path: 
     data = Table(data.images, tuple(a for a in data.annotations if a.image != "im2"))
     found = perfect(tmp_path / "d", 3)
     assert (
-        evaluate_detections([found], data, out=tmp_path / "out", resamples=9, false_marks="reviewed").counts.images == 2
+        evaluate_detections(
+            [found], data, out=tmp_path / "out", resamples=9, rules=Rules(false_marks="reviewed")
+        ).counts.images
+        == 2
     )
 
 
@@ -161,7 +167,9 @@ def test_false_marks_can_be_counted_on_images_without_lesions_alone(tmp_path: Pa
     data = table(4)
     data = Table(data.images, tuple(a for a in data.annotations if a.image in {"im0", "im1"}))
     found = perfect(tmp_path / "d", extra=[(700.0, 700.0, 0.95)])
-    summary = evaluate_detections([found], data, out=tmp_path / "out", resamples=20, false_on="lesion_free")
+    summary = evaluate_detections(
+        [found], data, out=tmp_path / "out", resamples=20, rules=Rules(false_on="lesion_free")
+    )
     assert summary.counts.images_for_false_marks == 2
     # Each lesion-free image has the three marks of the "cluster", too, and one more.
     assert summary.counts.false_marks == 8
@@ -188,7 +196,7 @@ def test_a_plain_csv_of_marks_will_do(tmp_path: Path) -> None:
     # The fourth image has no line: no mark, and its lesions are missed.
     assert summary.counts.images == 4
     assert value(summary, "sensitivity at 1 false marks per image") == 0.75
-    assert not [a for a in summary.answers if a.about != "microcalcifications" or "cm²" in a.figure]
+    assert not [a for a in summary.metrics if a.target != "microcalcifications" or "cm²" in a.metric]
 
 
 def test_the_results_are_written(tmp_path: Path) -> None:
@@ -222,7 +230,7 @@ def test_two_detectors_are_compared_in_pairs(tmp_path: Path) -> None:
         detected(poor, f"image{i}.dcm", [(*CLUSTER[0], 0.9)])
     comparison = compare_detections({"good": [good], "poor": [poor]}, table(), out=tmp_path / "out", resamples=100)
     answers = comparison.differences["good", "poor"]
-    difference = next(a.estimate for a in answers if a.figure == "sensitivity at 1 false marks per image")
+    difference = next(a.estimate for a in answers if a.metric == "sensitivity at 1 false marks per image")
     assert isinstance(difference, Difference)
     assert difference.value == pytest.approx(2 / 3)
     assert difference.p == pytest.approx(2 / 101)
@@ -314,7 +322,7 @@ def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_table_without_microcalcifications_is_refused(tmp_path: Path) -> None:
     data = Table(table().images)
-    with pytest.raises(InputError, match="4 images judged have no microcalcification"):
+    with pytest.raises(InputError, match="the 4 images evaluated have no microcalcification"):
         evaluate_detections([perfect(tmp_path / "d")], data, out=tmp_path, resamples=9)
 
 
@@ -331,7 +339,7 @@ def test_places_in_pixels_are_compared_in_millimetres(tmp_path: Path) -> None:
     detected(tmp_path / "d", "im.dcm", [(108.0, 100.0, 0.9), (500.0, 508.0, 0.8)])
     summary = evaluate_detections([tmp_path / "d"], data, out=tmp_path / "out", resamples=9)
     assert value(summary, "sensitivity at 10 false marks per image") == 0.5
-    low = next(a.estimate.low for a in summary.answers)
+    low = next(a.estimate.low for a in summary.metrics)
     assert np.isnan(low)
 
 

@@ -1,1 +1,1 @@
-"""Figures as tables, curves and pages."""
+"""Tables and figures that the evaluation, the study and the model cards share."""

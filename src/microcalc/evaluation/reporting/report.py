@@ -1,4 +1,4 @@
-"""Evaluating detectors on a data set, and writing what came out."""
+"""Evaluation of detectors on a data set, as JSON, Markdown, CSV and SVG."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from microcalc.datasets.lines import write_lines
 from microcalc.datasets.table import Table
-from microcalc.domain import Kind
 from microcalc.errors import InputError
 from microcalc.evaluation.bootstrap import Difference, Estimate
 from microcalc.evaluation.detections import DetectionSet, read_marks
-from microcalc.evaluation.frame import frame_remarks
+from microcalc.evaluation.frame import frame_warnings
 from microcalc.evaluation.froc import FrocCurve, froc_curve
-from microcalc.evaluation.judge import IGNORED_KINDS, JudgedImage, Rules, judge_all
-from microcalc.evaluation.reporting.figures import Band, band, draw_froc, require_matplotlib
-from microcalc.evaluation.summary import (
-    Answer,
-    Question,
-    answer,
-    answer_difference,
+from microcalc.evaluation.matched_images import MatchedImage, Rules, match_images
+from microcalc.evaluation.metrics import (
+    MetricGroup,
+    MetricValue,
     areas_cm2,
     clusters_of,
     counted_images,
+    estimate_differences,
+    estimate_metrics,
     marks_of,
-    questions,
+    metric_groups,
     rate,
 )
+from microcalc.evaluation.reporting.figures import Band, band, draw_froc, require_matplotlib
+from microcalc.evaluation.reporting.tables import NOT_DEFINED, TextTable, estimate_text, markdown_table, p_text
 from microcalc.storage.ownership import open_output_folder
-from microcalc.storage.write import write_text, writing
+from microcalc.storage.write import write_text
 
 SCHEMA = "microcalc/evaluation/1"
 COMMAND = "evaluate"
-"""Whose mark the folder of results bears."""
+"""The command whose mark the folder of results bears."""
+
+_DEFAULT_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the figures stand on."""
+    """Numbers of images, lesions and marks that the metrics are based on."""
 
     images: int
     patients: int
@@ -58,33 +60,41 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Every figure of one detector with its interval, and what it stands on."""
+    """Every metric of one detector with its interval, and the numbers it is based on.
+
+    Attributes
+    ----------
+    remarks
+        Sentences that name the images that are not evaluated, or evaluated as having no marks.
+    frame_warnings
+        Sentences that say that marks and annotations do not share a coordinate frame; the metrics then mean nothing.
+    """
 
     name: str
     rules: Rules
     resamples: int
     seed: int
     counts: Counts
-    answers: tuple[Answer, ...]
+    metrics: tuple[MetricValue, ...]
     remarks: tuple[str, ...] = ()
-    """Which images are not judged, or judged as without marks, in words."""
-    misfits: tuple[str, ...] = ()
-    """Why the figures mean nothing, in words: marks and annotations are not of one frame."""
+    frame_warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Several detectors on the same images; differences are first minus second."""
+    """The metrics of several detectors on the same images; differences are first minus second."""
 
     summaries: tuple[Summary, ...]
-    differences: Mapping[tuple[str, str], tuple[Answer, ...]]
+    differences: Mapping[tuple[str, str], tuple[MetricValue, ...]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Run:
+    """The evaluation of one detector."""
+
     summary: Summary
-    judged: list[JudgedImage]
-    asked: list[Question]
+    images: list[MatchedImage]
+    groups: list[MetricGroup]
 
 
 def evaluate_detections(
@@ -93,18 +103,11 @@ def evaluate_detections(
     *,
     out: Path,
     name: str = "detections",
-    hit_mm: float = 0.5,
-    ignore_kinds: Sequence[Kind] = IGNORED_KINDS,
-    count_ignored: bool = False,
-    false_marks: Literal["all", "reviewed"] = "all",
-    false_on: Literal["all", "lesion_free"] = "all",
-    lesions_by: str | None = None,
-    min_d_prime: float = 0.0,
-    outline_buffer_mm: float = 1.0,
+    rules: Rules = _DEFAULT_RULES,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Summary:
-    """Judge detections against a table and write ``summary.json``, ``summary.md``, ``froc.csv``, ``froc.svg``.
+    """Evaluate detections against a table; write ``summary.json``, ``summary.md``, ``froc.csv`` and ``froc.svg``.
 
     Parameters
     ----------
@@ -113,22 +116,19 @@ def evaluate_detections(
     out
         Folder for the results: new, empty, or with results of an earlier call.
     name
-        What the detector is called in the results.
-    hit_mm, ignore_kinds, count_ignored, false_marks, false_on, lesions_by, min_d_prime, outline_buffer_mm
-        As in `microcalc.evaluation.judge.Rules`.
+        Name of the detector in the results.
+    rules
+        How marks are matched to annotations.
     resamples, seed
-        Of the bootstrap by patient.
+        Number of bootstrap resamples of patients, and seed of the random generator.
 
     Raises
     ------
     InputError
-        The detections cannot be used, or there is no microcalcification in the images judged.
+        The detections cannot be used, or the images evaluated have no microcalcification.
     MissingExtraError
         matplotlib is not installed.
     """
-    rules = Rules(
-        hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by, min_d_prime
-    )
     require_matplotlib()
     run = _run(name, read_marks(detections, table), table, rules, resamples, seed)
     _begin(out, stale=("compare.json", "compare.md"))
@@ -144,36 +144,36 @@ def compare_detections(
     table: Table,
     *,
     out: Path,
-    hit_mm: float = 0.5,
-    ignore_kinds: Sequence[Kind] = IGNORED_KINDS,
-    count_ignored: bool = False,
-    false_marks: Literal["all", "reviewed"] = "all",
-    false_on: Literal["all", "lesion_free"] = "all",
-    lesions_by: str | None = None,
-    min_d_prime: float = 0.0,
-    outline_buffer_mm: float = 1.0,
+    rules: Rules = _DEFAULT_RULES,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Judge several detectors on the same images, with paired differences of every two.
+    """Evaluate several detectors on the same images, with the paired differences of every two.
 
-    Writes ``compare.json``, ``compare.md``, ``froc.csv`` and ``froc.svg``. Parameters as in
-    `evaluate_detections`, but for ``detections``, which maps names to files.
+    Write ``compare.json``, ``compare.md``, ``froc.csv`` and ``froc.svg``.
+
+    Parameters
+    ----------
+    detections
+        Files of each detector, by its name.
+    out, rules, resamples, seed
+        As in `evaluate_detections`.
 
     Raises
     ------
     InputError
-        As there; or one detector has an image that another lacks.
+        As in `evaluate_detections`; or a detector lacks an image that another has.
+    MissingExtraError
+        matplotlib is not installed.
     """
-    rules = Rules(
-        hit_mm, tuple(ignore_kinds), count_ignored, false_marks, false_on, outline_buffer_mm, lesions_by, min_d_prime
-    )
     require_matplotlib()
-    found = {name: read_marks(paths, table) for name, paths in detections.items()}
-    _refuse_unequal(found)
-    runs = [_run(name, these, table, rules, resamples, seed) for name, these in found.items()]
+    sets = {name: read_marks(paths, table) for name, paths in detections.items()}
+    _refuse_unequal(sets)
+    runs = [_run(name, of_detector, table, rules, resamples, seed) for name, of_detector in sets.items()]
     differences = {
-        (a.summary.name, b.summary.name): tuple(answer_difference(a.asked, b.asked, resamples=resamples, seed=seed))
+        (a.summary.name, b.summary.name): tuple(
+            estimate_differences(a.groups, b.groups, resamples=resamples, seed=seed)
+        )
         for i, a in enumerate(runs)
         for b in runs[i + 1 :]
     }
@@ -186,71 +186,82 @@ def compare_detections(
     return comparison
 
 
-def _run(name: str, found: DetectionSet, table: Table, rules: Rules, resamples: int, seed: int) -> _Run:
-    judged = judge_all(found, table, rules)
-    asked = questions(judged, rules)
-    if not asked:
+def _run(name: str, detections: DetectionSet, table: Table, rules: Rules, resamples: int, seed: int) -> _Run:
+    images = match_images(detections, table, rules)
+    groups = metric_groups(images, rules)
+    if not groups:
         raise InputError(
-            f"{name}: {len(judged)} images judged have no microcalcification or no image to count false marks on, "
+            f"{name}: the {len(images)} images evaluated have no microcalcification, or none to count false marks on; "
             "expected at least one of each"
         )
-    counts = _counts(judged, found, rules)
-    answers = tuple(answer(asked, resamples=resamples, seed=seed))
-    misfits = frame_remarks(found.of, table, hit_mm=rules.hit_mm)
-    return _Run(Summary(name, rules, resamples, seed, counts, answers, found.remarks(), misfits), judged, asked)
+    summary = Summary(
+        name,
+        rules,
+        resamples,
+        seed,
+        _counts(images, detections, rules),
+        tuple(estimate_metrics(groups, resamples=resamples, seed=seed)),
+        detections.remarks(),
+        frame_warnings(detections.marks, table, hit_mm=rules.hit_mm),
+    )
+    return _Run(summary, images, groups)
 
 
 def _begin(out: Path, *, stale: Sequence[str]) -> None:
-    """Make and mark the folder; remove what an earlier call wrote of another number of detectors."""
+    """Make and mark the folder; remove the files that an earlier call wrote of another number of detectors."""
     open_output_folder(out, COMMAND)
     for name in stale:
         (out / name).unlink(missing_ok=True)
 
 
-def _counts(judged: Sequence[JudgedImage], found: DetectionSet, rules: Rules) -> Counts:
-    counted = counted_images(judged, rules)
-    clusters = [j.clusters.lesion_rating.size for j in judged if j.clusters is not None]
+def _counts(images: Sequence[MatchedImage], detections: DetectionSet, rules: Rules) -> Counts:
+    counted = counted_images(images, rules)
+    clusters = [m.clusters.lesion_rating.size for m in images if m.clusters is not None]
     return Counts(
-        images=len(judged),
-        patients=len({j.image.patient_or_image for j in judged}),
-        microcalcifications=sum(j.marks.lesion_rating.size for j in judged),
-        clusters=sum(clusters) if len(clusters) == len(judged) else None,
-        marks=sum(j.n_marks for j in judged),
-        false_marks=sum(j.marks.nl_rating.size for j, use in zip(judged, counted, strict=True) if use),
+        images=len(images),
+        patients=len({m.image.patient_or_image for m in images}),
+        microcalcifications=sum(m.marks.lesion_rating.size for m in images),
+        clusters=sum(clusters) if len(clusters) == len(images) else None,
+        marks=sum(m.n_marks for m in images),
+        false_marks=sum(m.marks.nl_rating.size for m, use in zip(images, counted, strict=True) if use),
         images_for_false_marks=int(np.count_nonzero(counted)),
-        images_without_detections=len(found.without),
-        detections_not_in_table=len(found.not_in_table),
+        images_without_detections=len(detections.images_without_detections),
+        detections_not_in_table=len(detections.images_not_in_table),
     )
 
 
-def _refuse_unequal(found: Mapping[str, DetectionSet]) -> None:
-    if len(found) < 2:
-        raise InputError(f"{len(found)} detectors, expected at least two to compare")
-    everywhere = set().union(*(these.of for these in found.values()))
-    for name, these in found.items():
-        lacking = sorted(everywhere - set(these.of))
-        if lacking:
-            raise InputError(f"{name}: no detections on image {lacking[0]!r}, which another detector has")
+def _refuse_unequal(sets: Mapping[str, DetectionSet]) -> None:
+    """Refuse to compare detectors that do not have detections on the same images."""
+    if len(sets) < 2:
+        raise InputError(f"{len(sets)} detectors, expected at least two to compare")
+    all_images = set().union(*(of_detector.marks for of_detector in sets.values()))
+    for name, of_detector in sets.items():
+        missing = sorted(all_images - set(of_detector.marks))
+        if missing:
+            raise InputError(
+                f"{name}: no detections on image {missing[0]!r}, which another detector has; "
+                "expected detections on the same images"
+            )
 
 
 def _froc_curves(run: _Run) -> dict[str, FrocCurve]:
-    """Exact curves of all images, by what they show."""
-    judged, rules = run.judged, run.summary.rules
-    counted = counted_images(judged, rules)
-    rated = rate(judged, marks_of, counted=counted)
-    n_images, areas = float(np.count_nonzero(counted)), areas_cm2(judged)
+    """Return the exact curves of all images, by target and unit."""
+    images, rules = run.images, run.summary.rules
+    counted = counted_images(images, rules)
+    rated = rate(images, marks_of, counted=counted)
+    n_images, areas = float(np.count_nonzero(counted)), areas_cm2(images)
     curves = {"microcalcifications per image": froc_curve(rated.lesion_rating, rated.nl_rating, n_images)}
     if areas is not None:
         area = float(areas[counted].sum())
         curves["microcalcifications per cm2"] = froc_curve(rated.lesion_rating, rated.nl_rating, area)
     if run.summary.counts.clusters:
-        clusters = rate(judged, clusters_of, counted=counted)
+        clusters = rate(images, clusters_of, counted=counted)
         curves["clusters per image"] = froc_curve(clusters.lesion_rating, clusters.nl_rating, n_images)
     return curves
 
 
 def _write_curves(file: Path, runs: Sequence[_Run]) -> None:
-    """The points where a lesion is gained, and the end of each curve: all that its steps need."""
+    """Write the vertices at which the sensitivity rises, and the end of each curve; they define its steps."""
     rows = []
     for run in runs:
         for name, curve in _froc_curves(run).items():
@@ -264,14 +275,14 @@ def _write_curves(file: Path, runs: Sequence[_Run]) -> None:
 def _draw(file: Path, runs: Sequence[_Run], resamples: int, seed: int) -> None:
     panels: dict[str, dict[str, Band]] = {}
     for run in runs:
-        for q in run.asked:
-            if q.group == "all" and q.about != "findings" and "per cm²" not in next(iter(q.figures)):
-                drawn = band(q.ratings, resamples=min(resamples, 500), rng=np.random.default_rng(seed))
-                panels.setdefault(q.about, {})[run.summary.name] = drawn
+        for group in run.groups:
+            per_image = "per cm²" not in next(iter(group.metrics))
+            if group.group == "all" and group.target != "findings" and per_image:
+                curve = band(group.ratings, resamples=min(resamples, 500), rng=np.random.default_rng(seed))
+                panels.setdefault(group.target, {})[run.summary.name] = curve
     reviewed = runs[0].summary.rules.false_marks == "reviewed"
-    per = {"microcalcifications": "marks reviewed as no calcium per image" if reviewed else "false marks per image"}
-    with writing(file) as temporary:
-        draw_froc(temporary, panels, {**{about: f"false {about} per image" for about in panels}, **per})
+    marks = "marks reviewed as no calcium per image" if reviewed else "false marks per image"
+    draw_froc(file, panels, {"clusters": "false clusters per image", "microcalcifications": marks})
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
@@ -280,21 +291,22 @@ def _as_json(summary: Summary) -> dict[str, Any]:
         "rules": asdict(summary.rules),
         "bootstrap": {"by": "patient", "resamples": summary.resamples, "seed": summary.seed},
         "counts": asdict(summary.counts),
-        "remarks": [*summary.misfits, *summary.remarks],
-        "figures": [_answer_as_json(a) for a in summary.answers],
+        "remarks": [*summary.frame_warnings, *summary.remarks],
+        "figures": [_value_as_json(v) for v in summary.metrics],
     }
 
 
-def _answer_as_json(a: Answer) -> dict[str, Any]:
-    values = {k: v if math.isfinite(v) else None for k, v in asdict(a.estimate).items()}
-    named = {"group": a.group, "about": a.about, "figure": a.figure, "lesions": a.lesions, "images": a.images}
+def _value_as_json(v: MetricValue) -> dict[str, Any]:
+    """Return a metric as plain values; the keys ``about`` and ``figure`` are read by other programs."""
+    values = {key: value if math.isfinite(value) else None for key, value in asdict(v.estimate).items()}
+    named = {"group": v.group, "about": v.target, "figure": v.metric, "lesions": v.lesions, "images": v.images}
     return {**named, **values}
 
 
 def _comparison_as_json(comparison: Comparison) -> dict[str, Any]:
     differences = [
-        {"first": a, "second": b, "figures": [_answer_as_json(x) for x in answers]}
-        for (a, b), answers in comparison.differences.items()
+        {"first": a, "second": b, "figures": [_value_as_json(v) for v in values]}
+        for (a, b), values in comparison.differences.items()
     ]
     return {
         "schema": "microcalc/comparison/1",
@@ -308,49 +320,45 @@ def _write_json(file: Path, value: dict[str, Any]) -> None:
 
 
 def _markdown(summary: Summary) -> str:
-    rows = [f"| {a.group} | {a.about} | {a.lesions} | {a.figure} | {_text(a)} |" for a in summary.answers]
-    head = ["| group | about | lesions | figure | value (95 % interval) |", "|---|---|---|---|---|"]
-    return "\n".join([f"# {summary.name}", "", *_basis(summary), "", *head, *rows, ""])
+    rows = [(v.group, v.target, str(v.lesions), v.metric, estimate_text(v.estimate)) for v in summary.metrics]
+    table = TextTable(("group", "target", "lesions", "metric", "value (95 % interval)"), rows)
+    return "\n".join([f"# {summary.name}", "", *_basis(summary), "", *markdown_table(table), ""])
 
 
 def _comparison_markdown(comparison: Comparison) -> str:
     names = [s.name for s in comparison.summaries]
-    columns: list[dict[tuple[str, str, str], Answer]] = [
-        {(a.group, a.about, a.figure): a for a in s.answers} for s in comparison.summaries
+    columns = [
+        {(v.group, v.target, v.metric): estimate_text(v.estimate) for v in s.metrics} for s in comparison.summaries
     ]
     keys = list(dict.fromkeys(key for column in columns for key in column))
-    lines = [f"# {', '.join(names)}", "", *_basis(comparison.summaries[0]), ""]
-    lines += ["| group | about | figure | " + " | ".join(names) + " |", "|---" * (3 + len(names)) + "|"]
-    for key in keys:
-        lines.append("| " + " | ".join([*key, *(_text(c[key]) if key in c else "" for c in columns)]) + " |")
-    for (a, b), answers in comparison.differences.items():
-        lines += ["", f"## {a} minus {b}", "", "| group | about | figure | difference (95 % interval) | p |"]
-        lines += ["|---|---|---|---|---|"]
-        lines += [f"| {x.group} | {x.about} | {x.figure} | {_text(x)} | {_p(x.estimate)} |" for x in answers]
+    values = TextTable(
+        ("group", "target", "metric", *names), [(*key, *(column.get(key, "") for column in columns)) for key in keys]
+    )
+    lines = [f"# {', '.join(names)}", "", *_basis(comparison.summaries[0]), "", *markdown_table(values)]
+    for (a, b), changes in comparison.differences.items():
+        rows = [(v.group, v.target, v.metric, estimate_text(v.estimate), _p(v.estimate)) for v in changes]
+        table = TextTable(("group", "target", "metric", "difference (95 % interval)", "p"), rows)
+        lines += ["", f"## {a} minus {b}", "", *markdown_table(table)]
     return "\n".join([*lines, ""])
 
 
+def _p(estimate: Estimate | Difference) -> str:
+    return p_text(estimate.p) if isinstance(estimate, Difference) else NOT_DEFINED
+
+
 def _basis(summary: Summary) -> list[str]:
+    """Return a paragraph on the images, the rules and the bootstrap, and one for each warning and remark."""
     c, r = summary.counts, summary.rules
     ignored = "nothing" if r.count_ignored else ", ".join(r.ignore_kinds) or "nothing"
     invisible = f", microcalcifications of d' below {r.min_d_prime:g}" if r.min_d_prime > 0 else ""
     clusters = "" if c.clusters is None else f" in {c.clusters} clusters"
+    false = "all other marks" if r.false_marks == "all" else "marks on places reviewed as no calcium only"
     lines = [
         f"{c.images} images of {c.patients} patients, {c.microcalcifications} microcalcifications{clusters}. "
         f"A mark hits within {r.hit_mm:g} mm. Ignored: {ignored}{invisible}. "
-        f"False marks ({'all others' if r.false_marks == 'all' else 'on places reviewed as no calcium only'}) "
-        f"are counted on {c.images_for_false_marks} images"
-        f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; {c.false_marks} are listed. "
+        f"False marks ({false}) are counted on {c.images_for_false_marks} images"
+        f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; there are {c.false_marks}. "
         f"Intervals: bootstrap by patient, {summary.resamples} resamples, seed {summary.seed}.",
     ]
-    return [*lines, *(line for remark in (*summary.misfits, *summary.remarks) for line in ("", f"**{remark}**"))]
-
-
-def _text(a: Answer) -> str:
-    e = a.estimate
-    texts = [f"{v:.3f}" if math.isfinite(v) else "–" for v in (e.value, e.low, e.high)]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})"
-
-
-def _p(estimate: Estimate | Difference) -> str:
-    return f"{estimate.p:.4f}" if isinstance(estimate, Difference) and math.isfinite(estimate.p) else "–"
+    remarks = (*summary.frame_warnings, *summary.remarks)
+    return [*lines, *(line for remark in remarks for line in ("", f"**{remark}**"))]

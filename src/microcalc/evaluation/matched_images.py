@@ -1,0 +1,193 @@
+"""Matching the detections on the images of a table to the annotations of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.domain import BENIGN_CALCIUM, Kind
+from microcalc.evaluation.detections import DetectionSet
+from microcalc.evaluation.marks import Marks
+from microcalc.evaluation.match import Matches, Regions, annotated_clusters, match, match_clusters
+from microcalc.geometry import Grid, Points
+
+IGNORED_KINDS: tuple[Kind, ...] = (*BENIGN_CALCIUM, "unsure")
+"""Kinds that are neither lesion nor background: benign calcium, and places the annotator was unsure of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How marks are matched to annotations, and which of them are false.
+
+    Attributes
+    ----------
+    hit_mm
+        Largest distance in mm between a mark and the centre of a microcalcification that it hits.
+    ignore_kinds
+        A mark on an annotation of these kinds is neither a hit nor false.
+    count_ignored
+        Whether marks on these kinds are false after all.
+    false_marks
+        ``"all"``: every mark that is neither a hit nor ignored is false. ``"reviewed"``: only the highest-rated mark
+        on each place annotated as no calcium is; images without annotations are skipped, as nobody has reviewed
+        them, and clusters are not evaluated.
+    false_on
+        Count false marks on all images, or only on those without a microcalcification.
+    outline_buffer_mm
+        As in `microcalc.evaluation.match.match_clusters`.
+    lesions_by
+        Only the microcalcifications that this judge annotated (such as ``"inserted"``) are lesions; those of other
+        judges are ignored.
+    min_d_prime
+        Microcalcifications with a known d' below this are ignored: no reader can see them.
+    """
+
+    hit_mm: float = 0.5
+    ignore_kinds: tuple[Kind, ...] = IGNORED_KINDS
+    count_ignored: bool = False
+    false_marks: Literal["all", "reviewed"] = "all"
+    false_on: Literal["all", "lesion_free"] = "all"
+    outline_buffer_mm: float = 1.0
+    lesions_by: str | None = None
+    min_d_prime: float = 0.0
+
+    def is_lesion(self, row: AnnotationRow) -> bool:
+        """Return whether an annotated microcalcification is a lesion."""
+        visible = row.d_prime is None or row.d_prime >= self.min_d_prime
+        return visible and self.lesions_by in (None, row.judge)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MatchedImage:
+    """The marks and annotations of one image, matched.
+
+    Attributes
+    ----------
+    marks
+        Matches of individual microcalcifications.
+    diameter_mm, d_prime
+        (n_truth,) of the microcalcifications; NaN where not known.
+    clusters, findings
+        Matches of all clusters, and of those at the default operating point; None where the detector gives none.
+    breast_area_cm2
+        None where not known.
+    n_marks
+        Number of marks on the image.
+    """
+
+    image: ImageRow
+    marks: Matches
+    diameter_mm: NDArray[np.float64]
+    d_prime: NDArray[np.float64]
+    clusters: Matches | None
+    findings: Matches | None
+    breast_area_cm2: float | None
+    n_marks: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    """The annotations of one image: lesions, and what is neither a lesion nor background."""
+
+    lesions: Sequence[AnnotationRow]
+    ignored: Sequence[AnnotationRow]
+    grid: Grid
+
+    @property
+    def truth(self) -> Points:
+        return _centres(self.lesions, self.grid)
+
+    @property
+    def ignored_regions(self) -> Regions:
+        radii = np.array([r.diameter_mm / 2 for r in self.ignored], dtype=np.float64)
+        return Regions(_centres(self.ignored, self.grid), radii, tuple(_outlines(self.ignored, self.grid)))
+
+
+def match_images(detections: DetectionSet, table: Table, rules: Rules) -> list[MatchedImage]:
+    """Match marks to annotations on every image of the table that has detections, in the table's order."""
+    images = [i for i in table.images if i.image in detections.marks]
+    if rules.false_marks == "reviewed":
+        images = [i for i in images if table.rows_of(i)]
+    return [match_image(detections.marks[i.image], i, table.rows_of(i), rules) for i in images]
+
+
+def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow], rules: Rules) -> MatchedImage:
+    """Match the marks on one image to its annotations.
+
+    Parameters
+    ----------
+    rows
+        The annotations of the image.
+    """
+    grid = Grid(image.spacing_mm)
+    calcium = [r for r in rows if r.kind == "microcalcification"]
+    lesions = [r for r in calcium if rules.is_lesion(r)]
+    others = [r for r in calcium if not rules.is_lesion(r)]
+    ignored = [] if rules.count_ignored else [*others, *(r for r in rows if r.kind in rules.ignore_kinds)]
+    annotated = _Annotated(lesions, ignored, grid)
+    centres = grid.to_mm(detected.centres_px)
+    marks = match(centres, detected.likelihood, annotated.truth, hit_mm=rules.hit_mm, ignored=annotated.ignored_regions)
+    clusters = findings = None
+    if rules.false_marks == "reviewed":
+        empty = _centres([r for r in rows if r.kind == "no_calcium"], grid)
+        marks = _false_on_places(marks, centres, detected.likelihood, empty, rules.hit_mm)
+    elif detected.finding is not None:
+        clusters = _match_clusters(detected, centres, annotated, rules, np.ones_like(detected.finding))
+        findings = _match_clusters(detected, centres, annotated, rules, detected.finding)
+    return MatchedImage(
+        image,
+        marks,
+        np.array([r.diameter_mm or np.nan for r in lesions], dtype=np.float64),
+        np.array([np.nan if r.d_prime is None else r.d_prime for r in lesions], dtype=np.float64),
+        clusters,
+        findings,
+        detected.breast_area_cm2,
+        len(centres),
+    )
+
+
+def _match_clusters(
+    detected: Marks, centres: Points, annotated: _Annotated, rules: Rules, chosen: NDArray[np.bool_]
+) -> Matches:
+    """Match those clusters of an image that are ``chosen`` (n_clusters,)."""
+    if detected.members is None or detected.cluster_likelihood is None:
+        raise ValueError("the detections have no clusters, expected a detector that groups its marks")
+    lesions, grid = annotated.lesions, annotated.grid
+    owner = np.array([r.cluster for r in lesions], dtype=np.str_)
+    outlines = {
+        name: np.concatenate([np.empty((0, 2)), *_outlines([r for r in lesions if r.cluster == name], grid)])
+        for name in annotated_clusters(owner)
+    }
+    return match_clusters(
+        [centres[m] for m, wanted in zip(detected.members, chosen, strict=True) if wanted],
+        detected.cluster_likelihood[chosen],
+        annotated.truth,
+        owner,
+        hit_mm=rules.hit_mm,
+        outline_buffer_mm=rules.outline_buffer_mm,
+        truth_outlines_mm=outlines,
+        ignored=annotated.ignored_regions,
+    )
+
+
+def _false_on_places(
+    matches: Matches, centres: Points, likelihood: NDArray[np.float64], places: Points, hit_mm: float
+) -> Matches:
+    """Return the matches with at most one false mark on each of the places, the highest rated, and none elsewhere."""
+    off = matches.nl_mark
+    on_places = match(centres[off], likelihood[off], places, hit_mm=hit_mm)
+    nl_mark = off[np.sort(on_places.lesion_mark[on_places.lesion_mark >= 0])]
+    return Matches(matches.lesion_rating, likelihood[nl_mark], matches.lesion_mark, nl_mark)
+
+
+def _centres(rows: Sequence[AnnotationRow], grid: Grid) -> Points:
+    return grid.to_mm(np.array([(r.row, r.column) for r in rows], dtype=np.float64).reshape(-1, 2))
+
+
+def _outlines(rows: Sequence[AnnotationRow], grid: Grid) -> list[Points]:
+    return [grid.to_mm(np.array(r.outline, dtype=np.float64)) for r in rows if r.outline]
