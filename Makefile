@@ -4,15 +4,18 @@ TEST_VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(TEST_VENV)/bin
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format docs dist sbom bench clean
 
 help:
 	@echo "make demo    simulate one mammogram per vendor, detect, write overlays to demo/"
 	@echo "make test    all checks and tests"
 	@echo "make check   style, types and import contracts only"
 	@echo "make format  put the code in the project's style"
+	@echo "make docs    build the documentation into build/docs/"
+	@echo "make dist    build and check wheel and sdist, and try the wheel in an environment of its own"
+	@echo "make sbom    write the software bill of materials of what users install"
 	@echo "make bench   measure speed and memory"
-	@echo "make clean   remove environments, caches and demo/"
+	@echo "make clean   remove environments, caches, build/, dist/ and demo/"
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/microcalc demo --out demo
@@ -30,11 +33,28 @@ format: $(TEST_VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# No network is needed; a warning is an error.
+docs: $(TEST_VENV)/.installed
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+dist: $(TEST_VENV)/.installed
+	rm -rf dist build/wheel-venv
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip install --quiet --quiet --constraint constraints.txt dist/*.whl
+	BIN=build/wheel-venv/bin bash .ci/try-wheel
+
+sbom: $(TEST_VENV)/.installed dist
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --pyproject pyproject.toml --output-file dist/microcalc.cdx.json build/wheel-venv/bin/python
+
 bench: $(TEST_VENV)/.installed
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(TEST_VENV) $(DEMO_VENV) demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(TEST_VENV) $(DEMO_VENV) demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The demonstration uses what a user gets: the light package. The tests add training and the checks.

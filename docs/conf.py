@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from pathlib import Path
+
 import microcalc
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import_module("generate").main()
 
 project = "microcalc"
 author = "the microcalc authors"
@@ -14,7 +21,8 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["results/*/report.md", "cards"]
+exclude_patterns = ["cards"]
+smartquotes = False  # options begin with two hyphens
 html_theme = "furo"
 html_title = f"microcalc {release}"
 

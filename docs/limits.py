@@ -1,0 +1,171 @@
+"""Draw the figures of docs/explanation/limits.md, from simulated mammograms and the shipped model.
+
+First the two commands that the page names, then::
+
+    python docs/limits.py --images images --results results --out docs/images/limits
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pydicom
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+_HIT_MM: Final = 0.5
+_HALF_MM: Final = 2.5
+_VISIBILITY: Final = (3.0, 5.0, 8.0, 12.0, 20.0, 40.0)
+_PER_BIN: Final = 6
+_BENIGN: Final = ("popcorn", "rod_like", "rim", "round", "skin", "milk_of_calcium", "dystrophic", "suture", "vascular")
+_FOUND, _MISSED = "tab:orange", "tab:blue"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Place:
+    """An annotated place and the image it is in; ``proposed``: it has a candidate, ``in_finding``: one of a finding."""
+
+    image: _Image
+    row: float
+    column: float
+    kind: str
+    d_prime: float
+    proposed: bool
+    in_finding: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Image:
+    """Pixels, pixel spacing, BI-RADS density, and the detections document."""
+
+    pixels: NDArray[np.float64]
+    spacing_mm: float
+    density: str
+    detections: Mapping[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw all figures."""
+    parser = argparse.ArgumentParser(description="Draw the figures of docs/explanation/limits.md.")
+    parser.add_argument("--images", type=Path, required=True, help="what microcalc simulate made")
+    parser.add_argument("--results", type=Path, required=True, help="what microcalc detect wrote for them")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    places = _places(given.images, given.results)
+    real = [p for p in places if p.kind == "microcalcification"]
+    _draw_visibility(real, given.out / "visibility.png")
+    _draw_density(real, given.out / "density.png")
+    _draw_benign([p for p in places if p.kind in _BENIGN], given.out / "benign.png")
+
+
+def _places(images: Path, results: Path) -> list[_Place]:
+    with (images / "images.csv").open(encoding="utf-8") as file:
+        opened = {line["image"]: _open(images, results, line) for line in csv.DictReader(file)}
+    with (images / "annotations.csv").open(encoding="utf-8") as file:
+        return [_place(opened[line["image"]], line) for line in csv.DictReader(file)]
+
+
+def _open(images: Path, results: Path, line: Mapping[str, str]) -> _Image:
+    dataset = pydicom.dcmread(images / line["file"])
+    detections = json.loads((results / f"{Path(line['file']).stem}.json").read_text(encoding="utf-8"))
+    density = next(tag.removeprefix("density-") for tag in line["tags"].split() if tag.startswith("density-"))
+    return _Image(dataset.pixel_array.astype(np.float64), float(line["row_spacing_mm"]), density, detections)
+
+
+def _place(image: _Image, line: Mapping[str, str]) -> _Place:
+    row, column = float(line["row"]), float(line["column"])
+    reach_px = (_HIT_MM + float(line["diameter_mm"] or 0) / 2) / image.spacing_mm
+    candidates = image.detections["candidates"]
+    near = {
+        i for i, c in enumerate(candidates) if np.hypot(c["row"] - row, c["column"] - column) <= reach_px
+    }  # fmt: skip
+    members = {i for c in image.detections["clusters"] if c["finding"] for i in c["members"]}
+    return _Place(
+        image, row, column, line["kind"], float(line["d_prime"] or "nan"), bool(near), bool(near & members)
+    )  # fmt: skip
+
+
+def _draw_visibility(places: Sequence[_Place], file: Path) -> None:
+    """Microcalcifications from hardly to well visible; the frame's colour says whether a finding holds them."""
+    figure, axes = plt.subplots(len(_VISIBILITY) - 1, _PER_BIN, figsize=(6.6, 6.4))
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.96, wspace=0.05, hspace=0.25)
+    rng = np.random.default_rng(1)
+    for line, (low, high) in enumerate(itertools.pairwise(_VISIBILITY)):
+        inside = [p for p in places if low <= p.d_prime < high]
+        shown = [inside[i] for i in rng.permutation(len(inside))[:_PER_BIN]]
+        share = np.mean([p.in_finding for p in inside]) if inside else float("nan")
+        for axis, place in zip(axes[line], shown, strict=False):
+            _crop(axis, place)
+        axes[line][0].set_title(f"d′ {low:g} to {high:g}: {len(inside)}, of these {share:.0%} in a finding", loc="left")
+        axes[line][0].title.set_fontsize(8)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    _save(figure, file)
+
+
+def _draw_density(places: Sequence[_Place], file: Path) -> None:
+    """Share of the microcalcifications in findings by visibility, of fatty and of dense breasts, with their numbers."""
+    figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
+    for densities, colour in (("AB", "tab:green"), ("CD", "tab:purple")):
+        group = [p for p in places if p.image.density in densities]
+        bins = [[p.in_finding for p in group if a <= p.d_prime < b] for a, b in itertools.pairwise(_VISIBILITY)]
+        label = f"density {densities[0]} and {densities[1]} ({len({id(p.image) for p in group})} images)"
+        shares = [float(np.mean(b)) if b else float("nan") for b in bins]
+        axis.plot(range(len(bins)), shares, "o-", color=colour, label=label)
+        for x, (share, found) in enumerate(zip(shares, bins, strict=True)):
+            axis.annotate(str(len(found)), (x, share), (0, 5), textcoords="offset points", fontsize=7, color=colour)
+    names = [f"{a:g}–{b:g}" for a, b in itertools.pairwise(_VISIBILITY)]
+    axis.set(xticks=range(len(names)), xticklabels=names, xlabel="visibility d′", ylim=(-0.03, 1.1))
+    axis.set_ylabel("share in findings")
+    axis.legend(frameon=False, fontsize=8)
+    _save(figure, file)
+
+
+def _draw_benign(places: Sequence[_Place], file: Path) -> None:
+    """One place of each kind of benign calcium; the frame's colour says whether a finding holds it."""
+    chosen = []
+    for kind in _BENIGN:
+        of_kind = sorted((p for p in places if p.kind == kind), key=lambda p: (-p.in_finding, -p.proposed))
+        if of_kind:
+            counts = f"{sum(p.in_finding for p in of_kind)} of {len(of_kind)} places"
+            chosen.append((of_kind[0], f"{kind.replace('_', ' ')}\n{counts}"))
+    columns = -(-len(chosen) // 2)
+    figure, axes = plt.subplots(2, columns, figsize=(1.4 * columns, 3.9), layout="constrained")
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_axis_off()
+    for axis, (place, title) in zip(axes.flat, chosen, strict=False):
+        _crop(axis, place, half_mm=2 * _HALF_MM)
+        axis.set_title(title, fontsize=8)
+    _save(figure, file)
+
+
+def _crop(axis: Axes, place: _Place, half_mm: float = _HALF_MM) -> None:
+    half = round(half_mm / place.image.spacing_mm)
+    padded = np.pad(place.image.pixels, half, mode="edge")
+    row, column = round(place.row), round(place.column)
+    pixels = padded[row : row + 2 * half + 1, column : column + 2 * half + 1]
+    low, high = np.percentile(pixels, (1, 99.8))
+    axis.imshow(np.clip(pixels, low, high), cmap="gray", interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    for side in axis.spines.values():
+        side.set(color=_FOUND if place.in_finding else _MISSED, linewidth=2.5)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Every command and every Python line of README and documentation is valid, and runs on small images where it can."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cyclopts
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from PIL import Image
+
+import microcalc
+from microcalc import cli
+from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader
+from microcalc.dicom.write import write_dicom
+from microcalc.domain import Window
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_NOT_READ: Final = ("results", "cards", "decisions", "command-line.md", "recipes.md")
+_PAGES: Final = [
+    _ROOT / "README.md",
+    _ROOT / "CONTRIBUTING.md",
+    *(p for p in sorted((_ROOT / "docs").rglob("*.md")) if not {*p.relative_to(_ROOT / "docs").parts} & {*_NOT_READ}),
+]
+
+_OTHER_PROGRAMS: Final = {
+    "pip": "needs the network",
+    "python3": "makes an environment",
+    ".": "activates it",
+    "OMP_NUM_THREADS=1": "runs tests",
+    "make": "the continuous integration runs the targets",
+    "python": "draws or measures for minutes",
+    "sudo": "changes the machine",
+    "curl": "tests/node talks to a PACS",
+    "Orthanc": "tests/node starts it",
+    "for": "tests/node sends images",
+    "journalctl": "needs a service",
+}
+"""Programs that the pages name and no test runs, with the reason."""
+
+_PARSED_ONLY: Final = {
+    "study": "minutes; tests/study runs the smoke scale",
+    "train": "minutes; tests/training and tests/end_to_end train",
+    "demo": "minutes; tests/end_to_end runs it",
+    "realism": "needs real images",
+    "roc": "needs a model of one's own",
+    "simulate": "whole mammograms take a minute; tests/datasets makes small ones",
+    "insert": "tests/datasets inserts; needs a breast of full size",
+    "table": "needs the published images; tests/datasets reads them",
+    "node": "runs until it is stopped; tests/node runs it",
+    "card": "needs a finished run",
+}
+"""Commands of ours of which the options are checked and that do not run here, with the reason."""
+
+_PAGES_PARSED_ONLY: Final = {
+    "pacs.md": "needs a PACS; tests/node runs the page's exchange",
+    "results.md": "hours, and real images",
+}
+"""Pages of which the options are checked and no command runs, with the reason."""
+
+_PYTHON_NOT_RUN: Final = {"simulator.md": "simulates eight whole images; tests/simulate makes one"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """A fenced block of a page."""
+
+    page: Path
+    language: str
+    text: str
+    line: int
+
+    def commands(self) -> Iterator[str]:
+        """Yield the command lines of a console block, with those that continue them."""
+        joined = self.text.replace("\\\n", " ")
+        yield from (line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ "))
+
+
+def _examples(page: Path) -> list[_Example]:
+    text = page.read_text(encoding="utf-8")
+    blocks = re.finditer(r"^```([\w{}-]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [_Example(page, b[1], b[2], text.count("\n", 0, b.start()) + 1) for b in blocks]
+
+
+def _own(command: str) -> list[str] | None:
+    """Return the arguments of a command of ours, and None for another program's."""
+    words = shlex.split(command, comments=True)
+    if Path(words[0]).name != "microcalc":
+        assert words[0] in _OTHER_PROGRAMS, f"{command}: of which no test knows"
+        return None
+    return [word for word in words[1:] if word != "&"]
+
+
+def _run(arguments: list[str], page: str) -> None:
+    """Run what is quick; of the rest, check that the command and its options exist."""
+    if page in _PAGES_PARSED_ONLY or arguments[0] in _PARSED_ONLY or "--model" in arguments:
+        cli.app.parse_args(arguments, exit_on_error=False, print_error=False)
+        return
+    files = [str(f) for word in arguments for f in (sorted(Path().glob(word)) if "*" in word else [word])]
+    assert cli.run(files) == 0, " ".join(files)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the files that the pages name."""
+    monkeypatch.chdir(tmp_path)
+    pixels = _breast()
+    for name in (
+        "MAMMOGRAM.dcm",
+        "view.dcm",
+        "mammograms/ge-5-00000/ge-5-00000-LCC-processed.dcm",
+        "EXAM/a.dcm",
+        "images/a.dcm",
+    ):
+        _write_mammogram(tmp_path / name, pixels)
+    Image.fromarray((pixels / 16).astype(np.uint8)).save(tmp_path / "view.png")
+    shutil.copy(tmp_path / "view.png", tmp_path / "PICTURE.png")
+    for table in ("TABLE", "IMAGES"):
+        _write_table(tmp_path / table, tmp_path / "view.png")
+    (tmp_path / "theirs.csv").write_text("image,row,column,likelihood\na1,300,150,0.9\n")
+    return tmp_path
+
+
+def _breast() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    """Half a disc of breast with a cluster of five specks."""
+    rows, columns = np.mgrid[:600, :450]
+    breast = np.hypot(rows - 300, columns) < 280
+    pixels = np.where(breast, 2200 - columns + np.random.default_rng(1).normal(0, 30, breast.shape), 0)
+    for row, column in ((290, 140), (300, 160), (312, 150), (305, 131), (288, 158)):
+        pixels[row : row + 2, column : column + 2] += 700
+    return pixels.clip(0, 4095).astype(np.uint16)
+
+
+def _write_mammogram(file: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header = AcquisitionHeader(
+        manufacturer="GE MEDICAL SYSTEMS",
+        model="Senographe Essential",
+        software="1",
+        intent="processed",
+        laterality="L",
+        view="CC",
+        spacing_mm=(0.1, 0.1),
+        stored=PROCESSED,
+        receptor=ReceptorHeader("SCINTILLATOR", (0.1, 0.1)),
+        exposure=ExposureHeader(29, 125, "RHODIUM", "RHODIUM", 0.025, 35, 90),
+        patient_id="P",
+        exam_id="E1",
+        patient_name="",
+        windows=(Window(2048, 4096),),
+    )
+    write_dicom(file, pixels, header=header)
+
+
+def _write_table(folder: Path, picture: Path) -> None:
+    folder.mkdir()
+    shutil.copy(picture, folder / "a1.png")
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as handle:
+        lines = csv.writer(handle)
+        lines.writerow(["image", "file", "patient", "intent", "row_spacing_mm", "column_spacing_mm", "split"])
+        lines.writerow(["a1", "a1.png", "P1", "processed", 0.1, 0.1, "test"])
+    (folder / "annotations.csv").write_text(
+        "image,row,column,kind,cluster\n"
+        + "".join(f"a1,{r},{c},microcalcification,1\n" for r, c in ((290, 140), (300, 160), (312, 150)))
+    )
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+def test_every_command_of_a_page_runs_or_is_named_with_the_reason(page: Path, folder: Path) -> None:
+    consoles = [e for e in _examples(page) if e.language == "console"]
+    for command in (c for e in consoles for c in e.commands()):
+        arguments = _own(command)
+        if arguments is not None:
+            _run(arguments, page.name)
+
+
+def test_every_command_in_a_line_of_text_or_a_table_is_one_of_ours(folder: Path) -> None:
+    for page in _PAGES:
+        for command in re.findall(r"`(microcalc [a-z][^`]*)`", page.read_text(encoding="utf-8")):
+            with contextlib.suppress(cyclopts.MissingArgumentError):  # a name in a sentence, such as `microcalc detect`
+                cli.app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+def test_every_python_line_of_a_page_runs(page: Path, folder: Path) -> None:
+    blocks = [e for e in _examples(page) if e.language == "python"]
+    if not hasattr(microcalc, "read"):
+        pytest.skip("the API has not landed")
+    if page.name in _PYTHON_NOT_RUN:
+        for block in blocks:
+            compile(block.text, f"{page.name} line {block.line}", "exec")
+        return
+    matplotlib.use("Agg")
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile("\n" * block.line + block.text, page.name, "exec"), names)
+    plt.close("all")
+
+
+def test_every_block_of_a_page_says_its_language() -> None:
+    for page in _PAGES:
+        unnamed = [e.line for e in _examples(page) if not e.language]
+        assert not unnamed, f"{page.name}: blocks without a language at lines {unnamed}"
