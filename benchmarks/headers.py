@@ -49,7 +49,7 @@ def _simulated(folder: Path) -> list[Path]:
     from microcalc.simulate.systems import VENDORS
 
     table = simulate_data_set(
-        folder, systems=VENDORS, exams=1, seed=1, views=("MLO",), lateralities=("L",), amounts=LesionRates(), workers=1
+        folder, systems=VENDORS, exams=1, seed=1, views=("MLO",), lateralities=("L",), rates=LesionRates(), workers=1
     )
     return [row.file for row in table.images]
 

@@ -65,7 +65,7 @@ def _mammogram() -> tuple[ImageRow, Annotations, Mammogram]:
             intents=RAW_ONLY,
             views=("CC",),
             lateralities=("L",),
-            amounts=LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),
+            rates=LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),
         )
         (row,) = table.images
         return row, table.annotations_of(row), open_row(row)

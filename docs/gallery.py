@@ -28,7 +28,7 @@ from microcalc.simulate.breast import Density
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
 from microcalc.simulate.confusers import CONFUSERS
 from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
-from microcalc.simulate.lesions import NOTHING, LesionRates, Place
+from microcalc.simulate.lesions import NO_LESIONS, Annotation, LesionRates
 from microcalc.simulate.systems import VENDORS, System, system
 
 BOTH: tuple[Intent, ...] = ("raw", "processed")
@@ -129,7 +129,7 @@ def _reduced(grey: GreyImage, factor: float) -> GreyImage:
 
 
 def _corner(shape: Sequence[int], centre: tuple[float, float], side: int) -> tuple[int, int]:
-    """First pixel of a square around a place, moved into the image."""
+    """First pixel of a square around a place, motion_blurred into the image."""
     row, column = (int(np.clip(round(p) - side // 2, 0, n - side)) for p, n in zip(centre, shape, strict=True))
     return row, column
 
@@ -155,7 +155,7 @@ def _enlarged(grey: GreyImage) -> GreyImage:
     return np.kron(grey, np.ones((_ENLARGED, _ENLARGED), dtype=np.uint8))
 
 
-def _rings(places: Iterable[Place], corner: tuple[int, int], zoom: float) -> tuple[tuple[float, float], ...]:
+def _rings(places: Iterable[Annotation], corner: tuple[int, int], zoom: float) -> tuple[tuple[float, float], ...]:
     """Positions of places on a crop that starts at a corner and is enlarged."""
     return tuple(((p.row - corner[0] + 0.5) * zoom, (p.column - corner[1] + 0.5) * zoom) for p in places)
 
@@ -198,9 +198,9 @@ def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
 
 def _views(seed: int) -> list[Row]:
     """Both views of one breast, and one cluster in both."""
-    amounts = replace(LesionRates(), clusters=4.0, low_dose=0.0, artefacts=0.0)
+    rates = replace(LesionRates(), clusters=4.0, low_dose=0.0, artefacts=0.0)
     sequence = _seed(seed, 100)
-    exam = list(simulate_exam(system("siemens"), seed=sequence, intents=BOTH, amounts=amounts, lateralities=("L",)))
+    exam = list(simulate_exam(system("siemens"), seed=sequence, intents=BOTH, rates=rates, lateralities=("L",)))
     clusters = _clusters(exam[0])
     name = max(clusters, key=lambda c: _visible(clusters[c]))
     whole, close = [], []
@@ -221,22 +221,22 @@ def _views(seed: int) -> list[Row]:
     return [whole, close[:2], close[2:]]
 
 
-def _clusters(m: SimulatedMammogram) -> dict[str, list[Place]]:
+def _clusters(m: SimulatedMammogram) -> dict[str, list[Annotation]]:
     """Microcalcifications by their cluster; single ones apart."""
-    found: dict[str, list[Place]] = {}
-    for number, p in enumerate(m.places):
+    found: dict[str, list[Annotation]] = {}
+    for number, p in enumerate(m.annotations):
         if p.kind == "microcalcification":
             found.setdefault(p.cluster or f"single-{number}", []).append(p)
     return found
 
 
-def _visible(members: Sequence[Place]) -> tuple[int, float]:
+def _visible(members: Sequence[Annotation]) -> tuple[int, float]:
     """How many are well visible, a dozen at most, and the median d'."""
     d_prime = np.array([p.d_prime or 0.0 for p in members])
     return min(int((d_prime >= _WELL_VISIBLE).sum()), 12), float(np.median(d_prime))
 
 
-def _densest(members: Sequence[Place], side: int) -> tuple[float, float]:
+def _densest(members: Sequence[Annotation], side: int) -> tuple[float, float]:
     """Middle of the members around that one which has most others within reach."""
     at = np.array([(p.row, p.column) for p in members])
     near = (np.abs(at[:, None] - at[None]) < 0.45 * side).all(axis=2)
@@ -246,13 +246,13 @@ def _densest(members: Sequence[Place], side: int) -> tuple[float, float]:
 
 def _calcium(s: System, seed: int) -> dict[str, list[Panel]]:
     """Per morphology and layout the cluster with most well visible members, without and with its centres."""
-    amounts = replace(NOTHING, clusters=14.0, singles=8.0)
+    rates = replace(NO_LESIONS, clusters=14.0, singles=8.0)
 
     def make(number: int) -> SimulatedMammogram:
-        return simulate_mammogram(s, density="B", seed=_seed(seed, 200 + number), intents=BOTH, amounts=amounts)
+        return simulate_mammogram(s, density="B", seed=_seed(seed, 200 + number), intents=BOTH, rates=rates)
 
     def found(m: SimulatedMammogram) -> dict[str, list[Panel]]:
-        best: dict[str, list[Place]] = {}
+        best: dict[str, list[Annotation]] = {}
         for members in _clusters(m).values():
             morphology, layout = members[0].morphology.split()
             for word in (layout, *((morphology,) if layout == "grouped" else ())):
@@ -263,7 +263,7 @@ def _calcium(s: System, seed: int) -> dict[str, list[Panel]]:
     return _gathered((*MORPHOLOGIES, *LAYOUTS, "single"), make, found)
 
 
-def _pair(m: SimulatedMammogram, word: str, members: Sequence[Place]) -> list[Panel]:
+def _pair(m: SimulatedMammogram, word: str, members: Sequence[Annotation]) -> list[Panel]:
     side = 96
     centre = _densest(members, side)
     grey = _enlarged(_crop(m, "processed", centre, side))
@@ -296,14 +296,14 @@ def _confusers(seed: int) -> list[Row]:
     """Each kind once, in native pixels of a processed image; its places in the truth beside it."""
     s, side = system("ge"), 192
     names = (*CONFUSERS, "crossing")
-    amounts = replace(NOTHING, confusers=dict.fromkeys(CONFUSERS, 1.2), crossings=8.0)
+    rates = replace(NO_LESIONS, confusers=dict.fromkeys(CONFUSERS, 1.2), crossings=8.0)
 
     def make(number: int) -> SimulatedMammogram:
-        return simulate_mammogram(s, density="B", seed=_seed(seed, 300 + number), intents=BOTH, amounts=amounts)
+        return simulate_mammogram(s, density="B", seed=_seed(seed, 300 + number), intents=BOTH, rates=rates)
 
     def found(m: SimulatedMammogram) -> dict[str, Panel]:
-        groups: dict[str, list[Place]] = {}
-        for number, p in enumerate(m.places):
+        groups: dict[str, list[Annotation]] = {}
+        for number, p in enumerate(m.annotations):
             groups.setdefault(p.cluster or f"{p.morphology}-{number}", []).append(p)
         shown: dict[str, Panel] = {}
         for members in sorted(groups.values(), key=lambda members: _others(m, members, side)):
@@ -316,10 +316,10 @@ def _confusers(seed: int) -> list[Row]:
     return _in_rows([shown[name] for name in names if name in shown], 5)
 
 
-def _others(m: SimulatedMammogram, members: Sequence[Place], side: int) -> int:
+def _others(m: SimulatedMammogram, members: Sequence[Annotation], side: int) -> int:
     """How many places of something else lie in a crop of some."""
     row, column = _densest(members, side)
-    near = [p for p in m.places if max(abs(p.row - row), abs(p.column - column)) < 0.5 * side]
+    near = [p for p in m.annotations if max(abs(p.row - row), abs(p.column - column)) < 0.5 * side]
     return len(set(near) - set(members))
 
 
@@ -328,8 +328,8 @@ def _artefacts(seed: int) -> list[Row]:
     s = replace(system("ge"), fields=((900, 720),))
 
     def make(number: int, share: float) -> SimulatedMammogram:
-        amounts = replace(NOTHING, clusters=3.0, artefacts=share)
-        return simulate_mammogram(s, density="B", seed=_seed(seed, 400 + number), intents=BOTH, amounts=amounts)
+        rates = replace(NO_LESIONS, clusters=3.0, artefacts=share)
+        return simulate_mammogram(s, density="B", seed=_seed(seed, 400 + number), intents=BOTH, rates=rates)
 
     shown: dict[str, list[Panel]] = {}
     for number in range(_ATTEMPTS):
@@ -354,7 +354,7 @@ def _fault(name: str, faulty: SimulatedMammogram, clean: SimulatedMammogram) -> 
         ]
     word = {"bad-pixels": "bad-pixel", "motion": "microcalcification"}.get(name, name)
     row, column = _middle(faulty.stored["processed"] > 0)
-    places = [(p.row, p.column) for p in faulty.places if word in (p.morphology, p.kind)] or [(row, column)]
+    places = [(p.row, p.column) for p in faulty.annotations if word in (p.morphology, p.kind)] or [(row, column)]
     centre = min(places, key=lambda p: float(np.hypot(p[0] - row, p[1] - column)))
     pair = ((faulty, name), (clean, "the same without"))
     return [Panel(_enlarged(_crop(m, "raw", centre, side)), label) for m, label in pair]
@@ -384,8 +384,8 @@ def _real(file: Path, side: int) -> Panel:
 
 
 def _alone(density: Density, seed: int, number: int, side: int) -> Panel:
-    amounts, sequence = replace(LesionRates(), artefacts=0.0, low_dose=0.0), _seed(seed, 500 + number)
-    m = simulate_mammogram(system("ge"), density=density, seed=sequence, intents=BOTH, amounts=amounts)
+    rates, sequence = replace(LesionRates(), artefacts=0.0, low_dose=0.0), _seed(seed, 500 + number)
+    m = simulate_mammogram(system("ge"), density=density, seed=sequence, intents=BOTH, rates=rates)
     pixels = _whole(m, "processed").astype(np.float32)
     r, c = _corner(pixels.shape, _middle(m.stored["processed"] > 0), side)
     return Panel(_stretched(pixels[r : r + side, c : c + side]), f"simulated {density}")

@@ -14,6 +14,7 @@ from microcalc.domain import FloatImage
 from microcalc.simulate.acquisition import (
     Exposure,
     coloured_noise,
+    detectability,
     digitise,
     expose,
     expose_transmission,
@@ -21,9 +22,14 @@ from microcalc.simulate.acquisition import (
     noise_variance,
     read_out,
     relative_output,
-    visibility,
 )
-from microcalc.simulate.spectrum import Material, attenuation_per_mm, removed, signal_weight, tissue_attenuation
+from microcalc.simulate.spectrum import (
+    Material,
+    attenuation_per_mm,
+    removed_fraction,
+    signal_weight,
+    tissue_attenuation,
+)
 from microcalc.simulate.systems import SYSTEMS, System, system
 
 Floats = NDArray[np.float64]
@@ -391,7 +397,7 @@ def sphere_threshold_mm(name: str, material: Material) -> float:
     def d_prime(diameter_mm: float) -> float:
         at = np.linspace(0.0, 0.5 * diameter_mm, 60)
         path = np.sqrt(diameter_mm**2 - 4.0 * at**2)
-        contrast = removed(s.beam(BREAST_MM).spectrum, s.converter, material, path, fat_mm=40.0, gland_mm=13.0)
+        contrast = removed_fraction(s.beam(BREAST_MM).spectrum, s.converter, material, path, fat_mm=40.0, gland_mm=13.0)
         return observer_d_prime(
             s,
             lambda f: np.trapezoid(2 * np.pi * at * contrast * special.j0(2 * np.pi * np.outer(f, at)), at, axis=1),
@@ -429,7 +435,7 @@ def test_visibility_in_white_noise_is_the_signals_energy() -> None:
     white = replace(system("siemens"), noise_lag=(0.0, 0.0))
     signal = np.zeros((20, 20), np.float32)
     signal[8:12, 8:12] = 3.0
-    assert visibility(white, signal, noise_sd=2.0) == pytest.approx(np.sqrt(16) * 3.0 / 2.0, rel=1e-6)
+    assert detectability(white, signal, noise_sd=2.0) == pytest.approx(np.sqrt(16) * 3.0 / 2.0, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -443,4 +449,4 @@ def test_visibility_is_that_of_the_best_filter_on_noise(name: str) -> None:
     tiles = coloured_noise(rng, s, (64 * 24, 64 * 24)).reshape(24, 64, 24, 64).transpose(0, 2, 1, 3).reshape(-1, 64, 64)
     measured = np.sum(weights * patch) / np.std(np.einsum("nij,ij->n", tiles, weights))
     # 576 tiles: the standard error of a standard deviation is 3 per cent
-    assert visibility(s, patch, 1.0) == pytest.approx(measured, rel=0.09)
+    assert detectability(s, patch, 1.0) == pytest.approx(measured, rel=0.09)

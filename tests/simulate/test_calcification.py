@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from microcalc.domain import FloatImage
 from microcalc.geometry import Grid
-from microcalc.simulate.acquisition import noise_variance, visibility
+from microcalc.simulate.acquisition import detectability, noise_variance
 from microcalc.simulate.calcification import (
     DIAMETER_LN_SD,
     DIAMETER_MM,
@@ -28,7 +28,7 @@ from microcalc.simulate.calcification import (
     draw_microcalcification,
     packing_at,
     render,
-    render_one,
+    render_calcification,
 )
 from microcalc.simulate.layouts import Layout
 from microcalc.simulate.shapes import Morphology
@@ -219,10 +219,10 @@ def _imaged(calcification: Calcification, system: System) -> tuple[FloatImage, f
     """Contrast on the system's raster, and d' at 100 uGy, 50 mm, scatter-to-primary 0.12."""
     contrast = calcification.contrast(system.beam(50.0), system.converter, fat_mm=40, gland_mm=10)
     pitch = system.pitch_mm
-    _, patch = render_one(contrast, np.array([20.3, 20.6]), spacing_mm=(pitch, pitch), mtf=system.mtf)
+    _, patch = render_calcification(contrast, np.array([20.3, 20.6]), spacing_mm=(pitch, pitch), mtf=system.mtf)
     signal = system.gain_per_ugy * 100.0
     noise = float(np.sqrt(noise_variance(system, np.full((1, 2), signal, dtype=np.float32))[0, 1]))
-    return patch, visibility(system, patch * np.float32(signal / 1.12), noise)
+    return patch, detectability(system, patch * np.float32(signal / 1.12), noise)
 
 
 @pytest.mark.parametrize("name", VENDORS)
@@ -364,6 +364,8 @@ def test_the_centroid_is_where_it_was_put_to_a_twentieth_of_a_pixel(name: str, p
 def test_the_border_of_a_rendered_patch_is_no_step(name: str, diameter_mm: float) -> None:
     system = SYSTEMS[name]
     pitch = (system.pitch_mm, system.pitch_mm)
-    _, patch = render_one(_disc(diameter_mm, contrast=0.5), np.array([9.3, 9.7]), spacing_mm=pitch, mtf=system.mtf)
+    _, patch = render_calcification(
+        _disc(diameter_mm, contrast=0.5), np.array([9.3, 9.7]), spacing_mm=pitch, mtf=system.mtf
+    )
     for border in (patch[0], patch[-1], patch[:, 0], patch[:, -1]):
         assert np.abs(border).max() < 5e-4

@@ -10,7 +10,7 @@ import pytest
 
 from microcalc.simulate.breast import View
 from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
-from microcalc.simulate.lesions import NOTHING, LesionRates
+from microcalc.simulate.lesions import NO_LESIONS, LesionRates
 from microcalc.simulate.systems import VENDORS, System, system
 
 MANY = LesionRates(
@@ -39,26 +39,26 @@ def mammogram(request: pytest.FixtureRequest) -> SimulatedMammogram:
         seed=3,
         density="C",
         intents=("raw", "processed"),
-        amounts=replace(MANY, confusers={}, artefacts=0.0),
+        rates=replace(MANY, confusers={}, artefacts=0.0),
     )
 
 
 @pytest.fixture(scope="module")
 def exam() -> list[SimulatedMammogram]:
-    return list(simulate_exam(small("ge"), seed=21, amounts=MANY))
+    return list(simulate_exam(small("ge"), seed=21, rates=MANY))
 
 
 @pytest.fixture(scope="module")
 def left() -> dict[View, SimulatedMammogram]:
-    return {v: simulate_mammogram(small("ge"), seed=5, view=v, laterality="L", amounts=MANY) for v in VIEWS}
+    return {v: simulate_mammogram(small("ge"), seed=5, view=v, laterality="L", rates=MANY) for v in VIEWS}
 
 
 def test_the_same_seed_gives_the_same_mammogram(left: dict[View, SimulatedMammogram]) -> None:
-    first, second = left["CC"], simulate_mammogram(small("ge"), seed=5, amounts=MANY)
+    first, second = left["CC"], simulate_mammogram(small("ge"), seed=5, rates=MANY)
     assert np.array_equal(first.stored["raw"], second.stored["raw"])
-    assert first.places == second.places
+    assert first.annotations == second.annotations
     assert first.tags == second.tags
-    other = simulate_mammogram(small("ge"), seed=12, amounts=MANY)
+    other = simulate_mammogram(small("ge"), seed=12, rates=MANY)
     assert not np.array_equal(first.stored["raw"], other.stored["raw"])
 
 
@@ -71,10 +71,10 @@ def test_asking_for_the_processed_image_too_changes_nothing_in_the_raw_one() -> 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
 def test_a_right_breast_is_the_mirror_image_of_a_left_one(view: View, left: dict[View, SimulatedMammogram]) -> None:
     seen = left[view]
-    right = simulate_mammogram(small("ge"), seed=5, view=view, laterality="R", amounts=MANY)
+    right = simulate_mammogram(small("ge"), seed=5, view=view, laterality="R", rates=MANY)
     assert np.array_equal(seen.stored["raw"], right.stored["raw"][:, ::-1])
     columns = seen.stored["raw"].shape[1]
-    for there, here in zip(right.places, seen.places, strict=True):
+    for there, here in zip(right.annotations, seen.annotations, strict=True):
         back = there.mirrored(columns)
         assert (back.kind, back.cluster, back.d_prime) == (here.kind, here.cluster, here.d_prime)
         assert (back.row, back.column) == pytest.approx((here.row, here.column), abs=1e-9)
@@ -98,13 +98,13 @@ def test_processing_keeps_denser_brighter(mammogram: SimulatedMammogram) -> None
 
 
 def test_microcalcifications_say_how_visible_they_are_and_what_they_look_like(mammogram: SimulatedMammogram) -> None:
-    found = [p for p in mammogram.places if p.kind == "microcalcification"]
+    found = [p for p in mammogram.annotations if p.kind == "microcalcification"]
     assert found
     assert all(p.d_prime is not None and 0.0 < p.d_prime < 400.0 for p in found)
     assert all(p.outline and 0.03 < p.diameter_mm < 2.0 for p in found)
     assert {len(p.morphology.split()) for p in found} == {2}, "morphology and layout"
     rows, columns = mammogram.stored["raw"].shape
-    assert all(0 <= p.row < rows and 0 <= p.column < columns for p in mammogram.places)
+    assert all(0 <= p.row < rows and 0 <= p.column < columns for p in mammogram.annotations)
 
 
 def test_an_exam_is_two_views_of_either_breast(exam: list[SimulatedMammogram]) -> None:
@@ -116,7 +116,7 @@ def test_the_views_of_a_breast_show_the_same_clusters_and_those_of_the_other_bre
     exam: list[SimulatedMammogram],
 ) -> None:
     def specks(m: SimulatedMammogram) -> Counter[tuple[str, str]]:
-        return Counter((p.cluster, p.morphology) for p in m.places if p.kind == "microcalcification")
+        return Counter((p.cluster, p.morphology) for p in m.annotations if p.kind == "microcalcification")
 
     left_cc, left_mlo, right_cc, right_mlo = map(specks, exam)
     assert left_cc == left_mlo
@@ -126,37 +126,37 @@ def test_the_views_of_a_breast_show_the_same_clusters_and_those_of_the_other_bre
 
 
 def test_a_breast_does_not_depend_on_whether_the_other_one_is_asked_for(exam: list[SimulatedMammogram]) -> None:
-    alone = list(simulate_exam(small("ge"), seed=21, amounts=MANY, lateralities=("R",)))
+    alone = list(simulate_exam(small("ge"), seed=21, rates=MANY, lateralities=("R",)))
     assert [(m.laterality, m.view) for m in alone] == [("R", "CC"), ("R", "MLO")]
     for here, there in zip(alone, exam[2:], strict=True):
         assert np.array_equal(here.stored["raw"], there.stored["raw"])
-        assert here.places == there.places
+        assert here.annotations == there.annotations
 
 
 def test_an_exam_can_be_made_twice_of_one_seed_sequence() -> None:
     sequence = np.random.SeedSequence(5)
-    first, second = (next(simulate_exam(small("ge"), seed=sequence, amounts=NOTHING, views=("CC",))) for _ in range(2))
+    first, second = (next(simulate_exam(small("ge"), seed=sequence, rates=NO_LESIONS, views=("CC",))) for _ in range(2))
     assert np.array_equal(first.stored["raw"], second.stored["raw"])
 
 
 def test_what_is_put_into_a_breast_changes_its_image_only_there() -> None:
-    amounts = replace(NOTHING, clusters=2.0, singles=3.0)
-    empty, filled = (simulate_mammogram(small("hologic"), seed=8, amounts=a) for a in (NOTHING, amounts))
-    assert {p.morphology for p in empty.places} == {"tissue"}
-    assert any(p.kind == "microcalcification" for p in filled.places)
+    rates = replace(NO_LESIONS, clusters=2.0, singles=3.0)
+    empty, filled = (simulate_mammogram(small("hologic"), seed=8, rates=a) for a in (NO_LESIONS, rates))
+    assert {p.morphology for p in empty.annotations} == {"tissue"}
+    assert any(p.kind == "microcalcification" for p in filled.annotations)
     changed = empty.stored["raw"] != filled.stored["raw"]
     assert changed.any()
     rows, columns = np.nonzero(changed)
-    places = np.array([(p.row, p.column) for p in filled.places if p.kind == "microcalcification"])
+    places = np.array([(p.row, p.column) for p in filled.annotations if p.kind == "microcalcification"])
     away = np.hypot(rows[:, None] - places[:, 0], columns[:, None] - places[:, 1]).min(axis=1)
     assert away.max() * filled.system.pitch_mm < 3.0
 
 
 def test_a_clear_microcalcification_is_a_dark_spot_of_the_raw_image() -> None:
-    amounts = replace(NOTHING, singles=6.0, diameter_mm=0.5, packing=(0.9, 1.0))
-    empty, filled = (simulate_mammogram(small("siemens"), seed=9, amounts=a) for a in (NOTHING, amounts))
+    rates = replace(NO_LESIONS, singles=6.0, diameter_mm=0.5, packing=(0.9, 1.0))
+    empty, filled = (simulate_mammogram(small("siemens"), seed=9, rates=a) for a in (NO_LESIONS, rates))
     lost = empty.stored["raw"].astype(float) - filled.stored["raw"]
-    calcium = [p for p in filled.places if p.kind == "microcalcification"]
+    calcium = [p for p in filled.annotations if p.kind == "microcalcification"]
     assert calcium
     for p in calcium:
         row, column = round(p.row), round(p.column)
@@ -166,7 +166,7 @@ def test_a_clear_microcalcification_is_a_dark_spot_of_the_raw_image() -> None:
 
 
 def test_half_the_dose_halves_the_values_and_is_tagged() -> None:
-    full, half = (simulate_mammogram(small("ge"), seed=6, amounts=NOTHING, dose=d) for d in (1.0, 0.5))
+    full, half = (simulate_mammogram(small("ge"), seed=6, rates=NO_LESIONS, dose=d) for d in (1.0, 0.5))
     ratio = half.stored["raw"][100:400, 20:120].astype(float).mean() / full.stored["raw"][100:400, 20:120].mean()
     assert ratio == pytest.approx(0.5, rel=0.01)
     assert full.tags == ()
@@ -178,7 +178,7 @@ def test_the_field_is_the_smallest_with_room_for_the_breast() -> None:
     s = small("ge")
     rows, columns = s.fields[0]
     two = replace(s, fields=((rows // 2, columns // 2), (rows, columns)))
-    assert simulate_mammogram(two, seed=1, amounts=NOTHING).stored["raw"].shape == (rows, columns)
+    assert simulate_mammogram(two, seed=1, rates=NO_LESIONS).stored["raw"].shape == (rows, columns)
 
 
 def test_what_stands_out_without_calcium_is_in_the_truth_with_its_name_and_clear_of_calcium(
@@ -187,8 +187,8 @@ def test_what_stands_out_without_calcium_is_in_the_truth_with_its_name_and_clear
     names: set[str] = set()
     for m in exam:
         assert m.tags
-        calcium = np.array([(p.row, p.column) for p in m.places if p.kind != "no_calcium"])
-        for p in m.places:
+        calcium = np.array([(p.row, p.column) for p in m.annotations if p.kind != "no_calcium"])
+        for p in m.annotations:
             if p.kind == "no_calcium" and p.morphology != "clip":
                 names.add(p.morphology)
                 assert np.hypot(*(calcium - (p.row, p.column)).T).min() * m.system.pitch_mm > 2.0

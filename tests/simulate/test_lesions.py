@@ -15,16 +15,16 @@ from microcalc.simulate.breast import View, compress, draw_traits, rasterise
 from microcalc.simulate.confusers import CONFUSERS
 from microcalc.simulate.lesions import (
     ANGLE_RAD,
-    NOTHING,
+    NO_LESIONS,
+    BreastCoordinates,
     LesionRates,
     Scene,
-    Space,
-    draw_places,
-    fill,
-    ground_of,
-    moved,
+    add_lesions,
+    draw_location,
+    draw_locations,
+    motion_blurred,
     overlap,
-    somewhere,
+    tissue_maps,
 )
 from microcalc.simulate.systems import system
 
@@ -34,7 +34,7 @@ BENIGN = {name: 1.0 for name, row in CONFUSERS.items()}
 
 def scenes(seed: int = 1, name: str = "ge") -> list[Scene]:
     """Both views of one breast with nothing in it, to be filled."""
-    return [replace(s, contrast=np.zeros_like(s.contrast), places=[]) for s in empty_scenes(seed, name)]
+    return [replace(s, contrast=np.zeros_like(s.contrast), annotations=[]) for s in empty_scenes(seed, name)]
 
 
 @cache
@@ -60,8 +60,8 @@ def empty_scenes(seed: int, name: str) -> list[Scene]:
                 system=s,
                 beam=s.beam(breast.thickness_mm),
                 breast=breast,
-                space=Space(breast, HEIGHT),
-                ground=ground_of(s, anatomy, exposure),
+                space=BreastCoordinates(breast, HEIGHT),
+                ground=tissue_maps(s, anatomy, exposure),
                 exposure=exposure,
                 contrast=np.zeros(shape, np.float32),
             )
@@ -69,25 +69,25 @@ def empty_scenes(seed: int, name: str) -> list[Scene]:
     return found
 
 
-def filled(seed: int, amounts: LesionRates, *, breast: int | None = None) -> list[Scene]:
+def filled(seed: int, rates: LesionRates, *, breast: int | None = None) -> list[Scene]:
     both = scenes(seed if breast is None else breast)
-    fill(np.random.default_rng(seed), both, amounts)
+    add_lesions(np.random.default_rng(seed), both, rates)
     return both
 
 
 def test_both_views_show_the_same_microcalcifications_cluster_by_cluster() -> None:
     for seed in range(4):
-        cc, mlo = filled(seed, replace(NOTHING, clusters=3.0, singles=4.0))
-        assert cc.places
-        words = [[(p.cluster, p.kind, p.morphology) for p in scene.places] for scene in (cc, mlo)]
+        cc, mlo = filled(seed, replace(NO_LESIONS, clusters=3.0, singles=4.0))
+        assert cc.annotations
+        words = [[(p.cluster, p.kind, p.morphology) for p in scene.annotations] for scene in (cc, mlo)]
         assert words[0] == words[1]
-        for here, there in zip(cc.places, mlo.places, strict=True):
+        for here, there in zip(cc.annotations, mlo.annotations, strict=True):
             assert here.diameter_mm == pytest.approx(there.diameter_mm, rel=0.9)
 
 
 def test_the_distance_behind_the_nipple_is_the_same_in_both_views() -> None:
-    cc, mlo = filled(2, replace(NOTHING, clusters=3.0, singles=6.0))
-    for here, there in zip(cc.places, mlo.places, strict=True):
+    cc, mlo = filled(2, replace(NO_LESIONS, clusters=3.0, singles=6.0))
+    for here, there in zip(cc.annotations, mlo.annotations, strict=True):
         behind = [
             scene.breast.nipple_mm[1] - place.column * scene.system.pitch_mm
             for scene, place in ((cc, here), (mlo, there))
@@ -110,7 +110,7 @@ def test_places_of_every_zone_lie_within_the_breast_in_both_views(zone) -> None:
     both = scenes()
     rng = np.random.default_rng(3)
     for _ in range(20):
-        place = somewhere(rng, both, zone)
+        place = draw_location(rng, both, zone)
         assert place is not None
         for scene in both:
             assert scene.holds(scene.space.locate(place[None]), depth_mm=0.3)[0]
@@ -120,14 +120,14 @@ def test_most_places_lie_in_gland_where_there_is_some() -> None:
     cc, _ = scenes()
     rng = np.random.default_rng(4)
     places = np.array(
-        [cc.space.locate(p[None])[0] for _ in range(150) if (p := somewhere(rng, [cc], "gland")) is not None]
+        [cc.space.locate(p[None])[0] for _ in range(150) if (p := draw_location(rng, [cc], "gland")) is not None]
     )
     assert np.mean(cc.ground.at(cc.ground.share, places) > 0.3) > 0.6
 
 
 def test_skin_lies_near_the_surface_and_the_axilla_above_and_outside() -> None:
     rng = np.random.default_rng(5)
-    skin, axilla = (draw_places(rng, 200, zone, 60.0) for zone in ("skin", "axilla"))
+    skin, axilla = (draw_locations(rng, 200, zone, 60.0) for zone in ("skin", "axilla"))
     assert (np.hypot(skin[:, 1], skin[:, 2]) > 0.89).all()
     assert (axilla[:, 1] > 0).mean() > 0.95
     assert (axilla[:, 2] < 0).mean() > 0.95
@@ -136,28 +136,28 @@ def test_skin_lies_near_the_surface_and_the_axilla_above_and_outside() -> None:
 def test_every_confuser_enters_the_truth_under_its_kind_and_name() -> None:
     seen: Counter[tuple[str, str]] = Counter()
     for seed in range(5):
-        both = filled(seed, replace(NOTHING, confusers=BENIGN))
-        seen += Counter((p.kind, p.morphology) for scene in both for p in scene.places)
+        both = filled(seed, replace(NO_LESIONS, confusers=BENIGN))
+        seen += Counter((p.kind, p.morphology) for scene in both for p in scene.annotations)
     assert set(seen) == {(row.kind, name) for name, row in CONFUSERS.items()}
 
 
 def test_rates_are_means_per_breast() -> None:
     clusters = []
     for seed in range(30):
-        cc, _ = filled(1000 + seed, replace(NOTHING, singles=2.0), breast=1)
-        clusters.append(len(cc.places))
+        cc, _ = filled(1000 + seed, replace(NO_LESIONS, singles=2.0), breast=1)
+        clusters.append(len(cc.annotations))
     assert np.mean(clusters) == pytest.approx(2.0, abs=0.6)
-    assert filled(1, NOTHING)[0].places == []
-    assert not filled(1, NOTHING)[0].contrast.any()
+    assert filled(1, NO_LESIONS)[0].annotations == []
+    assert not filled(1, NO_LESIONS)[0].contrast.any()
 
 
 def test_the_contrast_is_where_the_truth_says() -> None:
-    for scene in filled(6, replace(NOTHING, singles=5.0, diameter_mm=0.4, packing=(0.9, 1.0))):
+    for scene in filled(6, replace(NO_LESIONS, singles=5.0, diameter_mm=0.4, packing=(0.9, 1.0))):
         pitch = scene.system.pitch_mm
         rows, columns = np.mgrid[: scene.contrast.shape[0], : scene.contrast.shape[1]]
-        for p in scene.places:
+        for p in scene.annotations:
             near = np.hypot(rows - p.row, columns - p.column) * pitch < 0.5
-            if sum(np.hypot(p.row - q.row, p.column - q.column) * pitch < 2 for q in scene.places) > 1:
+            if sum(np.hypot(p.row - q.row, p.column - q.column) * pitch < 2 for q in scene.annotations) > 1:
                 continue
             weight = np.clip(scene.contrast[near], 0, None)
             centroid = [(rows[near] * weight).sum() / weight.sum(), (columns[near] * weight).sum() / weight.sum()]
@@ -170,10 +170,10 @@ def test_the_contrast_is_where_the_truth_says() -> None:
 def test_motion_keeps_the_sum_and_lowers_the_peak() -> None:
     image = np.zeros((40, 50), np.float32)
     image[20, 25] = 1.0
-    blurred = moved(image, (0.3, 0.4), 0.1)
+    blurred = motion_blurred(image, (0.3, 0.4), 0.1)
     assert blurred.sum() == pytest.approx(1.0, abs=0.01)
     assert blurred.max() < 0.5
-    assert moved(image, (0.0, 0.0), 0.1) is image
+    assert motion_blurred(image, (0.0, 0.0), 0.1) is image
 
 
 def test_of_a_patch_beyond_the_image_the_rest_is_taken() -> None:
@@ -185,7 +185,7 @@ def test_of_a_patch_beyond_the_image_the_rest_is_taken() -> None:
 
 
 def test_calcium_ends_where_the_breast_does() -> None:
-    for scene in filled(3, replace(NOTHING, confusers={"rod-like": 4.0, "arterial": 4.0})):
+    for scene in filled(3, replace(NO_LESIONS, confusers={"rod-like": 4.0, "arterial": 4.0})):
         outside = np.repeat(np.repeat(scene.ground.depth < -1.5, 8, axis=0), 8, axis=1)
         shape = scene.contrast.shape
         assert scene.contrast.max() > 0.1

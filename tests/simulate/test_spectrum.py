@@ -10,7 +10,7 @@ from microcalc.simulate.spectrum import (
     Material,
     Receptor,
     attenuation_per_mm,
-    removed,
+    removed_fraction,
     signal_weight,
     spectra,
     tissue_attenuation,
@@ -108,15 +108,19 @@ def test_the_beam_hardens_on_its_way(spectrum: str, receptor: Receptor) -> None:
 @pytest.mark.parametrize(("spectrum", "receptor"), BEAMS)
 def test_calcium_removes_more_than_gland_and_apatite_more_than_oxalate(spectrum: str, receptor: Receptor) -> None:
     materials: tuple[Material, ...] = ("calcium_oxalate", "calcium_carbonate", "hydroxyapatite")
-    shares = [float(removed(spectrum, receptor, m, np.array(0.2), fat_mm=40.0, gland_mm=13.0)) for m in materials]
+    shares = [
+        float(removed_fraction(spectrum, receptor, m, np.array(0.2), fat_mm=40.0, gland_mm=13.0)) for m in materials
+    ]
     assert 0.0 < shares[0] < shares[1] < shares[2]
-    nothing = removed(spectrum, receptor, "gold", np.array(0.0), fat_mm=40.0, gland_mm=13.0)
+    nothing = removed_fraction(spectrum, receptor, "gold", np.array(0.0), fat_mm=40.0, gland_mm=13.0)
     assert float(nothing) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_the_same_calcification_removes_less_behind_a_thick_breast() -> None:
     thin, thick = (
-        float(removed("Siemens Insp W_Rh 29", "a-Se", "hydroxyapatite", np.array(0.2), fat_mm=mm, gland_mm=0.0))
+        float(
+            removed_fraction("Siemens Insp W_Rh 29", "a-Se", "hydroxyapatite", np.array(0.2), fat_mm=mm, gland_mm=0.0)
+        )
         for mm in (20.0, 80.0)
     )
     assert thick < thin

@@ -114,9 +114,9 @@ def test_patients_keep_their_split_when_a_study_grows(tmp_path: Path) -> None:
 
 def test_some_test_exams_have_no_microcalcification(tmp_path: Path) -> None:
     _, jobs = exams._jobs(tmp_path, load_scale("paper").exams, "raw", 1)
-    free = [(split, settings.amounts) for _, _, settings, split in jobs if settings.amounts.clusters == 0]
+    free = [(split, settings.rates) for _, _, settings, split in jobs if settings.rates.clusters == 0]
     assert len(free) == 3 * load_scale("paper").exams.test_free
-    assert all(split == "test" and amounts.singles == 0 and amounts.confusers for split, amounts in free)
+    assert all(split == "test" and rates.singles == 0 and rates.confusers for split, rates in free)
 
 
 def test_no_exam_is_begun_where_there_is_no_room_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.lesions import Place
+from microcalc.simulate.lesions import Annotation
 from microcalc.simulate.systems import system
 from microcalc.validation import files, learning, suite, texture, verify
 from microcalc.validation.classifier import tell_apart
@@ -77,8 +77,8 @@ def _twin_patches(image: SimulatedMammogram, seam: float, seed: int) -> tuple[ND
                 raw[r - half : r + half + 1, [c - half, c + half]] += seam
                 raw[[r - half, r + half], c - half : c + half + 1] += seam
                 outline = ((r - 1.5, float(c)), (r + 1.5, float(c)))
-                places.append(Place(float(r), float(c), 0.28, "microcalcification", outline=outline))
-        drawings.append(replace(image, stored={"raw": raw.astype(np.uint16)}, places=tuple(places)))
+                places.append(Annotation(float(r), float(c), 0.28, "microcalcification", outline=outline))
+        drawings.append(replace(image, stored={"raw": raw.astype(np.uint16)}, annotations=tuple(places)))
     return learning.patches_of_twins(drawings)
 
 

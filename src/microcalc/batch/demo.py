@@ -46,7 +46,7 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
         intents=RAW_ONLY,
         views=("CC",),
         lateralities=("L",),
-        amounts=LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),  # solid ones: a person sees them too
+        rates=LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),  # solid ones: a person sees them too
         workers=min(len(VENDORS), os.cpu_count() or 1),
     )
     say(f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}")

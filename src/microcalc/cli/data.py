@@ -103,7 +103,7 @@ def simulate(
         views=view or VIEWS,
         lateralities=laterality or LATERALITIES,
         dose=1.0 if dose is None else dose,
-        amounts=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
+        rates=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
         workers=worker_count(workers),
     )
     print_line(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")

@@ -28,7 +28,7 @@ from microcalc.geometry import Grid
 from microcalc.images.open import naming
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.noise import high_pass, noise_by_level
-from microcalc.simulate.acquisition import noise_variance, visibility
+from microcalc.simulate.acquisition import detectability, noise_variance
 from microcalc.simulate.calcification import (
     Calcification,
     Microcalcification3D,
@@ -36,7 +36,7 @@ from microcalc.simulate.calcification import (
     draw_cluster,
     draw_microcalcification,
     render,
-    render_one,
+    render_calcification,
 )
 from microcalc.simulate.insertion import Placed, draw_places, insert_processed, insert_raw
 from microcalc.simulate.systems import SYSTEMS, System
@@ -100,10 +100,10 @@ class _Imaging:
 
     def d_prime(self, calcification: Calcification) -> float:
         """Visibility as in simulated images; processing changes neither it nor its noise's colour."""
-        _, patch = render_one(
+        _, patch = render_calcification(
             self.contrast(calcification), np.array([20.0, 20.0]), spacing_mm=self.spacing_mm, mtf=self.mtf
         )
-        return visibility(self.system, patch / np.float32(1 + self.scatter_to_primary), self.relative_noise)
+        return detectability(self.system, patch / np.float32(1 + self.scatter_to_primary), self.relative_noise)
 
 
 def insert_data_set(

@@ -67,7 +67,7 @@ class Settings:
     views: tuple[View, ...] = VIEWS
     lateralities: tuple[Laterality, ...] = LATERALITIES
     dose: float = 1.0
-    amounts: LesionRates = field(default_factory=LesionRates)
+    rates: LesionRates = field(default_factory=LesionRates)
 
 
 def simulate_data_set(
@@ -80,7 +80,7 @@ def simulate_data_set(
     views: Sequence[View] = VIEWS,
     lateralities: Sequence[Laterality] = LATERALITIES,
     dose: float = 1.0,
-    amounts: LesionRates | None = None,
+    rates: LesionRates | None = None,
     workers: int = 1,
     progress: bool = True,
 ) -> Table:
@@ -117,7 +117,7 @@ def simulate_data_set(
         tuple(v for v in VIEWS if v in views),
         tuple(side for side in LATERALITIES if side in lateralities),
         dose,
-        amounts or LesionRates(),
+        rates or LesionRates(),
     )
     open_output_folder(out, COMMAND)
     for name in (IMAGES, ANNOTATIONS):
@@ -182,7 +182,7 @@ def _simulated(folder: Path, s: System, number: int, settings: Settings, patient
         density=density,
         seed=sequence,
         intents=settings.intents,
-        amounts=settings.amounts,
+        rates=settings.rates,
         views=settings.views,
         lateralities=settings.lateralities,
         dose=settings.dose,
@@ -257,7 +257,7 @@ def _truth(mammogram: SimulatedMammogram, image: str) -> list[AnnotationRow]:
             judge="simulation",
             morphology=p.morphology,
         )
-        for p in mammogram.places
+        for p in mammogram.annotations
     ]
 
 

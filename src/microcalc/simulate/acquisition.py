@@ -212,7 +212,7 @@ def digitise(system: System, values: FloatImage) -> NDArray[np.uint16]:
     return stored
 
 
-def visibility(system: System, signal_patch: FloatImage, noise_sd: float) -> float:
+def detectability(system: System, signal_patch: FloatImage, noise_sd: float) -> float:
     """Detectability d' of a known signal in the system's noise: the ideal matched filter.
 
     Parameters

@@ -25,7 +25,7 @@ from microcalc.domain import FloatImage
 from microcalc.geometry import Grid, Points
 from microcalc.simulate.layouts import Layout, place_members
 from microcalc.simulate.shapes import SHAPES, Floats, Morphology, Shape, voxels
-from microcalc.simulate.spectrum import Material, Receptor, removed
+from microcalc.simulate.spectrum import Material, Receptor, removed_fraction
 from microcalc.simulate.systems import Beam
 
 PITCH_MM = 0.02
@@ -83,7 +83,7 @@ class Calcification:
             Path through the breast around it, which hardens the beam.
         """
         solid_mm = self.packing * self.thickness_mm
-        return removed(beam.spectrum, receptor, self.material, solid_mm, fat_mm=fat_mm, gland_mm=gland_mm)
+        return removed_fraction(beam.spectrum, receptor, self.material, solid_mm, fat_mm=fat_mm, gland_mm=gland_mm)
 
     @property
     def outline_mm(self) -> Points:
@@ -266,12 +266,12 @@ def render(
     """
     out = np.zeros(shape, dtype=np.float32)
     for contrast, position in zip(contrasts, grid.to_pixels(centres_mm), strict=True):
-        corner, patch = render_one(contrast, position, spacing_mm=grid.spacing_mm, mtf=mtf)
+        corner, patch = render_calcification(contrast, position, spacing_mm=grid.spacing_mm, mtf=mtf)
         _add(out, patch, corner)
     return out
 
 
-def render_one(
+def render_calcification(
     contrast: FloatImage, position_px: Floats, *, spacing_mm: tuple[float, float], mtf: Mtf
 ) -> tuple[tuple[int, int], FloatImage]:
     """Blurred contrast of one calcification at a fractional pixel position.

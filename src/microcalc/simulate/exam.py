@@ -21,19 +21,19 @@ from microcalc.simulate.anatomy import Anatomy, build
 from microcalc.simulate.artefacts import Faults, Patch
 from microcalc.simulate.bodies import imaged_lines, lines_path
 from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
-from microcalc.simulate.calcification import render_one
+from microcalc.simulate.calcification import render_calcification
 from microcalc.simulate.conspicuous import conspicuous_tissue
 from microcalc.simulate.lesions import (
+    Annotation,
+    BreastCoordinates,
     LesionRates,
-    Place,
     Scene,
-    Space,
+    add_lesions,
     add_patch,
-    draw_places,
-    fill,
-    ground_of,
-    moved,
+    draw_locations,
+    motion_blurred,
     overlap,
+    tissue_maps,
 )
 from microcalc.simulate.processing import present
 from microcalc.simulate.systems import Beam, System
@@ -72,8 +72,8 @@ class SimulatedMammogram:
         processed rises with it.
     windows, window_names
         Of the processed image; empty without one.
-    places
-        The truth, pixel positions in the stored image.
+    annotations
+        The reference standard, pixel positions in the stored image.
     tags
         What is wrong with the image; see ``artefacts.Faults``.
     """
@@ -85,7 +85,7 @@ class SimulatedMammogram:
     stored: dict[Intent, NDArray[np.uint16]]
     windows: tuple[Window, ...]
     window_names: tuple[str, ...]
-    places: tuple[Place, ...]
+    annotations: tuple[Annotation, ...]
     technique: Technique
     tags: tuple[str, ...]
 
@@ -98,7 +98,7 @@ def simulate_mammogram(
     density: Density = "B",
     seed: int | np.random.SeedSequence = 0,
     intents: Collection[Intent] = RAW_ONLY,
-    amounts: LesionRates | None = None,
+    rates: LesionRates | None = None,
     dose: float = 1.0,
 ) -> SimulatedMammogram:
     """Simulate one mammogram at the system's native matrix and pitch.
@@ -115,7 +115,7 @@ def simulate_mammogram(
     """
     woman, breast = _sequence(seed).spawn(2)
     traits = draw_traits(np.random.default_rng(woman), density)
-    order = _Order(system, tuple(intents), amounts or LesionRates(), (view,), dose)
+    order = _Order(system, tuple(intents), rates or LesionRates(), (view,), dose)
     return next(_mammograms(order, traits, laterality, breast))
 
 
@@ -125,7 +125,7 @@ def simulate_exam(
     density: Density = "B",
     seed: int | np.random.SeedSequence = 0,
     intents: Collection[Intent] = RAW_ONLY,
-    amounts: LesionRates | None = None,
+    rates: LesionRates | None = None,
     views: Sequence[View] = VIEWS,
     lateralities: Sequence[Laterality] = LATERALITIES,
     dose: float = 1.0,
@@ -140,7 +140,7 @@ def simulate_exam(
     """
     woman, *sides = _sequence(seed).spawn(1 + len(LATERALITIES))
     traits = draw_traits(np.random.default_rng(woman), density)
-    order = _Order(system, tuple(intents), amounts or LesionRates(), tuple(views), dose)
+    order = _Order(system, tuple(intents), rates or LesionRates(), tuple(views), dose)
     for laterality in lateralities:
         own, breast = sides[LATERALITIES.index(laterality)].spawn(2)
         yield from _mammograms(order, other_breast(np.random.default_rng(own), traits), laterality, breast)
@@ -152,7 +152,7 @@ class _Order:
 
     system: System
     intents: tuple[Intent, ...]
-    amounts: LesionRates
+    rates: LesionRates
     views: tuple[View, ...]
     dose: float
 
@@ -180,19 +180,22 @@ def _mammograms(
     """The views of one breast: expose all, fill them with the same things, read out one by one."""
     shared, *each = sequence.spawn(1 + len(VIEWS))
     rng = np.random.default_rng(shared)
-    extra = _Extra.draw(rng, order.amounts)
+    extra = _Extra.draw(rng, order.rates)
     generators = [[np.random.default_rng(s) for s in each[VIEWS.index(view)].spawn(4)] for view in order.views]
     shots = [
         _expose(tissue, technique, order, traits, view, extra)
         for view, (tissue, technique, _, _) in zip(order.views, generators, strict=True)
     ]
-    fill(rng, [shot.scene for shot in shots], order.amounts)
+    add_lesions(rng, [shot.scene for shot in shots], order.rates)
     shots.reverse()
     for view, (_, _, noise, look) in zip(order.views, generators, strict=True):
         shot = shots.pop()
         raw, found = _read_out(noise, shot)
         scene = shot.scene
-        places = [*scene.places, *_no_calcium(found, scene.places, _CLEARANCE_MM / order.system.pitch_mm)]
+        annotations = [
+            *scene.annotations,
+            *_no_calcium(found, scene.annotations, _CLEARANCE_MM / order.system.pitch_mm),
+        ]
         stored: dict[Intent, NDArray[np.uint16]] = {"raw": raw} if "raw" in order.intents else {}
         shown = present(order.system, raw, look) if "processed" in order.intents else None
         if shown is not None:
@@ -205,7 +208,7 @@ def _mammograms(
             stored={intent: _as_seen(pixels, laterality) for intent, pixels in stored.items()},
             windows=shown.windows if shown else (),
             window_names=shown.window_names if shown else (),
-            places=tuple(p if laterality == "L" else p.mirrored(raw.shape[1]) for p in places),
+            annotations=tuple(a if laterality == "L" else a.mirrored(raw.shape[1]) for a in annotations),
             technique=shot.technique,
             tags=shot.faults.tags,
         )
@@ -213,16 +216,16 @@ def _mammograms(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Extra:
-    """Tissue that both views of a breast show: places (n, 3) of lymph nodes and moles, in coordinates of ``Space``."""
+    """Locations (n, 3) of lymph nodes and moles, which both views show, in ``BreastCoordinates``."""
 
     nodes: NDArray[np.float64]
     moles: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, amounts: LesionRates) -> _Extra:
-        nodes = draw_places(rng, int(rng.poisson(amounts.nodes)), "axilla", 1.0)
+    def draw(cls, rng: np.random.Generator, rates: LesionRates) -> _Extra:
+        nodes = draw_locations(rng, int(rng.poisson(rates.nodes)), "axilla", 1.0)
         nodes[:, 1:] *= rng.uniform(0.6, 0.9)
-        return cls(nodes, draw_places(rng, int(rng.poisson(amounts.moles)), "skin", 1.0))
+        return cls(nodes, draw_locations(rng, int(rng.poisson(rates.moles)), "skin", 1.0))
 
 
 def _expose(
@@ -233,15 +236,15 @@ def _expose(
     view: View,
     extra: _Extra,
 ) -> _Shot:
-    """Compress a breast, fill it with tissue (``rng``, whatever the amounts), and expose it."""
+    """Compress a breast, fill it with tissue (``rng``, whatever the rates), and expose it."""
     s = order.system
     shape = _field(s, traits)
     height, width = shape[0] * s.pitch_mm, shape[1] * s.pitch_mm
     breast = compress(rng, traits, view=view, height_mm=height, width_mm=width, size=min(1.0, height / 210.0))
-    anatomy = build(rng, breast, shape, s.pitch_mm, n_crossings=int(technique.poisson(order.amounts.crossings)))
-    space = Space(breast, height)
-    _add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=int(technique.poisson(order.amounts.folds)))
-    faults = artefacts.draw_faults(technique, artefacts=order.amounts.artefacts, low_dose=order.amounts.low_dose)
+    anatomy = build(rng, breast, shape, s.pitch_mm, n_crossings=int(technique.poisson(order.rates.crossings)))
+    space = BreastCoordinates(breast, height)
+    _add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=int(technique.poisson(order.rates.folds)))
+    faults = artefacts.draw_faults(technique, artefacts=order.rates.artefacts, low_dose=order.rates.low_dose)
     faults = replace(faults, dose=faults.dose * order.dose)
     beam = s.beam(breast.thickness_mm)
     # automatic exposure control varies by 12 per cent (ours)
@@ -261,7 +264,7 @@ def _expose(
         beam=beam,
         breast=breast,
         space=space,
-        ground=ground_of(s, anatomy, exposure),
+        ground=tissue_maps(s, anatomy, exposure),
         exposure=exposure,
         contrast=np.zeros(shape, dtype=np.float32),
         motion_mm=faults.motion_mm,
@@ -286,7 +289,7 @@ def _add_tissue(
     rng: np.random.Generator,
     anatomy: Anatomy,
     breast: Breast,
-    space: Space,
+    space: BreastCoordinates,
     extra: _Extra,
     pitch_mm: float,
     *,
@@ -330,18 +333,18 @@ def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16]
     if "hair" in names:
         for tubes in artefacts.hairs(rng, breast):
             corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=artefacts.hair_contrast, mtf=s.mtf)
-            add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
+            add_patch(scene.contrast, corner, motion_blurred(patch, scene.motion_mm, s.pitch_mm))
             every = int(3.0 / tubes.step_mm)
             along = np.column_stack([tubes.rows[0, ::every], tubes.columns[0, ::every]]).astype(np.float64)
             found += [("hair", float(r), float(c)) for r, c in along[scene.holds(along, depth_mm=0.0)] / s.pitch_mm]
-    exposure = Exposure(moved(scene.exposure.primary, scene.motion_mm, s.pitch_mm), scene.exposure.scatter)
+    exposure = Exposure(motion_blurred(scene.exposure.primary, scene.motion_mm, s.pitch_mm), scene.exposure.scatter)
     for name, gain in artefacts.GAINS.items():
         if name in names:
             factor = gain(rng, shape, s.pitch_mm)
             exposure = Exposure(exposure.primary * factor, exposure.scatter * factor)
     if "dust" in names:
         for pixel, contrast in artefacts.dust(rng, shape, int(rng.integers(1, 16))):
-            corner, patch = render_one(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
+            corner, patch = render_calcification(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
             here, part = overlap(shape, corner, patch.shape)
             for layer in (exposure.primary, exposure.scatter):
                 layer[here] *= 1.0 - patch[part]
@@ -357,11 +360,13 @@ def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16]
     return digitise(s, values), found
 
 
-def _no_calcium(found: Sequence[tuple[str, float, float]], others: Sequence[Place], clearance_px: float) -> list[Place]:
+def _no_calcium(
+    found: Sequence[tuple[str, float, float]], others: Sequence[Annotation], clearance_px: float
+) -> list[Annotation]:
     """What was found without calcium, but for where something else lies."""
     taken = np.array([(p.row, p.column) for p in others]).reshape(-1, 2)
     return [
-        Place(row=row, column=column, diameter_mm=0.0, kind="no_calcium", morphology=name)
+        Annotation(row=row, column=column, diameter_mm=0.0, kind="no_calcium", morphology=name)
         for name, row, column in found
         if not len(taken) or np.hypot(*(taken - (row, column)).T).min() > clearance_px
     ]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from microcalc.domain import FloatImage, Kind
 from microcalc.geometry import Points
-from microcalc.simulate.acquisition import Exposure, noise_variance, visibility
+from microcalc.simulate.acquisition import Exposure, detectability, noise_variance
 from microcalc.simulate.anatomy import Anatomy
 from microcalc.simulate.bodies import Lines, discs_along, imaged_lines
 from microcalc.simulate.breast import Breast, View, half_width
@@ -27,11 +27,11 @@ from microcalc.simulate.calcification import (
     PACKING,
     Calcification,
     draw_cluster,
-    render_one,
+    render_calcification,
 )
 from microcalc.simulate.confusers import CONFUSERS, Confuser, Zone, draw_confuser
 from microcalc.simulate.raster import filtered
-from microcalc.simulate.spectrum import removed
+from microcalc.simulate.spectrum import removed_fraction
 from microcalc.simulate.systems import Beam, System
 
 ANGLE_RAD: Mapping[View, float] = {"CC": 0.0, "MLO": -np.pi / 4}
@@ -79,14 +79,14 @@ class LesionRates:
     low_dose: float = 0.05
 
 
-NOTHING = LesionRates(
+NO_LESIONS = LesionRates(
     clusters=0.0, singles=0.0, crossings=0.0, confusers={}, nodes=0.0, moles=0.0, folds=0.0, artefacts=0.0, low_dose=0.0
 )
 """A breast of tissue alone, well exposed."""
 
 
 def usual_rates(*, clusters: float | None, singles: float | None, confusers: float) -> LesionRates:
-    """The usual amounts, but for the numbers given; ``confusers`` is a factor on the rates of all that confuses."""
+    """The usual rates, but for the numbers given; ``confusers`` is a factor on the rates of all that confuses."""
     usual = LesionRates()
     return replace(
         usual,
@@ -102,7 +102,7 @@ def usual_rates(*, clusters: float | None, singles: float | None, confusers: flo
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Annotation:
     """One entry of the truth; ``row``, ``column`` and ``outline`` in pixels of the image.
 
     ``d_prime`` is the visibility to the ideal observer in the system's noise; None
@@ -120,14 +120,14 @@ class Place:
     contrast: float | None = None
     morphology: str = ""
 
-    def mirrored(self, columns: int) -> Place:
+    def mirrored(self, columns: int) -> Annotation:
         """The place in the image with its columns reversed."""
         last = columns - 1
         return replace(self, column=last - self.column, outline=tuple((r, last - c) for r, c in self.outline))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Ground:
+class TissueMaps:
     """What lies where, at every eighth pixel: all (rows, columns), lengths in mm, noise in stored values."""
 
     depth: FloatImage
@@ -145,10 +145,10 @@ class Ground:
         return np.asarray(image[rows, columns])
 
 
-def ground_of(system: System, anatomy: Anatomy, exposure: Exposure) -> Ground:
+def tissue_maps(system: System, anatomy: Anatomy, exposure: Exposure) -> TissueMaps:
     """The maps of an anatomy and its noise, of few pixels."""
     some = (slice(None, None, _GROUND_STEP), slice(None, None, _GROUND_STEP))
-    return Ground(
+    return TissueMaps(
         depth=anatomy.depth[some].copy(),
         share=np.asarray(anatomy.gland[some] / np.maximum(anatomy.thickness[some], 1.0), dtype=np.float32),
         fat_mm=anatomy.fat_mm[some].copy(),
@@ -159,7 +159,7 @@ def ground_of(system: System, anatomy: Anatomy, exposure: Exposure) -> Ground:
     )
 
 
-class Space:
+class BreastCoordinates:
     """One view of a breast as coordinates that its other view shares.
 
     A place is (behind the nipple in mm, height, row), the last two as shares of the way
@@ -186,7 +186,7 @@ class Space:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scene:
-    """One view between exposure and read-out; ``contrast`` and ``places`` are filled.
+    """One view between exposure and read-out; ``contrast`` and ``annotations`` are filled.
 
     Attributes
     ----------
@@ -201,12 +201,12 @@ class Scene:
     system: System
     beam: Beam
     breast: Breast
-    space: Space
-    ground: Ground
+    space: BreastCoordinates
+    ground: TissueMaps
     exposure: Exposure
     contrast: FloatImage
     motion_mm: tuple[float, float] = (0.0, 0.0)
-    places: list[Place] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
 
     @property
     def angle_rad(self) -> float:
@@ -220,20 +220,20 @@ class Scene:
         return np.asarray(inside & (self.ground.at(self.ground.depth, place_mm) >= depth_mm))
 
 
-def fill(rng: np.random.Generator, scenes: Sequence[Scene], amounts: LesionRates) -> None:
+def add_lesions(rng: np.random.Generator, scenes: Sequence[Scene], rates: LesionRates) -> None:
     """Put calcium and confusers into the views of one breast, the same into each."""
-    for number in range(int(rng.poisson(amounts.clusters))):
-        _put_cluster(rng, scenes, amounts, f"cluster-{number + 1}")
-    for _ in range(int(rng.poisson(amounts.singles))):
-        _put_cluster(rng, scenes, amounts, "")
-    for name, rate in amounts.confusers.items():
+    for number in range(int(rng.poisson(rates.clusters))):
+        _put_cluster(rng, scenes, rates, f"cluster-{number + 1}")
+    for _ in range(int(rng.poisson(rates.singles))):
+        _put_cluster(rng, scenes, rates, "")
+    for name, rate in rates.confusers.items():
         for number in range(int(rng.poisson(rate))):
             _put_confuser(rng, scenes, draw_confuser(rng, name), f"{name}-{number + 1}")
 
 
-def somewhere(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone) -> NDArray[np.float64] | None:
+def draw_location(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone) -> NDArray[np.float64] | None:
     """A random place (3,) that lies in the zone in every view; None: there is none."""
-    places = draw_places(rng, _CANDIDATES, zone, max(s.space.nipple_mm[1] for s in scenes))
+    places = draw_locations(rng, _CANDIDATES, zone, max(s.space.nipple_mm[1] for s in scenes))
     weight = np.ones(len(places))
     for scene in scenes:
         weight *= _suits(scene, scene.space.locate(places), zone)
@@ -242,8 +242,8 @@ def somewhere(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone) -> 
     return np.asarray(places[int(rng.choice(len(places), p=weight / weight.sum()))])
 
 
-def draw_places(rng: np.random.Generator, n: int, zone: Zone, depth_mm: float) -> NDArray[np.float64]:
-    """Places (n, 3) in the coordinates of ``Space``, evenly in the zone."""
+def draw_locations(rng: np.random.Generator, n: int, zone: Zone, depth_mm: float) -> NDArray[np.float64]:
+    """Places (n, 3) in the coordinates of ``BreastCoordinates``, evenly in the zone."""
     angle, radius = rng.uniform(0.0, 2 * np.pi, n), 0.93 * np.sqrt(rng.uniform(0.0, 1.0, n))
     behind = depth_mm * rng.uniform(0.04, 1.0, n)
     if zone in ("skin", "axilla"):
@@ -267,17 +267,17 @@ def _suits(scene: Scene, place_mm: Points, zone: Zone) -> NDArray[np.float64]:
     return np.asarray(allowed * (0.25 + share), dtype=np.float64)
 
 
-def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], amounts: LesionRates, name: str) -> None:
+def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], rates: LesionRates, name: str) -> None:
     """A cluster, or a single microcalcification where it has no name; its members show in all views or in none."""
-    place = somewhere(rng, scenes, "gland")
+    place = draw_location(rng, scenes, "gland")
     if place is None:
         return
     members = draw_cluster(
         rng,
-        number_mean=amounts.cluster_members,
-        diameter_mm=amounts.diameter_mm,
-        diameter_ln_sd=amounts.diameter_ln_sd,
-        packing=amounts.packing,
+        number_mean=rates.cluster_members,
+        diameter_mm=rates.diameter_mm,
+        diameter_ln_sd=rates.diameter_ln_sd,
+        packing=rates.packing,
         layout=None if name else "single",
         to_nipple=(-0.3 * float(place[1]), -0.6 * float(place[2]), 1.0),
     )
@@ -292,7 +292,7 @@ def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], amounts: Les
 
 
 def _put_confuser(rng: np.random.Generator, scenes: Sequence[Scene], confuser: Confuser, name: str) -> None:
-    place = somewhere(rng, scenes, confuser.zone)
+    place = draw_location(rng, scenes, confuser.zone)
     if place is None:
         return
     for scene in scenes:
@@ -315,22 +315,22 @@ def insert(
     fat, gland = _behind(scene, centre_mm)
     pixel = np.asarray(centre_mm) / s.pitch_mm
     contrast = seen.contrast(scene.beam, s.converter, fat_mm=fat, gland_mm=gland)
-    (r0, c0), patch = render_one(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
-    patch = moved(patch, scene.motion_mm, s.pitch_mm)
+    (r0, c0), patch = render_calcification(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
+    patch = motion_blurred(patch, scene.motion_mm, s.pitch_mm)
     here, part = overlap(scene.contrast.shape, (r0, c0), patch.shape)
     patch = patch[part]
     scene.contrast[here] += patch
     outline = pixel + seen.outline_mm / s.pitch_mm
     noise_sd = float(scene.ground.at(scene.ground.noise_sd, np.asarray(centre_mm)[None])[0])
-    scene.places.append(
-        Place(
+    scene.annotations.append(
+        Annotation(
             row=float(pixel[0]),
             column=float(pixel[1]),
             diameter_mm=seen.diameter_mm,
             kind=kind,
             cluster=cluster,
             outline=tuple((float(r), float(c)) for r, c in outline),
-            d_prime=visibility(s, patch * scene.exposure.primary[here], noise_sd),
+            d_prime=detectability(s, patch * scene.exposure.primary[here], noise_sd),
             contrast=float(patch.max()),
             morphology=morphology,
         )
@@ -354,15 +354,15 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confu
 
     def contrast(path_mm: FloatImage) -> FloatImage:
         solid = lines.packing * path_mm
-        return removed(scene.beam.spectrum, s.converter, lines.material, solid, fat_mm=fat, gland_mm=gland)
+        return removed_fraction(scene.beam.spectrum, s.converter, lines.material, solid, fat_mm=fat, gland_mm=gland)
 
     shape = (scene.contrast.shape[0], scene.contrast.shape[1])
     corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=contrast, mtf=s.mtf)
-    add_patch(scene.contrast, corner, moved(patch, scene.motion_mm, s.pitch_mm))
+    add_patch(scene.contrast, corner, motion_blurred(patch, scene.motion_mm, s.pitch_mm))
     discs = discs_along(tubes, every_mm=lines.mark_mm, together=lines.apart_mm > 0)
     for row, column, diameter in discs[scene.holds(discs[:, :2], depth_mm=0.2)]:
         at, wide = (row / s.pitch_mm, column / s.pitch_mm), max(diameter, lines.mark_mm)
-        scene.places.append(Place(*at, wide, confuser.kind, cluster, morphology=confuser.what))
+        scene.annotations.append(Annotation(*at, wide, confuser.kind, cluster, morphology=confuser.what))
 
 
 def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
@@ -394,7 +394,7 @@ def overlap(
     return here, (slice(first[0] - corner[0], last[0] - corner[0]), slice(first[1] - corner[1], last[1] - corner[1]))
 
 
-def moved(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
+def motion_blurred(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
     """An image as a steady motion during the exposure blurs it."""
     if motion_mm == (0.0, 0.0) or not image.size:
         return image

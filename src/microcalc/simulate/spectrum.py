@@ -95,7 +95,7 @@ def tissue_attenuation(spectrum: str, receptor: Receptor, fat_mm: FloatImage, gl
     return total
 
 
-def removed(
+def removed_fraction(
     spectrum: str,
     receptor: Receptor,
     material: Material,

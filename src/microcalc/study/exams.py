@@ -136,7 +136,7 @@ def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, lis
     """Where the exams lie, and each: system, number, settings, split."""
     usual = usual_rates(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
     usual_settings = Settings(seed, (intent,), exams.views, exams.lateralities, 1.0, usual)
-    free_settings = replace(usual_settings, amounts=replace(usual, clusters=0.0, singles=0.0))
+    free_settings = replace(usual_settings, rates=replace(usual, clusters=0.0, singles=0.0))
     made_by = code_version("microcalc.datasets.simulated")
     pool = run / f"simulated-{key_of([asdict(usual_settings), exams.field_mm, made_by])[:12]}"
     parts: tuple[tuple[str, Split, int, Settings], ...] = (

@@ -15,7 +15,7 @@ from microcalc.domain import FloatImage
 from microcalc.geometry import Points
 from microcalc.simulate.calcification import Calcification
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.lesions import Place
+from microcalc.simulate.lesions import Annotation
 from microcalc.simulate.systems import System
 from microcalc.validation.images import Job, Store
 from microcalc.validation.phantoms import sphere_thickness
@@ -60,7 +60,7 @@ def measure_calcium(
 
 def calcium_of(image: SimulatedMammogram) -> Calcium:
     """The truth of one image."""
-    places = [p for p in image.places if p.kind == "microcalcification"]
+    places = [p for p in image.annotations if p.kind == "microcalcification"]
     at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2) * image.system.pitch_mm
     names = np.array([p.cluster for p in places], dtype=np.str_)
     return Calcium(
@@ -129,12 +129,12 @@ def _centroid_errors(images: list[SimulatedMammogram]) -> Floats:
     with_calcium, without = images
     shadow = without.stored["raw"].astype(np.float32) - with_calcium.stored["raw"].astype(np.float32)
     pitch = with_calcium.system.pitch_mm
-    alone = _alone([p for p in with_calcium.places if p.morphology not in _TISSUE], 3.0 / pitch)
+    alone = _alone([p for p in with_calcium.annotations if p.morphology not in _TISSUE], 3.0 / pitch)
     plain = [p for p in alone if p.kind == "microcalcification" and (p.d_prime or 0.0) > _CENTRED_D_PRIME]
     return np.array([centroid_error(shadow, p.row, p.column, half_px=round(_AROUND_MM / pitch)) for p in plain])
 
 
-def _alone(places: Sequence[Place], apart_px: float) -> list[Place]:
+def _alone(places: Sequence[Annotation], apart_px: float) -> list[Annotation]:
     """Places with no other one near."""
     at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2)
     if len(at) < 2:
@@ -196,7 +196,7 @@ def _mirrored(s: System, seed: int) -> list[Figure]:
     misplaced = 0
     for image in (left, right):
         rows, columns = image.stored["raw"].shape
-        misplaced += sum(not (0 <= p.row < rows and 0 <= p.column < columns) for p in image.places)
+        misplaced += sum(not (0 <= p.row < rows and 0 <= p.column < columns) for p in image.annotations)
     return [
         Figure(14, s.name, "chest wall left in L, right in R", float(sides == [True, False]), 1.0, 1.0),
         Figure(14, s.name, "places outside the image", float(misplaced), 0.0, 0.0),

@@ -13,7 +13,7 @@ import numpy as np
 from microcalc.domain import Annotations, Intent, Mammogram
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.lesions import NOTHING, LesionRates
+from microcalc.simulate.lesions import NO_LESIONS, LesionRates
 from microcalc.simulate.systems import System
 from microcalc.storage.key import code_version, key_of
 from microcalc.storage.store import Store as Stored
@@ -26,7 +26,7 @@ DENSITIES: tuple[Density, ...] = ("B", "C", "B", "C", "A", "D")
 """Of breasts by their number: about the shares in a screened population."""
 
 _Result = TypeVar("_Result")
-_TISSUE = replace(NOTHING, crossings=LesionRates().crossings)
+_TISSUE = replace(NO_LESIONS, crossings=LesionRates().crossings)
 _CALCIUM = replace(_TISSUE, singles=25.0, confusers=LesionRates().confusers)
 # with clusters to draw, or none, what is drawn after them differs: two drawings of one breast
 _FILLINGS: Mapping[Filling, LesionRates] = MappingProxyType(
@@ -88,7 +88,7 @@ def _made(job: Job, file: Path) -> SimulatedMammogram:
         density=job.density,
         seed=job.seed,
         intents=job.intents,
-        amounts=_FILLINGS[job.filling],
+        rates=_FILLINGS[job.filling],
         dose=job.dose,
     )
     with saying_where(file):
@@ -118,8 +118,8 @@ def truth_of(image: SimulatedMammogram) -> Annotations:
     """Its places as annotations, positions in mm."""
     pitch = image.system.pitch_mm
     return Annotations(
-        centres=np.array([(p.row, p.column) for p in image.places], dtype=np.float64).reshape(-1, 2) * pitch,
-        diameter_mm=np.array([p.diameter_mm for p in image.places], dtype=np.float64),
-        kind=np.array([p.kind for p in image.places], dtype=np.str_),
-        cluster=np.array([p.cluster for p in image.places], dtype=np.str_),
+        centres=np.array([(p.row, p.column) for p in image.annotations], dtype=np.float64).reshape(-1, 2) * pitch,
+        diameter_mm=np.array([p.diameter_mm for p in image.annotations], dtype=np.float64),
+        kind=np.array([p.kind for p in image.annotations], dtype=np.str_),
+        cluster=np.array([p.cluster for p in image.annotations], dtype=np.str_),
     )

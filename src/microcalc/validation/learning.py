@@ -135,7 +135,9 @@ def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram
     scaled = normalise(mammogram, spacing_mm=SPACING_MM) if scale == "normalised" else only_scaled(image)
     file = Path(tempfile.mkdtemp(dir=folder)) / "image.npy"
     store(scaled, file, border_px=_BORDER_PX)
-    seen = np.array([p.kind != "microcalcification" or (p.d_prime or 0.0) >= _LEAST_D_PRIME for p in images[-1].places])
+    seen = np.array(
+        [p.kind != "microcalcification" or (p.d_prime or 0.0) >= _LEAST_D_PRIME for p in images[-1].annotations]
+    )
     positives = positive_pixels(_chosen(truth, seen), scaled.breast, scaled.grid, radius_mm=_RADIUS_MM)
     mask = negative_mask(
         truth, scaled.breast, scaled.grid, clearance_mm=_CLEARANCE_MM, unmeasured_clearance_mm=_CLEARANCE_MM
@@ -396,13 +398,13 @@ def patches_of_twins(images: list[SimulatedMammogram]) -> tuple[FloatImage, NDAr
 def _lonely(image: SimulatedMammogram, other: SimulatedMammogram) -> list[tuple[float, float, float]]:
     """(row, column, radius to be hidden in mm) of single microcalcifications, nothing else near in either drawing."""
     pitch = image.system.pitch_mm
-    places = [*image.places, *other.places]
+    places = [*image.annotations, *other.annotations]
     at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2)
     clear_px = 0.75 * _PATCH_PX + np.array([p.diameter_mm / 2 + 1.0 for p in places]) / pitch
     out = []
     half = _PATCH_PX // 2
     rows, columns = image.stored["raw"].shape
-    for index, p in enumerate(image.places):
+    for index, p in enumerate(image.annotations):
         if p.kind != "microcalcification" or p.cluster:
             continue
         near = np.hypot(at[:, 0] - p.row, at[:, 1] - p.column) < clear_px

@@ -10,7 +10,7 @@ from scipy import special
 
 from microcalc.domain import FloatImage
 from microcalc.simulate.acquisition import digitise, expose_transmission, read_out
-from microcalc.simulate.calcification import PITCH_MM, render_one
+from microcalc.simulate.calcification import PITCH_MM, render_calcification
 from microcalc.simulate.spectrum import attenuation_per_mm, signal_weight
 from microcalc.simulate.systems import Beam, System
 
@@ -138,7 +138,7 @@ def array_of(system: System, detail: FloatImage, *, side: int, spacing_px: int) 
     contrast = np.zeros((side, side), dtype=np.float32)
     spacing = (system.pitch_mm, system.pitch_mm)
     for part in np.unique(phase, axis=0):
-        (top, left), patch = render_one(detail, 64.0 + part / 4.0, spacing_mm=spacing, mtf=system.mtf)
+        (top, left), patch = render_calcification(detail, 64.0 + part / 4.0, spacing_mm=spacing, mtf=system.mtf)
         for row, column in whole[(phase == part).all(axis=1)]:
             _add(contrast, patch, int(row) + top - 64, int(column) + left - 64)
     return contrast, whole + phase / 4.0

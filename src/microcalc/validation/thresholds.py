@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.domain import FloatImage
-from microcalc.simulate.spectrum import Material, removed
+from microcalc.simulate.spectrum import Material, removed_fraction
 from microcalc.simulate.systems import System
 from microcalc.validation.observer import THRESHOLD, hotelling_d_prime, matched_filter_d_prime
 from microcalc.validation.phantoms import (
@@ -136,7 +136,7 @@ def sphere_threshold_mm(rng: np.random.Generator, s: System, material: Material,
     found = []
     for diameter in _DIAMETERS_MM:
         path = sphere_thickness(float(diameter))
-        detail = removed(s.beam(BREAST_MM).spectrum, s.converter, material, path, fat_mm=20.0, gland_mm=25.0)
+        detail = removed_fraction(s.beam(BREAST_MM).spectrum, s.converter, material, path, fat_mm=20.0, gland_mm=25.0)
         contrast, places = array_of(s, detail, side=scenes[0].transmitted.shape[0], spacing_px=_SPACING_PX)
         images = [_exposed(rng, s, scene.transmitted, scene.kerma_ugy, contrast) for scene in scenes]
         found.append(
