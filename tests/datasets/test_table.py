@@ -299,6 +299,11 @@ def test_tables_are_not_joined_where_both_have_an_image() -> None:
     two = replace(one, image="b", file=Path("b.dcm"))
     with pytest.raises(TableError, match="images 'a' and 'b' have one instance"):
         join_tables([Table((one,)), Table((two,))])
+    named_alike = replace(one, file=Path("other/a.dcm"), sop_instance_uid="1.2.4")
+    with pytest.raises(
+        TableError, match=r"image 'a' is listed twice, as different files \(.*a\.dcm and other/a\.dcm\)"
+    ):
+        join_tables([Table((one,)), Table((named_alike,))])
 
 
 def test_a_place_stands_there_once_for_each_judge(tmp_path: Path) -> None:

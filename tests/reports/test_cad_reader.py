@@ -204,6 +204,27 @@ def test_the_type_of_calcification_is_kept_in_the_reports_words() -> None:
     assert parse_cad_report(root).findings[0].types == ("Vascular calcification - radiographic finding",)
 
 
+@pytest.mark.parametrize(
+    ("codes", "benign"),
+    [
+        ([("129759000", "SCT", "Vascular calcification")], True),
+        ([("F-01769", "SRT", "Calcified skin of breast")], True),
+        ([("129759000", "SCT", "Vascular calcification"), ("129760005", "SCT", "Amorphous calcification")], False),
+    ],
+)
+def test_a_finding_of_benign_types_alone_is_benign(codes: list[tuple[str, str, str]], benign: bool) -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    assert not parse_cad_report(root).findings[0].is_benign  # ours says microcalcifications
+    cluster = _cluster_item(root)
+    (item,) = named(cluster, c.CALCIFICATION_TYPE)
+    item.ConceptCodeSequence = [_coded(codes[0])]
+    for code in codes[1:]:
+        other = copy.deepcopy(item)
+        other.ConceptCodeSequence = [_coded(code)]
+        cluster.ContentSequence.append(other)
+    assert parse_cad_report(root).findings[0].is_benign is benign
+
+
 def test_a_dangling_reference_is_an_error_in_one_line(tmp_path: Path) -> None:
     root = cad_report([result(clusters=[0.95])], made=MADE)
     (library,) = named(root, c.IMAGE_LIBRARY)

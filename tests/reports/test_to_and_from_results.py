@@ -20,7 +20,7 @@ from tests.normalise.breasts import breast_image
 from tests.reports.exams import ALGORITHM, MADE, result
 
 from microcalc import cli
-from microcalc.datasets.table import read_table
+from microcalc.datasets.table import Table, read_table
 from microcalc.detection.result import read_result
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
 from microcalc.dicom.write import write_data_set, write_dicom
@@ -28,7 +28,7 @@ from microcalc.domain import Window
 from microcalc.reports import concepts as c
 from microcalc.reports.cad_reader import read_cad_report
 from microcalc.reports.cad_report import cad_report
-from microcalc.reports.content_items import children, has_name, walk
+from microcalc.reports.content_items import children, has_name, named, walk
 from microcalc.reports.exam import Report, write_report
 from microcalc.reports.from_results import reported_image
 from microcalc.reports.image_header import read_image_header
@@ -252,6 +252,19 @@ def test_an_image_that_fails_alone_is_reported_and_still_an_error(
 # Judging reports.
 
 
+def test_findings_reported_as_benign_are_no_marks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = cad_report([result(clusters=[0.95])], made=MADE)
+    cluster = next(i for i in walk(root) if has_name(i, c.SINGLE_IMAGE_FINDING))
+    (item,) = named(cluster, c.CALCIFICATION_TYPE)
+    code = item.ConceptCodeSequence[0]
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "129759000", "SCT", "Vascular calcification"
+    write_data_set(root, tmp_path / "report.dcm")
+    write_results_of_reports(tmp_path / "report.dcm", Table(()), tmp_path / "out")
+    (document,) = (read_result(file) for file in (tmp_path / "out").glob("*.json"))
+    assert not document.clusters
+    assert "reported as typically benign calcium, not evaluated: 1" in caplog.text
+
+
 def _summary(path: Path) -> list[str]:
     """The lines about clusters and findings of the images."""
     lines = (path / "summary.md").read_text().splitlines()
@@ -308,6 +321,7 @@ def test_a_damaged_report_among_others_is_named(
     (tmp_path / "b.dcm").write_bytes((reported / "cc.sr.dcm").read_bytes()[:-9])
     assert cli.run(["evaluate", str(tmp_path), "--truth", str(exam), "--out", str(tmp_path / "o")]) == 2
     assert capsys.readouterr().err.startswith("microcalc: b.dcm: ")
+    assert not (tmp_path / "o").exists()
 
 
 def test_reports_on_files_of_one_name_are_told_by_their_images(exam: Path, reported: Path, tmp_path: Path) -> None:

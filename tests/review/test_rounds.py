@@ -15,7 +15,7 @@ from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import Candidates, Mammogram
 from microcalc.errors import InputError, TableError, UnreadableImageError
 from microcalc.review.folder import table_of_images
-from microcalc.review.rounds import describe_round, describe_taken, make_round, new_places, take
+from microcalc.review.rounds import describe_import, describe_round, import_verdicts, make_round, new_places
 
 SPACING_MM = 0.1
 SPOTS = [(20, 30), (50, 60), (80, 20), (100, 90), (120, 40)]  # row, column; each a little less bright
@@ -72,8 +72,8 @@ def test_verdicts_taken_back_are_the_verdicts_filled_in(table: Table, tmp_path: 
     out = tmp_path / "out"
     made = make_round(table, out, rate, places=3)
     filled = fill(made.table, {("a", 1): "m", ("a", 2): "Rim or skin", ("b", 3): "no_calcium"}, tmp_path / "f.csv")
-    taken = take([filled], out)
-    assert taken.verdicts == {"microcalcification": 1, "rim_or_skin": 1, "no_calcium": 1}
+    taken = import_verdicts([filled], out)
+    assert taken.counts == {"microcalcification": 1, "rim_or_skin": 1, "no_calcium": 1}
     assert taken.new_calcium == {"a": 2, "b": 0}
     assert taken.unjudged == 3
     assert {(r.file, r.row, r.column, r.verdict, r.judge) for r in read_reviewed(out / "reviewed.csv")} == {
@@ -81,13 +81,13 @@ def test_verdicts_taken_back_are_the_verdicts_filled_in(table: Table, tmp_path: 
         ("a.png", 50.0, 60.0, "rim_or_skin", "R. Eader"),
         ("b.png", 80.0, 20.0, "no_calcium", "R. Eader"),
     }
-    assert "a: 2 new places of calcium" in describe_taken(taken)
+    assert "a: 2 new places of calcium" in describe_import(taken)
 
 
 def test_the_next_round_shows_only_places_that_nobody_has_judged(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = make_round(table, out, rate, places=2)
-    take([fill(first.table, {("a", 1): "m", ("a", 2): "n"}, tmp_path / "f.csv")], out)
+    import_verdicts([fill(first.table, {("a", 1): "m", ("a", 2): "n"}, tmp_path / "f.csv")], out)
     second = make_round(table, out, rate, places=2)
     assert second.number == 2
     assert [(p.row, p.column) for p in second.places if p.image == "a"] == [(80.0, 20.0), (100.0, 90.0)]
@@ -103,7 +103,7 @@ def test_places_annotated_in_the_table_count_as_judged(table: Table, tmp_path: P
 def test_a_renamed_file_keeps_its_verdicts_and_a_changed_one_does_not(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = make_round(table, out, rate, places=1)
-    take([fill(first.table, {("a", 1): "m", ("b", 1): "m"}, tmp_path / "f.csv")], out)
+    import_verdicts([fill(first.table, {("a", 1): "m", ("b", 1): "m"}, tmp_path / "f.csv")], out)
     renamed = table.images[0].file.rename(tmp_path / "renamed.png")
     changed = image_with_spots(tmp_path / "b.png", brightest=230)
     again = Table((ImageRow("other", renamed, "processed", (SPACING_MM, SPACING_MM)), changed))
@@ -157,20 +157,19 @@ def test_a_table_that_is_being_filled_in_is_never_overwritten(table: Table, tmp_
     assert first.table.read_bytes() == text
 
 
-def test_a_bad_image_costs_only_itself(table: Table, tmp_path: Path) -> None:
+def test_a_bad_image_costs_only_itself(table: Table, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     missing = ImageRow("gone", tmp_path / "gone.png", "processed", (0.1, 0.1))
-    told: list[str] = []
-    made = make_round(Table((missing, *table.images)), tmp_path / "out", rate, progress=told.append)
+    made = make_round(Table((missing, *table.images)), tmp_path / "out", rate)
     assert [name for name, _ in made.failed] == ["gone"]
     assert {p.image for p in made.places} == {"a", "b"}
-    assert told[0].startswith("1/3 gone.png: ")
+    assert caplog.messages[0].startswith("gone.png: ")
     assert any(line.startswith("not rated: gone.png") for line in describe_round(made))
 
 
 def test_a_review_of_nothing_but_bad_images_is_refused(tmp_path: Path) -> None:
-    missing = ImageRow("gone", tmp_path / "gone.png", "processed", (0.1, 0.1))
-    with pytest.raises(InputError, match=r"none of 1 images could be rated; the first: gone\.png"):
-        make_round(Table((missing,)), tmp_path / "out", rate)
+    missing = [ImageRow(name, tmp_path / f"{name}.png", "processed", (0.1, 0.1)) for name in ("gone", "lost")]
+    with pytest.raises(InputError, match=r"none of 2 images could be read: gone\.png: .*; lost\.png: "):
+        make_round(Table(tuple(missing)), tmp_path / "out", rate)
     assert not (tmp_path / "out").exists()
 
 
@@ -186,8 +185,8 @@ def test_the_same_image_under_two_names_is_shown_once(table: Table, tmp_path: Pa
 def test_a_later_verdict_wins_and_names_the_earlier(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = make_round(table, out, rate)
-    take([fill(made.table, {("a", 1): "n"}, tmp_path / "f.csv", judge="first")], out)
-    taken = take([fill(made.table, {("a", 1): "v"}, tmp_path / "g.csv", judge="second")], out)
+    import_verdicts([fill(made.table, {("a", 1): "n"}, tmp_path / "f.csv", judge="first")], out)
+    taken = import_verdicts([fill(made.table, {("a", 1): "v"}, tmp_path / "g.csv", judge="second")], out)
     (row,) = read_reviewed(out / "reviewed.csv")
     assert (row.verdict, row.judge, row.superseded) == ("vascular", "second", "no_calcium by first")
     assert taken.changed == 1
@@ -197,9 +196,9 @@ def test_a_later_verdict_wins_and_names_the_earlier(table: Table, tmp_path: Path
 def test_taking_the_same_table_twice_changes_nothing(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     filled = fill(make_round(table, out, rate).table, {("a", 1): "c", ("b", 2): "u"}, tmp_path / "f.csv")
-    take([filled], out)
+    import_verdicts([filled], out)
     before = (out / "reviewed.csv").read_bytes()
-    taken = take([filled], out)
+    taken = import_verdicts([filled], out)
     assert (out / "reviewed.csv").read_bytes() == before
     assert taken.new_calcium == {"a": 0, "b": 0}
 
@@ -209,10 +208,10 @@ def test_taking_the_same_table_twice_changes_nothing(table: Table, tmp_path: Pat
     [
         ({"verdict": "cyst"}, r"f\.csv line 2: verdict is 'cyst', expected one of microcalcification \(m\), "),
         ({"row": "21.5"}, r"f\.csv line 2: place 1 of a is at row 21\.5, column 30, expected 20, 30 as shown"),
-        ({"judge": ""}, r"f\.csv line 2: judge is empty, expected who judged"),
-        ({"number": "99"}, r"f\.csv line 2: place 99 of a in round 1 was never shown"),
+        ({"judge": ""}, r"f\.csv line 2: judge is empty, expected the name of the reader"),
+        ({"number": "99"}, r"f\.csv line 2: place 99 of a in round 1 was not shown"),
         ({"number": "one"}, r"f\.csv line 2: number is 'one', expected a number"),
-        ({"sha256": "0" * 64}, r"f\.csv line 2: place 1 of a in round 1 was never shown"),
+        ({"sha256": "0" * 64}, r"f\.csv line 2: place 1 of a in round 1 was not shown"),
     ],
 )
 def test_a_wrong_line_is_refused_by_its_number_and_nothing_is_taken(
@@ -227,7 +226,7 @@ def test_a_wrong_line_is_refused_by_its_number_and_nothing_is_taken(
     lines[0].update(change)
     write_lines(filled, lines)
     with pytest.raises(TableError, match=message):
-        take([good, filled], out)
+        import_verdicts([good, filled], out)
     assert not (out / "reviewed.csv").exists()
 
 
@@ -237,20 +236,20 @@ def test_a_place_judged_twice_in_one_table_is_refused(table: Table, tmp_path: Pa
     with filled.open(newline="") as handle:
         lines = list(csv.DictReader(handle))
     write_lines(filled, [lines[0], {**lines[0], "verdict": "n"}])
-    with pytest.raises(TableError, match=r"f\.csv line 3: place 1 of a was judged on line 2, expected once"):
-        take([filled], tmp_path / "out")
+    with pytest.raises(TableError, match=r"f\.csv line 3: place 1 of a is judged on line 2 already, expected once"):
+        import_verdicts([filled], tmp_path / "out")
 
 
 def test_a_judge_given_for_the_whole_table_fills_the_empty_column(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     filled = fill(make_round(table, out, rate).table, {("a", 1): "m"}, tmp_path / "f.csv", judge="")
-    take([filled], out, judge="by eye, not a radiologist")
+    import_verdicts([filled], out, judge="by eye, not a radiologist")
     assert [r.judge for r in read_reviewed(out / "reviewed.csv")] == ["by eye, not a radiologist"]
 
 
 def test_verdicts_without_a_round_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"out: no round to take verdicts back to"):
-        take([tmp_path / "f.csv"], tmp_path / "out")
+    with pytest.raises(TableError, match=r"out: has no round that verdicts could belong to"):
+        import_verdicts([tmp_path / "f.csv"], tmp_path / "out")
 
 
 def test_a_verdict_stands_for_what_is_nearer_than_the_distance_apart() -> None:
@@ -317,5 +316,5 @@ def test_reviewed_rows_of_other_images_stay_when_verdicts_are_merged(table: Tabl
     other = Reviewed("z.png", "f" * 64, 1.0, 2.0, "coarse", "someone")
     made = make_round(table, out, rate)
     write_reviewed(out / "reviewed.csv", [other])
-    take([fill(made.table, {("a", 1): "m"}, tmp_path / "f.csv")], out)
+    import_verdicts([fill(made.table, {("a", 1): "m"}, tmp_path / "f.csv")], out)
     assert other in read_reviewed(out / "reviewed.csv")

@@ -30,7 +30,7 @@ from microcalc.cli.options import (
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_text
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
-from microcalc.storage.ownership import check_output_folder, open_output_folder, output_folder
+from microcalc.storage.ownership import check_output_folder, output_folder
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -88,9 +88,8 @@ def review(
         raise InputError(f"{source.name}: no image to review, expected at least one")
     with output_folder(out, "review", inputs=[source]):
         made = make_round(
-            table, out, rate, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}",
-            progress=print_line,
-        )  # fmt: skip
+            table, out, rate, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}"
+        )
     for line in describe_round(made):
         print_line(line)
     failed = len(unread) + len(made.failed)
@@ -122,9 +121,9 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
 
 
 def _take_verdicts(files: Sequence[Path], out: Path, judge: str) -> int:
-    from microcalc.review.rounds import describe_taken, take
+    from microcalc.review.rounds import describe_import, import_verdicts
 
-    for line in describe_taken(take(files, out, judge=judge)):
+    for line in describe_import(import_verdicts(files, out, judge=judge)):
         print_line(line)
     return 0
 
@@ -198,21 +197,21 @@ def evaluate(
     table = identified_table(table_of(truth, split))
     _check_judge(table, lesions_by)
     reports = [are_reports(path) for path in detections]
-    if any(reports):
-        open_output_folder(out, COMMAND)
-    detections = [
-        write_results_of_reports(path, table, out / "from-reports" / name) if is_report else path
-        for path, name, is_report in zip(detections, names, reports, strict=True)
-    ]
-    if len(detections) == 1:
-        summaries: Sequence[Summary] = [
-            evaluate_detections(detections, table, out=out, name=names[0], rules=rules, resamples=resamples, seed=seed)
+    with output_folder(out, COMMAND, inputs=[*detections, truth]):  # empty when a report is refused, and so removed
+        detections = [
+            write_results_of_reports(path, table, out / "from-reports" / name) if is_report else path
+            for path, name, is_report in zip(detections, names, reports, strict=True)
         ]
-        _print_summary(out / "summary.md")
-    else:
-        named = {name: [path] for name, path in zip(names, detections, strict=True)}
-        summaries = compare_detections(named, table, out=out, rules=rules, resamples=resamples, seed=seed).summaries
-        _print_summary(out / "compare.md")
+        if len(detections) == 1:
+            summaries: Sequence[Summary] = [
+                evaluate_detections(
+                    detections, table, out=out, name=names[0], rules=rules, resamples=resamples, seed=seed
+                )
+            ]
+        else:
+            named = {name: [path] for name, path in zip(names, detections, strict=True)}
+            summaries = compare_detections(named, table, out=out, rules=rules, resamples=resamples, seed=seed).summaries
+    _print_summary(out / ("summary.md" if len(detections) == 1 else "compare.md"))
     for summary in summaries:
         for remark in (*summary.frame_warnings, *summary.remarks):
             print_error(f"{summary.name}: {remark}")

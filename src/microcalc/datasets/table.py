@@ -397,7 +397,13 @@ def refuse_repeated(images: Sequence[ImageRow], where: str) -> None:
             if other is not image:
                 both = f"images {other.image!r} and {image.image!r} have one {what}"
                 twice = f"image {image.image!r} is listed twice"
+                if image.file != other.file:
+                    twice += f", as different files ({_in_folder(other.file)} and {_in_folder(image.file)})"
                 raise TableError(f"{where}: {twice if what == 'name' else both}, expected every image once")
+
+
+def _in_folder(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}"
 
 
 _IDENTITY: Final[Mapping[str, Callable[[ImageRow], str]]] = {

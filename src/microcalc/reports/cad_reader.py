@@ -78,6 +78,8 @@ class ReadFinding:
         Number of calcifications, as the report says.
     types
         Of the calcifications, in the report's words.
+    is_benign
+        Whether the report states types of calcification, all of them typically benign (vascular, skin, ...).
     parts
         The individual calcifications of a cluster.
     """
@@ -93,6 +95,7 @@ class ReadFinding:
     point: int | None
     count: int | None
     types: tuple[str, ...]
+    is_benign: bool
     parts: tuple[ReadFinding, ...]
 
     @property
@@ -332,6 +335,7 @@ def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFindin
     point = next(iter(points), None)
     is_cluster = has_value(item, c.CLUSTER)
     parts = (_finding(root, part, intent) for part in (_parts(root, item) if is_cluster else ()))
+    types = list(named(item, c.CALCIFICATION_TYPE))
     return ReadFinding(
         kind=meaning(item, "ConceptCodeSequence") or _code_in_words(item),
         is_cluster=is_cluster,
@@ -343,7 +347,8 @@ def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFindin
         required=intent is None or has_value(intent, c.REQUIRED),
         point=None if point is None else int(point),
         count=None if count is None else int(count),
-        types=_distinct(meaning(child, "ConceptCodeSequence") for child in named(item, c.CALCIFICATION_TYPE)),
+        types=_distinct(meaning(child, "ConceptCodeSequence") for child in types),
+        is_benign=bool(types) and all(any(has_value(child, benign) for benign in c.BENIGN_TYPES) for child in types),
         parts=tuple(part for part in parts if part is not None),
     )
 

@@ -81,6 +81,20 @@ CENTER: Final = _dcm("111010", "Center")
 OUTLINE: Final = _dcm("111041", "Outline")
 CALCIFICATION_TYPE: Final = _dcm("111009", "Calcification Type")
 MICROCALCIFICATIONS: Final = _sct("44771000", "D7-90435", "Microcalcifications of the breast")
+BENIGN_TYPES: Final = (
+    # CID 6010; typically benign by BI-RADS.
+    _sct("129757003", "F-01769", "Calcified skin of breast"),
+    _sct("129758008", "F-0176A", "Calcified suture material"),
+    _sct("129749001", "F-01761", "Coarse (popcorn-like) calcification"),
+    _sct("129750001", "F-01762", "Dystrophic calcification"),
+    _sct("129751002", "F-01763", "Eggshell calcification"),
+    _sct("129752009", "F-01764", "Large rod-like calcification"),
+    _sct("129754005", "F-01766", "Lucent-centered calcification"),
+    _sct("129753004", "F-01765", "Milk of calcium calcification"),
+    _sct("129756007", "F-01768", "Round shaped calcification"),
+    _sct("129759000", "F-0176B", "Vascular calcification"),
+    _dcm("111345", "Macrocalcifications"),
+)
 DISTRIBUTION: Final = _dcm("111008", "Calcification Distribution")
 GROUPED: Final = _sct("129766004", "F-01772", "Grouped calcification distribution")
 CALCIFICATION_COUNT: Final = _dcm("111038", "Number of calcifications")

@@ -38,8 +38,9 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
     """Change CAD reports, ours or another maker's, to detections that ``evaluate`` reads.
 
     A cluster's marks are its microcalcifications; of one that has none listed, its centre. A single
-    calcification outside clusters is a mark. Findings of other kinds are passed over, and so are images in which
-    detection failed or calcium was not looked for. Ratings are certainties; a finding without one is rated by
+    calcification outside clusters is a mark. Findings of other kinds are passed over, and so are findings that the
+    report calls typically benign (vascular, skin, ...; show-report lists them), and images in which detection failed or
+    calcium was not looked for. Ratings are certainties; a finding without one is rated by
     the operating point k of n from which it is shown, 1 - k / (n + 1), and 1 where it is always shown (ours).
 
     Parameters
@@ -73,6 +74,11 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
     for file, report in reports:
         for remark in report.remarks:
             _LOG.warning("%s: %s", file.name, remark)
+        benign = sum(finding.is_calcium and finding.is_benign for finding in report.findings)
+        if benign:
+            _LOG.warning(
+                "%s: findings that are reported as typically benign calcium, not evaluated: %d", file.name, benign
+            )
         for image in report.images:
             if image.uid in report.failed | report.not_searched:
                 continue
@@ -101,9 +107,9 @@ def _document(name: str, report: CadReport, uid: str) -> Result:
     candidates: list[CandidateEntry] = []
     clusters: list[ClusterEntry] = []
     for finding in report.findings:
-        if finding.uid != uid or not finding.is_calcium:
+        if finding.uid != uid or not finding.is_calcium or finding.is_benign:
             continue
-        marks = finding.parts or (finding,)
+        marks = [part for part in finding.parts if not part.is_benign] or [finding]
         first = len(candidates)
         for mark in marks:
             row, column = (float(value) for value in mark.centre)

@@ -1,1 +1,1 @@
-"""Model-assisted annotation: a model proposes places, a person judges them, round by round."""
+"""Model-assisted annotation: a model proposes places, a reader gives verdicts."""

@@ -1,4 +1,4 @@
-"""Images as a table, for a review of what nobody has annotated."""
+"""A table of images without annotations, for a review."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from microcalc.errors import InputError
 def table_of_images(
     images: Iterable[tuple[str, Path]], open_image: Callable[[Path], Mammogram]
 ) -> tuple[Table, tuple[tuple[str, str], ...]]:
-    """Return images as a table, and which of them cannot be read.
+    """Return a table of images, and the images that cannot be read.
 
     Parameters
     ----------
     images
-        (name, file) of each.
+        Name and file of each image.
     open_image
-        Opens one file; what it says of spacing, intent and the like goes into the table.
+        Opens one file; the table takes spacing, intent, system, view and laterality from it.
 
     Returns
     -------
-    tuple
-        The table, and (name, why) of the files that could not be read.
+    table
+        The images that can be read.
+    failed
+        Name of each image that cannot be read, and the reason.
     """
     rows: list[ImageRow] = []
     failed: list[tuple[str, str]] = []

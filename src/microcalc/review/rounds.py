@@ -2,21 +2,22 @@
 
 A review is a folder::
 
-    reviewed.csv              every verdict taken back so far
+    reviewed.csv              every verdict so far
     round-01/
-        settings.json         what the round was made with
-        places.csv            what was shown (leave it alone)
-        verdicts.csv          the table to fill in; written last, so it marks a finished round
-        IMAGE-overview.png    the whole view with numbers
+        settings.json         the settings of the round
+        places.csv            the places shown (do not edit)
+        verdicts.csv          the table to fill in; it is written last and marks a finished round
+        IMAGE-overview.png    the whole image with numbers
         IMAGE-1.png ...       contact sheets
 
-A round that was stopped goes on where it was, unless its settings have changed.
+A round that was interrupted is continued, unless its settings have changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -34,13 +35,16 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.display.contact_sheets import LAYOUT, draw_overview, draw_sheet
 from microcalc.domain import Candidates, Kind, Mammogram
 from microcalc.errors import InputError, OutputError, TableError
+from microcalc.execution.progress import track
 from microcalc.geometry import Points
 from microcalc.images.open import unforeseen
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
 from microcalc.storage.write import write_text, writing
 
 Rate = Callable[[ImageRow], tuple[Mammogram, Candidates]]
-"""Reads an image and rates it; candidates highest likelihood first."""
+"""A function that reads an image and rates it; candidates in descending order of likelihood."""
+
+_LOG = logging.getLogger("microcalc.review")
 
 REVIEWED: Final = "reviewed.csv"
 _MOST_BYTES: Final = 100
@@ -49,7 +53,15 @@ _VERDICTS, _PLACES, _SETTINGS = "verdicts.csv", "places.csv", "settings.json"
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round that was made: its folder, the places shown, and the images that failed."""
+    """A round of a review.
+
+    Attributes
+    ----------
+    places
+        The places shown.
+    failed
+        Name of each image that could not be rated, and the reason.
+    """
 
     number: int
     folder: Path
@@ -63,24 +75,24 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Verdicts that were taken back.
+class ImportedVerdicts:
+    """Summary of verdicts that were added to a review.
 
     Attributes
     ----------
-    verdicts
-        How many of each.
+    counts
+        Number of new verdicts of each kind.
     new_calcium
-        Per image with verdicts, how many of its places turned out to be calcium that were not before.
+        For each image with verdicts, the number of its places that are calcifications and were not known to be.
     changed
-        Places whose earlier verdict was superseded.
+        Number of places whose earlier verdict was superseded.
     unjudged
-        Places shown so far, in any round, that have no verdict yet.
+        Number of places shown in any round that have no verdict yet.
     reviewed
-        The table that now holds all verdicts.
+        The table of all verdicts.
     """
 
-    verdicts: Mapping[Kind, int]
+    counts: Mapping[Kind, int]
     new_calcium: Mapping[str, int]
     changed: int
     unjudged: int
@@ -89,7 +101,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """What a round is made with; an unfinished round made with anything else starts afresh."""
+    """The settings of a round; an unfinished round with other settings is started again."""
 
     round: int
     places: int
@@ -107,35 +119,34 @@ def make_round(
     apart_mm: float = 0.5,
     judge: str = "",
     rated_by: str = "",
-    progress: Callable[[str], None] = lambda line: None,
 ) -> Round:
-    """Rate every image and lay out its highest-rated places that nobody has judged.
+    """Rate every image, and write contact sheets and a table of the highest-rated places without a verdict.
+
+    An image that cannot be read or rated is logged and skipped.
 
     Parameters
     ----------
     table
         The images; places annotated in it count as judged.
     out
-        The review's folder.
+        Folder of the review.
     rate
         Reads and rates one image.
     places
-        At most so many places per image.
+        Largest number of places per image.
     apart_mm
-        A verdict stands for everything nearer than this.
+        Distance in mm within which a verdict applies to other places as well.
     judge
-        Fills the judge's column.
+        Name of the reader, written into the table.
     rated_by
-        The model's name and version, for the sheets and the settings.
-    progress
-        Given one line per image.
+        Name and version of the model, for the sheets and the settings.
 
     Raises
     ------
     TableError
-        ``reviewed.csv`` or an unfinished round's places break their format.
+        ``reviewed.csv`` or the places of an unfinished round are malformed.
     InputError
-        Not one image could be rated.
+        No image could be read, or none could be rated.
     OutputError
         The system refused to write.
     """
@@ -143,49 +154,72 @@ def make_round(
     number = _next_number(out)
     folder = out / f"round-{number:02d}"
     settings = _Settings(number, places, apart_mm, rated_by, len(reviewed))
+    images, failed = _identify(table.images)
+    if failed and not images:
+        raise InputError(_none_usable("read", failed))
     done = _places_done(folder, settings)
-    failed: list[tuple[str, str]] = []
-    seen: dict[str, str] = {}
-    for n, image in enumerate(table.images, 1):
+    rated: list[str] = []
+    for sha256, image in track(images.items(), "rating images", total=len(images)):
         try:
-            sha256 = sha256_of(image.file)
-            if sha256 in seen:
-                raise TableError(f"{image.file.name}: the same content as {seen[sha256]}, expected each image once")
             if sha256 not in done:
                 judged_px = _judged_pixels(table, image, reviewed, sha256)
                 done[sha256] = _propose(image, sha256, judged_px, rate, folder, settings)
                 write_places(folder / _PLACES, _flat(done))
+            rated.append(sha256)
         except OutputError:
             raise
         except Exception as raised:
             error = raised if isinstance(raised, InputError) else unforeseen(image.file, raised)
+            _LOG.warning("%s", error)
             failed.append((image.image, str(error)))
-            progress(f"{n}/{len(table.images)} {error}")
-        else:
-            seen[sha256] = image.image
-            progress(f"{n}/{len(table.images)} {image.image}: {len(done[sha256])} places")
-    if failed and not seen:
-        _take_away(folder)
-        raise InputError(f"none of {len(failed)} images could be rated; the first: {failed[0][1]}")
-    shown = tuple(_flat({sha256: done[sha256] for sha256 in seen}))
+    if failed and not rated:
+        _remove_empty(folder)
+        raise InputError(_none_usable("rated", failed))
+    shown = tuple(_flat({sha256: done[sha256] for sha256 in rated}))
     write_places(folder / _PLACES, shown)
     write_places(folder / _VERDICTS, shown, judge=judge)
     return Round(number, folder, read_places(folder / _PLACES), tuple(failed))
 
 
-def take(files: Sequence[Path], out: Path, *, judge: str = "") -> Taken:
-    """Take filled-in tables back into ``reviewed.csv``: all of them, or none on an error.
+def _identify(images: Sequence[ImageRow]) -> tuple[dict[str, ImageRow], list[tuple[str, str]]]:
+    """Return the images by the SHA-256 of their files, and the name and reason of each that cannot be used."""
+    by_sha256: dict[str, ImageRow] = {}
+    failed: list[tuple[str, str]] = []
+    for image in images:
+        try:
+            sha256 = sha256_of(image.file)
+            if sha256 in by_sha256:
+                same = by_sha256[sha256].image
+                raise TableError(f"{image.file.name}: has the same content as {same}, expected each image once")
+            by_sha256[sha256] = image
+        except InputError as error:
+            _LOG.warning("%s", error)
+            failed.append((image.image, str(error)))
+    return by_sha256, failed
 
-    Of a place judged more than once the later verdict wins, in the order of ``files``.
+
+def _none_usable(verb: str, failed: Sequence[tuple[str, str]]) -> str:
+    return f"none of {len(failed)} images could be {verb}: " + "; ".join(reason for _, reason in failed)
+
+
+def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> ImportedVerdicts:
+    """Add the verdicts of filled-in tables to ``reviewed.csv``: all of them, or none if there is an error.
+
+    If a place was judged more than once, the last verdict in the order of ``files`` counts.
+
+    Parameters
+    ----------
+    judge
+        Name of the reader, for lines without one.
 
     Raises
     ------
     TableError
-        A file breaks its format, or does not fit what was shown.
+        A file is malformed, or does not match the places shown.
     """
     shown = {p.key: p for file in sorted(out.glob(f"round-*/{_PLACES}")) for p in read_places(file)}
     if not shown:
-        raise TableError(f"{out.name}: no round to take verdicts back to, expected round-01/{_PLACES}")
+        raise TableError(f"{out.name}: has no round that verdicts could belong to, expected round-01/{_PLACES}")
     known = _reviewed_so_far(out)
     merged: tuple[Reviewed, ...] = known
     new: list[Reviewed] = []
@@ -198,7 +232,7 @@ def take(files: Sequence[Path], out: Path, *, judge: str = "") -> Taken:
 
 
 def describe_round(made: Round) -> list[str]:
-    """What a person reads when a round has been made, line by line."""
+    """Return the lines that tell a reader what a round contains and what to do next."""
     images = len({place.sha256 for place in made.places})
     lines = [f"round {made.number}: {len(made.places)} places in {images} images"]
     lines += [f"not rated: {why}" for _, why in made.failed]
@@ -207,32 +241,33 @@ def describe_round(made: Round) -> list[str]:
     return lines
 
 
-def describe_taken(taken: Taken) -> list[str]:
-    """What a person reads when verdicts have been taken back, line by line."""
-    counts = ", ".join(f"{taken.verdicts[kind]} {kind}" for kind in get_args(Kind) if taken.verdicts.get(kind))
-    lines = [f"{sum(taken.verdicts.values())} verdicts: {counts or 'none'}"]
-    lines += [f"{image}: {n} new places of calcium" for image, n in taken.new_calcium.items()]
-    lines.append(f"{taken.changed} changed, {taken.unjudged} places shown so far have no verdict")
-    lines.append(f"all verdicts are in {taken.reviewed}")
+def describe_import(imported: ImportedVerdicts) -> list[str]:
+    """Return the lines that tell a reader which verdicts were added."""
+    counts = ", ".join(f"{imported.counts[kind]} {kind}" for kind in get_args(Kind) if imported.counts.get(kind))
+    lines = [f"{sum(imported.counts.values())} verdicts: {counts or 'none'}"]
+    lines += [f"{image}: {n} new places of calcium" for image, n in imported.new_calcium.items()]
+    lines.append(f"{imported.changed} changed, {imported.unjudged} places shown so far have no verdict")
+    lines.append(f"all verdicts are in {imported.reviewed}")
     return lines
 
 
 def new_places(candidates: Candidates, judged: Points, *, n: int, apart_mm: float) -> NDArray[np.int64]:
-    """Indices of the ``n`` highest-rated candidates that no verdict stands for.
+    """Return the indices of the ``n`` highest-rated candidates that no verdict applies to.
 
     Parameters
     ----------
     candidates
-        Of one image, in any order.
+        The candidates of one image, in any order.
     judged
-        (k, 2) positions in mm that are judged already.
+        (k, 2) positions in mm that have a verdict.
     apart_mm
-        A candidate nearer than this to a judged place, or to one chosen before it, is
-        left out: that place's verdict stands for it.
+        A candidate nearer than this to a judged place, or to a candidate already chosen, is omitted: the verdict on
+        that place applies to it.
 
     Returns
     -------
-    (m,) indices into ``candidates``, m <= n, highest likelihood first.
+    ndarray
+        (m,) indices into ``candidates``, m <= n, in descending order of likelihood.
     """
     taken = [np.asarray(point, dtype=np.float64) for point in judged.reshape(-1, 2)]
     chosen: list[int] = []
@@ -247,7 +282,7 @@ def new_places(candidates: Candidates, judged: Points, *, n: int, apart_mm: floa
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
+    """Return the SHA-256 of the content of a file, in hexadecimal.
 
     Raises
     ------
@@ -279,7 +314,7 @@ def _propose(
     mammogram, candidates = rate(image)
     judged = mammogram.grid.to_mm(np.array(judged_px, dtype=np.float64))
     chosen = new_places(candidates, judged, n=settings.places, apart_mm=settings.apart_mm)
-    last = np.array(mammogram.pixels.shape) - 0.5  # the last pixel searched may reach beyond the image's edge
+    last = np.array(mammogram.pixels.shape) - 0.5  # the last rated pixel may lie beyond the edge of the image
     centres = mammogram.grid.to_pixels(candidates.centres[chosen]).clip(-0.5, last).round(3)
     shown = tuple(
         Place(
@@ -323,7 +358,7 @@ def _header(mammogram: Mammogram, place: Place) -> str:
 
 
 def _file_stem(image: str) -> str:
-    """The image's name as a file name that every file system takes; told apart by a hash where that changes it."""
+    """Return the image's name as a file name for any file system, with a hash appended where that changes it."""
     safe = re.sub(r"[^\w.-]", "_", image).encode()[-_MOST_BYTES:].decode(errors="ignore")
     return safe if safe == image else f"{safe}-{hashlib.sha256(image.encode()).hexdigest()[:6]}"
 
@@ -339,7 +374,7 @@ def _next_number(out: Path) -> int:
 
 
 def _places_done(folder: Path, settings: _Settings) -> dict[str, tuple[Place, ...]]:
-    """Places of an unfinished round made with the same settings, by image; else a fresh start."""
+    """Return the places of an unfinished round with the same settings, by image; else empty the round."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(settings), indent=1) + "\n"
     file, places = folder / _SETTINGS, folder / _PLACES
@@ -353,8 +388,8 @@ def _places_done(folder: Path, settings: _Settings) -> dict[str, tuple[Place, ..
     return {}
 
 
-def _take_away(folder: Path) -> None:
-    """Remove the folder of a round that shows nothing, and the review's if that is all it holds."""
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a round that shows nothing, and the folder of the review if it is then empty."""
     (folder / _SETTINGS).unlink(missing_ok=True)
     with suppress(OSError):  # not empty
         folder.rmdir()
@@ -371,7 +406,7 @@ def _summary(
     merged: Sequence[Reviewed],
     new: Sequence[Reviewed],
     file: Path,
-) -> Taken:
+) -> ImportedVerdicts:
     image_of = {p.sha256: p.image for p in shown.values()}
     calcium_before = {(r.sha256, r.row, r.column) for r in known if r.verdict in CALCIUM}
     new_calcium = {image_of[r.sha256]: 0 for r in new}
@@ -380,8 +415,8 @@ def _summary(
             new_calcium[image_of[r.sha256]] += 1
     judged = {(r.sha256, r.row, r.column) for r in merged}
     before = {(r.sha256, r.row, r.column): r.superseded for r in known}
-    return Taken(
-        verdicts=Counter(r.verdict for r in new),
+    return ImportedVerdicts(
+        counts=Counter(r.verdict for r in new),
         new_calcium=new_calcium,
         changed=sum(before.get((r.sha256, r.row, r.column), "") != r.superseded for r in merged),
         unjudged=sum((p.sha256, p.row, p.column) not in judged for p in shown.values()),

@@ -1,9 +1,8 @@
-"""Tables that a person fills in, and taking them back.
+"""Tables of places that a reader fills in with verdicts.
 
-``verdicts.csv`` of a round has one line per place shown: ``image``, ``file``,
-``sha256``, ``number`` (on the image's sheets), ``row``, ``column`` (pixel centres of
-the original image, 0-based), ``likelihood``, ``round``, and the two columns to fill
-in: ``verdict`` and ``judge``. A line with an empty verdict is not judged yet.
+``verdicts.csv`` of a round has one line for each place shown: ``image``, ``file``, ``sha256``, ``number`` (on the
+sheets of the image), ``row``, ``column`` (pixel centres of the original image, 0-based), ``likelihood``, ``round``,
+and the two columns to fill in: ``verdict`` and ``judge``. A line with an empty verdict is not judged yet.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LETTERS: Final[Mapping[str, Kind]] = {
     "n": "no_calcium",
     "u": "unsure",
 }
-"""The short form of each verdict that a reader is asked for; the finer kinds are taken as words."""
+"""The letter of each verdict; more specific kinds are accepted as words."""
 
 COLUMNS: Final = (
     "image", "file", "sha256", "number", "row", "column", "likelihood", "round", "verdict", "judge",
@@ -37,7 +36,15 @@ _MOVED_PX: Final = 0.01  # positions are written with three decimals
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place that was shown: number on the image's sheets, position in pixels."""
+    """A place that was shown to a reader.
+
+    Attributes
+    ----------
+    number
+        Number on the sheets of the image.
+    row, column
+        Position in pixels of the original image.
+    """
 
     image: str
     file: str
@@ -50,17 +57,17 @@ class Place:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What identifies a place shown: the image's content, the round, the number."""
+        """Identify the place by the content of the image, the round and the number."""
         return (self.sha256, self.round, self.number)
 
 
 def parse_verdict(text: str) -> Kind:
-    """Turn what a person wrote into a verdict: the word, with spaces or not, or its letter.
+    """Return the verdict of a word (with spaces, hyphens or underscores) or of its letter.
 
     Raises
     ------
     ValueError
-        It is none of them.
+        The text is not a verdict.
     """
     word = "_".join(text.lower().replace("_", " ").replace("-", " ").split())
     if word in LETTERS:
@@ -72,7 +79,7 @@ def parse_verdict(text: str) -> Kind:
 
 
 def write_places(path: Path, places: Iterable[Place], *, judge: str = "") -> None:
-    """Write a table to fill in, whole or not at all; ``judge`` fills its column."""
+    """Write a table to fill in, whole or not at all; ``judge`` is written into every line."""
     write_lines(
         path,
         COLUMNS,
@@ -87,33 +94,33 @@ def write_places(path: Path, places: Iterable[Place], *, judge: str = "") -> Non
 
 
 def read_places(path: Path) -> tuple[Place, ...]:
-    """The places of a round as they were shown; whatever verdicts stand there are not read.
+    """Return the places of a round as they were shown, without verdicts.
 
     Raises
     ------
     TableError
-        The file or a column is missing, or a line has a value that is not allowed.
+        The file or a column is missing, or a value is not allowed.
     """
     return tuple(_place(line, f"{path.name} line {n}") for n, line in read_lines(path, required=COLUMNS[:8]))
 
 
 def read_filled(path: Path, shown: Mapping[tuple[str, int, int], Place], *, judge: str = "") -> list[Reviewed]:
-    """Read a filled-in table and hold it against what was shown.
+    """Read the verdicts of a filled-in table and check them against the places shown.
 
     Parameters
     ----------
     path
-        The filled-in table; lines may be missing and stand in any order.
+        The filled-in table; lines may be missing, and in any order.
     shown
-        The places that were shown, by their ``key``.
+        The places shown, by their ``key``.
     judge
-        Who judged, for lines that do not say.
+        Name of the reader, for lines without one.
 
     Raises
     ------
     TableError
-        An unknown verdict, a place that was not shown or that has moved, a place
-        judged twice, or a verdict without a judge; with the line's number.
+        A verdict is unknown or has no judge, a place was not shown, has moved or is judged twice; the message names the
+        line.
     """
     reviewed: list[Reviewed] = []
     line_of: dict[tuple[str, int, int], int] = {}
@@ -124,7 +131,8 @@ def read_filled(path: Path, shown: Mapping[tuple[str, int, int], Place], *, judg
         place = _shown_place(line, shown, where)
         if place.key in line_of:
             raise TableError(
-                f"{where}: place {place.number} of {place.image} was judged on line {line_of[place.key]}, expected once"
+                f"{where}: place {place.number} of {place.image} is judged on line {line_of[place.key]} already, "
+                "expected once"
             )
         line_of[place.key] = n
         reviewed.append(_judged(place, line, line.get("judge") or judge, where))
@@ -132,9 +140,9 @@ def read_filled(path: Path, shown: Mapping[tuple[str, int, int], Place], *, judg
 
 
 def merge(known: Sequence[Reviewed], new: Sequence[Reviewed]) -> tuple[Reviewed, ...]:
-    """Known and new verdicts together; of one place the later one wins and names the earlier.
+    """Return known and new verdicts together; a new verdict supersedes the known one of its place and records it.
 
-    Taking the same verdicts a second time changes nothing.
+    Adding the same verdicts a second time changes nothing.
     """
     merged = {(r.sha256, round(r.row, 3), round(r.column, 3)): r for r in known}
     for row in new:
@@ -168,7 +176,7 @@ def _shown_place(line: Line, shown: Mapping[tuple[str, int, int], Place], where:
     if place is None:
         raise TableError(
             f"{where}: place {number} of {line.get('image') or line['sha256'][:12]} in round {round_number} "
-            "was never shown, expected a line of a round's verdicts.csv"
+            "was not shown, expected a line of the verdicts.csv of a round"
         )
     row, column = number_in(line, "row", where), number_in(line, "column", where)
     if max(abs(row - place.row), abs(column - place.column)) > _MOVED_PX:
@@ -186,5 +194,5 @@ def _judged(place: Place, line: Line, judge: str, where: str) -> Reviewed:
         expected = ", ".join(f"{kind} ({letter})" for letter, kind in LETTERS.items())
         raise TableError(f"{where}: verdict is {line['verdict']!r}, expected one of {expected}") from None
     if not judge:
-        raise TableError(f"{where}: judge is empty, expected who judged (a column of the table, or --judge)")
+        raise TableError(f"{where}: judge is empty, expected the name of the reader (in the table, or with --judge)")
     return Reviewed(place.file, place.sha256, place.row, place.column, verdict, judge, place.round)
