@@ -1,54 +1,54 @@
-"""Everything that microcalc raises on purpose.
+"""The exceptions that microcalc raises deliberately.
 
 ::
 
     MicrocalcError
-    ├── InputError                    what was given cannot be used (exit code 2)
-    │   ├── UnreadableImageError      no such file, truncated, absurd size, unknown format
+    ├── InputError                    the input cannot be used (exit code 2)
+    │   ├── UnreadableImageError      missing file, truncated, implausible size, unknown format
     │   ├── NotAMammogramError        readable, but not a plain FFDM image
     │   ├── UnsupportedViewError      tomosynthesis, magnification, specimen, stereo
-    │   ├── MissingSpacingError       no pixel spacing, or one that no mammogram has
-    │   ├── NoBreastError             no breast could be told from the background
-    │   ├── TableError                a table of images and annotations that breaks its format
-    │   └── RecipeError               a recipe with an unknown, missing or impossible entry
-    ├── OutputError                   a result cannot be written: disk full, no permission, not ours (exit code 2)
-    ├── WorkerDiedError               the process that worked on an item was killed, or ran out of memory
-    └── MissingExtraError             the command needs an optional install (exit code 2)
+    │   ├── MissingSpacingError       pixel spacing missing or implausible
+    │   ├── NoBreastError             no breast was found in the image
+    │   ├── TableError                a table of images and annotations violates its format
+    │   └── RecipeError               a recipe has an unknown, missing or impossible entry
+    ├── OutputError                   a result cannot be written: disk full, no permission, not our file (exit code 2)
+    ├── WorkerDiedError               the process that worked on an item was killed or ran out of memory
+    └── MissingExtraError             the command needs an optional dependency (exit code 2)
 
-A message is one line: what was found, what was expected, and where.
+A message is one line that says what was found, what was expected, and where.
 """
 
 
 class MicrocalcError(Exception):
-    """Base of all errors raised on purpose; its message is one line for a person."""
+    """Base class of all errors that microcalc raises deliberately; the message is one line for the user."""
 
 
 class InputError(MicrocalcError):
-    """What was given cannot be used."""
+    """The input cannot be used."""
 
 
 class UnreadableImageError(InputError):
-    """The file is missing, truncated, absurdly large, or of no known format."""
+    """The file is missing, truncated, implausibly large, or of an unknown format."""
 
 
 class NotAMammogramError(InputError):
-    """The file can be read, but is not a plain full-field digital mammogram."""
+    """The file can be read, but is not a standard full-field digital mammogram."""
 
 
 class UnsupportedViewError(InputError):
-    """A mammographic image of a kind that is refused by default."""
+    """The image is of a mammographic kind that is refused by default, such as a magnification view."""
 
 
 class MissingSpacingError(InputError):
-    """The pixel spacing is missing, or is not one that a mammogram has."""
+    """The pixel spacing is missing, or implausible for a mammogram."""
 
 
 class NoBreastError(InputError):
-    """No breast could be told from the background."""
+    """No breast could be distinguished from the background."""
 
 
 class TableError(InputError):
-    """A table of images and annotations breaks its format."""
+    """A table of images and annotations violates its format."""
 
 
 class RecipeError(InputError):
@@ -56,7 +56,7 @@ class RecipeError(InputError):
 
 
 class OutputError(MicrocalcError):
-    """A result cannot be written: the disk is full, there is no permission, or a user's file stands in its place."""
+    """A result cannot be written: the disk is full, permission is missing, or a user's file is in its place."""
 
 
 class WorkerDiedError(MicrocalcError):
@@ -64,4 +64,4 @@ class WorkerDiedError(MicrocalcError):
 
 
 class MissingExtraError(MicrocalcError):
-    """A command needs an optional install, such as ``microcalc[train]``."""
+    """A command needs an optional dependency, such as those of ``microcalc[train]``."""

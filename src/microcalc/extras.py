@@ -1,4 +1,4 @@
-"""Optional installs, asked for before the work that needs them begins."""
+"""Check optional dependencies before the work that needs them begins."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _EXTRA_OF: Final = {
 
 
 def require_modules(*modules: str) -> None:
-    """Refuse to begin where a library is not installed.
+    """Raise an error if one of the modules is not installed.
 
     Raises
     ------
     MissingExtraError
-        Names the libraries that are missing, and the extras of microcalc that bring them.
+        A module is missing; the message names the extra of microcalc that installs it.
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:

@@ -1,8 +1,7 @@
-"""Positions in millimetres, and the one way from and to pixels.
+"""Positions in millimetres, and the only conversion from and to pixels.
 
-A position is (row, column) in mm from the centre of the original image's first
-pixel. A grid says where a raster's pixels lie in that frame, so that resampling
-moves nothing.
+A position is (row, column) in mm from the centre of the original image's first pixel. A grid defines where the
+pixels of a raster are in this frame, so that resampling does not move positions.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _SPACING_TOLERANCE: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where the pixel centres of a raster lie.
+    """The positions of the pixel centres of a raster.
 
     Attributes
     ----------
@@ -35,37 +34,37 @@ class Grid:
     origin_mm: tuple[float, float] = (0.0, 0.0)
 
     def to_pixels(self, positions_mm: Points) -> Points:
-        """Fractional (row, column) pixel indices of positions, shape (n, 2)."""
+        """Convert positions to fractional (row, column) pixel indices, shape (n, 2)."""
         positions = np.asarray(positions_mm, dtype=np.float64).reshape(-1, 2)
         return np.asarray((positions - np.asarray(self.origin_mm)) / np.asarray(self.spacing_mm), dtype=np.float64)
 
     def to_mm(self, pixels: NDArray[np.floating] | NDArray[np.integer]) -> Points:
-        """Positions in mm of fractional (row, column) pixel indices, shape (n, 2)."""
+        """Convert fractional (row, column) pixel indices to positions in mm, shape (n, 2)."""
         indices = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         return np.asarray(indices * np.asarray(self.spacing_mm) + np.asarray(self.origin_mm), dtype=np.float64)
 
 
 def outside(places_px: Points, shape: tuple[int, int], *, margin_px: float = 0.0) -> NDArray[np.bool_]:
-    """Return which places lie beyond the outer edges of an image's pixels.
+    """Return which positions are beyond the outer edges of an image's pixels.
 
     Parameters
     ----------
     places_px
-        (n, 2) row and column; (0, 0) is the centre of the first pixel, whose edge is at -0.5.
+        (n, 2) row and column in pixels; (0, 0) is the centre of the first pixel, whose edge is at -0.5.
     shape
         (rows, columns).
     margin_px
-        How far beyond the edge is still taken for inside.
+        Distance beyond the edge that still counts as inside.
 
     Returns
     -------
     ndarray
-        (n,) bool.
+        (n,) bool, True outside.
     """
     low, high = -0.5 - margin_px, np.array(shape) - 0.5 + margin_px
     return np.asarray(((places_px < low) | (places_px > high)).any(axis=1))
 
 
 def same_spacing(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Return whether two pixel spacings (row, column) in mm are the same to within a hundredth."""
+    """Return whether two pixel spacings (row, column) in mm agree within one per cent."""
     return all(abs(a / b - 1) <= _SPACING_TOLERANCE for a, b in zip(one, other, strict=True))

@@ -167,7 +167,7 @@ def test_images_that_no_report_holds_together_are_ready_alone(queue: JobQueue) -
     for uid in ("1.1", "1.2"):
         queue.add(_image(uid), place="L CC", now=1.0)
         _analysed(queue)
-    queue.part(_claim(queue))
+    queue.split_exam(_claim(queue))
     assert [_uids(_claim(queue, now=1.0, wait_s=60.0)) for _ in range(2)] == [["1.1"], ["1.2"]]
 
 
@@ -219,7 +219,7 @@ def test_an_image_whose_intent_was_dropped_is_quarantined_with_the_reason(queue:
     queue.start({"raw": MODEL})
     image = queue.image("1.1")
     assert image is not None
-    assert (image.state, image.reason) == ("quarantined", "its intent is no longer taken, expected raw")
+    assert (image.state, image.reason) == ("quarantined", "its intent is no longer accepted, expected raw")
 
 
 def test_a_report_is_due_again_after_its_wait_until_sent(queue: JobQueue) -> None:

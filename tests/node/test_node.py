@@ -221,7 +221,7 @@ def test_health_and_metrics_are_told(node: Node) -> None:
     lines = page(node.health.port, "/")[1].splitlines()
     assert "Images, waiting: 0" in lines
     assert f"Images analysed since the start: {samples['microcalc_image_seconds_count',]:.0f}" in lines
-    assert any(re.fullmatch(r"Left on the disc: \d+\.\d GiB", line) for line in lines)
+    assert any(re.fullmatch(r"Free on the disk: \d+\.\d GiB", line) for line in lines)
     assert all(re.fullmatch(r"[A-Z][a-z A-Z,_]+: \d+(\.\d (s|GiB))?", line) for line in lines[1:])
     assert page(node.health.port, "/elsewhere")[0] == 404
 

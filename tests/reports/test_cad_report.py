@@ -195,7 +195,7 @@ def test_a_processed_image_that_may_have_moved_is_told_of() -> None:
     stranger = dataclasses.replace(header(3), source=("1.2.3", False))
     assert displaced([raw, kept, moved, stranger]) == [moved]
     (line,) = remarks([raw, kept, moved, stranger])
-    assert line.startswith("image.dcm: does not say that places are those of its raw image")
+    assert line.startswith("image.dcm: does not state that positions are those of its raw image")
 
 
 def test_what_a_report_leaves_out_is_said_in_one_line_for_each_image() -> None:
@@ -203,7 +203,7 @@ def test_what_a_report_leaves_out_is_said_in_one_line_for_each_image() -> None:
         EXAM, omissions=("PatientID (100 characters, of which at most 64 are valid)", "StudyID (x)")
     )
     assert remarks([dataclasses.replace(header(), exam=exam), header(1)]) == [
-        "image.dcm: left out of its reports, or mended: PatientID (100 characters, of which at most 64 are valid), "
+        "image.dcm: omitted from its reports, or corrected: PatientID (100 characters, of which at most 64 are valid), "
         "StudyID (x)"
     ]
 

@@ -64,5 +64,5 @@ def test_a_users_file_of_that_name_stays(folder: Path) -> None:
 @pytest.mark.parametrize("images", [None, [{}], [{"stem": 1, "file": ""}], [{"stem": "a", "file": "", "more": ""}]])
 def test_a_broken_index_is_an_error(folder: Path, images: object) -> None:
     (folder / INDEX).write_text(json.dumps({"schema": "microcalc/index/1", "settings": {}, "images": images}))
-    with pytest.raises(InputError, match=r"out/index\.json: broken"):
+    with pytest.raises(InputError, match=r"out/index\.json: damaged"):
         read_index(folder)

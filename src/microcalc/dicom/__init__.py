@@ -1,1 +1,1 @@
-"""Reading and writing of DICOM mammograms; the only folder that knows pydicom."""
+"""What reading, writing and reports share of DICOM: codes, lenient access to attributes, headers, writing."""

@@ -1,4 +1,4 @@
-"""Codes of the standard that reading and writing share, one table per context group.
+"""Coded concepts of the standard that reading and writing share, one table for each context group.
 
 References
 ----------
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Code(NamedTuple):
-    """A concept in SNOMED CT (scheme SCT), and in SNOMED RT (SRT, SNM3) as machines still write it."""
+    """A concept in SNOMED CT (scheme SCT), and in SNOMED RT (SRT, SNM3), which machines still write."""
 
     sct: str
     srt: str
@@ -33,7 +33,7 @@ VIEWS: dict[str, Code] = {
     "XCCL": Code("399192008", "R-1024A", "cranio-caudal exaggerated laterally"),
     "XCCM": Code("399101009", "R-1024B", "cranio-caudal exaggerated medially"),
 }
-"""ViewPosition (0018,5101) and its code in ViewCodeSequence (0054,0220); CID 4014."""
+"""ViewPosition (0018,5101) → code in ViewCodeSequence (0054,0220); CID 4014."""
 
 SPECIMEN = Code("127457009", "G-8310", "tissue specimen from breast")
 MAGNIFICATION = Code("399163009", "R-102D6", "Magnification")

@@ -1,8 +1,7 @@
-"""What the header of a written mammogram says; plain values, no DICOM library.
+"""The header of a mammogram to be written, as plain values without a DICOM library.
 
-The defaults of ``StoredValues`` are the two forms verified in headers of real
-machines: FOR PROCESSING of Siemens Inspiration and GE DS (``RAW``), FOR
-PRESENTATION of GE Essential (``PROCESSED``).
+``RAW`` and ``PROCESSED`` are the two forms of stored values that were verified in headers of real machines: FOR
+PROCESSING of Siemens Inspiration and GE DS, and FOR PRESENTATION of GE Essential.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ View = Literal["CC", "MLO", "ML", "LM", "XCCL"]
 
 @dataclass(frozen=True, slots=True)
 class StoredValues:
-    """What a stored value means (DICOM PS3.3 C.8.11.3.1).
+    """The meaning of stored values (DICOM PS3.3 C.8.11.3.1).
 
     Attributes
     ----------
     bits_stored
-        Of 16 allocated bits, 8 to 16.
+        Number of bits stored in the 16 allocated ones, 8 to 16.
     photometric_interpretation
-        ``MONOCHROME1``: the lowest value is shown white.
+        ``MONOCHROME1`` shows the lowest value white, ``MONOCHROME2`` black.
     relationship, sign
-        Of the stored value to the X-ray intensity: sign +1 when it grows with it.
+        Relationship of the stored value to the X-ray intensity; sign +1 if it increases with the intensity.
     lut_shape
         ``INVERSE`` goes with MONOCHROME1, ``IDENTITY`` with MONOCHROME2.
     padding_value, padding_limit
-        The stored values of pixels that are no image, both ends included.
+        First and last stored value of pixels outside the image.
     """
 
     bits_stored: int = 14
@@ -67,9 +66,9 @@ class ReceptorHeader:
 
 @dataclass(frozen=True, slots=True)
 class ExposureHeader:
-    """How the image was exposed; the units are in the names.
+    """The exposure of the image; units are in the names.
 
-    ``organ_dose_dgy`` is the mean glandular dose in dGy, as the standard wants it.
+    ``organ_dose_dgy`` is the mean glandular dose in dGy, the unit of the standard.
     """
 
     kvp: float
@@ -84,24 +83,24 @@ class ExposureHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcquisitionHeader:
-    r"""All that `write_dicom` puts into the header of one mammogram.
+    r"""The values that `write_dicom` writes to the header of a mammogram.
 
     Attributes
     ----------
     spacing_mm
         ImagerPixelSpacing (row, column).
     windows, window_names
-        Of a processed image; ``Window.function`` must be the same for all. Centre and
-        width in modality values: the stored value after rescale.
+        Windows of a processed image; ``Window.function`` must be the same for all. Centre and width are in
+        modality values, which are stored values after rescaling.
     patient_id, exam_id
-        Study, series and instance UIDs are hashed from these, the rest of the header
-        and the pixels: the same input gives the same file.
+        Study, series and instance UIDs are hashed from these, the rest of the header and the pixels, so that the
+        same input gives the same file.
     source_uid
-        SOP Instance UID of the raw image that a processed one was made of.
+        SOP Instance UID of the raw image from which this one was processed.
     patient_orientation
-        (row direction, column direction); None: chest wall at the right for a right
-        breast and at the left for a left one, top of the image cranial or medial-side
-        as machines do (``P\L``, ``A\R``, ``P\FL``, ``A\FR``).
+        (row direction, column direction). None places the chest wall at the right for a right breast and at the
+        left for a left one, and the cranial or medial side at the top, as machines do (``P\L``, ``A\R``, ``P\FL``,
+        ``A\FR``).
     """
 
     manufacturer: str

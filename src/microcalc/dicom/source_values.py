@@ -1,13 +1,11 @@
-"""Values that go from an image's header into a report: valid for their representation, or left out.
+"""Copy values from an image's header to a report: a value that is invalid is corrected or omitted.
 
-A report is a new instance, and what it says has to be valid whatever the image's header says. A value
-that is wrong in form is mended where only one mending is possible, and is left out otherwise; what
-happened is said in words, without the value.
+A report is a new instance and must be valid, whatever the header of the image contains. A value of the wrong form is
+corrected if there is only one way to do so, and omitted otherwise; the reason is given without the value.
 
-Texts are decoded from their bytes by the character set that the header declares. Bytes that this set
-cannot hold would otherwise be written on as other letters than the ones meant. They are taken as UTF-8
-where they are whole UTF-8 beyond ASCII, which text in other sets hardly ever is by chance (ours), and are
-left out otherwise.
+Texts are decoded with the character set that the header declares. Bytes that are invalid in this set would be
+written as wrong letters. They are decoded as UTF-8 if they are valid non-ASCII UTF-8, which text in other sets hardly
+ever is by chance (our choice), and omitted otherwise.
 
 References
 ----------
@@ -39,14 +37,14 @@ TAKEN_AS_UTF8: Final = "not in the declared character set, taken as UTF-8"
 
 
 class Taken(NamedTuple):
-    """A value, empty where the header has none that can be used; and what was wrong with it, empty where nothing."""
+    """A value, empty if the header has no usable one, and what was wrong with it, empty if nothing was."""
 
     value: str
     fault: str = ""
 
 
 def long_text(dataset: Dataset, keyword: str, *, most: int = 64) -> Taken:
-    """Return a value of representation LO (64 characters at most) or SH (16)."""
+    """Return a value of representation LO (at most 64 characters) or SH (at most 16)."""
     text, fault = _decoded(dataset, keyword)
     if _CONTROL.search(text):
         return Taken("", "several values, or characters that no value may have")
@@ -56,7 +54,7 @@ def long_text(dataset: Dataset, keyword: str, *, most: int = 64) -> Taken:
 
 
 def person_name(dataset: Dataset, keyword: str) -> Taken:
-    """Return a value of representation PN; of a name that is too long, its beginning."""
+    """Return a value of representation PN; a name that is too long is truncated."""
     text, fault = _decoded(dataset, keyword)
     if _CONTROL.search(text):
         return Taken("", "several values, or characters that no name may have")
@@ -72,7 +70,7 @@ def _name_group(group: str) -> str:
 
 
 def date(dataset: Dataset, keyword: str) -> Taken:
-    """Return a date of the calendar as YYYYMMDD; one with dots (as before DICOM 3) or hyphens is written anew."""
+    """Return a calendar date as YYYYMMDD; dots (as before DICOM 3) and hyphens are removed."""
     found = _single(dataset, keyword)
     match = _DATE.fullmatch(found)
     if match is None:
@@ -86,41 +84,41 @@ def date(dataset: Dataset, keyword: str) -> Taken:
 
 
 def time(dataset: Dataset, keyword: str) -> Taken:
-    """Return a time as HHMMSS.ffffff or its beginning; one with colons (as before DICOM 3) is written anew."""
+    """Return a time as HHMMSS.ffffff or a leading part of it; colons (as before DICOM 3) are removed."""
     found = _single(dataset, keyword)
     plain = found.replace(":", "")
     return Taken(plain) if _TIME.fullmatch(plain) else Taken("", _fault(found, "no time of day"))
 
 
 def sex(dataset: Dataset) -> Taken:
-    """Return F, M or O."""
+    """Return the patient's sex: F, M or O."""
     found = _single(dataset, "PatientSex")
     return Taken(found.upper()) if found.upper() in ("F", "M", "O") else Taken("", _fault(found, "not F, M or O"))
 
 
 def time_zone(dataset: Dataset) -> Taken:
-    """Return the offset of the header's times from UTC, as ``+0100``; empty where they are local times."""
+    """Return the offset of the header's times from UTC, as ``+0100``; empty if the header does not state it."""
     found = _single(dataset, "TimezoneOffsetFromUTC")
     valid = _ZONE.fullmatch(found) is not None and found != "-0000"
     return Taken(found) if valid else Taken("", _fault(found, "no offset from UTC"))
 
 
 def raw_text(dataset: Dataset, keyword: str) -> bytes:
-    """Return the bytes of a text without padding, as the file has them; those of UTF-8 where only text is known."""
+    """Return the bytes of a text as in the file, without padding, or its UTF-8 if the library has only the text."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword)
     if tag is None or tag not in dataset:
         return b""
     value = dataset.get_item(tag).value
-    original = getattr(value, "original_string", value)  # a name that was read before keeps its bytes
+    original = getattr(value, "original_string", value)  # a name that was decoded already keeps its bytes
     if isinstance(original, bytes):
         return original.strip(b" \0")
     return "\\".join(words(dataset, keyword)).strip(" \0").encode()
 
 
 def _single(dataset: Dataset, keyword: str) -> str:
-    """Return the value of an element of ASCII; several values with backslashes between, which is never valid."""
+    """Return the value of an ASCII element; several values are joined by backslashes, which is never valid."""
     return "\\".join(words(dataset, keyword))
 
 
@@ -129,11 +127,11 @@ def _fault(found: str, what: str) -> str:
 
 
 def _decoded(dataset: Dataset, keyword: str) -> Taken:
-    """Return a text by the declared character set, or as UTF-8 where its bytes show that it is."""
+    """Decode a text with the declared character set, or as UTF-8 if its bytes are clearly UTF-8."""
     raw = raw_text(dataset, keyword)
     if raw.isascii() and _ESCAPE not in raw:
         return Taken(raw.decode("ascii"))
-    if not _is_raw(dataset, keyword):  # decoded before by the library, which marks what it could not decode
+    if not _is_raw(dataset, keyword):  # decoded already by the library, which marks invalid bytes
         text = raw.decode()
         return Taken("", NOT_DECLARED) if "\ufffd" in text else Taken(text)
     declared, one_byte = _by_declared_set(raw, words(dataset, "SpecificCharacterSet"))
@@ -154,11 +152,11 @@ def _is_raw(dataset: Dataset, keyword: str) -> bool:
 
 
 def _by_declared_set(raw: bytes, terms: tuple[str, ...]) -> tuple[str | None, bool]:
-    """Return the text, None where the set cannot hold the bytes; and whether the set has one byte to a letter."""
+    """Return the text, None if the bytes are invalid in the set, and whether the set has one byte per character."""
     from pydicom.charset import convert_encodings, decode_bytes
 
     encodings = convert_encodings(list(terms) or [""]) or ["iso8859"]
-    # The library takes Latin-1 where nothing is declared; the standard has ASCII alone there.
+    # Without a declaration the library assumes Latin-1, but the standard only ASCII.
     first = "ascii" if encodings[0] == "iso8859" else encodings[0]
     one_byte = first.startswith(("ascii", "iso8859", "latin", "iso_ir_1"))
     try:

@@ -1,14 +1,14 @@
-"""The name of a system: manufacturer and model, spelt one way.
+"""The name of a system: manufacturer and model in a uniform spelling.
 
-For grouping and display only; nothing is ever decided by it.
+Names are used for grouping and display only and never affect the detection.
 """
 
 from __future__ import annotations
 
 import re
 
-# First words of Manufacturer (0008,0070) as seen in public sets, lower case, and
-# the name used here. Sources: headers of EMBED, VinDr-Mammo, INbreast, OPTIMAM
+# Beginnings of Manufacturer (0008,0070) in public data sets, in lower case, and the
+# names used here. Sources: headers of EMBED, VinDr-Mammo, INbreast, OPTIMAM
 # descriptions and of the files named in docs; spelling differs within one vendor.
 _MANUFACTURERS = (
     ("hologic", "Hologic"),
@@ -27,7 +27,7 @@ _VERSION = re.compile(r"\s+(VERSION\s+)?ADS_\S*$", re.IGNORECASE)
 
 
 def system_name(manufacturer: str, model: str) -> str | None:
-    """Manufacturer and model in one spelling; None when the header names neither.
+    """Return manufacturer and model in a uniform spelling; None if both are empty.
 
     >>> system_name("GE MEDICAL SYSTEMS", "Senographe Essential VERSION ADS_54.10")
     'GE Senographe Essential'

@@ -1,8 +1,8 @@
-"""Header values, read leniently: a value that cannot be understood counts as absent.
+"""Lenient access to header values: a value that cannot be interpreted is treated as absent.
 
-Public sets are full of small faults (over-long strings, DS with blanks, a missing
-second value). What matters is checked by the caller; the rest must not stop a file.
-No value of the header is ever part of an exception here, since it could name a patient.
+Public data sets have many small errors (strings that are too long, DS with blanks, a missing second value). The
+caller checks what matters; other errors must not stop a file. No exception quotes a value of the header, as it could
+name a patient.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UID = re.compile(r"[0-9.]{1,64}")
 
 
 class _Silence:
-    """How many ``quiet`` blocks of all threads are open, and what the last one to end gives back."""
+    """Counts the open ``quiet`` blocks of all threads, and restores the previous state after the last one."""
 
     def __init__(self) -> None:
         self.lock, self.open = threading.Lock(), 0
@@ -57,9 +57,9 @@ _silence = _Silence()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log of pydicom, which quote header values, patient names among them.
+    """Suppress warnings and pydicom's log, which quote header values such as patient names.
 
-    Blocks of several threads may overlap: what was before comes back when the last one ends.
+    Blocks of several threads may overlap: the previous state is restored when the last one ends.
     """
     _silence.begin()
     try:
@@ -83,7 +83,7 @@ def _values(dataset: Dataset, keyword: str) -> tuple[object, ...]:
 
 
 def is_empty(dataset: Dataset, keyword: str) -> bool:
-    """Whether an element is absent or has no value; one that cannot be understood is not empty."""
+    """Return whether an element is absent or has no value; one that cannot be interpreted is not empty."""
     if keyword not in dataset:
         return True
     try:
@@ -94,29 +94,29 @@ def is_empty(dataset: Dataset, keyword: str) -> bool:
 
 
 def only_word(dataset: Dataset, keyword: str) -> str:
-    """The value of an element as a stripped string; empty where absent, or where there are several different ones."""
+    """Return the value of an element as a stripped string; empty if it is absent or has several different values."""
     found = set(words(dataset, keyword))
     return found.pop() if len(found) == 1 else ""
 
 
 def content(dataset: Dataset, keyword: str) -> bytes:
-    """The bytes of an element, such as pixel data; empty where absent or not bytes."""
+    """Return the bytes of an element, such as pixel data; empty if it is absent or not bytes."""
     found = _values(dataset, keyword)
     return found[0] if len(found) == 1 and isinstance(found[0], bytes) else b""
 
 
 def words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """The values of an element as stripped strings; empty where absent."""
+    """Return the values of an element as stripped strings; empty if it is absent."""
     return tuple(str(value).strip(" \0") for value in _values(dataset, keyword))
 
 
 def word(dataset: Dataset, keyword: str) -> str:
-    """The first value of an element as a stripped string; empty where absent."""
+    """Return the first value of an element as a stripped string; empty if it is absent."""
     return next(iter(words(dataset, keyword)), "")
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """The values of an element as finite numbers; empty where absent or not numbers."""
+    """Return the values of an element as finite numbers; empty if it is absent or one is not a finite number."""
     found = []
     for value in _values(dataset, keyword):
         try:
@@ -130,33 +130,33 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first value of an element as a finite number; None where absent."""
+    """Return the first value of an element as a finite number; None if there is none."""
     return next(iter(numbers(dataset, keyword)), None)
 
 
 def integer(dataset: Dataset, keyword: str) -> int | None:
-    """The first value of an element as a whole number; None where absent."""
+    """Return the first value of an element as an integer; None if it is absent or not an integer."""
     found = number(dataset, keyword)
     return None if found is None or found != int(found) else int(found)
 
 
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
-    """The items of a sequence; empty where absent."""
+    """Return the items of a sequence; empty if it is absent."""
     from pydicom.dataset import Dataset
 
     return tuple(item for item in _values(dataset, keyword) if isinstance(item, Dataset))
 
 
 def shown_uid(uid: str) -> str:
-    """A UID for a message; of a damaged header anything could stand in its place."""
+    """Return a UID for a message, or ``damaged`` or ``missing``; a damaged header could contain anything."""
     return uid if _UID.fullmatch(uid) else "damaged" if uid else "missing"
 
 
 def is_uid(uid: str) -> bool:
-    """Whether this is a UID (PS3.5 9.1)."""
+    """Return whether a string has the characters and length of a UID (PS3.5 9.1)."""
     return _UID.fullmatch(uid) is not None
 
 
 def is_code(item: Dataset, code: Code) -> bool:
-    """Whether a code sequence's item says this concept, in SNOMED CT or RT."""
+    """Return whether an item of a code sequence is this concept, in SNOMED CT or RT."""
     return word(item, "CodeValue") in (code.sct, code.srt)

@@ -1,7 +1,6 @@
-"""Writing a mammogram as Digital Mammography X-Ray Image, both intents.
+"""Write mammograms as Digital Mammography X-Ray Images of either intent.
 
-Everything is a function of the arguments: dates are fixed, UIDs are hashes, so the
-same input gives the same bytes.
+The file depends on the arguments only: dates are fixed and UIDs are hashes, so the same input gives the same bytes.
 
 References
 ----------
@@ -45,7 +44,8 @@ _SOP_CLASS = {
 _INTENT = {"raw": "FOR PROCESSING", "processed": "FOR PRESENTATION"}
 _DATE, _TIME = "20250101", "120000"
 
-# (row direction, column direction) of machines: chest wall right for R, left for L.
+# (laterality, oblique or lateral) → (row direction, column direction), as machines write it: chest wall right for R,
+# left for L.
 _ORIENTATION = {
     ("R", False): ("P", "L"),
     ("L", False): ("A", "R"),
@@ -55,12 +55,12 @@ _ORIENTATION = {
 
 
 def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHeader) -> str:
-    """Write one mammogram, uncompressed, explicit VR little endian.
+    """Write a mammogram, uncompressed, in explicit VR little endian.
 
     Parameters
     ----------
     path
-        Where to; written whole or not at all.
+        The file to write, completely or not at all.
     stored
         (rows, columns) stored values, below ``2 ** header.stored.bits_stored``.
 
@@ -72,9 +72,9 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
     Raises
     ------
     ValueError
-        If the stored values do not fit the header: a fault of the caller.
+        The stored values do not match the header.
     OutputError
-        The system refused.
+        The system refused to write.
     """
     if stored.ndim != 2 or stored.dtype != np.uint16:
         raise ValueError(f"stored values are {stored.dtype} of shape {stored.shape}, expected uint16 (rows, columns)")
@@ -89,20 +89,20 @@ def write_dicom(path: Path, stored: NDArray[np.uint16], *, header: AcquisitionHe
 
 
 def write_data_set(dataset: Dataset, path: Path) -> None:
-    """Write a data set with its file meta information, whole or not at all.
+    """Write a data set with its file meta information, completely or not at all.
 
     Raises
     ------
     OutputError
         The system refused to write.
     """
-    content = BytesIO()  # pydicom turns a full disk into an error of its own, with the traceback in its message
+    content = BytesIO()  # pydicom converts a full disk to its own error, with a traceback in the message
     dataset.save_as(content, enforce_file_format=True)
     write_whole(path, content.getvalue())
 
 
 def hashed_uid(*words: str) -> str:
-    """A UID of the 2.25 root, hashed from words (PS3.5 B.2)."""
+    """Return a UID of the 2.25 root, hashed from words (PS3.5 B.2)."""
     digest = hashlib.sha256("\x1f".join(("microcalc", *words)).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
@@ -124,7 +124,7 @@ def _dataset(header: AcquisitionHeader, uid: str) -> Dataset:
 
 
 def file_meta(sop_class: str, uid: str) -> FileMetaDataset:
-    """The file meta information of an instance, explicit VR little endian."""
+    """Return the file meta information of an instance in explicit VR little endian."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -133,7 +133,7 @@ def file_meta(sop_class: str, uid: str) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = UID(sop_class)
     meta.MediaStorageSOPInstanceUID = UID(uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    # Ours, not the library's: the bytes must not change with pydicom's version.
+    # Our own UID: the bytes must not change with the version of pydicom.
     meta.ImplementationClassUID = UID(hashed_uid("implementation"))
     meta.ImplementationVersionName = "MICROCALC"
     return meta
@@ -173,7 +173,7 @@ def _add_image_identity(dataset: Dataset, header: AcquisitionHeader, uid: str) -
 
 
 def _source_image(uid: str) -> Dataset:
-    """The raw image that a processed one was made of; positions are the same (PS3.3 C.7.6.1.1.4)."""
+    """Return a reference to the raw image, which has the same positions (PS3.3 C.7.6.1.1.4)."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -262,7 +262,7 @@ def _code_item(value: str, scheme: str, meaning: str) -> Dataset:
 def _add_presentation(dataset: Dataset, header: AcquisitionHeader) -> None:
     functions = {window.function for window in header.windows}
     if len(functions) != 1:
-        raise ValueError("a processed image wants windows of one VOI LUT function, at least one")
+        raise ValueError("windows of several VOI LUT functions or none, expected at least one window and one function")
     dataset.WindowCenter = [_decimal(window.centre) for window in header.windows]
     dataset.WindowWidth = [_decimal(window.width) for window in header.windows]
     if header.window_names:
@@ -290,5 +290,5 @@ def _add_pixels(dataset: Dataset, header: AcquisitionHeader, shape: tuple[int, .
 
 
 def _decimal(value: float) -> str:
-    """A DS value: at most 16 characters (PS3.5 6.2)."""
+    """Return a DS value, which has at most 16 characters (PS3.5 6.2)."""
     return f"{value:.10g}"

@@ -1,8 +1,8 @@
-"""Working through the queue: threads that give images and exams to worker processes.
+"""Process the queue: threads that hand images and exams to worker processes.
 
-A worker that ends without an answer, whatever ended it, costs its image a try and nothing else. An
-image out of tries is failed, and its report says so. An exam that no report can be made of is taken
-apart: each image gets a report of its own, or goes into quarantine.
+If a worker ends without an answer, whatever the cause, only its image is affected: this counts as one of its
+attempts. An image that has used all its attempts has failed, and its report says so. If no report can be made of an
+exam, it is split: each image gets its own report, or is quarantined.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Answer = Mapping[str, Any]
 _LOG = logging.getLogger("microcalc.node")
 _COMMAND: Final = [sys.executable, "-P", "-m", "microcalc.node.worker"]
 _START_S: Final = 120.0
-_PAUSE_S: Final = 2.0  # before going on after the machine failed (disc full, no memory)
+_PAUSE_S: Final = 2.0  # after the machine failed (disk full, not enough memory)
 MOST_IMAGES: Final = 32
-"""Of one report. Ours: exams have 4 to 12 images, and a report of hundreds takes an archive minutes to take."""
-_LOOK_S: Final = 0.5  # between looks for exams whose wait is over
+"""Images in one report. Our choice: exams have 4 to 12, and archives need minutes for a report of hundreds."""
+_LOOK_S: Final = 0.5  # between checks for exams whose waiting time is over
 
 
 class WorkerEndedError(Exception):
@@ -48,11 +48,11 @@ class Worker:
     Raises
     ------
     InputError
-        The model cannot be used.
+        The model cannot be loaded.
     WorkerEndedError
-        It ended instead of answering.
+        The process ended without an answer.
     OSError
-        It cannot be started.
+        The process cannot be started.
     """
 
     def __init__(self, detect: Detect) -> None:
@@ -65,7 +65,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            start_new_session=True,  # an interrupt from the keyboard is the node's to answer
+            start_new_session=True,  # an interrupt from the keyboard is handled by the node
         )
         hello = {"model": detect.model, "threads": threads, "intents": detect.intents}
         try:
@@ -78,7 +78,7 @@ class Worker:
         self.models: Mapping[Intent, str] = reply["models"]
 
     def ask(self, job: Mapping[str, object], *, limit_s: float) -> Answer:
-        """Give it a job and wait for the answer; after the limit it is ended."""
+        """Send a job and return the answer; kill the worker after ``limit_s`` seconds."""
         to_worker, from_worker = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         watchdog = threading.Timer(limit_s, self._process.kill)
         watchdog.daemon = True
@@ -96,34 +96,34 @@ class Worker:
             watchdog.cancel()
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process, whatever it is doing."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it and forget it."""
+        """Kill the process and release its pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # a job that never left
+            with contextlib.suppress(OSError):  # a job that was never sent
                 cast(IO[bytes], pipe).close()
 
 
 @dataclass(eq=False, slots=True)
 class Analysis:
-    """The threads, one per worker, and what they share.
+    """The threads that process the queue, one per worker, and their shared state.
 
     Attributes
     ----------
     made
         Called when a report was made.
     timed
-        Called with the seconds of each image.
+        Called with the duration of each analysis in seconds.
     watch
-        Is told when something was done, and when there is nothing to do.
+        Records when work was completed, and when there is none.
     clock
-        Gives the time in seconds.
+        Returns the time in seconds.
     restarts
-        How many workers ended by themselves.
+        Number of workers that ended unexpectedly.
     """
 
     settings: NodeSettings
@@ -140,7 +140,7 @@ class Analysis:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, first: Worker) -> None:
-        """Begin; the first worker is there already."""
+        """Start the threads; ``first`` is a worker that is running already."""
         for number in range(self.settings.detect.workers):
             worker = first if number == 0 else None
             thread = threading.Thread(target=self._run, args=(worker,), name=f"worker {number}", daemon=True)
@@ -148,16 +148,16 @@ class Analysis:
             thread.start()
 
     def notify(self) -> None:
-        """There is work."""
+        """Wake a thread, as there is work."""
         with self._wake:
             self._wake.notify()
 
     def alive(self) -> bool:
-        """Whether all threads run."""
+        """Return whether all threads are running."""
         return all(thread.is_alive() for thread in self._threads)
 
     def stop(self, *, wait_s: float) -> None:
-        """Let what is in hand be finished for so long, then end the workers: the rest waits in the queue."""
+        """Wait up to ``wait_s`` seconds for work in progress, then kill the workers; the rest stays in the queue."""
         with self._wake:
             self.stopping = True
             self._wake.notify_all()
@@ -185,7 +185,7 @@ class Analysis:
             except (OSError, sqlite3.Error, InputError, OutputError) as error:
                 _LOG.error("analysis waits: %s", type(error).__name__)
                 self._rest(_PAUSE_S)
-            except Exception as error:  # its words could quote a header
+            except Exception as error:  # its message could quote a header
                 _LOG.error("analysis waits: unexpected %s", type(error).__name__)
                 self._rest(_PAUSE_S)
         if worker is not None:
@@ -206,7 +206,7 @@ class Analysis:
         worker.close()
 
     def _one_job(self, worker: Worker) -> bool:
-        """Report an exam that is ready, else analyse an image; False where there is nothing to do."""
+        """Report an exam that is ready, or analyse an image; return False if there is nothing to do."""
         images = self.queue.claim_exam(now=self.clock(), wait_s=self.settings.report.wait_s, most=MOST_IMAGES)
         if images:
             self._report(worker, images)
@@ -252,7 +252,7 @@ class Analysis:
             self._pause_without_memory(reply)
 
     def _pause_without_memory(self, reply: Answer) -> None:
-        """Leave the machine some time, in which another program may free memory."""
+        """Pause after a lack of memory, as another program may free some."""
         if "memory" in reply:
             self._rest(_PAUSE_S)
 
@@ -261,7 +261,7 @@ class Analysis:
         if self.stopping:
             self.queue.again(image, count=False)
         elif image.tries < self.settings.detect.tries:
-            _LOG.warning("image %s: try %d: %s, once more", name, image.tries, reason)
+            _LOG.warning("image %s: attempt %d: %s, trying again", name, image.tries, reason)
             self.queue.again(image, count=True)
         else:
             _LOG.error("image %s: failed: %s, %d times", name, reason, image.tries)
@@ -269,7 +269,7 @@ class Analysis:
             self.watch.progress()
 
     def _persist(self, change: Callable[[], None]) -> None:
-        """Make a change to the queue, however long the disc is full; a stop leaves it to the next start."""
+        """Make a change to the queue, and retry while the disk is full; at a stop, leave it to the next start."""
         while True:
             try:
                 return change()
@@ -282,7 +282,7 @@ class Analysis:
     # Exams
 
     def _report(self, worker: Worker, images: Sequence[QueuedImage]) -> None:
-        """Report a claimed exam, or give it back."""
+        """Report a claimed exam, or release it."""
         job = {
             "job": "report",
             "images": [self._entry(image) for image in images],
@@ -318,10 +318,10 @@ class Analysis:
         return {"uid": image.uid, "file": str(self.folder.image(image.uid)), "found": found, "reason": image.reason}
 
     def _keep(self, images: Sequence[QueuedImage], reports: Sequence[str]) -> None:
-        """Note the reports, which lie whole among the temporary files, and let go of the images."""
+        """Record the reports, which are complete temporary files, publish them, and finish the images."""
         self._persist(lambda: self.queue.reported(images, reports, now=self.clock()))
         if self.stopping and any(self.queue.report_state(uid) is None for uid in reports):
-            return  # not noted: the disc is full, and the next start reports the exam again
+            return  # not recorded, as the disk is full: the next start reports the exam again
         self.watch.progress()
         _LOG.info("exam of %d images: %d reports made", len(images), len(reports))
         for uid in reports:
@@ -331,15 +331,15 @@ class Analysis:
         self.made()
 
     def _analyse_anew(self, images: Sequence[QueuedImage], unusable: Sequence[str]) -> None:
-        """Put images back whose detections are no good, and the others with them."""
+        """Requeue the images whose detections are unusable, and release the others."""
         self._persist(lambda: self.queue.release([i for i in images if i.uid not in unusable], count=False))
         for image in (i for i in images if i.uid in unusable):
-            _LOG.warning("image %s: its detections are no good, analysed anew", image_name(image.uid))
+            _LOG.warning("image %s: its detections are unusable, it is analysed again", image_name(image.uid))
             self.folder.detections(image.uid).unlink(missing_ok=True)
             self._persist(lambda image=image: self.queue.analyse_anew(image))  # type: ignore[misc]
 
     def _not_reported(self, images: Sequence[QueuedImage], reason: str, *, tries: int) -> None:
-        """Try again, else take the exam apart, else give the image up."""
+        """Try again; after ``tries`` attempts split the exam, and quarantine an image that is alone."""
         if self.stopping or min(image.tries for image in images) < tries:
             self._persist(lambda: self.queue.release(images, count=not self.stopping))
             return
@@ -347,8 +347,8 @@ class Analysis:
         for name in names:
             reason = reason.removeprefix(f"{name}.dcm: ")
         if len(images) > 1:
-            _LOG.warning("exam of %d images: no report together (%s), each gets its own", len(images), reason)
-            self._persist(lambda: self.queue.part(images))
+            _LOG.warning("exam of %d images: no common report (%s), each image gets its own", len(images), reason)
+            self._persist(lambda: self.queue.split_exam(images))
             return
         self._give_up(images[0], f"no report can be made: {reason}")
 

@@ -1,8 +1,8 @@
 """Health and metrics, over HTTP.
 
-``/health`` answers 200 while everything runs and 503 with the reason otherwise; ``/metrics`` is
-Prometheus's text format; ``/`` says the same in words. Counts come from the queue, so they go on
-after a restart; no page names an image.
+``/health`` answers with 200 while everything runs and with 503 and the reason otherwise; ``/metrics`` uses the text
+format of Prometheus; ``/`` gives both in words. Counts come from the queue and so continue after a restart. No page
+names an image.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _LOG = logging.getLogger("microcalc.node")
 _SECONDS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 _IN_WORDS: Final = {
     "microcalc_image_seconds_count": "Images analysed since the start",
-    "microcalc_image_seconds_sum": "Time that took",
+    "microcalc_image_seconds_sum": "Time of their analysis",
     "microcalc_images": "Images",
     "microcalc_refused_total": "Refused",
     "microcalc_exams_open": "Exams without a report",
     "microcalc_reports_waiting": "Reports to be sent",
     "microcalc_reports_sent_total": "Reports sent",
     "microcalc_files_quarantined_total": "Files in quarantine",
-    "microcalc_workers_ended_total": "Workers that ended by themselves",
-    "microcalc_free_bytes": "Left on the disc",
+    "microcalc_workers_ended_total": "Workers that ended unexpectedly",
+    "microcalc_free_bytes": "Free on the disk",
 }
-"""What the page says of each sample; the others are left out."""
+"""Sample → its name on the page; other samples are not shown."""
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics(Collector):
-    """What is measured.
+    """The metrics of a node.
 
     Parameters
     ----------
     refusals
-        Gives how often a sender was refused, by reason.
+        Returns the number of refusals for each reason.
     restarts
-        Gives how often a worker ended by itself.
+        Returns the number of workers that ended unexpectedly.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing, lest the queue be read before anybody asks."""
+        """Return no metrics, so that registering the collector does not read the queue."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """All of them, as the queue has them now."""
+        """Return all metrics with their current values."""
         counts = self._queue.counts()
         images = GaugeMetricFamily("microcalc_images", "Images ever taken in, by state.", labels=["state"])
         for state, count in counts.images.items():
@@ -81,12 +81,12 @@ class Metrics(Collector):
         yield GaugeMetricFamily("microcalc_reports_waiting", "Reports to be sent.", counts.reports_waiting)
         yield CounterMetricFamily("microcalc_reports_sent", "Reports sent.", counts.reports_sent)
         yield CounterMetricFamily("microcalc_files_quarantined", "Files in quarantine.", counts.quarantined_files)
-        yield CounterMetricFamily("microcalc_workers_ended", "Workers that ended by themselves.", self._restarts())
-        yield GaugeMetricFamily("microcalc_free_bytes", "Left on the disc.", self._folder.free_bytes())
+        yield CounterMetricFamily("microcalc_workers_ended", "Workers that ended unexpectedly.", self._restarts())
+        yield GaugeMetricFamily("microcalc_free_bytes", "Free space on the disk.", self._folder.free_bytes())
 
 
 class HealthServer:
-    """The HTTP server; ``faults`` gives what is wrong, in words."""
+    """The HTTP server; ``faults`` returns a message for everything that is wrong."""
 
     def __init__(self, health: Health, metrics: Metrics, faults: Callable[[], list[str]]) -> None:
         handler = type("_Bound", (_Pages,), {"metrics": metrics, "faults": staticmethod(faults)})
@@ -99,11 +99,11 @@ class HealthServer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the server."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the server."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -112,7 +112,7 @@ class HealthServer:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no matter."""
+        """Ignore clients that closed their connection."""
 
 
 class _Pages(BaseHTTPRequestHandler):
@@ -121,19 +121,19 @@ class _Pages(BaseHTTPRequestHandler):
     timeout = 10
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer a request."""
         path = self.path.partition("?")[0]
         try:
             if path == "/health":
                 faults = self.faults()
-                return self._say(503 if faults else 200, "\n".join(faults) or "ok")
+                return self._answer(503 if faults else 200, "\n".join(faults) or "ok")
             if path == "/metrics":
-                return self._say(200, generate_latest(self.metrics.registry).decode(), kind=_TEXT)
+                return self._answer(200, generate_latest(self.metrics.registry).decode(), kind=_TEXT)
             if path == "/":
-                return self._say(200, self._summary())
+                return self._answer(200, self._summary())
         except (OSError, sqlite3.Error) as error:
-            return self._say(503, f"queue: {type(error).__name__}")
-        return self._say(404, "/health or /metrics")
+            return self._answer(503, f"queue: {type(error).__name__}")
+        return self._answer(404, "/health or /metrics")
 
     def _summary(self) -> str:
         lines = self.faults() or ["ok"]
@@ -144,7 +144,7 @@ class _Pages(BaseHTTPRequestHandler):
                     lines.append(f"{what}: {_in_words(sample.name, sample.value)}")
         return "\n".join(lines)
 
-    def _say(self, code: int, text: str, *, kind: str = "text/plain; charset=utf-8") -> None:
+    def _answer(self, code: int, text: str, *, kind: str = "text/plain; charset=utf-8") -> None:
         body = (text.rstrip("\n") + "\n").encode()
         self.send_response(code)
         self.send_header("Content-Type", kind)
@@ -153,11 +153,11 @@ class _Pages(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def _in_words(name: str, value: float) -> str:
-    """A value with its unit, as the metric's name says it."""
+    """Return a value with the unit that the name of the metric states."""
     if "_bytes" in name:
         return f"{value / 1024**3:.1f} GiB"
     return f"{value:.1f} s" if "_seconds_sum" in name else f"{value:.0f}"

@@ -1,9 +1,9 @@
-"""The durable queue: what came in, how far it is, which report it went into.
+"""The durable queue: which images were received, what state they are in, and which report includes them.
 
-One SQLite file in WAL mode; a change is one transaction, checks the state that it starts from
-(``states``), and is on the disc when its function returns. An image is known by its SOP Instance UID and
-stands in one report of a model at most: the same image again, also after a restart, is told from a new
-one here. Names and IDs of patients are not stored.
+The queue is one SQLite file in WAL mode. A change is one transaction, checks the state from which it starts
+(``states``), and is on the disk when its function returns. An image is identified by its SOP Instance UID and
+is in at most one report of a model: an image that is sent again, also after a restart, is recognised here.
+Names and IDs of patients are not stored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from microcalc.node.schema import open_database
 from microcalc.node.states import IMAGES, OPEN, REPORTS, ImageState, Transition, transitions
 
 STANDARD_VIEWS: Final = ("L CC", "L MLO", "R CC", "R MLO")
-"""With these an exam is whole."""
+"""An exam is complete with these."""
 
 _IMAGE: Final = "SELECT uid, model, intent, exam, tries, put_back, state, reason FROM image"
 _OPEN: Final = "state IN ({})".format(", ".join(f"'{state}'" for state in OPEN))
@@ -29,25 +29,25 @@ _LAST: Final = "(SELECT coalesce(max(turn), 0) + 1 FROM image)"
 
 
 class OutOfTurnError(Exception):
-    """A change that does not begin at the state that the image or report is in; nothing has changed."""
+    """The image or report is not in a state from which the change may start; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedImage:
-    """An image of the queue.
+    """An image in the queue.
 
     Attributes
     ----------
     uid, model
         SOP Instance UID, and SHA-256 of the model for its intent.
     exam
-        What its report speaks of: ``ExamHeader.key`` and intent, or the image alone.
+        Key of the images that share a report: ``ExamHeader.key`` and intent, or the UID of the image alone.
     tries
-        How often its analysis, and after that its report, began.
+        How often its analysis was started, and after that its report.
     put_back
-        How often it was put back in the queue through no fault of its own.
+        How often it was put back in the queue for a reason that is not its own.
     reason
-        Why its analysis failed, or why it is in quarantine; None where neither is so.
+        Why its analysis failed, or why it is quarantined; None if neither is the case.
     """
 
     uid: str
@@ -62,7 +62,7 @@ class QueuedImage:
 
 @dataclass(frozen=True, slots=True)
 class QueuedReport:
-    """A report that is to be sent: its SOP Instance UID, and how often that was tried."""
+    """A report that is to be sent: its SOP Instance UID, and the number of attempts so far."""
 
     uid: str
     tries: int
@@ -70,9 +70,12 @@ class QueuedReport:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the queue holds, and what has gone through it.
+    """Numbers of images, exams, reports and quarantined files.
 
-    ``images`` by what became of them: waiting, working, done, failed (analysed without success), quarantined, lost.
+    Attributes
+    ----------
+    images
+        Numbers of images that are waiting, working, done, failed (their analysis failed), quarantined and lost.
     """
 
     images: Mapping[str, int]
@@ -89,11 +92,11 @@ class JobQueue:
     Raises
     ------
     InputError
-        The file is damaged, or another program's.
+        The file is damaged, or belongs to another program.
     sqlite3.Error
-        From every method, where the disc is full or fails; nothing has changed then.
+        Raised by every method if the disk is full or fails; nothing was changed then.
     OutOfTurnError
-        From every method that changes an image or a report that is in another state than ``states`` says.
+        Raised by every method that changes an image or a report whose state does not allow it (``states``).
     """
 
     def __init__(self, file: Path) -> None:
@@ -124,18 +127,18 @@ class JobQueue:
     # Images
 
     def start(self, models: Mapping[Intent, str]) -> None:
-        """Take up the queue after a start with these models.
+        """Resume the queue after a start with these models.
 
-        What a stopped node had in hand waits again, behind the others. An image without a report is done anew
-        where another model looked at it, unless a report of this model speaks of it; it is quarantined where its
-        intent has no model any more.
+        Work that was in progress when the node stopped waits again, behind the other images. An image without a
+        report that was queued for another model waits for this one, unless a report of this model includes it
+        already. It is quarantined if its intent has no model any more.
         """
         with self._change() as db:
             _move(
                 db, IMAGES, "start", "TRUE", also=f"tries = max(tries - 1, 0), put_back = put_back + 1, turn = {_LAST}"
             )
             known = ", ".join("?" * len(models))
-            reason = f"its intent is no longer taken, expected {' or '.join(models)}"
+            reason = f"its intent is no longer accepted, expected {' or '.join(models)}"
             _move(db, IMAGES, "drop intent", f"intent NOT IN ({known})", *models, also="reason = ?", given=[reason])
             for intent, model in models.items():
                 other = "intent = ? AND model <> ?"
@@ -147,7 +150,7 @@ class JobQueue:
             db.execute("UPDATE report SET due = 0 WHERE state = 'waiting'")  # perhaps to another destination
 
     def knows(self, uid: str, model: str) -> bool:
-        """Return whether the image is in the queue, or has gone through it with this model, or lies in quarantine."""
+        """Return whether the image is in the queue, was reported with this model, or is quarantined."""
         return bool(
             self._rows(
                 "SELECT 1 FROM image WHERE uid = ? AND state <> 'lost' AND (state <> 'reported' "
@@ -158,12 +161,12 @@ class JobQueue:
         )
 
     def image(self, uid: str) -> QueuedImage | None:
-        """Return an image in whatever state it is; None where it never came."""
+        """Return an image, whatever its state; None if it was never received."""
         found = self._rows(f"{_IMAGE} WHERE uid = ?", uid)
         return QueuedImage(*found[0]) if found else None  # type: ignore[arg-type]
 
     def add(self, image: QueuedImage, *, place: str, now: float) -> None:
-        """Put an image in; ``place`` is its breast and view as of ``STANDARD_VIEWS``."""
+        """Add an image; ``place`` is its breast and view as in ``STANDARD_VIEWS``."""
         with self._change() as db:
             values = (image.uid, image.model, image.intent, image.exam, place, now)
             if db.execute("SELECT 1 FROM image WHERE uid = ?", (image.uid,)).fetchone():
@@ -179,12 +182,12 @@ class JobQueue:
                 )
 
     def set_exam(self, uid: str, exam: str) -> None:
-        """Say which exam an open image is of."""
+        """Set the exam of an open image."""
         with self._change() as db:
             db.execute(f"UPDATE image SET exam = ? WHERE uid = ? AND {_OPEN}", (exam, uid))
 
     def next_image(self) -> QueuedImage | None:
-        """Take the image whose turn it is; from now on it is being worked on."""
+        """Return the next waiting image and mark it as being worked on; None if no image waits."""
         with self._change() as db:
             found = db.execute(f"{_IMAGE} WHERE state = 'waiting' ORDER BY turn LIMIT 1").fetchone()
             if found is None:
@@ -194,28 +197,28 @@ class JobQueue:
             return replace(image, tries=image.tries + 1, state="working")
 
     def done(self, image: QueuedImage) -> None:
-        """Note that the image was analysed."""
+        """Record that the image was analysed."""
         self._move_one("analyse", image, also="tries = 0, put_back = 0")
 
     def failed(self, image: QueuedImage, reason: str) -> None:
-        """Note that the image cannot be analysed."""
+        """Record that the image cannot be analysed, and why."""
         self._move_one("analyse", image, also="tries = 0, put_back = 0, reason = ?", given=[reason])
 
     def again(self, image: QueuedImage, *, count: bool) -> None:
-        """Put the image back behind the others; ``count``: its try counts."""
+        """Requeue the image behind the others; if ``count``, this attempt counts."""
         fair = "" if count else "tries = max(tries - 1, 0), put_back = put_back + 1, "
         self._move_one("put back", image, also=f"{fair}turn = {_LAST}")
 
     def give_up(self, image: QueuedImage, reason: str) -> None:
-        """Note that no report can speak of the image."""
+        """Record that no report can include the image, and why."""
         self._move_one("give up", image, also="reason = ?", given=[reason])
 
     def analyse_anew(self, image: QueuedImage) -> None:
-        """Put an image of a claimed exam back for another analysis."""
+        """Requeue an image of a claimed exam for another analysis."""
         self._move_one("analyse anew", image, also=f"tries = 0, put_back = put_back + 1, reason = NULL, turn = {_LAST}")
 
     def lose(self, image: QueuedImage, reason: str) -> None:
-        """Note that the image's file is gone."""
+        """Record that the image's file is missing."""
         self._move_one("lose", image, also="reason = ?", given=[reason])
 
     def _move_one(self, event: str, image: QueuedImage, *, also: str, given: Sequence[object] = ()) -> None:
@@ -225,11 +228,20 @@ class JobQueue:
     # Exams
 
     def claim_exam(self, *, now: float, wait_s: float, most: int) -> list[QueuedImage]:
-        """Take the images of an exam that is ready, in the order they came; none where no exam is.
+        """Claim the images of an exam that is ready, in the order of their arrival; none if no exam is ready.
 
-        An exam is ready when all its images are analysed, and it is whole, of one image for good, or without a
-        new image for ``wait_s``. An image that comes after the claim belongs to a following report. Where the
-        clock was put back, an exam waits from now on.
+        An exam is ready when all its images are analysed and it is complete, or will never have more than one
+        image, or had no new image for ``wait_s``. An image that arrives after the claim is in a later report. If
+        the clock was set back, the waiting time starts anew.
+
+        Parameters
+        ----------
+        now
+            The time in seconds.
+        wait_s
+            Waiting time after the last image of an incomplete exam.
+        most
+            Largest number of images to claim.
         """
         marks = ", ".join("?" * len(STANDARD_VIEWS))
         with self._change() as db:
@@ -251,12 +263,12 @@ class JobQueue:
             return images
 
     def release(self, images: Sequence[QueuedImage], *, count: bool) -> None:
-        """Give a claimed exam back; ``count``: the try to report it counts."""
+        """Release a claimed exam; if ``count``, this attempt to report it counts."""
         fair = "" if count else "tries = max(tries - 1, 0), put_back = put_back + 1, "
         self._release(images, f"{fair}turn = {_LAST}")
 
-    def part(self, images: Sequence[QueuedImage]) -> None:
-        """Note that no report can speak of these images together: each becomes an exam of its own."""
+    def split_exam(self, images: Sequence[QueuedImage]) -> None:
+        """Record that no report can include these images together: each becomes a separate exam."""
         self._release(images, "exam = uid, tries = 0")
 
     def _release(self, images: Sequence[QueuedImage], also: str) -> None:
@@ -265,7 +277,7 @@ class JobQueue:
                 _one(db, IMAGES, "release", image.uid, also=also)
 
     def reported(self, images: Sequence[QueuedImage], reports: Sequence[str], *, now: float) -> None:
-        """Note that reports were made of claimed images; their UIDs, that of the structured report first."""
+        """Record the UIDs of the reports of claimed images, that of the structured report first."""
         with self._change() as db:
             for uid in reports:
                 db.execute("INSERT OR IGNORE INTO report (uid, first, made) VALUES (?, ?, ?)", (uid, reports[0], now))
@@ -277,23 +289,23 @@ class JobQueue:
     # Reports
 
     def due_reports(self, *, now: float, longest_wait_s: float, limit: int = 20) -> list[QueuedReport]:
-        """Return the reports that are to be sent now, the oldest first."""
+        """Return the reports that are due, the longest overdue first."""
         found = self._rows(
             "SELECT uid, tries FROM report WHERE state = 'waiting' AND (due <= ? OR due > ?) "
             "ORDER BY due, rowid LIMIT ?",
             now,
-            now + longest_wait_s,  # the clock was put back
+            now + longest_wait_s,  # the clock was set back
             limit,
         )
         return [QueuedReport(*row) for row in found]  # type: ignore[arg-type]
 
     def sent(self, report: QueuedReport, *, now: float) -> None:
-        """Note that the report is at its destination."""
+        """Record that the report arrived at its destination."""
         with self._change() as db:
             _one(db, REPORTS, "send", report.uid, also="sent = ?, reason = NULL", given=[now])
 
     def send_later(self, report: QueuedReport, reason: str, *, due: float) -> None:
-        """Note that the report could not be sent, and when to try again."""
+        """Record why the report could not be sent, and when to try again."""
         with self._change() as db:
             db.execute(
                 "UPDATE report SET tries = tries + 1, reason = ?, due = ? WHERE uid = ? AND state = 'waiting'",
@@ -301,7 +313,7 @@ class JobQueue:
             )
 
     def lose_report(self, uid: str, reason: str) -> None:
-        """Note that a report's file is gone before it was sent; its images are taken anew when they come again."""
+        """Record that the file of an unsent report is missing; its images are accepted when they are sent again."""
         with self._change() as db:
             (first,) = db.execute("SELECT first FROM report WHERE uid = ?", (uid,)).fetchone()
             _one(db, REPORTS, "lose", uid, also="reason = ?", given=[reason])
@@ -309,14 +321,14 @@ class JobQueue:
             db.execute("DELETE FROM history WHERE report = ?", (first,))
 
     def report_state(self, uid: str) -> str | None:
-        """Return how far a report is; None where there is none."""
+        """Return the state of a report; None if there is no such report."""
         found = self._rows("SELECT state FROM report WHERE uid = ?", uid)
         return str(found[0][0]) if found else None
 
     # Quarantine
 
     def quarantine_file(self, sha256: str, reason: str, *, size: int, now: float) -> None:
-        """Note a file that no image could be made of; the same bytes again are one."""
+        """Record a quarantined file; the same bytes are counted once."""
         with self._change() as db:
             db.execute(
                 "INSERT INTO quarantine (sha256, received, bytes, reason) VALUES (?, ?, ?, ?) "
@@ -324,10 +336,10 @@ class JobQueue:
                 (sha256, now, size, reason),
             )
 
-    # What there is
+    # Inventory
 
     def open_images(self) -> list[QueuedImage]:
-        """Return the images that still need their file, in the order of their turns."""
+        """Return the images that still need their file, in the order of the queue."""
         return [QueuedImage(*row) for row in self._rows(f"{_IMAGE} WHERE {_OPEN} ORDER BY turn")]  # type: ignore[arg-type]
 
     def waiting_reports(self) -> list[str]:
@@ -335,17 +347,17 @@ class JobQueue:
         return [str(uid) for (uid,) in self._rows("SELECT uid FROM report WHERE state = 'waiting'")]
 
     def in_hand(self) -> bool:
-        """Return whether an image waits for analysis or is worked on, or an exam is being reported."""
+        """Return whether an image waits for its analysis or is being analysed, or an exam is being reported."""
         return bool(self._rows("SELECT 1 FROM image WHERE state IN ('waiting', 'working', 'reporting') LIMIT 1"))
 
     def most_repeats(self) -> tuple[int, int]:
-        """Return how often the unluckiest image was put back, and the unluckiest report not sent."""
+        """Return the largest number of times that any image was put back, and that any report could not be sent."""
         ((images,),) = self._rows(f"SELECT coalesce(max(put_back), 0) FROM image WHERE {_OPEN}")
         ((reports,),) = self._rows("SELECT coalesce(max(tries), 0) FROM report WHERE state = 'waiting'")
         return int(str(images)), int(str(reports))
 
     def counts(self) -> Counts:
-        """Return how much of everything there is."""
+        """Return the numbers of images, exams, reports and quarantined files."""
         with self._lock:
             images = dict.fromkeys(("waiting", "working", "done", "failed", "quarantined", "lost"), 0)
             images |= self._db.execute(
@@ -369,9 +381,14 @@ def _move(
     also: str,
     given: Sequence[object] = (),
 ) -> int:
-    """Let an event happen to all that ``where`` names and that are in a state it begins at; return how many.
+    """Apply an event to all rows that match ``where`` and are in a state from which it starts; return their number.
 
-    ``also`` are further columns that it sets, to the values ``given``.
+    Parameters
+    ----------
+    where, values
+        SQL condition, and the values of its placeholders.
+    also, given
+        Further SQL assignments, and the values of their placeholders.
     """
     rows = transitions(table, event)
     cases = " ".join(f"WHEN '{row.before}' THEN '{row.after}'" for row in rows)
@@ -393,4 +410,4 @@ def _one(
     given: Sequence[object] = (),
 ) -> None:
     if _move(db, table, event, "uid = ?", uid, also=also, given=given) != 1:
-        raise OutOfTurnError(f"{event}: not from the state that it is in")
+        raise OutOfTurnError(f"{event}: not possible in the current state")

@@ -1,4 +1,4 @@
-"""Taking a file in: on the disc and in the queue, or in quarantine, before the sender is told so."""
+"""Accept a received file: store and queue it, or quarantine it, before the sender gets its answer."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _LOG = logging.getLogger("microcalc.node")
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Where files go.
+    """Accepts received files.
 
     Attributes
     ----------
     models
-        Intent → SHA-256 of its model; images of other intents go into quarantine.
+        Intent → SHA-256 of its model; images of other intents are quarantined.
     notify
-        Called when there is work.
+        Called when an image was queued.
     clock
-        Gives the time in seconds.
+        Returns the time in seconds.
     """
 
     folder: Folder
@@ -48,25 +48,25 @@ class Intake:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, uid: str, content: bytes, *, sender: str) -> Outcome:
-        """Take a DICOM file in.
+        """Store and queue a DICOM file, or quarantine it.
 
         Parameters
         ----------
         uid
-            The SOP Instance UID that the sender stated.
+            The SOP Instance UID in the sender's request.
         content
-            The file, with its meta information.
+            The file, including its file meta information.
         sender
-            For the log.
+            Name of the sender in the log.
 
         Returns
         -------
         {"taken", "known", "quarantined", "full"}
-            ``full``: nothing was kept, the sender shall try later. After the others the sender may
-            forget the file: it is in the queue, was there before, or lies in quarantine.
+            ``full``: nothing was stored, and the sender should try again later. In the other cases the sender
+            may forget the file: it was queued, is known already, or was quarantined.
         """
         if self.folder.free_bytes() - len(content) < self.storage.free_mib * MEBIBYTE:
-            _LOG.error("disc full: less than free_mib = %d left, image refused", self.storage.free_mib)
+            _LOG.error("disk full: less than free_mib = %d left, image refused", self.storage.free_mib)
             return "full"
         temporary = self.folder.temporary / f"{secrets.token_hex(16)}.dcm"
         try:
@@ -79,9 +79,16 @@ class Intake:
             temporary.unlink(missing_ok=True)
 
     def sort(self, file: Path, uid: str | None, sender: str) -> Outcome:
-        """Put a file where it belongs: among the images and into the queue, or in quarantine.
+        """Move a file to the images and queue it, or move it into quarantine.
 
-        A file that is known stays where it is. ``uid`` is the one that its sender stated, if there is one.
+        A file of a known image stays where it is.
+
+        Parameters
+        ----------
+        uid
+            The SOP Instance UID in the sender's request; None if there was no request.
+        sender
+            Name of the sender in the log.
         """
         with self._lock:  # one at a time: a header may inflate to a gigabyte
             try:
@@ -106,14 +113,14 @@ class Intake:
     def _model_for(self, header: ImageHeader, uid: str | None, file: Path) -> str:
         if uid is not None and header.uid != uid:
             raise UnreadableImageError(
-                f"{file.name}: another SOP Instance UID than its sender stated, expected the same"
+                f"{file.name}: the SOP Instance UID differs from that of the sender's request, expected the same"
             )
         if header.intent not in self.models:
             raise NotAMammogramError(f"{file.name}: a {header.intent} image, expected {' or '.join(self.models)}")
         return self.models[header.intent]
 
     def _quarantine(self, file: Path, reason: str, sender: str) -> None:
-        """Keep a file that is no image, or, where quarantine is full, its reason alone."""
+        """Quarantine a file that cannot be queued; if the quarantine is full, keep only the reason."""
         size = file.stat().st_size
         keep = self.queue.counts().quarantined_bytes + size <= self.storage.quarantine_mib * MEBIBYTE
         if keep:
@@ -126,5 +133,5 @@ class Intake:
 
 
 def exam_of(header: ImageHeader) -> str:
-    """Return what an image's report speaks of: one patient's study, in one intent."""
+    """Return the key of the exam whose report includes an image: one study of one patient, in one intent."""
     return f"{header.exam.key} {header.intent}"

@@ -1,7 +1,7 @@
-"""The queue's file: its tables, its version, and how a file of the first version becomes one of this.
+"""The database of the queue: its tables, its version, and the migration from the first version.
 
-The first version knew an image by UID and model. Its images without a report wait for analysis again; their
-files, named by UID and model, are found by ``settle``, which reads whose they are.
+The first version identified an image by UID and model. Images without a report wait for analysis again after the
+migration; ``settle`` reads the headers of their files, which are still named by UID and model.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ DROP TABLE old_report;
 
 
 def open_database(file: Path) -> sqlite3.Connection:
-    """Open the queue's file, made or brought to this version if need be.
+    """Open the database of the queue; create it or migrate it to this version if necessary.
 
     Raises
     ------
     InputError
-        It is damaged, of a later version, or another program's.
+        The file is damaged, was written by a later version, or belongs to another program.
     """
     db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
     try:
@@ -72,14 +72,14 @@ def open_database(file: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")  # in WAL mode NORMAL would lose the last changes
         if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError
-        _bring_up(db, file.name)
+        _migrate(db, file.name)
     except sqlite3.DatabaseError as error:
         db.close()
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
-            raise  # the disc is full, or fails
+            raise  # the disk is full, or fails
         raise InputError(
-            f"{file.name}: damaged, expected the queue of a node; moved away, with {file.name}-wal and -shm, the "
-            "images in the folder are taken in anew at the next start"
+            f"{file.name}: damaged, expected the queue of a node; if it is moved away, with {file.name}-wal and "
+            "-shm, the images in the folder are queued again at the next start"
         ) from None
     except BaseException:
         db.close()
@@ -87,7 +87,7 @@ def open_database(file: Path) -> sqlite3.Connection:
     return db
 
 
-def _bring_up(db: sqlite3.Connection, name: str) -> None:
+def _migrate(db: sqlite3.Connection, name: str) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
         return

@@ -1,7 +1,7 @@
-"""Sending reports to their destination, again and again until they are there.
+"""Send reports to their destination, and retry until they have arrived.
 
-A report keeps its SOP Instance UID whenever it is sent: one that arrived although its answer was
-lost is the same instance at the destination, not a second one.
+A report keeps its SOP Instance UID whenever it is sent again: if it arrived although the answer was lost, the
+destination receives the same instance twice, not a second one.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _SYNTAXES: Final = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 _LOOK_S: Final = 1.0
 
 Outcome = tuple[Path, str | None]
-"""A report's file, and why it was not taken; None where it was."""
+"""A report's file, and why it was not accepted; None if it was."""
 
 
 @dataclass(eq=False, slots=True)
 class Delivery:
-    """The thread that sends."""
+    """The thread that sends reports."""
 
     settings: NodeSettings
     folder: Folder
@@ -54,20 +54,20 @@ class Delivery:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
     def notify(self) -> None:
-        """There is a report."""
+        """Wake the thread, as there is a report."""
         self._wake.set()
 
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self, *, wait_s: float) -> None:
-        """Let the report in hand be sent; the others wait in the queue."""
+        """Wait up to ``wait_s`` seconds for the report that is being sent; the others stay in the queue."""
         self.stopping = True
         self._wake.set()
         if self._thread is not None:
@@ -82,12 +82,12 @@ class Delivery:
             except (OSError, sqlite3.Error, OutputError) as error:
                 _LOG.error("delivery waits: %s", type(error).__name__)
                 time.sleep(_LOOK_S)
-            except Exception as error:  # its words could quote a report
+            except Exception as error:  # its message could quote a report
                 _LOG.error("delivery waits: unexpected %s", type(error).__name__)
                 time.sleep(_LOOK_S)
 
     def _send_due(self) -> bool:
-        """Send the reports that are due; False where there are none."""
+        """Send the reports that are due; return False if there are none."""
         longest_wait_s = self.settings.destination.longest_wait_s
         reports = self.queue.due_reports(now=self.clock(), longest_wait_s=longest_wait_s)
         if not reports:
@@ -102,7 +102,7 @@ class Delivery:
         return True
 
     def _is_there(self, report: QueuedReport) -> bool:
-        """Whether the report's file can be read; one that cannot is lost, and set aside."""
+        """Return whether the report's file can be read; one that cannot is recorded as lost, and quarantined."""
         self.folder.publish(report.uid)
         file = self.folder.report(report.uid)
         try:
@@ -122,7 +122,7 @@ class Delivery:
             for file, fault in self.send(files):
                 left.remove(file)
                 yield file, fault
-        except Exception as error:  # of many libraries; its words could quote a report
+        except Exception as error:  # from any of several libraries; its message could quote a report
             yield from ((file, f"unexpected {type(error).__name__}") for file in left)
 
     def _note(self, file: Path, report: QueuedReport, fault: str | None) -> None:
@@ -135,16 +135,18 @@ class Delivery:
         to = self.settings.destination
         wait_s = min(to.longest_wait_s, to.first_wait_s * 2.0 ** min(report.tries, 30))
         self.queue.send_later(report, fault, due=self.clock() + wait_s)
-        _LOG.warning("report %s: not sent, try %d: %s; again in %.0f s", report.uid, report.tries + 1, fault, wait_s)
+        _LOG.warning(
+            "report %s: not sent, attempt %d: %s; next attempt in %.0f s", report.uid, report.tries + 1, fault, wait_s
+        )
 
 
 def sender(settings: NodeSettings) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
-    """What sends files to the destination.
+    """Return the function that sends files to the destination.
 
     Raises
     ------
     InputError
-        A certificate or password file that cannot be used.
+        A certificate or the password file cannot be used.
     """
     destination = settings.destination
     if isinstance(destination, DicomWebDestination):
@@ -153,7 +155,10 @@ def sender(settings: NodeSettings) -> Callable[[Sequence[Path]], Iterator[Outcom
 
 
 def _c_store(destination: DicomDestination, ae_title: str) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
-    """PS3.4 B; every kind of report is proposed, since some may wait from before the settings changed."""
+    """Return a function that sends by C-STORE (PS3.4 B).
+
+    Every kind of report is proposed, as some may have been waiting since before the settings were changed.
+    """
     ae = _requestor(destination, ae_title, list(SOP_CLASSES.values()))
     tls_args = None
     if destination.tls is not None:
@@ -186,10 +191,10 @@ def _stored(association: Any, file: Path) -> str | None:
     except MicrocalcError as error:
         return str(error)
     except ValueError:
-        return "the destination does not take this kind of report"
+        return "the destination does not accept this kind of report"
     if status is None:
         return "no answer"
-    # Warnings (PS3.4 B.2.3): it was stored.
+    # After a warning (PS3.4 B.2.3) the report is stored.
     return None if status == 0x0000 or 0xB000 <= status <= 0xBFFF else f"status {status:04X}"
 
 
@@ -204,17 +209,17 @@ def _requestor(destination: DicomDestination, ae_title: str, sop_classes: Sequen
 
 
 def client_context(tls: Tls) -> SSLContext:
-    """TLS that shows our certificate and asks for one in the destination's name."""
+    """Return a TLS context that presents our certificate and verifies the destination's certificate and name."""
     return with_files(SSLContext(PROTOCOL_TLS_CLIENT), tls)
 
 
 def _stow(destination: DicomWebDestination) -> Callable[[Sequence[Path]], Iterator[Outcome]]:
-    """PS3.18 10.5."""
+    """Return a function that sends by STOW-RS (PS3.18 10.5)."""
     from dicomweb_client.web import DICOMwebClient
     from requests import HTTPError, RequestException
 
     client = DICOMwebClient(destination.url, session=_session(destination))
-    client.set_http_retry_params(retry=False)  # the queue tries again, with longer waits
+    client.set_http_retry_params(retry=False)  # the queue retries, with longer waits
 
     def send(files: Sequence[Path]) -> Iterator[Outcome]:
         for file in files:
@@ -240,7 +245,7 @@ def _session(destination: DicomWebDestination) -> requests.Session:
     from microcalc.errors import InputError
 
     class WithTimeout(HTTPAdapter):
-        """The library waits for ever otherwise."""
+        """Adds a timeout to every request; the library has none by default."""
 
         def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:  # type: ignore[override]
             return super().send(request, **{**named, "timeout": destination.timeout_s})
@@ -251,12 +256,16 @@ def _session(destination: DicomWebDestination) -> requests.Session:
         session.mount(scheme, WithTimeout())
     if destination.authorities is not None:
         if not destination.authorities.is_file():
-            raise InputError(f"{destination.authorities.name}: no such file, expected authorities in PEM form")
+            raise InputError(
+                f"{destination.authorities.name}: no such file, expected certificates of the authorities in PEM form"
+            )
         session.verify = str(destination.authorities)
     if destination.user is not None and destination.password_file is not None:
         try:
             password = destination.password_file.read_text(encoding="utf-8").splitlines()[0]
         except (OSError, UnicodeDecodeError, IndexError):
-            raise InputError(f"{destination.password_file.name}: not readable, expected a password in a line") from None
+            raise InputError(
+                f"{destination.password_file.name}: not readable, expected the password in the first line"
+            ) from None
         session.auth = HTTPBasicAuth(destination.user.encode(), password.encode())  # RFC 7617 2.1: UTF-8
     return session

@@ -1,7 +1,7 @@
-"""The DICOM server: who may associate, what it takes, and its limits.
+"""The DICOM server: who may associate, what it accepts, and its limits.
 
-An address that is not allowed is closed before a byte is read; then comes TLS, then the AE titles.
-The library bounds neither a PDU nor a message; the socket here does.
+A connection from an address that is not allowed is closed before a byte is read; after that TLS and then the AE
+titles are checked. The library limits the size of neither PDUs nor messages; the socket here does.
 
 References
 ----------
@@ -40,14 +40,14 @@ _LARGEST_OTHER_PDU: Final = MEBIBYTE  # an association request with every contex
 
 
 def quiet_libraries() -> None:
-    """No log of the DICOM libraries: it quotes data sets."""
+    """Disable the logs of the DICOM libraries, as they quote data sets."""
     _config.LOG_HANDLER_LEVEL = "none"
     for name in ("pydicom", "pynetdicom", "highdicom", "dicomweb_client"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class Refusals:
-    """How often a sender was refused, by reason."""
+    """Counts refused connections and images by reason."""
 
     REASONS: Final = ("address", "tls", "ae_title", "size", "full")
 
@@ -56,18 +56,18 @@ class Refusals:
         self._counts = Counter(dict.fromkeys(self.REASONS, 0))
 
     def add(self, reason: str) -> None:
-        """One more."""
+        """Count one refusal."""
         with self._lock:
             self._counts[reason] += 1
 
     def counts(self) -> dict[str, int]:
-        """All of them."""
+        """Return the number of refusals for each reason."""
         with self._lock:
             return dict(self._counts)
 
 
 class DicomServer:
-    """The listening server; ``stop`` ends it."""
+    """The listening server, which accepts associations and files."""
 
     def __init__(self, listen: Listen, intake: Intake, refusals: Refusals, *, intents: Sequence[Intent]) -> None:
         self._intake, self._refusals, self._storing = intake, refusals, Counter[str]()
@@ -88,15 +88,15 @@ class DicomServer:
 
     @property
     def port(self) -> int:
-        """That it listens on."""
+        """TCP port the server listens on."""
         return int(self._server.server_address[1])
 
     def serve(self) -> None:
-        """Serve until ``stop``."""
+        """Serve until ``stop`` is called."""
         self._server.serve_forever(poll_interval=0.2)
 
     def stop(self, *, wait_s: float) -> None:
-        """Let images that are being stored be stored, refuse new ones, and close."""
+        """Refuse new images, wait up to ``wait_s`` seconds for those being stored, and close all connections."""
         self.stopping = True
         until = time.monotonic() + wait_s
         while time.monotonic() < until and self._storing["now"]:
@@ -114,7 +114,7 @@ class DicomServer:
             self._storing["now"] += 1
         try:
             return self._stored(event)
-        except Exception as error:  # its words could quote the data set
+        except Exception as error:  # its message could quote the data set
             _LOG.error("image refused: unexpected %s", type(error).__name__)
             return CANNOT_UNDERSTAND
         finally:
@@ -138,7 +138,7 @@ class DicomServer:
 
 
 def entity(listen: Listen, intents: Sequence[Intent]) -> AE:
-    """The application entity: what it takes, from whom, and its limits."""
+    """Return the application entity with its presentation contexts, allowed AE titles and limits."""
     ae = AE(ae_title=listen.ae_title)
     ae.require_called_aet = True
     ae.require_calling_aet = list(listen.calling_ae_titles)
@@ -153,7 +153,7 @@ def entity(listen: Listen, intents: Sequence[Intent]) -> AE:
 
 
 def _sender(event: evt.Event) -> str:
-    """AE title and address, as far as printable."""
+    """Return AE title and address of the sender for the log, without unprintable characters."""
     requestor = event.assoc.requestor
     title = "".join(c if c.isascii() and c.isprintable() else "?" for c in str(requestor.ae_title)[:16])
     return f"{title or '(no title)'} at {requestor.address}"
@@ -164,17 +164,17 @@ def _socket_of(event: evt.Event) -> _LimitedSocket:
 
 
 def _close(server: _Server) -> None:
-    server.ae._servers.append(server)  # it takes itself out, but never put itself in
+    server.ae._servers.append(server)  # it removes itself from this list, but never adds itself
     server.shutdown()
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """TLS that asks for the sender's certificate.
+    """Return a TLS context that requires a certificate of the sender.
 
     Raises
     ------
     InputError
-        A file that is missing or holds something else.
+        A file is missing or does not have the expected content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -182,14 +182,16 @@ def server_context(tls: Tls) -> ssl.SSLContext:
 
 
 def with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
-    """Give a context our certificate and the authorities of the other side's; see ``server_context``."""
+    """Load our certificate and the accepted authorities into a context; raise as ``server_context`` does."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for file in (tls.certificate, tls.key, tls.authorities):
         if not file.is_file():
             raise InputError(f"{file.name}: no such file, expected one in PEM form")
     try:
         context.load_verify_locations(tls.authorities)
-        context.load_cert_chain(tls.certificate, tls.key, password="")  # else a key with one is asked for at a terminal
+        context.load_cert_chain(
+            tls.certificate, tls.key, password=""
+        )  # an encrypted key would otherwise prompt for its password
     except (ssl.SSLError, OSError):
         raise InputError(
             f"{tls.certificate.name}, {tls.key.name}, {tls.authorities.name}: not usable, "
@@ -199,7 +201,7 @@ def with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
 
 
 class _Server(ThreadedAssociationServer):
-    """The library's server, with what it does not check itself."""
+    """The library's server, extended by TLS and a check of addresses."""
 
     daemon_threads = True
 
@@ -223,13 +225,13 @@ class _Server(ThreadedAssociationServer):
         )
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """A connection, before TLS: a handshake here would let one client hold up all."""
+        """Return a connection before its TLS handshake, which would let one client block all others here."""
         connection, address = cast(socket.socket, self.socket).accept()
         connection.settimeout(self.listen.idle_s)
         return connection, address
 
     def verify_request(self, request: object, client_address: Any) -> bool:
-        """Whether the address is allowed."""
+        """Return whether the client's address is allowed."""
         address = ipaddress.ip_address(client_address[0].partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None) or address
         if any(mapped in network for network in self._networks):
@@ -239,7 +241,7 @@ class _Server(ThreadedAssociationServer):
         return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Shake hands and begin the association."""
+        """Do the TLS handshake and start the association."""
         try:
             if self._tls is not None:
                 request = self._tls.wrap_socket(request, server_side=True)
@@ -251,18 +253,18 @@ class _Server(ThreadedAssociationServer):
         super().process_request_thread(request, client_address)
 
     def handle_error(self, request: object, client_address: Any) -> None:
-        """Say what went wrong, without the library's traceback."""
+        """Log the class of an error, without the library's traceback."""
         error = type(sys.exc_info()[1]).__name__
         _LOG.error("connection from %s closed: unexpected %s", client_address[0], error)
 
 
 class _Request(RequestHandler):
-    """The library's handler of a connection, with a socket that has limits."""
+    """The library's connection handler, with a socket that has limits."""
 
     def handle(self) -> None:
         server = cast(_Server, self.server)
         association = self._create_association()
-        association.dul.event_queue.get_nowait()  # the opening that the library's own socket announced
+        association.dul.event_queue.get_nowait()  # the event that the library's own socket queued
         limited = _LimitedSocket(association, client_socket=cast(socket.socket, self.request))
         limited.set_limits(server.listen, server.refusals)
         association.dul.socket = limited
@@ -270,25 +272,25 @@ class _Request(RequestHandler):
 
 
 class _LimitedSocket(AssociationSocket):
-    """A socket that ends the association when a PDU or a message grows too large, or dawdles."""
+    """A socket that ends the association when a PDU or a message is too large or too slow."""
 
     def set_limits(self, listen: Listen, refusals: Refusals) -> None:
-        """Once, before the association begins."""
+        """Set the limits; to be called once, before the association starts."""
         self._largest_pdu = max(listen.max_pdu_bytes, _LARGEST_OTHER_PDU)
         self._largest_message = listen.max_file_mib * MEBIBYTE + MEBIBYTE
         self._idle_s, self._refusals, self._message = listen.idle_s, refusals, 0
 
     def message_ends(self) -> None:
-        """The message was answered; the next may be as large."""
+        """Record that a message was answered, and count the next from zero."""
         self._message = 0
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """As many bytes, or fewer where the connection ends.
+        """Receive ``nr_bytes`` bytes, or fewer if the connection ends.
 
         Raises
         ------
         OSError
-            Too many, or too slow; the library ends the association.
+            A PDU or message is too large; the library ends the association.
         """
         self._message += nr_bytes
         if nr_bytes > self._largest_pdu or self._message > self._largest_message:

@@ -27,17 +27,17 @@ from microcalc.node.watch import MOST_REPEATS, Watch
 
 _LOG = logging.getLogger("microcalc.node")
 _STOP_S: Final = 30.0
-"""An image, a report or a file in hand at a stop may take so long."""
+"""Time in which an image, a report or a file in progress may be finished at a stop."""
 
 
 class Node:
-    """A running node; use it as a context.
+    """A running node, to be used as a context manager.
 
     Raises
     ------
     InputError
-        A port in use, another node or something else in the folder, a damaged queue, a model or certificate
-        that cannot be used.
+        A port is in use, the folder belongs to another node or holds other files, the queue is damaged, or a
+        model or certificate cannot be used.
     OutputError
         The folder cannot be written to.
     """
@@ -103,7 +103,7 @@ class Node:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _LOG.info("stopping: what is in hand is finished, the rest waits in the queue")
+        _LOG.info("stopping: work in progress is finished, the rest stays in the queue")
         self.server.stop(wait_s=_STOP_S)
         self._listener.join()
         self.analysis.stop(wait_s=_STOP_S)
@@ -114,7 +114,7 @@ class Node:
         _LOG.info("stopped")
 
     def faults(self) -> list[str]:
-        """What is wrong, in words."""
+        """Return a message for everything that is wrong with the node."""
         left, counts = self.folder.free_bytes(), self.queue.counts()
         put_back, not_sent = self.queue.most_repeats()
         seconds, lost = self.settings.health.stalled_s, counts.images["lost"] - self._lost
@@ -127,14 +127,14 @@ class Node:
             f"{counts.reports_waiting} reports wait, and none was sent for {seconds:g} s": sent,
             f"an image was put back {put_back} times in a row": put_back < MOST_REPEATS,
             f"a report could not be sent {not_sent} times in a row": not_sent < MOST_REPEATS,
-            f"{lost} images lost: their files were taken from the folder; send them again": lost <= 0,
-            f"disc nearly full: {left // MEBIBYTE} MiB left": left >= self.settings.storage.free_mib * MEBIBYTE,
+            f"{lost} images lost: their files were removed from the folder; send them again": lost <= 0,
+            f"disk nearly full: {left // MEBIBYTE} MiB left": left >= self.settings.storage.free_mib * MEBIBYTE,
         }
         return [fault for fault, good in checks.items() if not good]
 
 
 def _first_worker(settings: NodeSettings) -> Worker:
-    """Says what the model is; a wrong one stops the node here, in one line."""
+    """Start the first worker, which loads the models; raise an error of one line if they cannot be loaded."""
     for _ in range(settings.detect.tries):
         try:
             return Worker(settings.detect)
@@ -147,9 +147,9 @@ def run_node(settings: NodeSettings, ready: Callable[[Node], None] = lambda node
     """Run a node until SIGTERM or SIGINT; its log goes to standard error."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     _LOG.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # a log that cannot be written stops nothing
-    warnings.simplefilter("ignore")  # of libraries, quoting values
-    threading.excepthook = _say_class
+    logging.raiseExceptions = False  # an unwritable log must not stop the node
+    warnings.simplefilter("ignore")  # warnings of libraries quote header values
+    threading.excepthook = _log_class
     stop = threading.Event()
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -163,6 +163,6 @@ def run_node(settings: NodeSettings, ready: Callable[[Node], None] = lambda node
             pass
 
 
-def _say_class(args: threading.ExceptHookArgs) -> None:
-    """Of an error that ended a thread, the class alone: its words could quote a data set."""
+def _log_class(args: threading.ExceptHookArgs) -> None:
+    """Log the class of an error that ended a thread; its message could quote a data set."""
     _LOG.error("a thread ended: unexpected %s", args.exc_type.__name__)

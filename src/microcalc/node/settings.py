@@ -1,8 +1,8 @@
-"""``node.toml``: where the node listens, what it detects with, and where reports go.
+"""``node.toml``: where the node listens, which model it uses, and where it sends reports.
 
-Strict, as a recipe is: an unknown or impossible entry is an error that names it. What may be left
-out keeps the node closed to the world: it listens on loopback only, to the AE titles that are
-named, and everything has a limit. The defaults are ours.
+Settings are checked as strictly as recipes: an unknown or impossible entry is an error that names it. With the
+defaults, which are our choice, the node is closed to the network: it listens on loopback only, accepts only the AE
+titles that are named, and has a limit for everything.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def _network(text: str) -> str:
 
 File = Annotated[Path, Field(strict=False)]
 AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?$")]
-"""1 to 16 characters of ASCII without backslash, no blanks around (PS3.5 6.2)."""
+"""1 to 16 ASCII characters without backslashes and without leading or trailing spaces (PS3.5 6.2)."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
-"""0: any free one."""
+"""A port to listen on; 0 selects any free one."""
 Network = Annotated[str, AfterValidator(_network)]
 
 
@@ -45,7 +45,7 @@ _PartT = TypeVar("_PartT", bound=_Part)
 
 
 class Tls(_Part):
-    """Our certificate and its key, and the authorities that the other side's certificate must come from (PEM)."""
+    """Our certificate and its key, and the authorities that must have issued the peer's certificate (PEM files)."""
 
     certificate: File
     key: File
@@ -53,24 +53,24 @@ class Tls(_Part):
 
 
 class Listen(_Part):
-    """Who may send, and how much.
+    """Who may send images, and the limits.
 
     Attributes
     ----------
     calling_ae_titles
-        Only these may associate.
+        AE titles that may associate.
     networks
-        Only from these addresses; by default this machine alone.
+        Addresses that may connect; by default only this machine.
     tls
-        Given: only TLS with a certificate of the sender is spoken.
+        If given, only TLS connections with a certificate of the sender are accepted.
     max_associations
-        At once.
+        Largest number of simultaneous associations.
     max_pdu_bytes
-        Of one PDU of data.
+        Largest size of a data PDU.
     max_file_mib
-        Of one image.
+        Largest size of an image.
     idle_s
-        A connection that is silent so long is closed.
+        A connection is closed after this time without data.
     """
 
     ae_title: AeTitle = "MICROCALC"
@@ -86,21 +86,22 @@ class Listen(_Part):
 
 
 class Detect(_Part):
-    """What is done with an image.
+    """How images are analysed.
 
     Attributes
     ----------
     model
-        As of ``microcalc detect --model``; a folder is relative to the settings' file. Left out: the
-        shipped model of the image's intent.
+        As in ``microcalc detect --model``; a folder is relative to the settings file. By default the
+        shipped model for the image's intent.
     intents
-        Which images are taken; others are refused when the association begins.
+        Intents of the images that are accepted; others are refused when the association is negotiated.
     workers, threads
-        Processes, and threads of each; 0 threads: the cores shared out.
+        Number of processes, and of threads in each; 0 threads divides the cores among the processes.
     tries
-        An image whose worker ended without an answer so often is reported as failed.
+        An image is reported as failed after this number of attempts without an answer of its worker, or without
+        enough memory.
     image_s
-        A worker that takes longer is ended.
+        A worker is killed if an image takes longer.
     """
 
     model: str | None = None
@@ -112,15 +113,15 @@ class Detect(_Part):
 
 
 class Report(_Part):
-    """When an exam is reported, and how.
+    """When and how exams are reported.
 
     Attributes
     ----------
     kinds, codes
-        As of ``microcalc detect --report`` and ``--codes``.
+        As in ``microcalc detect --report`` and ``--codes``.
     wait_s
-        An exam is reported when no image of it came for so long, or at once when it has CC and MLO of
-        both sides.
+        An exam is reported when it had no new image for this time, or at once when it has CC and MLO of
+        both breasts.
     """
 
     kinds: Annotated[tuple[Literal["sr", "tid1500", "gsps", "seg"], ...], Field(min_length=1)] = ("sr",)
@@ -129,7 +130,7 @@ class Report(_Part):
 
 
 class _Destination(_Part):
-    """Waits between tries grow from ``first_wait_s`` twofold to ``longest_wait_s``; they never end."""
+    """A destination; the wait between attempts doubles from ``first_wait_s`` to ``longest_wait_s``, without end."""
 
     timeout_s: Positive = 30.0
     first_wait_s: Positive = 2.0
@@ -137,7 +138,7 @@ class _Destination(_Part):
 
 
 class DicomDestination(_Destination):
-    """A node that reports are sent to by C-STORE."""
+    """A DICOM node to which reports are sent by C-STORE."""
 
     protocol: Literal["dicom"]
     ae_title: AeTitle
@@ -147,16 +148,16 @@ class DicomDestination(_Destination):
 
 
 class DicomWebDestination(_Destination):
-    """A server that reports are sent to by STOW-RS.
+    """A web server to which reports are sent by STOW-RS.
 
     Attributes
     ----------
     url
-        Of the service, such as ``https://pacs.example/dicom-web``.
+        URL of the service, such as ``https://pacs.example/dicom-web``.
     user, password_file
         For HTTP basic authentication; the password is the first line of the file.
     authorities
-        That the server's certificate comes from (PEM); left out: those of certifi.
+        Authorities that may have issued the server's certificate (PEM file); by default those of certifi.
     """
 
     protocol: Literal["dicomweb"]
@@ -168,7 +169,7 @@ class DicomWebDestination(_Destination):
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
         if (self.user is None) != (self.password_file is None):
-            raise ValueError("one of user and password_file is missing")
+            raise ValueError("user or password_file is missing, expected both or neither")
         return self
 
 
@@ -176,14 +177,14 @@ Destination = Annotated[DicomDestination | DicomWebDestination, Field(discrimina
 
 
 class Health(_Part):
-    """Where health and metrics are told.
+    """Where health and metrics are served.
 
     Attributes
     ----------
     port
-        0: any free one.
+        TCP port; 0 selects any free one.
     stalled_s
-        Health fails when work waits and nothing of it was done for so long.
+        Health fails when work has been waiting for this time and none was completed.
     """
 
     address: str = "127.0.0.1"
@@ -192,17 +193,17 @@ class Health(_Part):
 
 
 class Storage(_Part):
-    """What the node keeps on disc.
+    """What the node keeps on disk.
 
     Attributes
     ----------
     folder
-        Queue, images, reports, quarantine; made if need be, for the node's user alone. Relative to the
-        settings' file.
+        Folder of queue, images, reports and quarantine, relative to the settings file; created if necessary,
+        accessible to the node's user only.
     free_mib
-        Images are refused when less than this would be left.
+        Images are refused when less free space than this would remain.
     quarantine_mib
-        Of files in quarantine; beyond, the reason is kept without the file.
+        Largest size of all quarantined files; beyond it only the reason is kept.
     """
 
     folder: File
@@ -222,12 +223,12 @@ class NodeSettings(_Part):
 
 
 def load_settings(file: Path) -> NodeSettings:
-    """Read ``node.toml``; its relative paths become absolute.
+    """Read ``node.toml``, and make its relative paths absolute.
 
     Raises
     ------
     InputError
-        No such file, not TOML, or an entry is unknown, missing or impossible.
+        The file is missing or not TOML, or an entry is unknown, missing or impossible.
     """
     try:
         given = tuples_of(tomllib.loads(file.read_text(encoding="utf-8")))
@@ -256,7 +257,7 @@ def _absolute(settings: NodeSettings, base: Path) -> NodeSettings:
 
 
 def _paths_from(part: _PartT, base: Path) -> _PartT:
-    """The part with every relative path counted from a folder, in the parts within it too."""
+    """Return settings in which every relative path, also of nested settings, is taken from the folder ``base``."""
     changed: dict[str, object] = {}
     for name in type(part).model_fields:
         value = getattr(part, name)

@@ -1,8 +1,8 @@
-"""After a start: folder and queue are brought together, wherever the node before ended.
+"""Reconcile folder and queue after a start, wherever the previous run of the node ended.
 
-Removed are temporary files, and files of which the queue says that they are done with. What the queue does
-not know is taken in where it is a mammogram, else quarantined. What it needs and does not find is lost, and
-said so.
+Temporary files are removed, and so are files that the queue no longer needs. A file that the queue does not
+know is queued if it is a mammogram, and quarantined otherwise. A file that the queue needs and that is missing
+is logged as lost.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from microcalc.node.states import OPEN, file_of
 from microcalc.reports.image_header import read_image_header
 
 _LOG = logging.getLogger("microcalc.node")
-_STRAY: Final = "in the node's folder, and not known to its queue"
-_GONE: Final = "its file is gone from the node's folder"
+_STRAY: Final = "found in the node's folder but not known to its queue"
+_GONE: Final = "its file was removed from the node's folder"
 
 
 def settle(intake: Intake) -> None:
-    """Bring folder and queue together; what was received or made by halves is forgotten.
+    """Reconcile folder and queue; remove files that were only partly received or written.
 
     Raises
     ------
     OSError, OutputError, sqlite3.Error
-        The disc is full, or fails; the next start goes on here.
+        The disk is full or fails; the next start continues.
     """
     folder, queue = intake.folder, intake.queue
     for uid in queue.waiting_reports():
@@ -55,7 +55,7 @@ def settle(intake: Intake) -> None:
 
 
 def finish(folder: Folder, image: QueuedImage) -> None:
-    """Do with an image's files what its state says (``states``)."""
+    """Move or remove the files of an image as its state requires (see ``states``)."""
     file, fate = folder.image(image.uid), file_of(image.state)
     if fate == "kept":
         return
@@ -67,19 +67,19 @@ def finish(folder: Folder, image: QueuedImage) -> None:
 
 
 def lose(queue: JobQueue, image: QueuedImage) -> None:
-    """Note that an image's file is gone, and say so."""
+    """Record and log that the file of an image is missing."""
     queue.lose(image, _GONE)
-    _LOG.error("image %s: lost: %s, expected to be sent again", image_name(image.uid), _GONE)
+    _LOG.error("image %s: lost: %s; send it again", image_name(image.uid), _GONE)
 
 
 def lose_report(queue: JobQueue, uid: str, reason: str) -> None:
-    """Note that a report's file is gone, and say so."""
+    """Record and log that the file of a report is missing."""
     queue.lose_report(uid, reason)
-    _LOG.error("report %s: lost: %s, expected its images to be sent again", uid, reason)
+    _LOG.error("report %s: lost: %s; send its images again", uid, reason)
 
 
 def _place(intake: Intake, file: Path) -> None:
-    """Find out whose a file is that no open image has by its name."""
+    """Identify a file by its header, as no open image has a file of this name, and put it where it belongs."""
     folder, queue = intake.folder, intake.queue
     try:
         header = read_image_header(file)
@@ -88,7 +88,7 @@ def _place(intake: Intake, file: Path) -> None:
         return
     image = queue.image(header.uid)
     own = folder.image(header.uid)
-    if image is not None and image.state in OPEN and not own.exists():  # of the first version's name
+    if image is not None and image.state in OPEN and not own.exists():  # named as in the first version
         move(file, own)
         queue.set_exam(image.uid, exam_of(header))
     elif image is not None and image.state in ("reported", "quarantined") and file == own:

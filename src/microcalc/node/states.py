@@ -1,11 +1,11 @@
 """The states of images and reports, and every change between them, as data.
 
-What is not in these tables does not happen: a change of the queue checks the state that it starts from.
-The last column says what becomes of the image's file; nothing else moves or removes it.
+Changes that are not in these tables do not happen: the queue checks the state from which a change starts.
+The last column says what happens to the image's file; nothing else moves or removes it.
 
-An image's analysis may fail; it is ``analysed`` all the same, and its reason says why. ``quarantined``: no
-report can speak of it, and its file lies in quarantine with the reason. ``lost``: its file or its report was
-taken from the node's folder by somebody else; sent again, it is taken anew.
+An image whose analysis failed is ``analysed`` too; its reason says why it failed. An image is ``quarantined`` if no
+report can include it; its file is in quarantine, together with the reason. An image is ``lost`` if somebody else
+removed its file or its report from the node's folder; it is accepted when it is sent again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ File = Literal["kept", "removed", "to quarantine", "gone"]
 
 
 class Transition(NamedTuple):
-    """A change: from which state, by what, to which state, and what becomes of the file then."""
+    """A change of state: the state before, the event, the state after, and what happens to the file."""
 
     before: str
     event: str
@@ -33,10 +33,10 @@ IMAGES: Final = (
     Transition("working", "analyse", "analysed", "kept"),
     Transition("analysed", "claim", "reporting", "kept"),
     Transition("reporting", "release", "analysed", "kept"),
-    Transition("reporting", "analyse anew", "waiting", "kept"),  # its detections are another model's, or unreadable
+    Transition("reporting", "analyse anew", "waiting", "kept"),  # its detections are from another model, or unreadable
     Transition("reporting", "report", "reported", "removed"),
     Transition("reporting", "give up", "quarantined", "to quarantine"),
-    # A start: what was in hand waits again.
+    # A start: work that was in progress waits again.
     Transition("working", "start", "waiting", "kept"),
     Transition("reporting", "start", "analysed", "kept"),
     # A start with another model, or without the model of its intent.
@@ -46,7 +46,7 @@ IMAGES: Final = (
     Transition("analysed", "already reported", "reported", "removed"),
     Transition("waiting", "drop intent", "quarantined", "to quarantine"),
     Transition("analysed", "drop intent", "quarantined", "to quarantine"),
-    # Somebody else's hand in the folder.
+    # Somebody else removed a file from the folder.
     Transition("waiting", "lose", "lost", "gone"),
     Transition("analysed", "lose", "lost", "gone"),
     Transition("reporting", "lose", "lost", "gone"),
@@ -63,17 +63,17 @@ REPORTS: Final = (
 )
 
 OPEN: Final = ("waiting", "working", "analysed", "reporting")
-"""Images that still need their file."""
+"""The states of images that still need their file."""
 
 
 def transitions(table: Sequence[Transition], event: str) -> list[Transition]:
-    """Return the changes that an event makes; raises ``KeyError`` where the table knows no such event."""
-    found = [transition for transition in table if transition.event == event]
-    if not found:
+    """Return the transitions of an event; raise ``KeyError`` if the table has no such event."""
+    rows = [transition for transition in table if transition.event == event]
+    if not rows:
         raise KeyError(event)
-    return found
+    return rows
 
 
 def file_of(state: str) -> File:
-    """Return what becomes of the file of an image in a state."""
+    """Return what happens to the file of an image that enters a state."""
     return next(transition.file for transition in IMAGES if transition.after == state)

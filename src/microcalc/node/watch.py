@@ -1,4 +1,4 @@
-"""Whether a part of the node gets on with its work."""
+"""Detect whether a part of the node makes progress with its work."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MOST_REPEATS: Final = 10
-"""An image that was put back, or a report that was not sent, so often in a row is told of. Ours."""
+"""Health fails when an image was put back, or a report not sent, this many times in a row. Our choice."""
 
 
 @dataclass(eq=False, slots=True)
 class Watch:
-    """When a part of the node last did something, or had nothing to do; trying in vain is neither.
+    """Remember when a part of the node last completed work or had none to do; a failed attempt counts as neither.
 
     Attributes
     ----------
     clock
-        Gives seconds; a clock that nobody sets.
+        Returns the time in seconds; it must not jump when the system clock is set.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -28,13 +28,13 @@ class Watch:
         self._last = self.clock()
 
     def progress(self) -> None:
-        """Note that a piece of work was done."""
+        """Record that a piece of work was completed."""
         self._last = self.clock()
 
     def idle(self) -> None:
-        """Note that no work waits."""
+        """Record that no work is waiting."""
         self._last = self.clock()
 
     def stalled(self, seconds: float) -> bool:
-        """Return whether work has waited for so long and none was done."""
+        """Return whether work has been waiting for more than this time and none was completed."""
         return self.clock() - self._last > seconds

@@ -1,8 +1,8 @@
-"""The process that detects and makes reports: ``python -m microcalc.node.worker``.
+"""The worker process, which detects and makes reports: ``python -m microcalc.node.worker``.
 
-One JSON line in per job, one JSON line out. The first line in says which model; the answer names it.
-It ends with its input, so an ended node leaves none behind. What libraries print goes nowhere: it
-could quote a header.
+It reads one JSON line per job and answers with one JSON line. The first line selects the model; its answer gives
+the model's SHA-256. The process ends when its input ends, so that no worker outlives its node. Output of
+libraries is discarded: it could quote a header.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Answer = dict[str, object]
 
 
 def main() -> None:
-    """Answer jobs until the input ends."""
+    """Do jobs until the input ends."""
     output = _private_output()
     first = json.loads(sys.stdin.buffer.readline() or b"null")
     if first is None:
@@ -40,15 +40,15 @@ def main() -> None:
     try:
         work = _Work(first)
     except MicrocalcError as error:
-        _say(output, {"error": str(error)})
+        _send(output, {"error": str(error)})
         return
-    _say(output, {"models": work.names()})
+    _send(output, {"models": work.names()})
     for line in sys.stdin.buffer:
-        _say(output, answer(work, json.loads(line)))
+        _send(output, answer(work, json.loads(line)))
 
 
 class _Work:
-    """The models, loaded once."""
+    """The models, which are loaded once."""
 
     def __init__(self, given: Job) -> None:
         self.choice: str | None = given["model"]
@@ -56,11 +56,11 @@ class _Work:
         self.models: dict[Intent, Model] = {intent: self.model_of(intent) for intent in given["intents"]}
 
     def names(self) -> dict[Intent, str]:
-        """The SHA-256 of each intent's model."""
+        """Return the SHA-256 of each intent's model."""
         return {intent: model.sha256 for intent, model in self.models.items()}
 
     def algorithm(self, intent: Intent) -> Algorithm:
-        """What a report says of the model."""
+        """Return the description of the model for reports."""
         return algorithm_of(self.models[intent], self.choice)
 
 
@@ -90,14 +90,14 @@ def answer(work: _Work, job: Job) -> Answer:
 
 
 def _detect(work: _Work, job: Job) -> Answer:
-    """Detect in one image; the seconds that took."""
+    """Detect in one image; answer with the duration in seconds."""
     start, found = perf_counter(), Path(job["found"])
     detect_file(Path(job["file"]), stem=found.stem, out=found.parent, model_of=work.model_of, overlay=False)
     return {"seconds": perf_counter() - start}
 
 
 def _report(work: _Work, job: Job) -> Answer:
-    """Make the reports of one exam; their UIDs."""
+    """Make the reports of one exam; answer with their UIDs, and remarks about the headers."""
     results = [(image["uid"], _result(work, image)) for image in job["images"]]
     unusable = [uid for uid, result in results if result is None]
     if unusable:
@@ -111,7 +111,7 @@ def _report(work: _Work, job: Job) -> Answer:
 
 
 def _result(work: _Work, image: Mapping[str, str | None]) -> ReportedImage | None:
-    """What a report says of an image; None where its detections are another model's, or unreadable."""
+    """Return an image for its report; None if its detections are unreadable or from another model."""
     header = read_image_header(Path(str(image["file"])))
     algorithm = work.algorithm(header.intent)
     if image["found"] is None:
@@ -126,7 +126,7 @@ def _result(work: _Work, image: Mapping[str, str | None]) -> ReportedImage | Non
 
 
 def _private_output() -> IO[bytes]:
-    """The pipe to the node; whatever else is printed, to either stream, goes nowhere."""
+    """Return the pipe to the node; discard everything else that is printed to standard output and error."""
     output = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -134,7 +134,7 @@ def _private_output() -> IO[bytes]:
     return output
 
 
-def _say(output: IO[bytes], reply: Answer) -> None:
+def _send(output: IO[bytes], reply: Answer) -> None:
     output.write(json.dumps(reply).encode() + b"\n")
     output.flush()
 

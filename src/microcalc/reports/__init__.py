@@ -1,1 +1,1 @@
-"""Findings as DICOM reports, and anybody's CAD reports read back."""
+"""Write findings as DICOM reports, and read CAD reports of any manufacturer."""

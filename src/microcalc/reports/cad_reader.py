@@ -1,21 +1,21 @@
-"""Mammography CAD SR read back, ours or another maker's, as far as findings of calcium go.
+"""Read the calcification findings of a Mammography CAD SR, ours or another manufacturer's.
 
-Lenient where the standard leaves room: codes of SNOMED CT and RT, images by reference or by value,
-microcalcifications inside their cluster, beside it by reference, or not at all.
+The reader is lenient where the standard leaves room: codes may be of SNOMED CT or RT, images may be given by
+reference or by value, and calcifications may be inside their cluster, referred to by it, or missing.
 
-Every coded value that decides something is read against its whole context group:
+Every coded value that affects the result is compared with its whole context group:
 
 ======================  ====================================================================================
-rendering intent        CID 6034. Required, optional; what is not for presentation is passed over, also where
-                        the impression or feature above it says so. A code of no member counts as none.
-single image finding    CID 6014. Calcification clusters and individual calcifications are read for what they
-                        are; the other members (masses, density, nipple ...) keep their name and are no marks.
-result of detections    CID 6042, and what was detected, CID 6014: only detections of calcium tell whether an
-                        image was searched for it. Masses that were looked for say nothing.
-unit of the certainty   percent, or no units for a fraction; a certainty in other units is none.
+rendering intent        CID 6034: required or optional. A finding that is not for presentation is ignored, also if
+                        the impression or feature above it says so. An unknown code is treated as missing.
+single image finding    CID 6014. Only calcification clusters and individual calcifications are findings of
+                        calcium; the other members (masses, density, nipple ...) keep their name.
+result of detections    CID 6042, and the kind of detection, CID 6014: only detections of calcifications tell
+                        whether an image was searched for them; detections of masses do not.
+unit of the certainty   Percent, or no units for a fraction; a certainty in other units is ignored.
 ======================  ====================================================================================
 
-Side, view, outcome and type of calcification are shown in the report's own words and decide nothing.
+Laterality, view, outcome and type of calcification are shown with the report's own terms and affect nothing else.
 
 References
 ----------
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LibraryImage:
-    """An image of the report: its SOP Instance UID, and breast and view in words."""
+    """An image of the report: its SOP Instance UID, and the report's terms for laterality and view."""
 
     uid: str
     laterality: str
@@ -61,23 +61,25 @@ class ReadFinding:
     Attributes
     ----------
     kind
-        The meaning of its code.
+        Meaning of the finding's code.
     is_cluster, is_individual
-        Whether it is a calcification cluster, an individual calcification.
+        Whether it is a calcification cluster, or an individual calcification.
     uid
         SOP Instance UID of its image.
     centre
-        (2,) row and column; of a finding without one, the middle of its outline.
+        (2,) row and column in pixels; by default the middle of the outline.
     outline
-        Its corners, closed; None without one. Circles and ellipses are given as polygons.
+        (n, 2) corners of the closed outline in pixels; None without one. Circles and ellipses become polygons.
     certainty
-        In [0, 1]; None where the report says none.
+        Certainty in [0, 1]; None if the report does not state it.
     required
-        Presentation Required; ``point`` is the operating point from which an optional one is shown.
+        Whether its presentation is required.
+    point
+        Operating point from which an optional finding is shown; None if the report does not state it.
     count
-        Number of calcifications, as the report says.
+        Number of calcifications, as stated in the report.
     types
-        Of the calcifications, in the report's words.
+        Types of the calcifications, in the report's terms.
     is_benign
         Whether the report states types of calcification, all of them typically benign (vascular, skin, ...).
     parts
@@ -100,22 +102,22 @@ class ReadFinding:
 
     @property
     def is_calcium(self) -> bool:
-        """Whether it is a calcification cluster or an individual calcification."""
+        """Whether the finding is a calcification cluster or an individual calcification."""
         return self.is_cluster or self.is_individual
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CadReport:
-    """What a report says.
+    """The content of a report.
 
     Attributes
     ----------
     failed
-        UIDs of the images in which every detection of calcium failed.
+        UIDs of the images in which all detections of calcifications failed.
     not_searched
-        UIDs of the images in which calcium was not looked for.
+        UIDs of the images that were not searched for calcifications.
     remarks
-        What was passed over or taken in a way that the report does not say, in words.
+        Messages about findings that were ignored or interpreted beyond what the report states.
     """
 
     outcome: str
@@ -131,7 +133,7 @@ class CadReport:
 
 
 def is_cad_report(file: Path) -> bool:
-    """Return whether a file is a Mammography CAD SR; raises ``UnreadableImageError`` for damaged DICOM."""
+    """Return whether a file is a Mammography CAD SR; raise ``UnreadableImageError`` for damaged DICOM."""
     if not is_dicom(file):
         return False
     with quiet():
@@ -144,9 +146,9 @@ def read_cad_report(file: Path) -> CadReport:
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, or damaged.
+        The file is missing, not DICOM, or damaged.
     InputError
-        Another kind of instance, or a report that breaks its form.
+        The file is another kind of instance, or the report violates its template.
     """
     with quiet():
         root = read_whole(file)
@@ -160,7 +162,7 @@ def read_cad_report(file: Path) -> CadReport:
 
 
 def parse_cad_report(root: Dataset) -> CadReport:
-    """Return what a Mammography CAD SR says; see ``read_cad_report``."""
+    """Return the content of a Mammography CAD SR; see ``read_cad_report``."""
     summary = next(iter(named(root, c.SUMMARY)), None)
     performed = [item for item in walk(root) if has_name(item, c.DETECTION_PERFORMED)]
     maxima = [measured(p) for item in performed for p in named(item, c.MAXIMUM_OPERATING_POINT)]
@@ -187,7 +189,7 @@ def parse_cad_report(root: Dataset) -> CadReport:
 
 
 def _images(root: Dataset, findings: Sequence[ReadFinding]) -> tuple[LibraryImage, ...]:
-    """Return the images of the library, and then those that only findings refer to."""
+    """Return the images of the library, followed by those to which only findings refer."""
     images: dict[str, LibraryImage] = {}
     for library in named(root, c.IMAGE_LIBRARY):
         for item in walk(library):
@@ -222,31 +224,33 @@ def _position(item: Dataset) -> tuple[int, ...]:
 
 
 def _target(root: Dataset, item: Dataset) -> Dataset:
-    """The item itself, or the one that it refers to.
+    """Return the item, or the item to which it refers.
 
     Raises
     ------
     InputError
-        It refers to nothing.
+        It refers to a missing item.
     """
     position = _position(item)
     if not position:
         return item
     found = at(root, position)
     if found is None:
-        raise InputError(f"content item {'.'.join(map(str, position))} is referred to but missing, expected it")
+        raise InputError(
+            f"content item {'.'.join(map(str, position))} missing, expected it since another item refers to it"
+        )
     return found
 
 
 def _without_search(root: Dataset, images: set[str], found: set[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the images in which detecting calcium failed, and those in which it was not tried.
+    """Return the images in which the detection of calcifications failed, and those in which it was not attempted.
 
-    A report that lists no detections at all is taken to have searched every image.
+    A report that lists no detections at all is assumed to have searched every image.
 
     Parameters
     ----------
     images, found
-        UIDs of the report's images, and of those with findings of calcium.
+        UIDs of the images of the report, and of those with findings of calcium.
     """
 
     def entries(name: c.Concept) -> list[Dataset]:
@@ -273,7 +277,7 @@ def _is_calcium(item: Dataset) -> bool:
 
 
 def _findings(root: Dataset) -> tuple[list[ReadFinding], tuple[str, ...]]:
-    """Return the findings that are not part of another one, and what to say of those that are not as usual."""
+    """Return the findings that are not part of another one, and remarks about ignored and unusual ones."""
     shown, not_shown = _by_intent(root)
     inside = {id(part) for item, _ in shown if has_value(item, c.CLUSTER) for part in _parts(root, item)}
     found = [(item, _finding(root, item, intent)) for item, intent in shown if id(item) not in inside]
@@ -291,9 +295,9 @@ def _findings(root: Dataset) -> tuple[list[ReadFinding], tuple[str, ...]]:
 
 
 def _by_intent(root: Dataset) -> tuple[list[tuple[Dataset, Dataset | None]], int]:
-    """Return the single image findings that may be shown, each with its rendering intent; and how many may not.
+    """Return the single image findings that may be shown, with their rendering intent, and the number of the others.
 
-    The intent is the finding's own, or that of the impression or feature above it.
+    The intent is that of the finding, or of the impression or feature above it.
     """
     shown: list[tuple[Dataset, Dataset | None]] = []
     hidden = 0
@@ -325,7 +329,7 @@ def _parts(root: Dataset, item: Dataset) -> list[Dataset]:
 
 
 def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFinding | None:
-    """Return a finding; None for one without a place, such as breast density."""
+    """Return a finding; None for one without a position, such as breast density."""
     uid, centre, outline = _place(root, item)
     if centre is None:
         return None
@@ -354,14 +358,14 @@ def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFindin
 
 
 def _code_in_words(item: Dataset) -> str:
-    """Return the code of a finding that has no meaning beside it."""
+    """Return a name for a finding whose code has no meaning."""
     for coded in items(item, "ConceptCodeSequence"):
         return f"finding of code {word(coded, 'CodeValue')} ({word(coded, 'CodingSchemeDesignator')})"
     return "finding without a code"
 
 
 def _fraction(item: Dataset) -> float | None:
-    """Return a certainty in [0, 1]; None where there is none, or one in units that are no share."""
+    """Return a certainty in [0, 1]; None if it is missing or its units are neither percent nor none."""
     value = measured(item)
     for entry in items(item, "MeasuredValueSequence"):
         units = {word(unit, "CodeValue") for unit in items(entry, "MeasurementUnitsCodeSequence")}
@@ -371,7 +375,7 @@ def _fraction(item: Dataset) -> float | None:
 
 
 def _place(root: Dataset, item: Dataset) -> tuple[str, Pixels | None, Pixels | None]:
-    """(SOP Instance UID, centre, outline) of a finding."""
+    """Return SOP Instance UID, centre and outline of a finding."""
     uid, centre, outline = "", None, None
     for region in (*named(item, c.CENTER), *named(item, c.OUTLINE)):
         uid = uid or next(iter(filter(None, (_image_uid(_target(root, child)) for child in children(region)))), "")
@@ -385,7 +389,7 @@ def _place(root: Dataset, item: Dataset) -> tuple[str, Pixels | None, Pixels | N
         elif graphic in ("POLYLINE", "CIRCLE", "ELLIPSE"):
             outline = polygon(graphic, corners)
         elif centre is None:
-            centre = middle(graphic, corners)  # points in the place of an outline
+            centre = middle(graphic, corners)  # points instead of an outline
     if centre is None and outline is not None:
         centre = (outline.min(axis=0) + outline.max(axis=0)) / 2
     return uid, centre, outline

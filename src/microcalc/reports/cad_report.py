@@ -1,20 +1,19 @@
-"""Mammography CAD SR: what was found in the images of one exam, as workstations read it (TID 4000).
+"""Write the findings of one exam as a Mammography CAD SR (TID 4000), which mammography workstations read.
 
-Clusters are Single Image Findings with their microcalcifications inside; centres and outlines
-refer to the images of the report's own library. A report is made always: also where nothing was
-found, and where an image could not be analysed.
+Clusters are Single Image Findings that contain their microcalcifications; centres and outlines refer to the images
+in the report's library. A report is always made, also if there are no findings or an image could not be analysed.
 
-Ours, where the standard leaves it open:
+Our choices, where the standard leaves them open:
 
-* Operating point 0 is the model's default one. What reaches it is Presentation Required, so that
-  a workstation that knows no operating points shows what ``microcalc detect`` calls findings. What
-  reaches a more sensitive point k of the model is Presentation Optional from point k on; the other
-  clusters, and candidates outside clusters, are left out.
-* What the points mean, threshold, false clusters per image and sensitivity, stands in the Algorithm
-  Parameters of the detections.
+* Operating point 0 is the default one of the model. A cluster that reaches it is Presentation Required, so that a
+  workstation that does not support operating points shows the findings of ``microcalc detect``. A cluster that
+  reaches only a more sensitive point k of the model is Presentation Optional from point k on. Other clusters, and
+  candidates outside clusters, are not reported.
+* The Algorithm Parameters of the detections give the threshold, false clusters per image and sensitivity of each
+  operating point.
 * Certainty of Finding is the likelihood as a percentage; it is not a calibrated probability.
-* The Impression Description, the only free words of the template, says why an image failed, of which images
-  all findings are optional, and in which text is burned into the pixels.
+* The Impression Description, the only free text of the template, says why an image failed, which images have
+  optional findings only, and in which images text is burned into the pixels.
 
 References
 ----------
@@ -56,20 +55,20 @@ if TYPE_CHECKING:
 CodeScheme = Literal["sct", "srt"]
 
 _LIBRARY = (1, 2)
-"""Where the Image Library stands: second below the root, after the language."""
+"""Position of the Image Library: the second item below the root, after the language."""
 
 
 def cad_report(results: Sequence[ReportedImage], *, made: datetime, codes: CodeScheme = "sct") -> Dataset:
-    """The report of one exam.
+    """Return the report of one exam.
 
     Parameters
     ----------
     results
-        Of the images of one study, at least one; failed ones among them.
+        The images of one study, at least one, including those that could not be analysed.
     made
-        When; the UID does not depend on it.
+        Time of making, which does not change the UID.
     codes
-        ``"srt"`` writes the codes of SNOMED RT that older workstations want.
+        ``"srt"`` writes the codes of SNOMED RT, which older workstations need.
 
     Returns
     -------
@@ -79,7 +78,7 @@ def cad_report(results: Sequence[ReportedImage], *, made: datetime, codes: CodeS
     Raises
     ------
     InputError
-        No image, images of several studies, or one twice.
+        There is no image, an image twice, or images of several studies or patients.
     """
     check_one_exam(results)
     with quiet():
@@ -100,7 +99,7 @@ def _add_content(root: Dataset, results: Sequence[ReportedImage]) -> None:
 
 
 def _library(results: Sequence[ReportedImage]) -> Dataset:
-    """TID 4020, one entry an image, in the order of the results."""
+    """Return the Image Library (TID 4020), with an entry for each image in their order."""
     library = container(c.IMAGE_LIBRARY)
     add(library, "CONTAINS", *(_library_entry(result.header) for result in results))
     return library
@@ -132,7 +131,7 @@ def _library_entry(header: ImageHeader) -> Dataset:
 
 
 def _summary(results: Sequence[ReportedImage]) -> Dataset:
-    """TID 4001 with what was found, TID 4003."""
+    """Return the overall summary (TID 4001) with an impression for each image with clusters (TID 4003)."""
     failed = [result for result in results if result.failure is not None]
     found = [(n, result) for n, result in enumerate(results, start=1) if result.reported_clusters()]
     summary = code(c.SUMMARY, _outcome(len(failed), len(results), found=bool(found)))
@@ -153,7 +152,7 @@ def _outcome(failed: int, images: int, *, found: bool) -> c.Concept:
 
 
 def _impression(number_: int, result: ReportedImage) -> Dataset:
-    """The findings of the image of this number in the library; to be shown if one of them is."""
+    """Return the findings of image ``number_`` of the library; required if one of them is."""
     impression, reported = container(c.INDIVIDUAL_IMPRESSION), result.reported_clusters()
     shown = any(point == 0 for _, point in reported)
     add(impression, "HAS CONCEPT MOD", code(c.RENDERING_INTENT, c.REQUIRED if shown else c.OPTIONAL))
@@ -162,7 +161,7 @@ def _impression(number_: int, result: ReportedImage) -> Dataset:
 
 
 def _cluster_finding(number_: int, result: ReportedImage, cluster: Cluster, point: int) -> Dataset:
-    """TID 4006 with 4010: a cluster and the microcalcifications it was made of."""
+    """Return a cluster and its microcalcifications (TID 4006, 4010)."""
     members = result.candidates.centres[cluster.members]
     likelihood = result.candidates.likelihood[cluster.members]
     finding = _finding(c.CLUSTER, result.algorithm, point, cluster.likelihood)
@@ -190,7 +189,7 @@ def _finding(kind: c.Concept, algorithm: Algorithm, point: int, likelihood: floa
 
 
 def _geometry(number_: int, result: ReportedImage, centre: Points, outline: Points | None = None) -> list[Dataset]:
-    """TID 4021."""
+    """Return centre and outline (TID 4021)."""
     regions = [region(c.CENTER, "POINT", result.columns_rows(centre))]
     if outline is not None:
         regions.append(region(c.OUTLINE, "POLYLINE", result.columns_rows(outline)))
@@ -200,7 +199,7 @@ def _geometry(number_: int, result: ReportedImage, centre: Points, outline: Poin
 
 
 def _algorithm_items(algorithm: Algorithm) -> list[Dataset]:
-    """TID 4019."""
+    """Return name, version and parameters of an algorithm (TID 4019)."""
     return [
         text(c.ALGORITHM_NAME, algorithm.name),
         text(c.ALGORITHM_VERSION, algorithm.version),
@@ -209,7 +208,7 @@ def _algorithm_items(algorithm: Algorithm) -> list[Dataset]:
 
 
 def _detections(results: Sequence[ReportedImage]) -> Dataset:
-    """TID 4015: what was looked for, with what, in which images, and where that failed."""
+    """Return the summary of detections (TID 4015): what was detected in which images, and where that failed."""
     done = [(n, result) for n, result in enumerate(results, start=1) if result.failure is None]
     failed = [(n, result) for n, result in enumerate(results, start=1) if result.failure is not None]
     status = c.SUCCEEDED if not failed else c.PARTIALLY_SUCCEEDED if done else c.FAILED
@@ -223,7 +222,7 @@ def _detections(results: Sequence[ReportedImage]) -> Dataset:
 
 
 def _performed(numbered: Sequence[tuple[int, ReportedImage]]) -> list[Dataset]:
-    """TID 4017, one entry for each algorithm and each kind of finding."""
+    """Return the detections performed (TID 4017), an entry for each algorithm and kind of finding."""
     images: dict[Algorithm, list[int]] = {}
     for n, result in numbered:
         images.setdefault(result.algorithm, []).append(n)
@@ -241,7 +240,10 @@ def _performed(numbered: Sequence[tuple[int, ReportedImage]]) -> list[Dataset]:
 
 
 def _operating_points(algorithm: Algorithm) -> list[Dataset]:
-    """TID 4023 without its table, which the relationships of this IOD do not allow; nothing where nobody measured."""
+    """Return the operating points (TID 4023); none if they were not measured.
+
+    The table of the template is missing, as the relationships of this IOD do not allow it.
+    """
     if not algorithm.measured:
         return []
     return [

@@ -1,8 +1,8 @@
-"""The concepts of reports, one table per scheme, and the older codes that some workstations want.
+"""The coded concepts of reports, and the older codes that some workstations need.
 
-Spelt out and not taken from a library's dictionary, for two reasons: one meaning there
-("Individual Impression/Recommendation") holds an invisible space, and what a report says must
-not change with the library's version.
+They are listed here and not taken from the dictionary of a library for two reasons: one meaning there
+("Individual Impression/Recommendation") contains an invisible space, and reports must not change with the
+version of the library.
 
 References
 ----------
@@ -18,7 +18,7 @@ from microcalc.dicom.codes import VIEWS
 
 
 class Concept(NamedTuple):
-    """A coded concept; ``srt`` is its older code of SNOMED RT, empty where there is none."""
+    """A coded concept; ``srt`` is its older code in SNOMED RT, empty if there is none."""
 
     value: str
     scheme: str
@@ -53,7 +53,7 @@ CONTENT_TIME: Final = _dcm("111019", "Content Time")
 HORIZONTAL_SPACING: Final = _dcm("111026", "Horizontal Pixel Spacing")
 VERTICAL_SPACING: Final = _dcm("111066", "Vertical Pixel Spacing")
 
-# What the whole says, TID 4001 to 4003.
+# The summary, TID 4001 to 4003.
 SUMMARY: Final = _dcm("111017", "CAD Processing and Findings Summary")
 ALL_SUCCEEDED_WITHOUT: Final = _dcm("111241", "All algorithms succeeded; without findings")
 ALL_SUCCEEDED_WITH: Final = _dcm("111242", "All algorithms succeeded; with findings")
@@ -99,7 +99,7 @@ DISTRIBUTION: Final = _dcm("111008", "Calcification Distribution")
 GROUPED: Final = _sct("129766004", "F-01772", "Grouped calcification distribution")
 CALCIFICATION_COUNT: Final = _dcm("111038", "Number of calcifications")
 
-# What was done, TID 4015, 4017, 4023.
+# The detections, TID 4015, 4017, 4023.
 DETECTIONS: Final = _dcm("111064", "Summary of Detections")
 ANALYSES: Final = _dcm("111065", "Summary of Analyses")
 SUCCEEDED: Final = _dcm("111222", "Succeeded")
@@ -124,10 +124,10 @@ SIDES: Final = {
     "L": _sct("80248007", "T-04030", "Left breast"),
     "R": _sct("73056007", "T-04020", "Right breast"),
 }
-"""ImageLaterality (0020,0062) and its code; CID 6022."""
+"""ImageLaterality (0020,0062) → code; CID 6022."""
 
 VIEW_CONCEPTS: Final = {name: _sct(*code) for name, code in VIEWS.items()}
-"""ViewPosition (0018,5101) and its code; CID 4014."""
+"""ViewPosition (0018,5101) → code; CID 4014."""
 
 VIEW_MODIFIERS: Final = (
     _sct("399163009", "R-102D6", "Magnification"),
@@ -145,7 +145,7 @@ VIEW_MODIFIERS: Final = (
     _sct("442593008", "R-40ABE", "Infra-mammary fold"),
     _sct("442580003", "R-40AB2", "Axillary tissue"),
 )
-"""CID 4015."""
+"""View modifiers; CID 4015."""
 
 SRT_OF: Final = {
     concept.value: concept.srt
@@ -159,4 +159,4 @@ SRT_OF: Final = {
         *VIEW_MODIFIERS,
     )
 }
-"""Code of SNOMED CT → code of SNOMED RT, for every one that a CAD report writes."""
+"""Code of SNOMED CT → code of SNOMED RT, for every code in our CAD reports."""

@@ -1,7 +1,7 @@
-"""Content items of structured reports, written and walked.
+"""Make and traverse the content items of structured reports.
 
-A report is a tree of items; each is one data set of the Content Sequence, with its
-relationship to the item above it.
+A report is a tree of items. Each item is a data set in the Content Sequence of the item above it, and states its
+relationship to that item.
 
 References
 ----------
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Position = Sequence[int]
-"""Where an item stands: 1-based numbers from the root, which is 1 (Referenced Content Item Identifier)."""
+"""Position of an item: 1-based numbers from the root, which is 1 (Referenced Content Item Identifier)."""
 
 
 def code_item(concept: Concept) -> Dataset:
-    """A concept as the item of a code sequence."""
+    """Return a concept as an item of a code sequence."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -33,7 +33,7 @@ def code_item(concept: Concept) -> Dataset:
 
 
 def add(parent: Dataset, relationship: str, *children: Dataset) -> None:
-    """Put items below another one, in order."""
+    """Append items to the Content Sequence of another item, in this order."""
     for child in children:
         child.RelationshipType = relationship
         if "ContentSequence" in parent:
@@ -43,7 +43,7 @@ def add(parent: Dataset, relationship: str, *children: Dataset) -> None:
 
 
 def container(name: Concept, *, template: str | None = None) -> Dataset:
-    """CONTAINER, its content separate; ``template`` of the DICOM Content Mapping Resource."""
+    """Return a CONTAINER item with separate content; ``template`` is an identifier of PS3.16, such as ``"4000"``."""
     from pydicom.dataset import Dataset
 
     item = _item("CONTAINER", name)
@@ -56,35 +56,35 @@ def container(name: Concept, *, template: str | None = None) -> Dataset:
 
 
 def code(name: Concept, value: Concept) -> Dataset:
-    """CODE."""
+    """Return a CODE item."""
     item = _item("CODE", name)
     item.ConceptCodeSequence = [code_item(value)]
     return item
 
 
 def text(name: Concept, value: str) -> Dataset:
-    """TEXT."""
+    """Return a TEXT item."""
     item = _item("TEXT", name)
     item.TextValue = value
     return item
 
 
 def date(name: Concept, value: str) -> Dataset:
-    """DATE, as YYYYMMDD."""
+    """Return a DATE item; ``value`` is YYYYMMDD."""
     item = _item("DATE", name)
     item.Date = value
     return item
 
 
 def time(name: Concept, value: str) -> Dataset:
-    """TIME, as HHMMSS.ffffff."""
+    """Return a TIME item; ``value`` is HHMMSS.ffffff."""
     item = _item("TIME", name)
     item.Time = value
     return item
 
 
 def number(name: Concept, value: float, unit: Concept) -> Dataset:
-    """NUM; at most 16 characters are written (PS3.5 6.2)."""
+    """Return a NUM item; at most 16 characters are written (PS3.5 6.2)."""
     from pydicom.dataset import Dataset
 
     item, measured = _item("NUM", name), Dataset()
@@ -95,7 +95,7 @@ def number(name: Concept, value: float, unit: Concept) -> Dataset:
 
 
 def image(sop_class: str, sop_instance: str) -> Dataset:
-    """IMAGE without a concept name: an entry of an image library."""
+    """Return an IMAGE item without a concept name, as in an image library."""
     from pydicom.dataset import Dataset
 
     item, reference = _item("IMAGE", None), Dataset()
@@ -105,12 +105,12 @@ def image(sop_class: str, sop_instance: str) -> Dataset:
 
 
 def region(name: Concept, graphic: str, columns_rows: Iterable[tuple[float, float]]) -> Dataset:
-    """SCOORD.
+    """Return a SCOORD item.
 
     Parameters
     ----------
     graphic
-        ``"POINT"``, ``"POLYLINE"``, ...
+        Graphic Type, such as ``"POINT"`` or ``"POLYLINE"``.
     columns_rows
         (column, row) from the top left **corner** of the first pixel (PS3.3 C.18.6.1.1).
     """
@@ -121,7 +121,7 @@ def region(name: Concept, graphic: str, columns_rows: Iterable[tuple[float, floa
 
 
 def pointer(position: Position) -> Dataset:
-    """An item by reference: the one that stands elsewhere in the tree."""
+    """Return a by-reference item, which refers to another item of the tree."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -140,7 +140,7 @@ def _item(value_type: str, name: Concept | None) -> Dataset:
 
 
 def use_srt(root: Dataset) -> None:
-    """Change every code of SNOMED CT in a report to the older one of SNOMED RT."""
+    """Replace every code of SNOMED CT in a report by the older code of SNOMED RT."""
     for item in walk(root):
         for keyword in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
             for coded in items(item, keyword):
@@ -149,12 +149,12 @@ def use_srt(root: Dataset) -> None:
 
 
 def children(item: Dataset) -> tuple[Dataset, ...]:
-    """The items below one."""
+    """Return the items directly below an item."""
     return items(item, "ContentSequence")
 
 
 def walk(item: Dataset) -> Iterator[Dataset]:
-    """An item and all below it, in the order of the document."""
+    """Yield an item and all items below it, in document order."""
     waiting = [item]
     while waiting:
         found = waiting.pop()
@@ -163,7 +163,7 @@ def walk(item: Dataset) -> Iterator[Dataset]:
 
 
 def at(root: Dataset, position: Position) -> Dataset | None:
-    """The item at a position; None where the tree has none."""
+    """Return the item at a position; None if there is none."""
     if not position or position[0] != 1:
         return None
     for number_ in position[1:]:
@@ -175,17 +175,17 @@ def at(root: Dataset, position: Position) -> Dataset | None:
 
 
 def named(item: Dataset, name: Concept) -> tuple[Dataset, ...]:
-    """The items directly below one that have a concept name."""
+    """Return the items directly below an item that have this concept name."""
     return tuple(child for child in children(item) if has_name(child, name))
 
 
 def has_name(item: Dataset, name: Concept) -> bool:
-    """Whether an item's concept name is this one, in the new or the old scheme."""
+    """Return whether an item has this concept name, in the new or the old scheme."""
     return any(_is(coded, name) for coded in items(item, "ConceptNameCodeSequence"))
 
 
 def has_value(item: Dataset, value: Concept) -> bool:
-    """Whether an item's coded value is this one, in the new or the old scheme."""
+    """Return whether an item has this coded value, in the new or the old scheme."""
     return any(_is(coded, value) for coded in items(item, "ConceptCodeSequence"))
 
 
@@ -197,12 +197,12 @@ def _is(coded: Dataset, concept: Concept) -> bool:
 
 
 def meaning(item: Dataset, keyword: str) -> str:
-    """The meaning of an item's first code; empty where it has none."""
+    """Return the meaning of an item's first code; empty if it has none."""
     return next((word(coded, "CodeMeaning") for coded in items(item, keyword)), "")
 
 
 def measured(item: Dataset) -> float | None:
-    """The value of a NUM item; None where it has none."""
+    """Return the value of a NUM item; None if it has none."""
     for entry in items(item, "MeasuredValueSequence"):
         return next(iter(numbers(entry, "NumericValue")), None)
     return None

@@ -1,7 +1,7 @@
-"""All reports of an exam: what the command and the node ask for.
+"""All reports of an exam, as the command and the node need them.
 
-Structured reports speak of a whole exam and are always made; presentation states and
-segmentations are made for each image that has findings.
+A structured report covers a whole exam and is always made; a presentation state or segmentation is made for each
+image with findings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IMAGE_KINDS: tuple[ReportKind, ...] = ("gsps", "seg")
 
 
 class Report(NamedTuple):
-    """A report: its kind, its data set with file meta information, and the results that it speaks of."""
+    """A report: its kind, its data set with file meta information, and its images."""
 
     kind: ReportKind
     dataset: Dataset
@@ -41,29 +41,29 @@ def exam_reports(
     made: datetime,
     codes: CodeScheme = "sct",
 ) -> list[Report]:
-    """The reports of one exam.
+    """Return the reports of one exam.
 
     Parameters
     ----------
     results
-        Of the images of one study; those that could not be analysed among them.
+        The images of one study, including those that could not be analysed.
     kinds
-        Which reports.
+        Kinds of reports to make.
     made
-        When; UIDs do not depend on it.
+        Time of making, which does not change UIDs.
     codes
-        Of the CAD SR.
+        Coding scheme of the CAD SR.
 
     Returns
     -------
     list of Report
-        One for each kind that speaks of exams; one for each image with findings of the others.
+        One report of each kind that covers exams; of the other kinds, one for each image with findings.
 
     Raises
     ------
     InputError
-        No image, images of several studies, or one twice; a header that no presentation state or
-        segmentation can be made for.
+        There is no image, an image twice, or images of several studies; or the header of an image is not
+        sufficient for a presentation state or segmentation.
     """
     reports: list[Report] = []
     if "sr" in kinds:
@@ -85,10 +85,15 @@ def _image_reports(kind: ReportKind, results: Sequence[ReportedImage], made: dat
     for result in results:
         try:
             dataset = make(result, made=made)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:  # the library's, of a header that it refuses
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # raised by the library for a header that it refuses
             raise InputError(
-                f"{result.header.file.name}: a header that no {kind} can be made for ({type(error).__name__}), "
-                "expected a whole one"
+                f"{result.header.file.name}: no {kind} can be made for this header ({type(error).__name__}), "
+                "expected a complete one"
             ) from error
         if dataset is not None:
             reports.append(Report(kind, dataset, (result,)))
@@ -96,6 +101,6 @@ def _image_reports(kind: ReportKind, results: Sequence[ReportedImage], made: dat
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a report whole or not at all."""
+    """Write a report, completely or not at all; raise ``OutputError`` if the system refuses."""
     with quiet():
         write_data_set(report.dataset, path)

@@ -1,6 +1,6 @@
-"""What reports say of an image, from its detections document or the reason why it has none.
+"""Prepare the detections of an image for its reports.
 
-The command and the node both go this way: an image's result becomes a ``ReportedImage``, and those of an exam
+The command and the node both do this: the result of an image becomes a ``ReportedImage``, and those of an exam
 become its reports (``exam``).
 """
 
@@ -21,16 +21,16 @@ from microcalc.reports.reported_image import Algorithm, ReportedImage
 
 
 def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = ()) -> Algorithm:
-    """What a report says of the model that looked at an image.
+    """Return the description of a model for reports.
 
     Parameters
     ----------
     model
-        As ``choose_model`` gave it for the image's intent.
+        The model that analysed the image.
     choice
-        The name or folder that it was chosen by; None: the shipped one of its intent.
+        The name or folder by which it was chosen; None for the shipped model of its intent.
     parameters
-        Settings of the call that change what is found, as ``name=value``.
+        Settings of the call that change the detections, as ``name=value``.
     """
     return Algorithm(
         name=f"microcalc {model.name}",
@@ -42,7 +42,7 @@ def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = (
 
 
 def _more_sensitive(model: Model, choice: str | None) -> list[OperatingPoint]:
-    """The model's operating points below its default one, the highest threshold first."""
+    """Return the operating points with a lower threshold than the default one, in descending order."""
     if choice == "log" or (choice is None and model.intent is None):
         return []
     folder = model_folder(choice) if choice is not None else shipped_model(_intent(model))
@@ -58,14 +58,19 @@ def _intent(model: Model) -> Intent:
 
 
 def reported_image(header: ImageHeader, algorithm: Algorithm, found: Result | MicrocalcError | str) -> ReportedImage:
-    """What a report says of one image.
+    """Return one image for its report.
 
     Parameters
     ----------
     header
-        Of the image's file; see ``read_image_header``.
+        Header of the image's file; see ``read_image_header``.
     found
-        Its detections, or why there are none; the file's name is taken off the reason.
+        The detections, or the reason why there are none; the file's name is removed from the reason.
+
+    Raises
+    ------
+    InputError
+        The detections have no pixel spacing.
     """
     if not isinstance(found, Result):
         return ReportedImage(header, algorithm, failure=str(found).removeprefix(f"{header.file.name}: "))
@@ -73,9 +78,7 @@ def reported_image(header: ImageHeader, algorithm: Algorithm, found: Result | Mi
         raise InputError(f"{header.file.name}: its detections have no pixel spacing, expected those of microcalc")
     grid = Grid(found.image.pixel_spacing_mm)
     return ReportedImage(
-        replace(
-            header, spacing_mm=found.image.pixel_spacing_mm
-        ),  # the user may have said it, where the header does not
+        replace(header, spacing_mm=found.image.pixel_spacing_mm),  # the user may have given it, if the header does not
         algorithm,
         Candidates(grid.to_mm(found.places), np.array([c.likelihood for c in found.candidates])),
         [

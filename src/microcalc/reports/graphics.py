@@ -1,4 +1,4 @@
-"""Graphics of spatial coordinates (SCOORD) as places and outlines.
+"""Convert graphics of spatial coordinates (SCOORD) to positions and outlines.
 
 References
 ----------
@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.float64]
-"""(n, 2) row and column of the original image; 0 is the centre of the first pixel."""
+"""Positions (n, 2) in pixels of the original image, (row, column); (0, 0) is the centre of the first pixel."""
 
 _CORNERS: Final = 24
 
 
 def middle(graphic: str, corners: Pixels) -> Pixels:
-    """Return the middle of a graphic; a circle names its centre first."""
+    """Return the centre of a graphic, shape (2,): the first point of a POINT or CIRCLE, else the middle of its box."""
     if graphic in ("POINT", "CIRCLE"):
         return np.asarray(corners[0])
     return np.asarray((corners.min(axis=0) + corners.max(axis=0)) / 2)
 
 
 def polygon(graphic: str, corners: Pixels) -> Pixels:
-    """Return a polyline, closed, and a circle or ellipse as a polygon."""
+    """Return the closed outline of a polyline, or a polygon that approximates a circle or ellipse."""
     angle = np.linspace(0, 2 * np.pi, _CORNERS + 1)[:, None]
     if graphic == "CIRCLE" and len(corners) == 2:
         radius = np.linalg.norm(corners[1] - corners[0])

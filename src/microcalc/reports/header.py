@@ -1,4 +1,4 @@
-"""What every report begins with: patient and study of the images, series, equipment, and its UIDs.
+"""The common part of all reports: patient, study, series, equipment and UIDs.
 
 References
 ----------
@@ -29,7 +29,7 @@ SOP_CLASSES: Final[dict[ReportKind, str]] = {
     "gsps": "1.2.840.10008.5.1.4.1.1.11.1",
     "seg": "1.2.840.10008.5.1.4.1.1.66.4",
 }
-"""What is written: Mammography CAD SR, Comprehensive SR, Grayscale Softcopy Presentation State, Segmentation."""
+"""SOP classes: Mammography CAD SR, Comprehensive SR, Grayscale Softcopy Presentation State, Segmentation."""
 
 SERIES: Final[dict[ReportKind, tuple[int, str]]] = {
     "sr": (9101, "microcalc CAD"),
@@ -37,7 +37,7 @@ SERIES: Final[dict[ReportKind, tuple[int, str]]] = {
     "gsps": (9103, "microcalc marks"),
     "seg": (9104, "microcalc segments"),
 }
-"""Number and description of the one series that a study gets for each kind of report."""
+"""Series Number and Series Description of each kind of report; an exam has one series of each kind."""
 
 MODALITIES: Final[dict[ReportKind, str]] = {"sr": "SR", "tid1500": "SR", "gsps": "PR", "seg": "SEG"}
 MANUFACTURER: Final = "microcalc"
@@ -45,10 +45,10 @@ RESEARCH_ONLY: Final = "For research use only. Not a medical device."
 
 
 def report_uid(kind: ReportKind, results: Sequence[ReportedImage], *settings: str) -> str:
-    """The SOP Instance UID of a report.
+    """Return the SOP Instance UID of a report.
 
-    Hashed from the images, the models, their settings and operating points, which images failed,
-    and our version: the same images again give the same UID, and so no second report in an archive.
+    It is hashed from the images, models, settings and operating points, from which images failed, and from our
+    version: reporting the same images again gives the same UID, and so no second report in an archive.
     """
     images = sorted(
         f"{r.header.uid} {r.algorithm.sha256} {r.algorithm.parameters} {r.algorithm.operating_points} "
@@ -64,16 +64,16 @@ def series_uid(kind: ReportKind, exam: ExamHeader) -> str:
 
 
 def instance_number(kind: ReportKind, uid: str) -> int:
-    """Return the Instance Number of a report within its series.
+    """Return the Instance Number of a report in its series.
 
-    A series of presentation states or segmentations has an instance for each image, possibly made at different
-    times, so that counting does not give distinct numbers. The number is hashed from the instance's UID instead.
+    A series of presentation states or segmentations has an instance for each image. They may be made at different
+    times, so that counting would not give distinct numbers; the number is hashed from the UID instead.
     """
     return 1 if kind in ("sr", "tid1500") else 1 + int(hashlib.sha256(uid.encode()).hexdigest(), 16) % 10**9
 
 
 def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
-    """Return what an instance of any kind begins with: identity, patient, study, series and equipment."""
+    """Return the attributes that all kinds of reports have: UIDs, patient, study, series and equipment."""
     from pydicom.dataset import Dataset
 
     dataset = Dataset()
@@ -91,14 +91,14 @@ def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
 
 
 def start_report(kind: ReportKind, results: Sequence[ReportedImage], uid: str, made: datetime) -> Dataset:
-    """Return a structured report with all but its content.
+    """Return a structured report without its content.
 
     Parameters
     ----------
     results
-        Of one exam.
+        The images of one exam.
     made
-        When; the only thing in a report that the images do not decide.
+        Time of making, the only part of a report that does not depend on the images.
     """
     dataset = start_instance(kind, results[0].header, uid)
     dataset.ReferencedPerformedProcedureStepSequence = []
@@ -111,7 +111,7 @@ def start_report(kind: ReportKind, results: Sequence[ReportedImage], uid: str, m
 
 
 def use_exam(dataset: Dataset, header: ImageHeader) -> None:
-    """Name patient and study as the image's header does, as far as its values are valid."""
+    """Copy patient and study of an image's header to a report; invalid values are empty."""
     exam = header.exam
     dataset.StudyInstanceUID = exam.study
     dataset.StudyDate, dataset.StudyTime = exam.study_date, exam.study_time
@@ -126,7 +126,7 @@ def use_exam(dataset: Dataset, header: ImageHeader) -> None:
 
 
 def made_at(header: ImageHeader, made: datetime) -> tuple[str, str]:
-    """Return date and time of making, in the time zone of the header's times where it names one (PS3.3 C.12.1.1.8)."""
+    """Return date and time of making, in the time zone that the header states, if any (PS3.3 C.12.1.1.8)."""
     zone = header.exam.time_zone
     if zone and made.tzinfo is not None:
         made = made.astimezone(datetime.strptime(zone, "%z").tzinfo)
@@ -134,7 +134,7 @@ def made_at(header: ImageHeader, made: datetime) -> tuple[str, str]:
 
 
 def _evidence(headers: Sequence[ImageHeader]) -> Dataset:
-    """The images by study and series (PS3.3 C.17.2.2)."""
+    """Return references to the images, by study and series (PS3.3 C.17.2.2)."""
     from pydicom.dataset import Dataset
 
     study = Dataset()
@@ -152,15 +152,15 @@ def _evidence(headers: Sequence[ImageHeader]) -> Dataset:
 
 
 def check_one_exam(results: Sequence[ReportedImage]) -> None:
-    """Refuse results that cannot stand in one report.
+    """Refuse images that cannot be in one report.
 
     Raises
     ------
     InputError
-        None, of several studies or patients, or an image twice.
+        There is no image, an image twice, or images of several studies or patients.
     """
     if not results:
-        raise InputError("no image, expected some for a report")
+        raise InputError("no image, expected at least one for a report")
     studies = {result.header.exam.study for result in results}
     if len(studies) != 1:
         raise InputError(f"images of {len(studies)} studies, expected those of one for a report")
@@ -168,4 +168,4 @@ def check_one_exam(results: Sequence[ReportedImage]) -> None:
     if len(exams) != 1:
         raise InputError(f"images of {len(exams)} patients under one Study Instance UID, expected those of one patient")
     if len({result.header.uid for result in results}) != len(results):
-        raise InputError("an image stands in the exam twice, expected every SOP Instance UID once")
+        raise InputError("an image is in the exam twice, expected each SOP Instance UID once")

@@ -28,20 +28,20 @@ _NOT_LETTERS = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class ExamHeader:
-    """The patient and the study, as the images name them; never part of a message.
+    """The patient and the study as named in the header of an image; never part of a message.
 
-    Every value is valid for a report, and empty where the header has none that is.
+    Every value is valid in a report. It is empty if the header has no valid value.
 
     Attributes
     ----------
     study_date, study_time
-        As YYYYMMDD and HHMMSS.ffffff, in ``time_zone``.
+        Date as YYYYMMDD, time as HHMMSS.ffffff, in ``time_zone``.
     time_zone
-        Offset of the header's times from UTC, as ``+0100``; empty where it does not say.
+        Offset of the header's times from UTC, as ``+0100``; empty if the header does not state it.
     unusable_identity
-        A hash of an ID that the header has and no report can hold; without an ID, of such a name.
+        Hash of a patient ID that cannot be written to a report or, without an ID, of such a name; empty otherwise.
     omissions
-        What was left out or mended, in words without any value.
+        Attributes that were omitted or corrected, with the reason but without the value.
     """
 
     study: str
@@ -61,12 +61,12 @@ class ExamHeader:
 
     @property
     def key(self) -> str:
-        """Return what images of one exam of one patient have in common, hashed so that it names nobody.
+        """Return a key that all images of one exam share, hashed so that it identifies nobody.
 
         An exam is a study of a patient: two patients under one Study Instance UID are two exams. A patient
-        is known by the ID and its issuer; how the name is spelled does not matter. Where there is no ID,
-        the name (without regard to case and punctuation) and the date of birth have to do: an image that
-        has an ID is never joined with one that has none.
+        is identified by the ID and its issuer, whatever the spelling of the name. Without an ID, the name
+        (regardless of case and punctuation) and the date of birth are used: an image with an ID and one without
+        are never in the same exam.
         """
         patient = (self.patient_id, self.issuer_of_patient_id, self.unusable_identity)
         if not self.patient_id and not self.unusable_identity:
@@ -77,22 +77,23 @@ class ExamHeader:
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """One image of an exam.
+    """The header of one image of an exam.
 
     Attributes
     ----------
     file
-        Where it was read from; presentation states and segmentations are made from it.
+        The file that was read; presentation states are made from it.
     sop_class, uid, series
-        UIDs of class, instance and series.
+        SOP Class UID, SOP Instance UID and Series Instance UID.
     spacing_mm
-        (row, column); None where the header has none that a mammogram has.
+        Pixel spacing (row, column); None if the header has none that is plausible for a mammogram.
     orientation
-        (row direction, column direction) of PatientOrientation; None where the header has none.
+        (row direction, column direction) of PatientOrientation; None if the header has none.
     source
-        SOP Instance UID of the raw image that it was made of, and whether positions are the same.
+        SOP Instance UID of the raw image from which it was processed, and whether positions were preserved; None if
+        the header does not refer to one.
     burned_in
-        Whether the header says that text is burned into the pixels.
+        Whether text is burned into the pixels according to the header.
     """
 
     file: Path
@@ -114,26 +115,26 @@ class ImageHeader:
 
     @property
     def intent(self) -> Intent:
-        """Raw or processed, as the SOP class says."""
+        """Intent of the image, as given by its SOP class."""
         return INTENTS[self.sop_class]
 
     @property
     def label(self) -> str:
-        """Breast and view in words: ``L MLO``."""
+        """Laterality and view, such as ``L MLO``; unknown ones are ``?``."""
         return f"{self.laterality or '?'} {self.view or '?'}"
 
 
 def read_image_header(file: Path) -> ImageHeader:
-    """The header of a mammogram, as far as a report needs it.
+    """Read the header of a mammogram as far as its reports need it.
 
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, or damaged.
+        The file is missing, not DICOM, or damaged.
     NotAMammogramError
-        Not a Digital Mammography X-Ray Image.
+        The file is not a Digital Mammography X-Ray Image.
     InputError
-        No UIDs to refer to the image by.
+        A UID that reports need to refer to the image is missing or damaged.
     """
     with quiet():
         dataset = read_data_set(file, stop_before_pixels=True)
@@ -141,7 +142,7 @@ def read_image_header(file: Path) -> ImageHeader:
 
 
 def parse_image_header(dataset: Dataset, file: Path) -> ImageHeader:
-    """The header of a mammogram from its elements; see ``read_image_header``."""
+    """Return the header of a mammogram that is read already; raise as ``read_image_header`` does."""
     sop_class = word(dataset, "SOPClassUID")
     if sop_class not in INTENTS:
         raise NotAMammogramError(
@@ -198,15 +199,15 @@ def _exam_header(dataset: Dataset, study: str) -> ExamHeader:
 
 
 def _unusable_identity(dataset: Dataset, values: dict[str, str]) -> str:
-    """Return a hash of the bytes that tell the patient and cannot be written; empty where all of them can."""
-    told_by = ["PatientID", "IssuerOfPatientID"] if raw_text(dataset, "PatientID") else ["PatientName"]
+    """Return a hash of the identifying bytes that cannot be written to a report; empty if all of them can."""
+    identifying = ["PatientID", "IssuerOfPatientID"] if raw_text(dataset, "PatientID") else ["PatientName"]
     fields = {"PatientID": "patient_id", "IssuerOfPatientID": "issuer_of_patient_id", "PatientName": "patient_name"}
-    lost = [raw_text(dataset, keyword).hex() for keyword in told_by if not values[fields[keyword]]]
+    lost = [raw_text(dataset, keyword).hex() for keyword in identifying if not values[fields[keyword]]]
     return key_of(lost) if any(lost) else ""
 
 
 def _is_well_formed(uid: str) -> bool:
-    """Whether a UID consists of numbers with dots between; leading zeros, which many have, are left as they are."""
+    """Return whether a UID consists of numbers separated by dots; leading zeros, which are common, are allowed."""
     return is_uid(uid) and _UID.fullmatch(uid) is not None
 
 
@@ -240,10 +241,10 @@ def _source(dataset: Dataset) -> tuple[str, bool] | None:
 
 
 def displaced(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
-    """The processed images on which marks of their raw image may lie beside the place.
+    """Return the processed images on which the marks of their raw image may be displaced.
 
-    A workstation shows the marks of a raw image on the processed one that was made of it, at
-    the same rows and columns. These images do not say that positions were preserved.
+    A workstation shows the marks of a raw image on the image that was processed from it, at the same rows and
+    columns. The headers of the returned images do not state that positions were preserved.
     """
     raw = {header.uid for header in headers if header.intent == "raw"}
     return [h for h in headers if h.source is not None and h.source[0] in raw and not h.source[1]]

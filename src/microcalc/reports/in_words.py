@@ -1,6 +1,6 @@
-"""A report in words: CAD SR, any other structured report, presentation state, segmentation.
+"""Print reports as text: CAD SR, other structured reports, presentation states and segmentations.
 
-Patient and study are left out: what is printed may end in a log.
+Patient and study are not printed, as the text may end up in a log.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _STRUCTURED = "1.2.840.10008.5.1.4.1.1.88."
 
 
 def show_report(file: Path) -> list[str]:
-    """The lines that say what a report says; positions are rows and columns, 0 the centre of the first pixel.
+    """Return the content of a report as lines; positions are rows and columns in pixels, 0 at the first pixel's centre.
 
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, or damaged.
+        The file is missing, not DICOM, or damaged.
     InputError
-        Not a report, or one that breaks its form.
+        The file is not a report, or the report violates its template.
     """
     with quiet():
         dataset = read_whole(file)
@@ -53,14 +53,14 @@ def show_report(file: Path) -> list[str]:
     )
 
 
-def _maker(dataset: Dataset) -> str:
+def _manufacturer(dataset: Dataset) -> str:
     named = (word(dataset, keyword) for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"))
-    return " ".join(dict.fromkeys(name for name in named if name)) or "an unnamed maker"
+    return " ".join(dict.fromkeys(name for name in named if name)) or "an unnamed manufacturer"
 
 
 def _cad(dataset: Dataset) -> Iterator[str]:
     report = parse_cad_report(dataset)
-    yield f"Mammography CAD report by {_maker(dataset)}"
+    yield f"Mammography CAD report by {_manufacturer(dataset)}"
     yield report.outcome or "no summary"
     if report.description:
         yield report.description
@@ -71,14 +71,14 @@ def _cad(dataset: Dataset) -> Iterator[str]:
         yield f"  {parameter}"
     for n, image in enumerate(report.images, start=1):
         named = ", ".join(name for name in (image.laterality, image.view) if name)
-        yield f"image {n}: {named or 'view unknown'}: {_said_of_image(report, image.uid)}"
+        yield f"image {n}: {named or 'view unknown'}: {_findings_of_image(report, image.uid)}"
         for finding in report.findings:
             if finding.uid == image.uid:
                 yield from _finding(finding, "  ")
 
 
-def _said_of_image(report: CadReport, uid: str) -> str:
-    """Return how many findings there are, those that are always shown apart from the optional ones."""
+def _findings_of_image(report: CadReport, uid: str) -> str:
+    """Return the numbers of required and of optional findings, or why there are none."""
     found = [finding for finding in report.findings if finding.uid == uid]
     if not found:
         return (
@@ -115,8 +115,8 @@ def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
 
 
 def _tree(dataset: Dataset) -> Iterator[str]:
-    """Any structured report: a line for each item that has a name or a value, indented."""
-    yield f"structured report by {_maker(dataset)}"
+    """Yield an indented line for each item with a name or a value."""
+    yield f"structured report by {_manufacturer(dataset)}"
     waiting = [(dataset, 0)]
     while waiting:
         item, depth = waiting.pop()
@@ -145,7 +145,7 @@ def _value(item: Dataset) -> str:
 
 
 def _where(data: tuple[float, ...]) -> str:
-    """The middle of coordinates (column, row, ...) that count from the corner of the first pixel."""
+    """Return the centre of coordinates (column, row, ...), which count from the corner of the first pixel."""
     columns, rows = data[0::2], data[1::2]
     if not rows:
         return "nowhere"
@@ -154,7 +154,7 @@ def _where(data: tuple[float, ...]) -> str:
 
 
 def _presentation_state(dataset: Dataset) -> Iterator[str]:
-    yield f"presentation state by {_maker(dataset)}: {word(dataset, 'ContentLabel')}"
+    yield f"presentation state by {_manufacturer(dataset)}: {word(dataset, 'ContentLabel')}"
     for annotation in items(dataset, "GraphicAnnotationSequence"):
         layer = word(annotation, "GraphicLayer")
         for drawn in items(annotation, "GraphicObjectSequence"):
@@ -165,7 +165,7 @@ def _presentation_state(dataset: Dataset) -> Iterator[str]:
 
 def _segmentation(dataset: Dataset) -> Iterator[str]:
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
-    yield f"segmentation by {_maker(dataset)}: {rows} rows, {columns} columns"
+    yield f"segmentation by {_manufacturer(dataset)}: {rows} rows, {columns} columns"
     for segment in items(dataset, "SegmentSequence"):
         kind = meaning(segment, "SegmentedPropertyTypeCodeSequence")
         yield f"  segment {word(segment, 'SegmentNumber')}: {kind}: {word(segment, 'SegmentLabel')}"

@@ -1,9 +1,9 @@
-"""Measurement report (TID 1500): the findings of an exam for viewers that do not know CAD reports.
+"""Write the findings of an exam as a measurement report (TID 1500), for viewers that do not support CAD reports.
 
-It holds the clusters of the default operating point, since it knows no other. Each is a planar
-region of interest with its certainty and its number of microcalcifications; the single ones stand
-in the CAD report alone, as hundreds of regions would hide the clusters. An image without findings
-is a measurement group that says so. What the Impression Description of the CAD report says stands in comments.
+The template has no operating points, so the report includes the clusters of the default one. Each is a planar
+region of interest with its certainty and its number of microcalcifications. Individual microcalcifications are
+only in the CAD report, as hundreds of regions would hide the clusters. An image without findings is a measurement
+group that says so. The text of the CAD report's Impression Description is repeated in comments.
 
 References
 ----------
@@ -40,7 +40,7 @@ _MAMMOGRAPHY = c.Concept("71651007", "SCT", "Mammography")
 
 
 def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> Dataset:
-    """The report of one exam; arguments, result and errors as of ``cad_report.cad_report``."""
+    """Return the report of one exam; parameters and errors are those of ``cad_report.cad_report``."""
     from highdicom.sr import MeasurementReport
 
     check_one_exam(results)
@@ -56,7 +56,7 @@ def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> D
         for element in content[0]:
             root.add(element)
         items = list(root.ContentSequence)
-        del root.ContentSequence  # the library's own takes none but its own items
+        del root.ContentSequence  # the library's sequence type accepts only its own items
         root.ContentSequence = items
         add(root, "CONTAINS", *(text(c.COMMENT, said) for said in impression_sentences(results)))
     return root

@@ -1,22 +1,22 @@
-"""The findings of one image as a presentation state (GSPS): outlines and certainties over the image.
+"""Write the findings of one image as a presentation state (GSPS): outlines and certainties over the image.
 
-What is drawn are the clusters of the default operating point, since the format knows no other. Only an
-image with findings gets a state: an empty drawing would say nothing.
+The format has no operating points, so the clusters of the default one are drawn. Only an image with findings gets
+a state: an empty drawing would carry no information.
 
-A viewer that applies a state takes **all** of its grey scale from the state and ignores what the image's
-own header says, its Photometric Interpretation included (PS3.4 N.2.1.4, note 1). So the state repeats
-what decides the image's own appearance, as the standard and `microcalc.images.dicom.values` read it:
+A viewer that applies a state takes the **whole** grey scale from the state and ignores the image's header,
+including its Photometric Interpretation (PS3.4 N.2.1.4, note 1). So the state repeats what determines the
+appearance of the image, as interpreted by the standard and by `microcalc.images.dicom.values`:
 
 =========================  ==================================================================
 polarity                   INVERSE for MONOCHROME1, IDENTITY for MONOCHROME2; the image's own
-                           Presentation LUT Shape must say the same and is not followed where it
-                           contradicts, as in reading
-modality values            rescale slope and intercept; 1 and 0 for the one that is missing
+                           Presentation LUT Shape must agree, and is ignored if it does not, as in
+                           reading
+modality values            rescale slope and intercept; a missing one is 1 or 0
 VOI                        the first VOI LUT, else the first valid window with its function, else
-                           none. A table says every level; a SIGMOID window is linear to many viewers
-shutter                    as in the image, as far as its values are whole
-overlays of the image      activated, in a layer of their own below the findings
-area                       the whole image, its pixels in their own proportion
+                           none. A LUT defines every level; many viewers treat SIGMOID as linear
+shutter                    as in the image, if its values are complete
+overlays of the image      activated, in a separate layer below the findings
+area                       the whole image, with the aspect ratio of its pixels
 =========================  ==================================================================
 
 References
@@ -55,7 +55,7 @@ _OVERLAY_ROWS, _OVERLAY_DATA, _ACTIVATION_LAYER = 0x0010, 0x3000, 0x1001
 _LARGEST_RATIO: Final = 1000
 
 _NARROWEST: Final = {"LINEAR": 1.0, "LINEAR_EXACT": 1e-6, "SIGMOID": 1e-6}
-"""VOI LUT Function → the width of a window from which it is valid (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
+"""VOI LUT Function → smallest valid width of a window (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
 
 _SHUTTERS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
     "RECTANGULAR": (
@@ -67,23 +67,23 @@ _SHUTTERS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
     "CIRCULAR": (("CenterOfCircularShutter", 2), ("RadiusOfCircularShutter", 1)),
     "POLYGONAL": (("VerticesOfThePolygonalShutter", 0),),
 }
-"""Shape → the attributes that describe it, and how many values each has; 0: an even number (PS3.3 C.7.6.11)."""
+"""Shape → its attributes and their numbers of values; 0 is any even number of at least 6 (PS3.3 C.7.6.11)."""
 
 
 def presentation_state(result: ReportedImage, *, made: datetime) -> Dataset | None:
-    """Return the outlines of an image's findings as graphics, their certainty beside them; None without findings.
+    """Return a state that draws outlines and certainties of an image's findings; None without findings.
 
     Parameters
     ----------
     result
-        Of one image; its file is read for what decides its appearance.
+        The image; its file is read for the attributes that determine its appearance.
     made
-        When; the UID does not depend on it.
+        Time of making, which does not change the UID.
 
     Raises
     ------
     InputError
-        The image's file cannot be read any more.
+        The image's file cannot be read.
     """
     if not result.findings():
         return None
@@ -104,7 +104,7 @@ def presentation_state(result: ReportedImage, *, made: datetime) -> Dataset | No
 def _add_identification(state: Dataset, header: ImageHeader, made: datetime) -> None:
     from pydicom.dataset import Dataset
 
-    state.Laterality = ""  # of the series, which holds the states of both breasts
+    state.Laterality = ""  # applies to the series, which has the states of both breasts
     state.ContentLabel, state.ContentDescription, state.ContentCreatorName = "MICROCALC", RESEARCH_ONLY, ""
     state.PresentationCreationDate, state.PresentationCreationTime = made_at(header, made)
     series = Dataset()
@@ -121,7 +121,7 @@ def _reference(header: ImageHeader) -> Dataset:
 
 
 def _add_grey_scale(state: Dataset, source: Dataset) -> None:
-    """Modality values, VOI and polarity as the image has them."""
+    """Add rescaling, VOI and polarity of the image."""
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
     if slope is not None or intercept is not None:
         state.RescaleSlope = _decimal(1.0 if slope is None else slope)
@@ -135,7 +135,7 @@ def _add_grey_scale(state: Dataset, source: Dataset) -> None:
 
 
 def _window(source: Dataset) -> Dataset | None:
-    """Return the first window as an item of the Softcopy VOI LUT Sequence; None without a valid one."""
+    """Return the first window as an item of the Softcopy VOI LUT Sequence; None if it is missing or invalid."""
     from pydicom.dataset import Dataset
 
     centres, widths = numbers(source, "WindowCenter"), numbers(source, "WindowWidth")
@@ -151,9 +151,9 @@ def _window(source: Dataset) -> Dataset | None:
 
 
 def _voi_lut(source: Dataset) -> Dataset | None:
-    """Return the first VOI LUT as an item of the Softcopy VOI LUT Sequence; None without a whole one.
+    """Return the first VOI LUT as an item of the Softcopy VOI LUT Sequence; None if it is missing or incomplete.
 
-    An image's table may have entries of 8 to 16 bits, a state's has 8 or 16: others are stretched to 16.
+    The LUT of an image may have entries of 8 to 16 bits, that of a state has 8 or 16: others are scaled to 16.
     """
     from pydicom.dataset import Dataset
 
@@ -179,7 +179,7 @@ def _voi_lut(source: Dataset) -> Dataset | None:
 
 
 def _lut_entries(source: Dataset, lut: Dataset) -> NDArray[np.float64]:
-    """Return the words of a lookup table; none where they are damaged."""
+    """Return the entries of a lookup table; an empty array if they are damaged."""
     data = lut.get("LUTData")
     if isinstance(data, bytes):
         order = ">" if source.original_encoding[1] is False else "<"
@@ -203,16 +203,16 @@ def _add_shutter(state: Dataset, source: Dataset) -> None:
 
 
 def _whole(values: Iterable[float], count: int) -> list[int]:
-    """Return the values as whole numbers; none where they are not, or not so many."""
+    """Return the values as integers; an empty list if they are not integers or their number is not ``count``."""
     found = list(values)
     right = len(found) == count or (count == 0 and len(found) >= 6 and len(found) % 2 == 0)
     return [int(value) for value in found] if right and all(value == int(value) for value in found) else []
 
 
 def _activate_overlays(state: Dataset, source: Dataset) -> bool:
-    """Show the image's overlays; return whether there are any.
+    """Activate the image's overlays; return whether there are any.
 
-    A group without bits of its own (old headers kept them in the pixels) is named and not shown.
+    A group without overlay data (older images have it in unused bits of the pixels) is listed but not activated.
     """
     shown = False
     for group in _OVERLAY_GROUPS:
@@ -262,7 +262,7 @@ def _outline(result: ReportedImage, cluster: Cluster) -> Dataset:
 
 
 def _label(result: ReportedImage, cluster: Cluster) -> Dataset:
-    """Return the certainty, anchored at the right end of the outline."""
+    """Return the certainty as a text, anchored at the right end of the outline."""
     corners = np.array(result.columns_rows(cluster.outline))
     column, row = corners[corners[:, 0].argmax()]
     return _text(f"{100 * cluster.likelihood:.0f} %", (float(column), float(row)))
@@ -287,5 +287,5 @@ def _layer(order: int, name: str, description: str) -> Dataset:
 
 
 def _decimal(value: float) -> str:
-    """Return a DS value: at most 16 characters (PS3.5 6.2)."""
+    """Return a DS value, which has at most 16 characters (PS3.5 6.2)."""
     return f"{value:.10g}"

@@ -17,17 +17,17 @@ BURNED_IN: Final = "Text is burned into the pixels, and marks may be of it"
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """What looked at an image.
+    """The algorithm that analysed an image.
 
     Attributes
     ----------
     sha256
-        Of the model; reports of another model get other UIDs.
+        SHA-256 of the model; reports of different models have different UIDs.
     parameters
-        Settings of the call that change what is found, as ``name=value``.
+        Settings of the call that change the detections, as ``name=value``.
     operating_points
-        From the default one on, each with a lower threshold than the one before. A cluster that
-        reaches the first is to be shown, one that reaches another may be; the others are left out.
+        The default operating point, then those with lower thresholds, in descending order. A cluster that
+        reaches the first is to be shown, one that reaches only another may be shown; the rest are not reported.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Algorithm:
 
     @property
     def measured(self) -> bool:
-        """Whether every operating point says what it gave where it was measured."""
+        """Whether all operating points have a measured sensitivity and rate of false clusters."""
         return all(point.llf is not None and point.nlf is not None for point in self.operating_points)
 
     def parameters_and_model(self) -> tuple[str, ...]:
-        """The settings and the model, as a report states them."""
+        """Return the settings and the model's hash as ``name=value``."""
         return (*self.parameters, f"model={self.sha256}")
 
     def points_in_words(self) -> list[str]:
-        """What each operating point means."""
+        """Return a description of each operating point."""
         words = []
         for k, point in enumerate(self.operating_points):
             said = f"operating_point_{k}: clusters of certainty {100 * point.threshold:.6g} % or more"
@@ -57,20 +57,20 @@ class Algorithm:
         return words
 
     def operating_point_index(self, likelihood: float) -> int | None:
-        """The first operating point that a cluster reaches; None where it reaches none."""
+        """Return the index of the first operating point that a likelihood reaches; None if it reaches none."""
         return next((k for k, p in enumerate(self.operating_points) if likelihood >= p.threshold), None)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ReportedImage:
-    """What was found in one image, or why nothing could be.
+    """One image of a report: its findings, or the reason why it was not analysed.
 
     Attributes
     ----------
     candidates, clusters
         Positions in mm; members of clusters are indices into ``candidates``.
     failure
-        Why the image could not be analysed, in words without the file's name; None where it was.
+        Why the image could not be analysed, without the file's name; None if it was analysed.
     """
 
     header: ImageHeader
@@ -80,16 +80,16 @@ class ReportedImage:
     failure: str | None = None
 
     def reported_clusters(self) -> list[tuple[Cluster, int]]:
-        """The clusters that a CAD report tells of, with the operating point that each reaches."""
+        """Return the clusters that a CAD report includes, each with the index of its operating point."""
         points = [(cluster, self.algorithm.operating_point_index(cluster.likelihood)) for cluster in self.clusters]
         return [(cluster, point) for cluster, point in points if point is not None]
 
     def findings(self) -> list[Cluster]:
-        """The clusters that are to be shown: those of operating point 0, the default one."""
+        """Return the clusters that are to be shown: those that reach operating point 0, the default."""
         return [cluster for cluster, point in self.reported_clusters() if point == 0]
 
     def columns_rows(self, positions_mm: Points) -> list[tuple[float, float]]:
-        """Positions as DICOM wants them: (column, row) from the corner of the first pixel, inside the image."""
+        """Return positions for DICOM graphics: (column, row) from the first pixel's corner, clipped to the image."""
         if self.header.spacing_mm is None:
             raise ValueError("positions in an image without pixel spacing")
         limits = (self.header.rows, self.header.columns)
@@ -98,7 +98,7 @@ class ReportedImage:
 
 
 def by_exam(results: Sequence[ReportedImage]) -> list[list[ReportedImage]]:
-    """Return the results of each exam together, exams and images in the order given; see ``ExamHeader.key``."""
+    """Return the images grouped by exam (``ExamHeader.key``); exams and images keep their order."""
     exams: dict[str, list[ReportedImage]] = {}
     for result in results:
         exams.setdefault(result.header.exam.key, []).append(result)
@@ -106,7 +106,7 @@ def by_exam(results: Sequence[ReportedImage]) -> list[list[ReportedImage]]:
 
 
 def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
-    """Return what a reader of an exam's report has to know beyond its findings, a sentence for each kind of thing."""
+    """Return sentences about failed images, images with optional findings only, and images with burned-in text."""
     failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
     optional = [
         f"{r.header.label}: {len(r.reported_clusters())}" for r in results if r.reported_clusters() and not r.findings()
@@ -123,14 +123,16 @@ def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
 
 
 def remarks(headers: Sequence[ImageHeader]) -> list[str]:
-    """Return what to say of the images beside their reports, in lines that name their files."""
+    """Return messages about headers that affect reports, one line each, starting with the file's name."""
     moved = displaced(headers)
     lines = []
     for header in headers:
         if header.exam.omissions:
-            lines.append(f"{header.file.name}: left out of its reports, or mended: {', '.join(header.exam.omissions)}")
+            lines.append(
+                f"{header.file.name}: omitted from its reports, or corrected: {', '.join(header.exam.omissions)}"
+            )
         if header in moved:
             lines.append(
-                f"{header.file.name}: does not say that places are those of its raw image; marks may lie beside them"
+                f"{header.file.name}: does not state that positions are those of its raw image; marks may be displaced"
             )
     return lines

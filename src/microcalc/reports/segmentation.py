@@ -1,7 +1,7 @@
-"""The findings of one image as a segmentation (SEG).
+"""Write the findings of one image as a segmentation (SEG).
 
-Its segments are the clusters of the default operating point, since the format knows no other. Only an
-image with findings gets one: an empty segmentation would say nothing.
+The format has no operating points, so the segments are the clusters of the default one. Only an image with
+findings gets a segmentation: an empty one would carry no information.
 
 References
 ----------
@@ -41,14 +41,14 @@ _LEARNED = c.Concept("123109", "DCM", "Machine Learning")
 
 
 def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
-    """Return the outlines of an image's findings as binary segments, one a cluster; None without findings.
+    """Return the outlines of an image's findings as binary segments, one for each cluster; None without findings.
 
     Parameters
     ----------
     result
-        Of one image.
+        The image.
     made
-        When; the UID does not depend on it.
+        Time of making, which does not change the UID.
     """
     from highdicom.seg import Segmentation
 
@@ -69,7 +69,7 @@ def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
             series_instance_uid=series_uid("seg", result.header.exam),
             series_number=SERIES["seg"][0],
             sop_instance_uid=report_uid("seg", [result]),
-            instance_number=1,  # set by `_settled`, as all that our reports begin with
+            instance_number=1,  # replaced by `_settled`
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
             software_versions=__version__,
@@ -79,10 +79,10 @@ def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
 
 
 def _source(header: ImageHeader) -> Dataset:
-    """Return what the library takes over from an image: what our own header of it says, and nothing else.
+    """Return the source image for the library, with the attributes of our own header only.
 
-    Of an image's whole header it copies every attribute of patient and study, valid or not, the acquiring
-    equipment, and pixel spacing as if it were measured in the breast.
+    From the full header of an image the library would copy every attribute of patient and study, valid or not, the
+    acquiring equipment, and the pixel spacing as if it were measured in the breast.
     """
     source = start_instance("seg", header, header.uid)
     source.SOPClassUID, source.SeriesInstanceUID = header.sop_class, header.series
@@ -92,7 +92,7 @@ def _source(header: ImageHeader) -> Dataset:
 
 
 def _settled(dataset: Dataset, result: ReportedImage, made: datetime) -> Dataset:
-    """Return the library's instance begun as our other reports are, without its dates and random UIDs."""
+    """Return the library's instance with the common part of our reports, without dates and random UIDs."""
     begun = start_instance("seg", result.header, dataset.SOPInstanceUID)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
         if keyword in dataset:
@@ -138,7 +138,7 @@ def _segments(result: ReportedImage) -> list[SegmentDescription]:
 
 
 def _inside(result: ReportedImage, outline_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(rows, columns): which pixel centres lie inside an outline, by the even-odd rule."""
+    """Return which pixel centres lie inside an outline by the even-odd rule, shape (rows, columns)."""
     inside = np.zeros((result.header.rows, result.header.columns), dtype=bool)
     corners = np.array(result.columns_rows(outline_mm))[:, ::-1] - 0.5
     top, left = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)

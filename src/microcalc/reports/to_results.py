@@ -27,7 +27,7 @@ _LOG = logging.getLogger("microcalc.reports")
 
 
 def are_reports(path: Path) -> bool:
-    """Return whether detections are given as reports: a DICOM file, or a folder of them without any JSON."""
+    """Return whether a path is a DICOM file, or a folder with DICOM files and without JSON files."""
     if path.is_dir():
         files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
         return not any(file.suffix.lower() == ".json" for file in files) and any(map(is_dicom, files))
@@ -35,22 +35,22 @@ def are_reports(path: Path) -> bool:
 
 
 def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
-    """Change CAD reports, ours or another maker's, to detections that ``evaluate`` reads.
+    """Write the content of CAD reports, ours or another manufacturer's, as detections documents.
 
-    A cluster's marks are its microcalcifications; of one that has none listed, its centre. A single
-    calcification outside clusters is a mark. Findings of other kinds are passed over, and so are findings that the
-    report calls typically benign (vascular, skin, ...; show-report lists them), and images in which detection failed or
-    calcium was not looked for. Ratings are certainties; a finding without one is rated by
-    the operating point k of n from which it is shown, 1 - k / (n + 1), and 1 where it is always shown (ours).
+    The candidates of a cluster are its calcifications or, if none are listed, its centre. A calcification outside
+    clusters is a candidate. Other kinds of findings are ignored, and so are findings that the report calls typically
+    benign (vascular, skin, ...; ``show-report`` lists them) and images in which detection failed or that were not
+    searched for calcifications. The likelihood is the certainty of a finding. Without a certainty it is
+    1 - k / (n + 1) if the finding is shown from operating point k of n on, and 1 if it is always shown (our choice).
 
     Parameters
     ----------
     path
-        A CAD SR, or a folder of them; other DICOM files there are passed over.
+        A CAD SR, or a folder of them; other DICOM files in it are ignored.
     table
-        As ``datasets.open.identified_table`` gives it: its images are known by their SOP Instance UIDs.
+        A table with SOP Instance UIDs, as returned by ``datasets.open.identified_table``.
     out
-        Folder for one ``UID.json`` an image; documents of earlier calls there are removed.
+        Folder in which ``UID.json`` of each image is written; documents of earlier calls are removed.
 
     Returns
     -------
@@ -60,9 +60,9 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
     Raises
     ------
     UnreadableImageError
-        A DICOM file that is damaged.
+        A DICOM file is damaged.
     InputError
-        No CAD report, one that breaks its form, or two that speak of one image.
+        There is no CAD report, one violates its template, or two include the same image.
     """
     files = [file for file in sorted(path.iterdir()) if is_cad_report(file)] if path.is_dir() else [path]
     reports = [(file, read_cad_report(file)) for file in files]
@@ -84,10 +84,10 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
                 continue
             name = names.get(image.uid, f"{image.uid}.dcm")
             if not is_uid(image.uid):
-                raise InputError(f"{file.name}: speaks of an image without SOP Instance UID, expected one")
+                raise InputError(f"{file.name}: refers to an image without a valid SOP Instance UID, expected one")
             if image.uid in documents:
                 raise InputError(
-                    f"{file.name}: speaks of {name}, as {reported_in[image.uid]} does, "
+                    f"{file.name}: refers to {name}, and so does {reported_in[image.uid]}, "
                     "expected one report for each image"
                 )
             reported_in[image.uid] = file.name
@@ -103,7 +103,7 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
 
 
 def _document(name: str, report: CadReport, uid: str) -> Result:
-    """The detections document of one image, as far as a report knows it."""
+    """Return the detections document of one image, as far as the report gives its content."""
     candidates: list[CandidateEntry] = []
     clusters: list[ClusterEntry] = []
     for finding in report.findings:

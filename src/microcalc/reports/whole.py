@@ -1,7 +1,7 @@
-"""Reading a report whole: a file that was cut off is refused, where the library would take it for a shorter report.
+"""Read a report and refuse a truncated file, which the library would read as a shorter report.
 
-The library reads a data set as far as it goes, without a word. What a cut file lacks could be the findings. So an
-element is put behind the file's last byte: it is found again, at the root, only where every element and sequence
+The library reads a data set as far as it goes, without an error. The missing part could hold the findings. So an
+element is appended to the bytes of the file: it is read back at the root only if every element and sequence
 before it has its full length.
 """
 
@@ -25,16 +25,16 @@ _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 
 
 def read_whole(path: Path) -> Dataset:
-    """Return the elements of a DICOM file.
+    """Return the data set of a DICOM file that is complete.
 
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, too large, damaged, or cut off.
+        The file is missing, not DICOM, too large, damaged or truncated.
     """
     dataset = read_data_set(path)
     if word(dataset.file_meta, "TransferSyntaxUID") != _DEFLATED and not _is_whole(path.read_bytes(), dataset):
-        raise UnreadableImageError(f"{path.name}: truncated DICOM data set, expected a whole one")
+        raise UnreadableImageError(f"{path.name}: truncated DICOM data set, expected a complete one")
     return dataset
 
 
@@ -48,5 +48,5 @@ def _is_whole(data: bytes, dataset: Dataset) -> bool:
     try:
         read = pydicom.dcmread(io.BytesIO(data + head + _MARK))
         return _END in read and read.get_item(_END).value == _MARK
-    except Exception:  # the library's, of whatever the cut made of the end
+    except Exception:  # any error of the library at the truncated end
         return False

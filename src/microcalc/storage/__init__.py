@@ -1,15 +1,15 @@
-"""What is written to disc, and how: whole files, marks of ownership, keys of content, and a store of results.
+"""Files on disk: atomic writes, marks of ownership, content keys, and a store of results.
 
 ``write``
-    One way to write a file: whole or not at all.
+    The only way to write a file: completely or not at all.
 ``ownership``
-    Folders bear the mark of the command that made them; nothing else is ever written to.
+    Marks of the command that made a folder; no other folder is ever written to.
 ``index``
-    Which images a command tried in a folder, and what became of each.
+    The images that a command processed in a folder, with the outcome for each.
 ``key``
-    Keys that change with the bytes, the settings and the code that a result was made from.
+    Keys that change with the data, the settings and the code from which a result was made.
 ``store``
-    Results under such keys.
+    Results under these keys.
 ``lock``
-    Of several processes that want the same folder, one works and the others wait.
+    Locks, so that only one of several processes works on a file or folder.
 """

@@ -1,4 +1,4 @@
-"""The index of a folder of results: which images a command tried there, and what became of each.
+"""The index of a folder of results: the images that a command processed, with the outcome for each.
 
 ``microcalc detect`` writes ``OUT/index.json`` (schema ``microcalc/index/1``)::
 
@@ -8,26 +8,26 @@
                  "failed": "", "reports": ["1-1-0a1b2c3d.sr.dcm"]}, …]}
 
 ``settings``
-    What changes results. All results in a folder are of the same settings.
+    The settings that change results. All results in a folder have the same settings.
 ``stem``
-    The image's results are ``STEM.json`` and its like. Different images have different stems.
+    First part of the names of the image's results, such as ``STEM.json``. Different images have different stems.
 ``file``
-    The image's path below the folder that was given to the command, with ``/``; of a file that was given itself,
-    its name. Of an image of a table, as the table says it.
+    Path of the image relative to the folder that was given to the command, with ``/``; the name of a file that was
+    given itself; for an image of a table, the path in the table.
 ``image``
-    The image's name in the table that it was taken from; empty without one.
+    Name of the image in the table; empty without a table.
 ``uid``
-    SOP Instance UID of the image; of a file without one, the SHA-256 of its bytes; empty where it could not be read.
+    SOP Instance UID of the image, or the SHA-256 of a file without one; empty if the file could not be read.
 ``place``
-    Hash of where the file lay: a picture whose content was changed is still the same image.
+    Hash of the file's path: a picture whose content was changed is still the same image.
 ``failed``
-    Why the latest call that tried the image made no result; empty where it made one, or was stopped before.
+    Why the last call made no result for the image; empty if it made one, or was stopped before.
 ``reports``
-    The reports in the folder that speak of the image.
+    The reports in the folder that include the image.
 
-**What counts**: ``STEM.json`` of the entries that did not fail, where it is there (``counted``). Whoever reads such
-a folder passes over every other file: a call removes the results of the images that it tries before it tries
-them, and a file that the index does not name was not made by a call that the index speaks of.
+**Valid results** are the existing ``STEM.json`` of the entries that did not fail (``counted``). Readers of such a
+folder ignore every other file: a call removes the earlier results of an image before it processes the image, and
+files that the index does not list were made by other means.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SCHEMA: Final = "microcalc/index/1"
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One image that was tried; see the module."""
+    """One image that was processed; the fields are described in the module."""
 
     stem: str
     file: str
@@ -62,23 +62,23 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What calls with the same settings tried in a folder."""
+    """The images that calls with the same settings processed in a folder."""
 
     settings: Mapping[str, Any]
     entries: tuple[IndexEntry, ...]
 
     def by_stem(self) -> dict[str, IndexEntry]:
-        """Return the entries by their stems."""
+        """Return stem → entry."""
         return {entry.stem: entry for entry in self.entries}
 
 
 def read_index(folder: Path) -> Index | None:
-    """Return the index of a folder; None where there is none, or where ``index.json`` is no index of ours.
+    """Return the index of a folder; None if there is none, or ``index.json`` is not an index of ours.
 
     Raises
     ------
     InputError
-        The index is broken.
+        The index is damaged.
     """
     try:
         document = json.loads((folder / INDEX).read_bytes())
@@ -90,16 +90,16 @@ def read_index(folder: Path) -> Index | None:
         entries = [_entry(values) for values in document["images"]]
         return Index(dict(document["settings"]), tuple(entries))
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{folder.resolve().name}/{INDEX}: broken, expected as in {SCHEMA}") from None
+        raise InputError(f"{folder.resolve().name}/{INDEX}: damaged, expected the schema {SCHEMA}") from None
 
 
 def counted(folder: Path) -> list[Path] | None:
-    """Return the ``STEM.json`` that count, in the order of their names; None of a folder without an index.
+    """Return the valid results of a folder, sorted by name; None if the folder has no index.
 
     Raises
     ------
     InputError
-        The index is broken.
+        The index is damaged.
     """
     index = read_index(folder)
     if index is None:
@@ -109,14 +109,14 @@ def counted(folder: Path) -> list[Path] | None:
 
 
 def update_index(folder: Path, settings: Mapping[str, Any], entries: Iterable[IndexEntry]) -> None:
-    """Write entries into a folder's index, each in the place of one of the same stem; the others stay.
+    """Write entries to a folder's index; each replaces the entry of the same stem, and the others stay.
 
-    The folder bears our mark. Commands that run at the same time in one folder do not lose each other's entries.
+    The folder must have our mark. Commands that run in one folder at the same time do not lose each other's entries.
 
     Raises
     ------
     OutputError
-        ``index.json`` is not ours; or the system refused.
+        ``index.json`` is not ours, or the system refused to write.
     """
     with _alone(folder):
         index = read_index(folder)
@@ -139,7 +139,7 @@ def _entry(values: Mapping[str, Any]) -> IndexEntry:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time change the index, by a lock on the mark; not where the system has no such locks."""
+    """Lock the index against other processes, by a lock on the mark; without effect if the system has no such locks."""
     try:
         import fcntl
     except ImportError:

@@ -1,8 +1,7 @@
-"""Keys of content: what a result was made from, and by which code.
+"""Content keys, which depend on what a result was made from and on the code that made it.
 
-A key is the SHA-256 of plain values. The values are the bytes that went in (``file_sha256``), the
-settings, and the version of the code that did the work (``code_version``). So a result is found again
-only where nothing that it depends on has changed.
+A key is the SHA-256 of plain values: the hash of the input (``file_sha256``), the settings, and the version of the
+code (``code_version``). So a stored result is used again only if nothing on which it depends has changed.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ _DATA_SUFFIXES: Final = {".csv", ".toml", ".json"}
 
 
 def key_of(value: object) -> str:
-    """Return the SHA-256, in hexadecimal, of plain values (as JSON can hold them)."""
+    """Return the SHA-256, in hexadecimal, of values that JSON can represent."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal; raises ``OSError`` where it cannot be read."""
+    """Return the SHA-256 of a file, in hexadecimal; raise ``OSError`` if it cannot be read."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @functools.cache
 def code_version(*modules: str) -> str:
-    """Return a key of the code that modules of this package consist of and import, directly or not.
+    """Return a key of the code of modules of this package and of all they import, directly or indirectly.
 
-    Comments, layout and docstrings do not count; everything else does, in every module of the package
-    that is imported, also inside functions; and so do the tables (CSV, TOML, JSON) that lie in the folders
-    of these modules.
+    The key depends on everything but comments, layout and docstrings in all imported modules of the package, also
+    those that are imported inside functions, and on the data files (CSV, TOML, JSON) in the folders of these
+    modules.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def code_version(*modules: str) -> str:
 
 
 def _between(file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the folders from a file's own up to, and without, ``folder``."""
+    """Yield the folders between a file and ``folder``, which is not included."""
     for parent in file.parents:
         if parent == folder:
             return
@@ -85,7 +84,7 @@ def _imported_files(modules: tuple[str, ...]) -> dict[str, Path]:
 
 @functools.cache
 def _file_of(name: str) -> Path | None:
-    """Return the source file of a module of the package; None for other packages, and for names that are no module.
+    """Return the source file of a module of the package; None for other packages and names that are no module.
 
     Nothing is imported: the heavy libraries of a module must not be loaded to hash it.
     """

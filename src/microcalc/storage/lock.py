@@ -1,4 +1,4 @@
-"""Locks: of several processes that want the same file or folder, one works and the others wait."""
+"""Locks, so that only one of several processes works on a file or folder while the others wait."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from microcalc.storage.write import saying_where
 
 @contextmanager
 def locked(file: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock file for the block; wait where another process holds it.
+    """Hold a lock file for the block, and wait while another process holds it.
 
-    However the process that holds it ends, the system frees it.
+    The system releases the lock when the process ends, whatever the cause.
 
     Parameters
     ----------
     file
-        The lock file, which stays; its folder has to exist.
+        The lock file, which is not removed; its folder must exist.
     waiting
         Called once before waiting for another process.
 
     Raises
     ------
     OutputError
-        The system refused to make the file.
+        The system refused to create the file.
     """
     with saying_where(file):
         handle = file.open("a")

@@ -1,8 +1,8 @@
-"""Which folders a command may write to: new ones, empty ones, and those that bear its mark.
+"""The folders to which a command may write: new ones, empty ones, and those with its mark.
 
-The mark is the file ``.microcalc.json``, which names the command that made the folder. A folder that
-holds anything else is a user's, or another command's, and is refused before any work. So nothing that a
-user made can be overwritten, and no command takes another's results for its own.
+The mark is the file ``.microcalc.json``, which names the command that made the folder. Any other folder with files
+belongs to a user or to another command, and is refused before any work. So nothing that a user made can be
+overwritten, and no command mistakes the results of another for its own.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _SCHEMA: Final = "microcalc/folder/1"
 
 
 def owner_of(folder: Path) -> str | None:
-    """Return the command whose mark a folder bears; None where there is no folder or no mark."""
+    """Return the command whose mark a folder has; None if there is no folder or no mark."""
     document = _read_mark(folder)
     return None if document is None else str(document["command"])
 
 
 def check_output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) -> None:
-    """Refuse, before any work, a folder that the command must not or could not write to. Writes nothing.
+    """Refuse a folder to which the command must not or cannot write; nothing is written.
 
     Parameters
     ----------
     folder
-        Where the command is to write.
+        Folder to which the command will write.
     command
         Name of the command, such as ``"detect"``.
     inputs
-        Files and folders that the command reads: the output folder must be none of these folders, nor the
-        folder of one of the files, unless it bears the command's mark (then only ``check_not_input`` of each
-        file that is written can tell).
+        Files and folders that the command reads. The output folder must not be one of these folders, nor the
+        folder of one of the files, unless it has the command's mark; use ``check_not_input`` for each written
+        file then.
 
     Raises
     ------
     InputError
-        A file stands in its place or above it; it may not be written to; it holds files but no mark; it
-        bears another command's mark; it is the folder of an input.
+        The path or one of its parents is a file, the folder is not writable, has files but no mark, has the mark
+        of another command, or is the folder of an input.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
@@ -68,14 +68,14 @@ def check_output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = 
 
 
 def open_output_folder(folder: Path, command: str) -> None:
-    """Make the folder if need be and mark it as the command's; a folder that bears the mark stays as it is.
+    """Create the folder if necessary, and mark it as the command's.
 
     Raises
     ------
     InputError
-        As ``check_output_folder``.
+        As in ``check_output_folder``.
     OutputError
-        The system refused.
+        The system refused to write.
     """
     check_output_folder(folder, command)
     with saying_where(folder / MARK):
@@ -86,19 +86,19 @@ def open_output_folder(folder: Path, command: str) -> None:
 
 @contextmanager
 def output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) -> Iterator[None]:
-    """Check, make and mark the folder that a block writes to; a folder that the block leaves empty is removed again.
+    """Check, create and mark a folder for the block; remove it again if the block fails without writing to it.
 
     Parameters
     ----------
     folder, command, inputs
-        As of ``check_output_folder``.
+        See ``check_output_folder``.
 
     Raises
     ------
     InputError
-        As ``check_output_folder``, before the block begins.
+        As in ``check_output_folder``, before the block begins.
     OutputError
-        The system refused.
+        The system refused to write.
     """
     check_output_folder(folder, command, inputs=inputs)
     was_there = folder.exists()
@@ -114,12 +114,12 @@ def output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) ->
 
 
 def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to write a file in the place of one that is read.
+    """Refuse an output file that is also an input.
 
     Raises
     ------
     InputError
-        The output is one of the inputs, also by another name of the same file.
+        The output is one of the inputs, possibly under another name.
     """
     for path in inputs:
         if path.resolve() == output.resolve() or (output.exists() and path.exists() and path.samefile(output)):
@@ -129,7 +129,7 @@ def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_editable(path: Path) -> None:
-    """Refuse, before any work, a file that ``write_editable`` would not replace: one that was edited since.
+    """Refuse, before any work, a file that ``write_editable`` would not replace because it was edited.
 
     Raises
     ------
@@ -147,21 +147,19 @@ def check_editable(path: Path) -> None:
 
 
 def write_editable(path: Path, content: bytes) -> None:
-    """Write a file that people may edit, such as a table, into a marked folder, unless it has been edited since.
+    """Write a file that users may edit, such as a table, into a marked folder, unless it has been edited.
 
-    The mark records the SHA-256 of what was written. A file whose content is no longer that one, or that
-    was never recorded, is somebody's work and stays.
+    The mark records the SHA-256 of the content. A file with other content, or one that was never recorded, is
+    somebody's work and is not replaced.
 
     Raises
     ------
     OutputError
-        The file has been changed since it was written, or was not written by us; or the system refused.
+        The file has been changed since it was written, was not written by us, or the system refused to write.
     """
     document = _read_mark(path.parent)
     if document is None:
-        raise OutputError(
-            f"{path.absolute().parent.name}: bears no mark of microcalc, expected a folder of its results"
-        )
+        raise OutputError(f"{path.absolute().parent.name}: has no mark of microcalc, expected a folder of its results")
     recorded = document.setdefault("editable", {})
     if path.exists():
         found = _sha256(path.read_bytes())
@@ -173,7 +171,7 @@ def write_editable(path: Path, content: bytes) -> None:
                 f"or the file as it was written"
             )
     recorded[path.name] = _sha256(content)
-    # The file first: after a kill between the two, the old record makes the next call refuse, and nothing is lost.
+    # First the file: if the process is killed between the two, the next call refuses it, and nothing is lost.
     write_whole(path, content)
     write_json(path.parent / MARK, document)
 

@@ -1,7 +1,6 @@
-"""A store of results, each under the key of what it was made from.
+"""A store of results under content keys, in files named ``FOLDER/KEY[:2]/KEY.SUFFIX``.
 
-``FOLDER/KEY[:2]/KEY.SUFFIX``: a result that is there is whole, and is what its key says; so several
-processes, and several studies, can share a store.
+An existing file is complete and belongs to its key, so several processes and several studies can share a store.
 """
 
 from __future__ import annotations
@@ -15,34 +14,34 @@ from microcalc.storage.write import saying_where, writing
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A folder of results.
+    """A folder of results under content keys.
 
     Attributes
     ----------
     folder
-        Made when the first result is written.
+        Folder of the store; it is created when the first result is written.
     suffix
-        Of the files, with the dot, such as ``".npy"``.
+        Suffix of the files with the dot, such as ``".npy"``.
     """
 
     folder: Path
     suffix: str
 
     def path(self, key: str) -> Path:
-        """Return where the result of a key lies, or would lie; ``key`` is hexadecimal (``key_of``)."""
+        """Return the path of a key's result, whether it exists or not; ``key`` is hexadecimal (``key_of``)."""
         return self.folder / key[:2] / f"{key}{self.suffix}"
 
     def has(self, key: str) -> bool:
-        """Return whether the result of a key is there."""
+        """Return whether the result of a key exists."""
         return self.path(key).is_file()
 
     def get(self, key: str, make: Callable[[Path], None]) -> Path:
-        """Return the file of a key's result, which ``make`` writes to the path that it is given if it is not there.
+        """Return the file of a key's result; if it does not exist, call ``make`` with the path to write it to.
 
         Raises
         ------
         OutputError
-            The system refused to write. What ``make`` raises is passed on.
+            The system refused to write. Errors of ``make`` are passed on.
         """
         path = self.path(key)
         if not path.is_file():

@@ -1,9 +1,8 @@
-"""Writing files whole or not at all.
+"""Write files atomically: completely or not at all.
 
-A file is written under a temporary name in its own folder, flushed to the disc, and renamed. So a
-reader finds the old file, the new file or none, and a process that is killed leaves at most a hidden
-``.part`` file. The temporary name does not depend on the file's own name, which may be as long as the
-file system allows.
+A file is written under a temporary name in its folder, flushed to the disk, and renamed. So a reader finds the old
+file, the new file or none, and a killed process leaves at most a hidden ``.part`` file. The temporary name does not
+depend on the name of the file, which may be as long as the file system allows.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Final
 from microcalc.errors import OutputError
 
 TEMPORARY_SUFFIX: Final = ".part"
-_FULL_BYTES: Final = 1 << 20  # so little room is none
+_FULL_BYTES: Final = 1 << 20  # less free space than this counts as none
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -34,10 +33,10 @@ _REASONS: Final = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give the name of a temporary file that takes the place of ``path`` when the block ends without an error.
+    """Provide a temporary path for the block, and rename it to ``path`` when the block ends without an error.
 
-    The folder has to exist. The block creates the temporary file; if the block raises, the file is
-    removed and whatever stood at ``path`` stays as it was.
+    The folder must exist. The block creates the temporary file. If the block raises an error, the temporary file is
+    removed, and an existing file at ``path`` is not changed.
 
     Parameters
     ----------
@@ -47,13 +46,13 @@ def writing(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A name in the same folder, with the suffix of ``path`` where the length of the name allows it
-        (libraries choose a format by it).
+        Temporary path in the same folder, with the suffix of ``path``, at most 16 characters of it (libraries
+        choose a format by the suffix).
 
     Raises
     ------
     OutputError
-        The system refused: the disk is full, the name is too long, there is no permission.
+        The system refused to write: the disk is full, the name is too long, or permission is missing.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}{path.suffix[:16]}")
     try:
@@ -68,29 +67,29 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
     Raises
     ------
     OutputError
-        The system refused; what stood at ``path`` stays as it was.
+        The system refused to write; an existing file at ``path`` is not changed.
     """
     with writing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, whole or not at all; raises ``OutputError`` as ``write_whole`` does."""
+    """Write a text in UTF-8, completely or not at all; raise ``OutputError`` as ``write_whole`` does."""
     write_whole(path, text.encode())
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write a document as indented JSON with sorted keys, whole or not at all; raises ``OutputError``."""
+    """Write a document as indented JSON with sorted keys, completely or not at all; raise ``OutputError``."""
     write_text(path, json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disc."""
+    """Wait until changes of the names in a folder are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -100,10 +99,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def saying_where(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write into an ``OutputError`` that names the folder and the file.
+    """Convert the system's refusal to write into an ``OutputError`` that names the folder and the file.
 
-    An ``OSError`` of another file, such as one that is read meanwhile, passes through, and so does a library's own
-    class of errors. A plain ``OSError`` without a number is what numpy and others make of the system's.
+    An ``OSError`` about another file, such as an input, is passed on, and so are error classes of libraries. A plain
+    ``OSError`` without a number is converted: numpy and other libraries raise it when writing fails.
     """
     try:
         yield
@@ -116,7 +115,7 @@ def saying_where(path: Path) -> Iterator[None]:
 
 
 def _reason_without_number(path: Path) -> str:
-    """Return why a library failed to write that does not say so: numpy's ``0 of 512 written``, for one."""
+    """Return the reason for a failed write that a library does not state, as numpy's ``0 of 512 written``."""
     try:
         is_full = shutil.disk_usage(path.absolute().parent).free < _FULL_BYTES
     except OSError:
@@ -125,7 +124,7 @@ def _reason_without_number(path: Path) -> str:
 
 
 def describe_refusal(path: Path, error: OSError) -> str:
-    """Return one line that says which file in which folder could not be written, and why."""
+    """Return a message of one line that names the file and folder that could not be written, and the reason."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or _reason_without_number(path)
     folder = path.absolute().parent.name or "/"
     name = path.name if len(path.name) <= 80 else f"{path.name[:60]}…{path.name[-16:]}"

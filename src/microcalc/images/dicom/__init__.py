@@ -1,1 +1,1 @@
-"""Reading mammograms from DICOM, by their tags and never by the vendor's name."""
+"""Read mammograms from DICOM files, by their attributes and never by the vendor's name."""

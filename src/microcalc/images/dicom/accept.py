@@ -1,4 +1,4 @@
-"""Which DICOM images are taken: plain full-field digital mammograms; the others are refused by name.
+"""Accept standard full-field digital mammograms, and refuse other DICOM images with their kind in the message.
 
 References
 ----------
@@ -49,7 +49,7 @@ _OTHERS = {
     f"{_STORAGE}6.1": "Ultrasound Image",
 }
 
-# Words in ImageType (0008,0008) beyond the second value, and what they say.
+# Words in ImageType (0008,0008) beyond the second value, and their meaning.
 _TOMO_WORDS = ("TOMO", "TOMO_PROJ", "TOMO_2D", "TOMOSYNTHESIS", "GENERATED_2D", "SYNTHESIZED_2D", "VOLUME")
 _SUBTRACTED_WORDS = ("RECOMBINED", "SUBTRACTION", "SUBTRACT", "SUBTRACTED", "HIGH_ENERGY")
 
@@ -59,12 +59,12 @@ _SPACING_LIMITS_MM = (0.02, 0.2)
 # A breast in contact with the receptor is magnified by 1.02 to 1.1; a magnification stand by 1.4 to 2.
 _CONTACT_MAGNIFICATION = 1.25
 _HIGHEST_MAGNIFICATION = 4.0
-# PixelSpacing, in the patient, by ImagerPixelSpacing: 1 over the magnification, with room for rounding.
+# PixelSpacing, in the patient, divided by ImagerPixelSpacing: the inverse magnification, with room for rounding.
 _PLAIN_BY_IMAGER = (1 / _HIGHEST_MAGNIFICATION, 1.02)
 
 
 def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
-    """The intent of a plain mammogram.
+    """Return the intent of a standard mammogram, and refuse other images.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
     name
         The file's name, for messages.
     any_view
-        Take magnified, spot, stereo, specimen and quality control images after all.
+        Also accept magnification, spot, stereo, specimen and quality control images.
 
     Raises
     ------
     NotAMammogramError
-        Another SOP class.
+        The SOP class is another one, or contradicts PresentationIntentType.
     UnsupportedViewError
-        Tomosynthesis and contrast subtraction always; the rest unless ``any_view``.
+        The image is tomosynthesis or contrast subtraction, or an unusual view without ``any_view``.
     """
     sop_class = word(dataset, "SOPClassUID")
     kind = _TOMOSYNTHESIS.get(sop_class)
@@ -121,7 +121,7 @@ def _check_view(dataset: Dataset, name: str) -> None:
 
 
 def _unusual_view(dataset: Dataset) -> str | None:
-    """What is not plain about the view, in words; None for a plain one."""
+    """Return a description of an unusual view; None for a standard one."""
     if any(value.upper().startswith("STEREO") for value in words(dataset, "ImageType")):
         return "stereo or biopsy view (ImageType)"
     if word(dataset, "PositionerType").upper() == "STEREOTACTIC":
@@ -144,7 +144,7 @@ def _unusual_view(dataset: Dataset) -> str | None:
 
 
 def _magnification(dataset: Dataset) -> float | None:
-    """How many times the breast is magnified at the receptor: as estimated, else by the two spacings; None unknown."""
+    """Return the magnification at the receptor, as stated or by the ratio of the two spacings; None if unknown."""
     factor = number(dataset, "EstimatedRadiographicMagnificationFactor") or 0.0
     if factor >= 100 / _CONTACT_MAGNIFICATION:  # per cent, as some machines write it
         factor /= 100
@@ -156,12 +156,14 @@ def _magnification(dataset: Dataset) -> float | None:
 
 
 def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
-    """(rows, columns) of a size that a mammogram can have.
+    """Return (rows, columns), and refuse sizes that are implausible for a mammogram.
 
     Raises
     ------
     UnreadableImageError
-        No size, an absurd one, or pixels that are not grey values of 8 to 16 bits.
+        The size is missing or implausible, or pixels do not have 8 or 16 allocated bits.
+    NotAMammogramError
+        Pixels have several samples.
     """
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows is None or columns is None:
@@ -188,14 +190,14 @@ def check_size(dataset: Dataset, name: str) -> tuple[int, int]:
 def check_spacing(dataset: Dataset, name: str) -> tuple[float, float]:
     """Return the pixel spacing (row, column) in mm.
 
-    ImagerPixelSpacing, at the receptor; PixelSpacing where the header says that it
-    is calibrated (PixelSpacingCalibrationType), or where ImagerPixelSpacing is none that a
-    mammogram has. A value that no mammogram has counts for nothing beside one that it has.
+    This is ImagerPixelSpacing, which applies at the receptor, or PixelSpacing if the header states that it is
+    calibrated (PixelSpacingCalibrationType) or if ImagerPixelSpacing is missing or implausible. An implausible value
+    is ignored if the other one is plausible.
 
     Raises
     ------
     MissingSpacingError
-        No value that a mammogram has, or two that cannot be of one picture.
+        Both values are missing or implausible, or they contradict each other.
     """
     imager, plain = numbers(dataset, "ImagerPixelSpacing"), numbers(dataset, "PixelSpacing")
     if not _is_spacing(imager) and not _is_spacing(plain):
@@ -228,19 +230,19 @@ def _spacing_found(imager: tuple[float, ...], plain: tuple[float, ...]) -> str:
     low, high = _SPACING_LIMITS_MM
     for keyword, values in (("ImagerPixelSpacing", imager), ("PixelSpacing", plain)):
         if len(values) == 2:
-            return f"{keyword} {_shown(values)} mm, expected {low} to {high} (--pixel-spacing MM says it instead)"
+            return f"{keyword} {_shown(values)} mm, expected {low} to {high} (or give it with --pixel-spacing MM)"
     return "no pixel spacing in the header, expected ImagerPixelSpacing, or --pixel-spacing MM"
 
 
 def spacing_or_given(
     dataset: Dataset, name: str, given_mm: tuple[float, float] | None
 ) -> tuple[tuple[float, float], bool]:
-    """Return the header's pixel spacing in mm, and False; where it has none, the given one, and True.
+    """Return the pixel spacing in mm and whether it is the given one, which is used if the header has none.
 
     Raises
     ------
     MissingSpacingError
-        Neither is one that a mammogram has.
+        Neither is plausible for a mammogram.
     """
     try:
         return check_spacing(dataset, name), False

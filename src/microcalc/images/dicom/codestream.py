@@ -1,8 +1,7 @@
-"""The size that a compressed codestream itself claims, read before any codec sees it.
+"""Read kind, size and end of a compressed codestream before it is decoded.
 
-Two codecs abort the whole process when the header asks for more rows than the
-codestream has, others return an image from a stream that stops half-way. Both are
-told here in a few lines.
+Two codecs abort the process if the header has more rows than the codestream, and others return an image from a
+truncated codestream. Both cases are detected here.
 
 References
 ----------
@@ -17,7 +16,7 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _J2K_START, _JP2_START = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
 
 
-# What the frame marker says of the coding; arithmetic and hierarchical ones are in no transfer syntax of ours.
+# Frame marker → coding; no accepted transfer syntax has arithmetic or hierarchical coding.
 _CODINGS = {
     0xC0: "JPEG baseline",
     0xC1: "JPEG extended",
@@ -26,13 +25,13 @@ _CODINGS = {
     0xF7: "JPEG-LS",
 }
 ITEM = b"\xfe\xff\x00\xe0"
-"""The tag that every fragment of encapsulated pixel data starts with."""
+"""The tag at the start of every fragment of encapsulated pixel data."""
 
 
 def coding_of(data: bytes) -> str | None:
-    """Return what kind of compressed picture pixel data start with; None where they start with none.
+    """Return the coding of compressed pixel data, such as ``JPEG lossless``; None if they are not compressed.
 
-    Looks into the items of encapsulated pixel data (PS3.5 A.4): the first is the offset table, often empty.
+    In encapsulated pixel data (PS3.5 A.4) the first item is the offset table, which is often empty.
     """
     for _ in range(2):
         if not data.startswith(ITEM):
@@ -49,7 +48,7 @@ def coding_of(data: bytes) -> str | None:
 
 
 def codestream_size(data: bytes) -> tuple[int, int] | None:
-    """(rows, columns) of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it has no readable header."""
+    """Return (rows, columns) of a JPEG, JPEG-LS or JPEG 2000 codestream; None if its header is unreadable."""
     if data.startswith(_JP2_START):  # a JP2 box file in the pixel data: not allowed, yet seen
         data = data[max(data.find(_J2K_START), 0) :]
     if data.startswith(_J2K_START):
@@ -58,7 +57,7 @@ def codestream_size(data: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_precision(data: bytes) -> int | None:
-    """Return the bits of a sample that the frame header of a JPEG codestream names; None where it has none."""
+    """Return the bits per sample in the frame header of a JPEG codestream; None if there is no frame header."""
     at = _frame_at(data)
     return None if at is None else data[at + 4]
 
@@ -78,7 +77,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _frame_at(data: bytes) -> int | None:
-    """Where the frame header of a JPEG or JPEG-LS codestream starts."""
+    """Return the offset of the frame header of a JPEG or JPEG-LS codestream; None if there is none."""
     if not data.startswith(b"\xff\xd8"):
         return None
     at = 2
@@ -96,5 +95,5 @@ def _frame_at(data: bytes) -> int | None:
 
 
 def is_complete(data: bytes) -> bool:
-    """Whether the codestream closes with EOI or EOC (both FF D9); padding after it, 00 or FF, is ignored."""
+    """Return whether the codestream ends with EOI or EOC (both FF D9); padding by 00 or FF is ignored."""
     return data.rstrip(b"\0\xff")[-2:] == b"\xff\xd9"

@@ -1,7 +1,7 @@
-"""Header values that decide what pixels mean: one value each, of its kind, in its range, or a named error.
+"""Check the header values that determine the meaning of pixels: number, kind and range of each value.
 
-Elsewhere a value that cannot be understood counts as absent. Here that would give other pixels without a word.
-Absent and empty elements are left to the readers, which know what the standard says of them.
+Elsewhere a value that cannot be interpreted is treated as absent. Here this would silently change pixels. Absent and
+empty elements are left to the readers, which handle them as the standard requires.
 
 References
 ----------
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Rule(NamedTuple):
-    """What is expected of a value, and whether a number is so."""
+    """A rule for a value: its description, and a function that checks a number."""
 
     expected: str
     holds: Callable[[float], bool]
@@ -38,7 +38,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "BitsStored": _WHOLE,
     "HighBit": _WHOLE,
     "PixelRepresentation": _Rule("0 or 1", lambda value: value in (0, 1)),
-    # 65535 is -1 of which the representation is wrong.
+    # 65535 is -1, read as unsigned.
     "PixelIntensityRelationshipSign": _Rule("1 or -1", lambda value: value in (1, -1, 65535)),
     "RescaleSlope": _NUMBER,
     "RescaleIntercept": _NUMBER,
@@ -49,12 +49,12 @@ _ONE_WORD: Final = ("SOPClassUID", "PhotometricInterpretation", "PixelIntensityR
 
 
 def check_decisive(dataset: Dataset, name: str) -> None:
-    """Refuse a header in which a value that decides what pixels mean cannot be understood.
+    """Refuse a header with a wrong value in an attribute that determines the meaning of pixels.
 
     Raises
     ------
     UnreadableImageError
-        Several values, something else than a number, or a number out of range.
+        An attribute has several values, a value that is not a number, or a number out of range.
     """
     for keyword in _ONE_WORD:
         if len(set(words(dataset, keyword))) > 1:

@@ -1,8 +1,7 @@
-"""Pixel values of a DICOM file, one decoder per transfer syntax.
+"""Decode compressed pixels of a DICOM file, with one decoder per transfer syntax.
 
-Uncompressed pixels are unpacked here. Compressed ones are decoded in a process of
-their own (`microcalc.images.dicom.worker`), started at the first need and used again: a
-codec that crashes or hangs costs one file, not the run.
+Decoding runs in a separate process (`microcalc.images.dicom.worker`), which is started when it is first needed and
+then reused: a codec that crashes or hangs affects one file, not the run.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from microcalc.dicom.tags import shown_uid
 from microcalc.errors import UnreadableImageError
 
 Stored = NDArray[np.integer]
-"""Stored values (rows, columns), of the header's sign and allocated bits."""
+"""Stored values (rows, columns), with sign and allocated bits as in the header."""
 
 
 class Syntax(NamedTuple):
-    """A transfer syntax: its name, and the plugin of pydicom that decodes it (empty: uncompressed)."""
+    """A transfer syntax: its name, and pydicom's plugin that decodes it (empty if it is uncompressed)."""
 
     name: str
     plugin: str = ""
@@ -56,19 +55,19 @@ SYNTAXES: dict[str, Syntax] = {
     f"{_UID}.4.90": Syntax("JPEG 2000 lossless", "pylibjpeg", True),
     f"{_UID}.4.91": Syntax("JPEG 2000", "pylibjpeg", True),
 }
-"""Transfer Syntax UID → how it is decoded; each choice measured against the others."""
+"""Transfer Syntax UID → name and decoder; each decoder was chosen by comparison with the others."""
 
 _WORKER_COMMAND = [sys.executable, "-P", "-m", "microcalc.images.dicom.worker"]
 _TIMEOUT_S = 60.0
 
 
 def transfer_syntax(uid: str, name: str) -> Syntax:
-    """How a transfer syntax is decoded.
+    """Return the name and the decoder of a transfer syntax.
 
     Raises
     ------
     UnreadableImageError
-        One that mammograms are not expected in, or none.
+        The transfer syntax is missing, or not supported.
     """
     syntax = SYNTAXES.get(uid)
     if syntax is None:
@@ -79,19 +78,19 @@ def transfer_syntax(uid: str, name: str) -> Syntax:
 
 
 def decode_compressed(path: Path, syntax: Syntax, shape: tuple[int, int]) -> Stored:
-    """Decode in the worker process.
+    """Decode the pixels of a file in the worker process.
 
     Parameters
     ----------
     path
         The DICOM file.
     shape
-        (rows, columns) of the header.
+        (rows, columns) in the header.
 
     Raises
     ------
     UnreadableImageError
-        Truncated or damaged pixel data, or a codec that crashed or hung on it.
+        The pixel data are truncated or damaged, or the codec crashed or hung.
     """
     request: dict[str, object] = {"path": str(path.resolve()), "syntax": list(syntax), "shape": list(shape)}
     with _lock:
@@ -110,7 +109,7 @@ def decode_compressed(path: Path, syntax: Syntax, shape: tuple[int, int]) -> Sto
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    """The decoding process and the process that owns it (a fork must not share its pipes)."""
+    """The decoding process, and the process that owns it (a fork must not share its pipes)."""
 
     process: subprocess.Popen[bytes]
     owner: int
@@ -153,7 +152,7 @@ def _running_worker() -> _Worker:
     if _worker is not None and (_worker.owner != os.getpid() or _worker.process.poll() is not None):
         _stop_worker()
     if _worker is None:
-        # The worker must find this package however the caller's path was made.
+        # The worker must find this package, however the path of the caller was set.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
         process = subprocess.Popen(
@@ -168,7 +167,7 @@ def _running_worker() -> _Worker:
 
 
 def _stop_worker() -> None:
-    """End the worker; a forked child only forgets its parent's."""
+    """Kill the worker; a forked child only drops its reference to its parent's worker."""
     global _worker
     worker, _worker = _worker, None
     if worker is None or worker.owner != os.getpid():
@@ -176,7 +175,7 @@ def _stop_worker() -> None:
     worker.process.kill()
     worker.process.wait()
     for pipe in (worker.process.stdin, worker.process.stdout):
-        with contextlib.suppress(OSError):  # a request that never left
+        with contextlib.suppress(OSError):  # a request that was never sent
             cast(IO[bytes], pipe).close()
 
 

@@ -1,4 +1,4 @@
-"""What a DICOM file says of itself, from its header alone."""
+"""Facts that the header of a DICOM file states, so that the user need not give them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Said = Literal["pixel_spacing", "intent", "system", "view", "laterality"]
 
 @dataclass(frozen=True, slots=True)
 class DicomFacts:
-    """What a header says.
+    """Facts that a header states.
 
     Attributes
     ----------
     uid
-        SOP Instance UID; empty without a valid one.
+        SOP Instance UID; empty if it is missing or invalid.
     said
-        What the header says, so that a user need not; the SOP class says the intent.
+        Names of the facts that the header states; the SOP class always states the intent.
     shape, spacing_mm
-        Rows and columns, and the pixel spacing (row, column); None where the header does not say them.
+        Rows and columns, and the pixel spacing (row, column); None if the header does not state them.
     """
 
     uid: str
@@ -36,12 +36,12 @@ class DicomFacts:
 
 
 def read_facts(path: Path) -> DicomFacts:
-    """Return what the header of a DICOM file says.
+    """Read the facts that the header of a DICOM file states.
 
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, or damaged.
+        The file is missing, not DICOM, or damaged.
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)

@@ -1,4 +1,4 @@
-"""How the breast lies in a picture: its side, the view, and which way the patient's directions run.
+"""The position of the breast in an image: laterality, view, and directions of the patient.
 
 References
 ----------
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LETTERS: Final = re.compile(r"[^A-Z]+")
 _SHORT: Final = re.compile(r"[A-Z]{1,5}")
 _SIDES: Final[dict[str, Laterality]] = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
-# Ways to write a view in full, letters only, beyond the meanings of its codes.
+# Full names of views beyond the meanings of their codes, letters only.
 _SPELT: Final[dict[str, str]] = {
     **{_LETTERS.sub("", code.meaning.upper()): view for view, code in VIEWS.items()},
     "CRANIALCAUDAL": "CC",
@@ -37,18 +37,18 @@ _OPPOSITE: Final = {"A": "P", "P": "A", "L": "R", "R": "L", "H": "F", "F": "H"}
 
 
 def laterality_of(header: Dataset) -> Laterality | None:
-    """Return the side of the image, of the series in older files, or of a view such as ``LMLO``; None without one."""
+    """Return the laterality of the image, the series (older files), or a view such as ``LMLO``; None if unknown."""
     for keyword in ("ImageLaterality", "Laterality"):
         side = "/".join(sorted(set(words(header, keyword)))).upper()
         if side in _SIDES:
             return _SIDES[side]
-        if side:  # both sides, or a word that is none
+        if side:  # both sides, or an unknown word
             return None
     return _side_and_view(only_word(header, "ViewPosition"))[0]
 
 
 def view_of(header: Dataset) -> str | None:
-    """Return the view by ViewPosition or ViewCodeSequence, else a short unknown ViewPosition as it is; None without."""
+    """Return the view by ViewPosition or ViewCodeSequence, or an unknown short ViewPosition; None if missing."""
     position = only_word(header, "ViewPosition")
     named = view_named(position)
     if named is not None:
@@ -62,7 +62,7 @@ def view_of(header: Dataset) -> str | None:
 
 
 def view_named(text: str) -> str | None:
-    """Return the view of ``codes.VIEWS`` that a text names; None where it names none.
+    """Return the view of ``codes.VIEWS`` that a text names; None if it names none.
 
     >>> view_named("MLO"), view_named("LMLO"), view_named("Medio-Lateral Oblique"), view_named("left CC")
     ('MLO', 'MLO', 'MLO', 'CC')
@@ -71,7 +71,7 @@ def view_named(text: str) -> str | None:
 
 
 def _side_and_view(text: str) -> tuple[Laterality | None, str | None]:
-    """Both as a text names them; ``LM`` and ``LMO`` are views, not a left one."""
+    """Return laterality and view that a text names; ``LM`` and ``LMO`` are views without a laterality."""
     letters = _LETTERS.sub("", text.upper())
     view = _view_spelt(letters)
     if view is not None:
@@ -89,17 +89,17 @@ def _view_spelt(letters: str) -> str | None:
 
 
 def orientation_of(header: Dataset) -> Orientation | None:
-    """Return which way the patient's directions run in the picture; None where the header says nothing usable."""
+    """Return the patient's directions in the image; None if PatientOrientation is missing or invalid."""
     found = tuple(value.upper() for value in words(header, "PatientOrientation"))
     if len(found) != 2 or not all(_is_direction(value) for value in found):
         return None
     right, bottom = found
-    if right[0] in (bottom[0], _OPPOSITE[bottom[0]]):  # rows and columns cannot run along one axis
+    if right[0] in (bottom[0], _OPPOSITE[bottom[0]]):  # rows and columns cannot have the same axis
         return None
     return Orientation(right, bottom)
 
 
 def _is_direction(value: str) -> bool:
-    """Whether these are one to three of A, P, L, R, H, F, each axis once."""
+    """Return whether a value is one to three of A, P, L, R, H, F, with each axis at most once."""
     axes = {frozenset((letter, _OPPOSITE[letter])) for letter in value if letter in _OPPOSITE}
     return 0 < len(value) <= 3 and len(axes) == len(value)

@@ -1,4 +1,4 @@
-"""Reading a mammogram from DICOM, by its tags and never by the vendor's name."""
+"""Read a mammogram from a DICOM file, by its attributes and never by the vendor's name."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
     path
         A DICOM file in any transfer syntax of `microcalc.images.dicom.decode.SYNTAXES`.
     any_view
-        Take magnified, spot, stereo, specimen and quality control images as well.
+        Also accept magnification, spot, stereo, specimen and quality control images.
     pixel_spacing_mm
-        (row, column), used where the header has no spacing that a mammogram can have.
+        (row, column), used if the header has no spacing that is plausible for a mammogram.
 
     Returns
     -------
@@ -54,13 +54,13 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, truncated, of an absurd size or unknown transfer syntax.
+        The file is missing, not DICOM, truncated, of an implausible size or of an unknown transfer syntax.
     NotAMammogramError
-        Not a Digital Mammography X-Ray Image, or values that are not its grey levels.
+        The file is not a Digital Mammography X-Ray Image, or its values are not valid grey levels.
     UnsupportedViewError
-        Tomosynthesis, subtraction; without ``any_view`` also the unusual views.
+        The image is tomosynthesis or subtraction, or an unusual view without ``any_view``.
     MissingSpacingError
-        No pixel spacing, or none that a mammogram has.
+        The pixel spacing is missing or implausible for a mammogram.
 
     References
     ----------
@@ -92,18 +92,18 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
 
 
 def read_data_set(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
-    """The elements of a DICOM file.
+    """Read the data set of a DICOM file.
 
     Raises
     ------
     UnreadableImageError
-        No such file, not DICOM, too large, or damaged.
+        The file is missing, not DICOM, too large, or damaged.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe waits for ever
+        if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would block
             raise UnreadableImageError(f"{path.name}: a pipe, socket or device, expected a DICOM file")
         size = path.stat().st_size
         if size > _LARGEST_FILE:
@@ -120,14 +120,14 @@ def read_data_set(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
         raise
     except OSError as error:
         raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
-    except Exception as error:  # a damaged data set; the library's words would quote its values
+    except Exception as error:  # a damaged data set; the library's message would quote its values
         raise UnreadableImageError(
             f"{path.name}: damaged DICOM data set ({type(error).__name__}), expected a whole one"
         ) from None
 
 
 def _check_deflated(path: Path) -> None:
-    """Refuse a deflated data set that inflates beyond all bounds, before it does."""
+    """Refuse a deflated data set that would inflate to more than the largest file size."""
     from pydicom.filereader import read_file_meta_info
 
     meta = read_file_meta_info(path)
@@ -135,7 +135,7 @@ def _check_deflated(path: Path) -> None:
         return
     length = integer(meta, "FileMetaInformationGroupLength")
     if length is None:
-        raise UnreadableImageError(f"{path.name}: file meta information without its length, expected it")
+        raise UnreadableImageError(f"{path.name}: file meta information without its group length, expected one")
     data = path.read_bytes()[_META_START + length :]
     inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while data:
@@ -150,7 +150,7 @@ def _stored_values(path: Path, header: Dataset, shape: tuple[int, int]) -> NDArr
     syntax = transfer_syntax(uid, path.name)
     if syntax.plugin:
         decoded = decode_compressed(path, syntax, shape)
-        # Codecs give the fewest bytes that hold the codestream's values, the header's bits count in those it allocates.
+        # Codecs return the smallest type for the codestream's values; the header counts bits in the allocated ones.
         return decoded.astype(f"{decoded.dtype.kind}{(integer(header, 'BitsAllocated') or 16) // 8}", copy=False)
     dataset = read_data_set(path)
     if "PixelData" not in dataset:
@@ -159,7 +159,7 @@ def _stored_values(path: Path, header: Dataset, shape: tuple[int, int]) -> NDArr
 
 
 def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name: str) -> NDArray[np.integer]:
-    """Uncompressed stored values, (rows, columns)."""
+    """Return uncompressed stored values, (rows, columns)."""
     allocated = integer(dataset, "BitsAllocated") or 16
     kind = "i" if integer(dataset, "PixelRepresentation") == 1 else "u"
     data, expected = content(dataset, "PixelData"), shape[0] * shape[1] * allocated // 8
@@ -168,7 +168,7 @@ def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name:
         raise UnreadableImageError(
             f"{name}: {coding} pixel data, expected uncompressed ones as its transfer syntax says"
         )
-    if len(data) - expected >= shape[1] * allocated // 8:  # less than a row may be padding
+    if len(data) - expected >= shape[1] * allocated // 8:  # less than a row is accepted as padding
         raise UnreadableImageError(
             f"{name}: {len(data)} bytes of pixel data, expected {expected} of {shape[0]} x {shape[1]} pixels"
         )
@@ -183,16 +183,16 @@ def _unpack(dataset: Dataset, shape: tuple[int, int], *, big_endian: bool, name:
 
 
 def _uid(header: Dataset, path: Path) -> str:
-    """SOP Instance UID; the file's SHA-256 where it is missing or no UID."""
+    """Return the SOP Instance UID, or the SHA-256 of the file if the UID is missing or invalid."""
     uid = word(header, "SOPInstanceUID")
     return uid if is_uid(uid) else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _burned_in(header: Dataset) -> bool | None:
-    """Whether text is burned into the pixels (BurnedInAnnotation); None where the header does not say."""
+    """Return whether text is burned into the pixels (BurnedInAnnotation); None if the header does not state it."""
     return {"YES": True, "NO": False}.get(only_word(header, "BurnedInAnnotation").upper())
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """A text of the header; empty where the declared character set cannot hold it."""
+    """Return a text of the header; empty if it is invalid in the declared character set."""
     return long_text(header, keyword, most=1024).value

@@ -1,4 +1,4 @@
-"""Whether a file is DICOM, told from its first bytes; no DICOM library needed."""
+"""Recognise DICOM files by their first bytes, without a DICOM library."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _PREAMBLE, _MAGIC = 128, b"DICM"
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file has the DICOM preamble (PS3.10 7.1); False where it cannot be opened, or is a pipe or device."""
+    """Return whether a file has the DICOM preamble (PS3.10 7.1); False if it is unreadable, a pipe or a device."""
     try:
-        if not path.is_file():  # to open a pipe waits for ever
+        if not path.is_file():  # opening a pipe would block
             return False
         with path.open("rb") as file:
             return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC

@@ -1,18 +1,17 @@
-"""What stored values mean: from stored values to pixels that are brighter = denser.
+"""Convert stored values to pixels in which brighter means denser.
 
-Raw images hold X-ray intensity. PixelIntensityRelationshipSign says which way
-(PS3.3 C.8.11.3.1.2): +1, lower stored values are less intensity, as every raw
-mammogram with a verified header has it; -1, the opposite. Where it is missing,
-PhotometricInterpretation decides, since dense is shown white: MONOCHROME1 (lowest is
-white) is +1, MONOCHROME2 is -1.
+Raw images store X-ray intensity. PixelIntensityRelationshipSign gives the direction (PS3.3 C.8.11.3.1.2): with +1,
+as in all raw mammograms with a verified header, lower stored values mean less intensity; with -1, more. If it is
+missing, PhotometricInterpretation is used, as dense tissue is shown white: MONOCHROME1 (lowest value white) means +1,
+MONOCHROME2 means -1.
 
-Processed images are shown dense = white. PhotometricInterpretation alone decides;
-PresentationLUTShape must say the same (PS3.3 C.8.11.1) and is not followed where it
-contradicts, because the images of public sets that contradict come out right so.
+Processed images show dense tissue white. Only PhotometricInterpretation is used. PresentationLUTShape must agree
+(PS3.3 C.8.11.1) and is ignored if it does not, because the images of public data sets in which it contradicts are
+correct this way.
 
-The frame of the stored pixels is the frame of all positions: FieldOfViewHorizontalFlip
-and FieldOfViewRotation tell what the machine did *before* storing, PatientOrientation
-where the patient lies in it. None of them moves a pixel here.
+All positions are in the frame of the stored pixels: FieldOfViewHorizontalFlip and FieldOfViewRotation describe what
+the machine did *before* storing, PatientOrientation how the patient is oriented in the image. None of them moves
+pixels here.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ _FUNCTIONS: dict[str, Literal["linear", "linear_exact", "sigmoid"]] = {
     "SIGMOID": "sigmoid",
 }
 
-# No window of 16-bit values, rescaled or not, reaches so far: a damaged one is none.
+# No window of 16-bit values, rescaled or not, is this wide: a wider one is damaged and ignored.
 _WIDEST = 1e9
 
-# What a message may name; of a damaged header anything could stand there.
+# Values that a message may quote; a damaged header could contain anything.
 _COLOURS = frozenset({"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"})
 
 
 class ToPixels(NamedTuple):
-    """``pixels = slope * stored + intercept``; ``modality_slope`` and ``_intercept`` give modality values."""
+    """The conversion ``pixels = slope * stored + intercept``, and the rescaling to modality values."""
 
     slope: float
     intercept: float
@@ -52,7 +51,7 @@ class ToPixels(NamedTuple):
     modality_intercept: float
 
     def apply(self, stored: NDArray[np.integer]) -> FloatImage:
-        """Pixels, brighter = denser, float32."""
+        """Convert stored values to pixels (rows, columns), float32, brighter = denser."""
         pixels = stored.astype(np.float32)
         if self.slope != 1.0:
             pixels *= np.float32(self.slope)
@@ -61,7 +60,7 @@ class ToPixels(NamedTuple):
         return pixels
 
     def window(self, centre: float, width: float, function: Literal["linear", "linear_exact", "sigmoid"]) -> Window:
-        """A window given in modality values, in pixels."""
+        """Convert a window from modality values to pixel values."""
         ratio = self.slope / self.modality_slope
         mirrored = ratio * centre + self.intercept - ratio * self.modality_intercept
         # "linear" ramps around centre - 0.5 (PS3.3 C.11.2.1.2.1): mirrored, around centre + 0.5.
@@ -69,16 +68,16 @@ class ToPixels(NamedTuple):
 
 
 def to_pixels(dataset: Dataset, intent: Intent, name: str) -> ToPixels:
-    """How the stored values of this header become pixels.
+    """Return the conversion of the stored values of an image to pixels.
 
-    A raw image whose values fall with exposure is counted from its highest possible
-    value, so that ``-pixels`` is never negative: machines store the complement.
+    If the values of a raw image decrease with exposure, they are subtracted from the highest possible value, as
+    machines store the complement; ``-pixels`` is never negative.
 
     Raises
     ------
     NotAMammogramError
-        Values that are not grey levels, a raw image that is not linear in exposure, or
-        a modality LUT, which the standard does not have in mammography.
+        The values are not grey levels, a raw image is not linear in exposure, or there is a modality LUT, which
+        the standard does not allow in mammography.
     """
     photometric = word(dataset, "PhotometricInterpretation").upper()
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -106,7 +105,7 @@ def _raw_to_pixels(dataset: Dataset, photometric: str, slope: float, intercept: 
         found = relationship if relationship in ("LOG", "DISP") else "damaged"
         raise NotAMammogramError(f"{name}: PixelIntensityRelationship {found} in a FOR PROCESSING image, expected LIN")
     sign = integer(dataset, "PixelIntensityRelationshipSign")
-    if sign == 65535:  # -1 of which the representation is wrong
+    if sign == 65535:  # -1, read as unsigned
         sign = -1
     if sign is None:
         sign = 1 if photometric == "MONOCHROME1" else -1
@@ -117,46 +116,46 @@ def _raw_to_pixels(dataset: Dataset, photometric: str, slope: float, intercept: 
 
 
 def _modality_range(dataset: Dataset, slope: float, intercept: float) -> tuple[float, float]:
-    """Lowest and highest modality value that the header's bits can hold."""
+    """Return the lowest and highest modality value that the stored bits can represent."""
     lowest, highest = _stored_range(dataset)
     ends = (slope * lowest + intercept, slope * highest + intercept)
     return min(ends), max(ends)
 
 
 def _stored_range(dataset: Dataset) -> tuple[int, int]:
-    """Lowest and highest stored value that the header's bits can hold."""
+    """Return the lowest and highest value that the stored bits can represent."""
     bits = integer(dataset, "BitsStored") or 16
     lowest = -(1 << (bits - 1)) if integer(dataset, "PixelRepresentation") == 1 else 0
     return lowest, lowest + (1 << bits) - 1
 
 
 def clear_unused_bits(stored: NDArray[np.integer], dataset: Dataset) -> NDArray[np.integer]:
-    """Stored values without what else lies in the allocated bits (old overlays)."""
+    """Return stored values without the other allocated bits, which may contain old overlays."""
     bits, allocated = integer(dataset, "BitsStored") or 16, 8 * stored.dtype.itemsize
     high = integer(dataset, "HighBit")
     shift = 0 if high is None or not bits - 1 <= high < allocated else high - bits + 1
     if bits == allocated:
         return stored
-    # Left to the top, then right: the shift back extends the sign of signed values.
+    # Shift left to the top bit, then right, which extends the sign of signed values.
     raised = np.left_shift(stored, allocated - bits - shift)
     cleared: NDArray[np.integer] = np.right_shift(raised, allocated - bits)
     return cleared
 
 
 def padding_mask(stored: NDArray[np.integer], allocated: NDArray[np.integer], dataset: Dataset) -> BoolImage | None:
-    """Return where the header says that there is no image (PS3.3 C.7.5.1.1.2); None where it says nothing.
+    """Return which pixels are padding (PS3.3 C.7.5.1.1.2); None if the header does not define padding.
 
     Parameters
     ----------
     stored, allocated
-        (rows, columns) values of the stored bits, and of all allocated ones: a padding value
-        that the stored bits cannot hold is looked for in the latter.
+        (rows, columns) values of the stored bits, and of all allocated bits; the latter are used for a padding
+        value that the stored bits cannot represent.
     """
     value = integer(dataset, "PixelPaddingValue")
     if value is None:
         return None
     limit = integer(dataset, "PixelPaddingRangeLimit")
-    # Read with the other sign, as by a wrong representation: back by one turn of the allocated bits.
+    # A value that was read with the wrong sign is out of range by 2 to the number of allocated bits.
     whole = np.iinfo(allocated.dtype)
     turn = 1 << whole.bits
     low, high = sorted(
@@ -170,7 +169,7 @@ def padding_mask(stored: NDArray[np.integer], allocated: NDArray[np.integer], da
 
 
 def first_window(dataset: Dataset, convert: ToPixels) -> Window | None:
-    """The header's first window, in pixels; of a VOI LUT where there is no window; None without either."""
+    """Return the first window in pixel values, or one fitted to the first VOI LUT; None if there is neither."""
     centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
     function = _FUNCTIONS.get(word(dataset, "VOILUTFunction").upper(), "linear")
     if (
@@ -184,7 +183,7 @@ def first_window(dataset: Dataset, convert: ToPixels) -> Window | None:
 
 
 def _window_of_lut(dataset: Dataset, convert: ToPixels) -> Window | None:
-    """A straight line through the 10 % and 90 % points of the first VOI LUT (PS3.3 C.11.2.1.1)."""
+    """Return a linear window through the 10 % and 90 % points of the first VOI LUT (PS3.3 C.11.2.1.1)."""
     for lut in items(dataset, "VOILUTSequence")[:1]:
         descriptor, entries = numbers(lut, "LUTDescriptor"), _lut_entries(lut)
         if len(descriptor) != 3 or entries.size < 2:
@@ -204,5 +203,5 @@ def _lut_entries(lut: Dataset) -> NDArray[np.float64]:
         if isinstance(data, bytes):
             return np.frombuffer(data[: len(data) // 2 * 2], dtype="<u2").astype(np.float64)
         return np.asarray(data, dtype=np.float64).reshape(-1)
-    except Exception:  # a damaged table is none
+    except Exception:  # a damaged LUT is ignored
         return np.empty(0)

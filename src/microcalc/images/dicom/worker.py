@@ -1,7 +1,7 @@
 """The process that decodes compressed pixels: ``python -m microcalc.images.dicom.worker``.
 
-One JSON line in per file, one JSON line out, followed by the pixels' bytes. It ends
-with its input.
+It reads one JSON line per file and answers with one JSON line, followed by the bytes of the pixels. It ends when its
+input ends.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from microcalc.images.dicom.codestream import ITEM, codestream_size, coding_of, 
 from microcalc.images.dicom.decode import Syntax
 
 _MEMORY_LIMIT = 6 * 1024**3
-# libjpeg inside gdcm fills what is missing with grey and says so on stderr only.
+# libjpeg inside gdcm fills missing parts with grey and reports this on standard error only.
 _LOST_PIXELS = (b"premature end", b"bad Huffman code")
 
 
 class DamagedPixelsError(Exception):
-    """What is wrong with the pixel data, in words without any header value."""
+    """The pixel data are damaged; the message contains no header value."""
 
 
 def decode_file(path: str, syntax: Syntax, shape: tuple[int, int]) -> NDArray[np.generic]:
-    """The stored values of one compressed file, (rows, columns).
+    """Return the stored values of a compressed file, (rows, columns).
 
     Raises
     ------
     DamagedPixelsError
+        The pixel data are truncated, damaged, or contradict the header.
     """
     with quiet():
         try:
@@ -59,7 +60,7 @@ def decode_file(path: str, syntax: Syntax, shape: tuple[int, int]) -> NDArray[np
                 _take_precision(dataset, frame)
             pixels = _decoded(path, dataset, syntax)
         except Exception as error:
-            # The codec's own words could quote the header; its class says enough.
+            # The codec's message could quote the header; the class of the error is sufficient.
             raise DamagedPixelsError(
                 f"damaged or truncated {syntax.name} pixel data ({type(error).__name__}), expected a whole frame"
             ) from None
@@ -69,7 +70,7 @@ def decode_file(path: str, syntax: Syntax, shape: tuple[int, int]) -> NDArray[np
 
 
 def _take_precision(dataset: Dataset, frame: bytes) -> None:
-    """Let the codestream say how many bits it has: gdcm aborts the process where the header says fewer."""
+    """Use the number of bits of the codestream: gdcm aborts the process if the header states fewer."""
     precision = jpeg_precision(frame)
     if precision is not None and 2 <= precision <= 16:
         dataset.BitsStored, dataset.HighBit = precision, precision - 1
@@ -77,19 +78,19 @@ def _take_precision(dataset: Dataset, frame: bytes) -> None:
 
 
 def _decoded(path: str, dataset: Dataset, syntax: Syntax) -> NDArray[np.generic]:
-    """The codec's answer, (rows, columns)."""
+    """Return the pixels that the codec decodes, (rows, columns)."""
     uid = dataset.file_meta.TransferSyntaxUID
     if uid == JPEGExtended12Bit and dataset.BitsStored > 8:
         return _twelve_bits(path, dataset)
     pixels: NDArray[np.generic]
-    # The unused bits are ours to clear: the library takes them to lie above the stored ones, whatever HighBit says.
+    # We clear unused bits ourselves: the library assumes them above the stored ones, whatever HighBit is.
     as_stored: Any = {"raw": True, "correct_unused_bits": False}
     pixels, _ = get_decoder(uid).as_array(dataset, decoding_plugin=syntax.plugin, **as_stored)
     return pixels
 
 
 def _twelve_bits(path: str, dataset: Dataset) -> NDArray[np.generic]:
-    """JPEG extended of more than 8 bits: gdcm decodes it, but pydicom does not ask it to."""
+    """Decode JPEG extended with more than 8 bits by gdcm, which pydicom does not support."""
     import gdcm
 
     reader = gdcm.ImageReader()
@@ -97,7 +98,7 @@ def _twelve_bits(path: str, dataset: Dataset) -> NDArray[np.generic]:
     if not reader.Read():
         raise DamagedPixelsError
     image = reader.GetImage()
-    # SWIG gives the bytes as text with surrogates for what is no UTF-8.
+    # SWIG returns the bytes as text, with surrogates for bytes that are not UTF-8.
     buffer = image.GetBuffer().encode("utf-8", "surrogateescape")
     signed = dataset.PixelRepresentation == 1
     return np.frombuffer(buffer, dtype="<i2" if signed else "<u2").reshape(dataset.Rows, dataset.Columns)
@@ -121,21 +122,21 @@ def _check_codestream(frame: bytes, syntax: Syntax, shape: tuple[int, int]) -> N
 
 
 def _fits(coding: str, syntax: Syntax) -> bool:
-    """Whether a codestream belongs to a transfer syntax; a decoder of extended JPEG takes the baseline."""
+    """Return whether a codestream matches a transfer syntax; extended JPEG includes the baseline."""
     return syntax.name.startswith(coding) or (coding, syntax.name) == ("JPEG baseline", "JPEG extended")
 
 
 def _limit_memory() -> None:
-    """A lying codestream must not take the machine's memory."""
+    """Limit the memory of the process, as a damaged codestream could claim any size."""
     try:
         import resource
-    except ImportError:  # not on Windows; the sizes are checked before decoding anyway
+    except ImportError:  # missing on Windows; sizes are also checked before decoding
         return
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
 
 
 def _private_output() -> IO[bytes]:
-    """The pipe to the caller; whatever a codec prints goes to nowhere instead."""
+    """Return the pipe to the caller; discard what codecs print to standard output."""
     output = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -143,7 +144,7 @@ def _private_output() -> IO[bytes]:
 
 
 def _answer(line: bytes, complaints: IO[bytes]) -> tuple[dict[str, object], bytes]:
-    """The reply to one request, and the pixels' bytes."""
+    """Return the reply to a request, and the bytes of the pixels."""
     request = json.loads(line)
     rows, columns = request["shape"]
     complaints.seek(0)
@@ -153,7 +154,7 @@ def _answer(line: bytes, complaints: IO[bytes]) -> tuple[dict[str, object], byte
         complaints.seek(0)
         said = complaints.read()
         if any(words in said for words in _LOST_PIXELS):
-            raise DamagedPixelsError("damaged or truncated pixel data, as its codec says, expected a whole frame")
+            raise DamagedPixelsError("damaged or truncated pixel data according to the codec, expected a whole frame")
     except DamagedPixelsError as error:
         return {"error": str(error)}, b""
     payload = np.ascontiguousarray(pixels).tobytes()
