@@ -55,7 +55,8 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     write_result(_document(), tmp_path / "image.json")
     content = json.loads((tmp_path / "image.json").read_text())
     assert list(content) == [
-        "schema", "image", "model", "breast_area_cm2", "operating_point", "candidates", "clusters", "survivor_limit_reached", "seconds",
+        "schema", "image", "model", "breast_area_cm2", "operating_point", "candidates", "clusters",
+        "survivor_limit_reached", "seconds",
     ]  # fmt: skip
     assert content["schema"] == "microcalc/detections/1"
     assert content["image"] == {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from microcalc.domain import FloatImage, Intent
+from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.normalise.blocks import compressed
 
 _SEGMENT_MM = 2.0  # ours: grey levels are compared piece by piece along the line
@@ -26,6 +26,10 @@ _LEAST_OF_LINE = 0.4
 _DEEPEST = 0.7
 _RINGING_PX = 3  # of the resampling
 _ROUNDS = 4
+_MEDIAN_OF_NINE = (
+    (1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3),
+    (5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2),
+)  # fmt: skip
 
 
 def picture_box(pixels: FloatImage, *, spacing_mm: float, intent: Intent) -> tuple[slice, slice]:
@@ -36,58 +40,82 @@ def picture_box(pixels: FloatImage, *, spacing_mm: float, intent: Intent) -> tup
     pixels
         (rows, columns), brighter = denser, at ``spacing_mm``.
     """
-    pixels = compressed(pixels, intent)
-    low, high = np.percentile(pixels[::4, ::4], [0.5, 99.5])
+    low, high = np.percentile(compressed(pixels[::4, ::4], intent), [0.5, 99.5])
     least_step = _LEAST_STEP * float(high - low)
     segment = max(1, round(_SEGMENT_MM / spacing_mm))
     top, bottom, left, right = 0, pixels.shape[0], 0, pixels.shape[1]
+
+    def strip(towards_border: FloatImage) -> int:
+        return _strip(towards_border, segment, intent, darkest=float(low), least_step=least_step)
+
     for _ in range(_ROUNDS):
         before = top, bottom, left, right
-        top += _strip(pixels[top:bottom, left:right].T, segment, darkest=float(low), least_step=least_step)
-        bottom -= _strip(pixels[top:bottom, left:right][::-1].T, segment, darkest=float(low), least_step=least_step)
-        left += _strip(pixels[top:bottom, left:right], segment, darkest=float(low), least_step=least_step)
-        right -= _strip(pixels[top:bottom, left:right][:, ::-1], segment, darkest=float(low), least_step=least_step)
+        top += strip(pixels[top:bottom, left:right].T)
+        bottom -= strip(pixels[top:bottom, left:right][::-1].T)
+        left += strip(pixels[top:bottom, left:right])
+        right -= strip(pixels[top:bottom, left:right][:, ::-1])
         if (top, bottom, left, right) == before:
             break
     return slice(top, bottom), slice(left, right)
 
 
-def _strip(pixels: FloatImage, segment: int, *, darkest: float, least_step: float) -> int:
-    """Width of what lies before the first column of the picture, 0 for nothing."""
+def _strip(pixels: FloatImage, segment: int, intent: Intent, *, darkest: float, least_step: float) -> int:
+    """Return the width of what lies before the first column of the picture, 0 for nothing."""
     if min(pixels.shape) < 4 * segment:
         return 0
-    painted = _painted(pixels, least_step)
+    painted = _painted(pixels, intent, least_step)
     if painted:
         return painted + _RINGING_PX
-    means = _segment_means(pixels, segment)
-    levels = ndimage.median_filter(means, size=(1, _ACROSS_PX), mode="nearest")
+    means = compressed(_segment_means(pixels, segment), intent)
+    levels = _running_median(means)
     columns = levels.shape[1]
     edge = np.arange(1, columns - _GAP_PX)
     before, after = levels[:, np.maximum(edge - _GAP_PX, 0)], levels[:, edge + _GAP_PX - 1]
     step = np.abs(after - before)
-    at_once = _change(means, edge, 3) > _ABRUPT * _change(means, edge, 9)
-    usual = ndimage.median_filter(step, size=(1, _NEIGHBOURHOOD_PX), origin=(0, -_NEIGHBOURHOOD_PX // 2 + 1))
-    jumps = at_once & (step > np.maximum(_SHARPER * usual, least_step))
     level = np.median(before, axis=0)
     goes_on = (
         (level > darkest + least_step) & (np.abs(before - level) < least_step) & (np.abs(after - level) < least_step)
     )
     compared = np.count_nonzero(~goes_on, axis=0)
-    ends = (compared >= _LEAST_OF_LINE * len(step)) & (
-        np.count_nonzero(jumps & ~goes_on, axis=0) >= _MOST_OF_LINE * compared
-    )
+    at_once = _change(means, edge, 3) > _ABRUPT * _change(means, edge, 9)
+    jumps = at_once & (step > least_step) & ~goes_on
+    ends = (compared >= _LEAST_OF_LINE * len(step)) & (np.count_nonzero(jumps, axis=0) >= _MOST_OF_LINE * compared)
+    if not ends.any():
+        return 0
+    jumps &= step > _SHARPER * _usual(step, ends)
+    ends &= np.count_nonzero(jumps, axis=0) >= _MOST_OF_LINE * compared
     for at in edge[ends][::-1]:
         if at <= columns // 2 or (at <= _DEEPEST * columns and _is_even(levels[:, :at], least_step)):
             return int(at) + _RINGING_PX
     return 0
 
 
-def _painted(pixels: FloatImage, least_step: float) -> int:
+def _usual(step: FloatImage, columns: BoolImage) -> FloatImage:
+    """Return the running median of steps over the columns that follow; right at the given columns alone."""
+    there = np.flatnonzero(columns)
+    near = slice(max(0, int(there[0]) - _NEIGHBOURHOOD_PX), int(there[-1]) + 1 + _NEIGHBOURHOOD_PX)
+    usual = np.zeros_like(step)
+    usual[:, near] = ndimage.median_filter(
+        step[:, near], size=(1, _NEIGHBOURHOOD_PX), origin=(0, -_NEIGHBOURHOOD_PX // 2 + 1)
+    )
+    return usual
+
+
+def _running_median(values: FloatImage) -> FloatImage:
+    """Return the running median of nine columns, by Paeth's network of comparisons."""
+    wide = np.pad(values, ((0, 0), (_ACROSS_PX // 2, _ACROSS_PX // 2)), mode="edge")
+    v = [wide[:, i : i + values.shape[1]] for i in range(_ACROSS_PX)]
+    for a, b in _MEDIAN_OF_NINE:
+        v[a], v[b] = np.minimum(v[a], v[b]), np.maximum(v[a], v[b])
+    return v[4]
+
+
+def _painted(pixels: FloatImage, intent: Intent, least_step: float) -> int:
     """Return how many of the first columns are of one bright grey value nearly all along."""
-    level = float(np.median(pixels[:, 0]))
-    if level < float(np.median(pixels[::4, ::4])) + least_step:
+    level = float(np.median(compressed(pixels[:, 0], intent)))
+    if level < float(np.median(compressed(pixels[::4, ::4], intent))) + least_step:
         return 0
-    same = np.mean(np.abs(pixels - level) < _PAINTED * least_step, axis=0) > _MOST_OF_LINE
+    same = np.mean(np.abs(compressed(pixels, intent) - level) < _PAINTED * least_step, axis=0) > _MOST_OF_LINE
     return 0 if same.all() else int(np.argmin(same))
 
 
