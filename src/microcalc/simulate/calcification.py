@@ -1,15 +1,14 @@
-"""Microcalcifications: irregular solids in 3-D, projected; and clusters of them.
+"""Draw microcalcifications and clusters of them as irregular solids in three dimensions, and project them.
 
-A shape is a union of ellipsoids with a rough surface, held as the share of each 20 µm
-voxel that is solid. It is projected along the beam after a rotation about the axis
-from chest wall to nipple, so that both views of a breast show the same solid. Sizes
-follow micro-CT of biopsies: 1117 microcalcifications in the public set of OpenVCT,
-those above 0.13 mm of geometric mean 0.22 mm and ln-sd 0.39 (0.45 here, 0.1 of it
-between clusters). Numbers are higher than that set's (median 6 in a biopsy core, which
-cuts clusters off): four and more, median about 10.
+A shape is a union of ellipsoids with a rough surface, stored as the fraction of each voxel of 20 µm that is solid.
+It is projected along the beam after a rotation about the axis from the chest wall to the nipple, so that both
+views of a breast show the same solid. Sizes follow micro-CT of biopsies: of the 1117 microcalcifications in the
+public OpenVCT set, those above 0.13 mm have a geometric mean of 0.22 mm and a logarithmic standard deviation of
+0.39 (0.45 here, 0.1 of which is between clusters). Clusters have more members than in that set (median 6 in a
+biopsy core, which truncates clusters): at least four, with a median of about 10.
 
-What no source gives is ours, chosen so that peak contrasts and visibility span the
-range of real ones: shares of morphologies and layouts, packing of the calcium.
+The fractions of morphologies and layouts and the packing of the calcium have no source. They are our choice, made
+so that peak contrast and detectability cover the range of real microcalcifications.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ DIAMETER_RANGE_MM = (0.08, 1.0)
 PACKING = (0.55, 0.9)  # at 0.22 mm; ours: see ``packing_at``
 
 Mtf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Modulation transfer over spatial frequency in 1/mm, the pixel's aperture included."""
+"""Modulation transfer function of spatial frequency in 1/mm, the aperture of the pixel included."""
 
 # Shares of BI-RADS morphologies and distributions: ours.
 MORPHOLOGIES: dict[Morphology, float] = {"punctate": 0.3, "amorphous": 0.15, "pleomorphic": 0.35, "fine_linear": 0.2}
@@ -49,20 +48,20 @@ _WITHIN = (0.5, 1.0)  # packing of members relative to their cluster's (LAVI ins
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Calcification:
-    """One calcification, projected along the beam of a view.
+    """Hold the projection of one calcification along the beam of a view.
 
     Attributes
     ----------
     offset_mm
-        (row, column) from the centre of its cluster.
+        (row, column) from the centre of the cluster.
     height_mm
-        Towards the tube, from the centre of its cluster.
+        Distance from the centre of the cluster towards the tube.
     thickness_mm
-        (k, k) float32 along the beam, at a pitch of 20 µm, centred on its centroid.
+        (k, k) float32 path of the beam, at a pitch of 20 µm, with the centroid in the middle.
     material, packing
-        The solid, and the share of the thickness that it fills.
+        Material, and the fraction of the path that it fills.
     diameter_mm
-        Of the circle of equal area.
+        Diameter of the circle of equal area.
     """
 
     offset_mm: tuple[float, float]
@@ -75,19 +74,19 @@ class Calcification:
     layout: str = ""
 
     def contrast(self, beam: Beam, receptor: Receptor, *, fat_mm: float, gland_mm: float) -> FloatImage:
-        """Fraction of the primary signal removed, (k, k), before any blur.
+        """Return the fraction of the primary signal removed, (k, k), before blur.
 
         Parameters
         ----------
         fat_mm, gland_mm
-            Path through the breast around it, which hardens the beam.
+            Path of the beam through the surrounding breast, which hardens it.
         """
         solid_mm = self.packing * self.thickness_mm
         return removed_fraction(beam.spectrum, receptor, self.material, solid_mm, fat_mm=fat_mm, gland_mm=gland_mm)
 
     @property
     def outline_mm(self) -> Points:
-        """Convex outline (n, 2) in mm from its centre."""
+        """Return the vertices (n, 2) of the convex outline in mm from the centre."""
         from scipy.spatial import ConvexHull
 
         filled = np.argwhere(_covered(self.thickness_mm))
@@ -98,16 +97,16 @@ class Calcification:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Microcalcification3D:
-    """One microcalcification as a solid in the breast.
+    """Hold one microcalcification as a solid in the breast.
 
     Attributes
     ----------
     offset_mm
-        (height, row, column) of its centroid from the centre of its cluster; height is
+        (height, row, column) of the centroid from the centre of the cluster; height is
         towards the tube of a CC view.
     solid
-        (h, r, c) float32, odd sizes: share of each voxel of 20 µm that lies inside, the
-        centroid in the middle voxel.
+        (h, r, c) float32, of odd sizes: fraction of each voxel of 20 µm that is solid, with
+        the centroid in the middle voxel.
     """
 
     offset_mm: tuple[float, float, float]
@@ -118,7 +117,7 @@ class Microcalcification3D:
     layout: Layout = "single"
 
     def project(self, angle_rad: float = 0.0) -> Calcification:
-        """Its projection with the tube turned about the column axis: CC at 0, MLO at about 45 degrees.
+        """Return the projection with the tube rotated about the column axis: CC at 0, MLO at about 45 degrees.
 
         A point at (height, row) appears at row ``row cos + height sin``.
         """
@@ -140,7 +139,7 @@ class Microcalcification3D:
 def draw_diameters(
     rng: np.random.Generator, number: int, *, diameter_mm: float = DIAMETER_MM, ln_sd: float = DIAMETER_LN_SD
 ) -> Floats:
-    """Draw (number,) lognormal diameters, those out of range drawn again."""
+    """Draw lognormal diameters (number,) in mm within ``DIAMETER_RANGE_MM``."""
     drawn = np.empty(0)
     while drawn.size < number:
         more = diameter_mm * np.exp(rng.normal(0.0, ln_sd, 2 * number + 8))
@@ -149,7 +148,7 @@ def draw_diameters(
 
 
 def draw_packing(rng: np.random.Generator, packing: tuple[float, float] = PACKING) -> float:
-    """Draw the packing of a microcalcification of 0.22 mm, log-uniform in a range."""
+    """Draw the packing of a microcalcification of 0.22 mm, log-uniform over a range."""
     return float(np.exp(rng.uniform(*np.log(packing))))
 
 
@@ -163,14 +162,16 @@ def draw_microcalcification(
     layout: Layout = "single",
     offset_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Microcalcification3D:
-    """Draw one microcalcification; what is None is drawn as in clusters.
+    """Draw one microcalcification; parameters that are None are drawn, too.
 
     Parameters
     ----------
     diameter_mm
-        Of the circle of equal area in the CC view.
+        Diameter of the circle of equal area in the CC view.
     packing
-        Of the solid, at this diameter.
+        Fraction of the solid that calcium fills, at this diameter.
+    offset_mm
+        (height, row, column) from the centre of the cluster.
     """
     if diameter_mm is None:
         diameter_mm = float(draw_diameters(rng, 1)[0])
@@ -184,11 +185,11 @@ def draw_microcalcification(
 
 
 def packing_at(diameter_mm: float, packing: float) -> float:
-    """Share of a microcalcification that calcium fills, given that of one of 0.22 mm.
+    """Return the fraction of a microcalcification that calcium fills, given that of one of 0.22 mm.
 
-    Larger ones are looser heaps, and flatter, than spheres of their diameter. Ours: without
-    it visibility would rise with the diameter's power of 2.5, and most would be either
-    obvious or invisible. Small ones are at most solid.
+    Large microcalcifications are looser and flatter than spheres of the same diameter. The exponent is our
+    choice: without it, detectability would rise with the diameter to the power of 2.5, and most
+    microcalcifications would be either obvious or invisible. The fraction is at most 1.
     """
     return float(np.clip(packing * (diameter_mm / DIAMETER_MM) ** _THINNING, 0.02, 1.0))
 
@@ -205,20 +206,23 @@ def draw_cluster(
     to_nipple: tuple[float, float, float] | None = None,
     max_number: int = 60,
 ) -> list[Microcalcification3D]:
-    """Draw a cluster: its members lie around (0, 0, 0).
+    """Draw the microcalcifications of a cluster around (0, 0, 0).
 
     Parameters
     ----------
     number_mean
-        Mean of the negative binomial number that is added to the least, 4.
+        Mean of the negative binomial number of members that is added to the minimum of four.
     diameter_mm, diameter_ln_sd
-        Geometric mean and ln-sd of the lognormal diameters.
+        Geometric mean and standard deviation of the logarithm of the lognormal diameters.
     packing
-        Range of the packing at 0.22 mm (log-uniform, one draw per cluster; members vary
-        within it by 0.5 .. 1).
+        Range of the packing at 0.22 mm: log-uniform, one draw per cluster, times 0.5 to 1 for each member.
+    morphology, layout
+        Morphology of all members, and their distribution; None draws one.
     to_nipple
-        (height, row, column) direction of the nipple: segmental and linear layouts follow
-        it. None: any.
+        (height, row, column) direction of the nipple, which segmental and linear layouts follow;
+        None draws a direction.
+    max_number
+        Largest number of members.
     """
     morphology = morphology or _one_of(rng, MORPHOLOGIES)
     layout = layout or _one_of(rng, LAYOUTS)
@@ -248,21 +252,23 @@ def draw_cluster(
 def render(
     contrasts: Sequence[FloatImage], centres_mm: Points, *, grid: Grid, shape: tuple[int, int], mtf: Mtf
 ) -> FloatImage:
-    """Contrast of calcifications as the system images them.
+    """Return the contrast of calcifications in the image of a system.
 
     Parameters
     ----------
     contrasts
-        (k, k) each: fraction of the primary removed, at a pitch of 20 µm.
+        (k, k) each: fraction of the primary signal removed, at a pitch of 20 µm.
     centres_mm
-        (n, 2) positions on the raster, one per calcification.
+        (n, 2) positions on ``grid``, one per calcification.
+    shape
+        (rows, columns) of the image.
     mtf
-        Of the system, pixel aperture included.
+        Modulation transfer function of the system, the aperture of the pixel included.
 
     Returns
     -------
-    ``shape`` float32: fraction of the primary beam removed, blurred, sampled at pixel
-    centres, summed over the calcifications.
+    (rows, columns) float32 fraction of the primary signal removed, blurred, sampled at the pixel
+    centres and summed over the calcifications.
     """
     out = np.zeros(shape, dtype=np.float32)
     for contrast, position in zip(contrasts, grid.to_pixels(centres_mm), strict=True):
@@ -274,17 +280,21 @@ def render(
 def render_calcification(
     contrast: FloatImage, position_px: Floats, *, spacing_mm: tuple[float, float], mtf: Mtf
 ) -> tuple[tuple[int, int], FloatImage]:
-    """Blurred contrast of one calcification at a fractional pixel position.
+    """Return the blurred contrast of one calcification at a fractional pixel position.
 
     Parameters
     ----------
     contrast
-        (k, k) fraction of the primary removed, at a pitch of 20 µm.
+        (k, k) fraction of the primary signal removed, at a pitch of 20 µm.
+    position_px
+        (2,) row and column of the centre.
+    mtf
+        Modulation transfer function of the system, the aperture of the pixel included.
 
     Returns
     -------
-    (row, column) of the patch's first pixel, and the patch. Glare that reaches beyond
-    the patch is left out, so that its border is no step.
+    (row, column) of the first pixel of the patch, and the patch. Glare beyond the patch is
+    subtracted, so that there is no step at its border.
     """
     k = contrast.shape[0]
     reach_mm = k * PITCH_MM / 2 + 0.8
@@ -315,7 +325,7 @@ def _add(out: FloatImage, patch: FloatImage, corner: tuple[int, int]) -> None:
 
 
 def _solid(shape: Shape, diameter_mm: float) -> NDArray[np.float32]:
-    """Voxels of a shape, scaled until its projection has the area of the diameter's circle."""
+    """Return the voxels of a shape, scaled until its projection has the area of a circle of this diameter."""
     scale = diameter_mm
     for _ in range(2):
         solid = voxels(shape, PITCH_MM / scale)
@@ -327,7 +337,7 @@ def _solid(shape: Shape, diameter_mm: float) -> NDArray[np.float32]:
 
 
 def _turned(solid: NDArray[np.float32], angle_rad: float) -> NDArray[np.float32]:
-    """Voxels rotated in the plane of height and row."""
+    """Rotate voxels (h, r, c) in the plane of height and row."""
     if angle_rad == 0.0:
         return solid
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
@@ -342,18 +352,18 @@ def _turned(solid: NDArray[np.float32], angle_rad: float) -> NDArray[np.float32]
 
 
 def _covered(thickness_mm: FloatImage) -> NDArray[np.bool_]:
-    """Pixels that a projection covers by half at least: as thick as a ball is half a pixel from its rim."""
+    """Return the pixels at least half covered by a projection: as thick as a ball is half a pixel from its rim."""
     thickest = float(thickness_mm.max())
     return np.asarray(thickness_mm >= min(0.47 * np.sqrt(thickest * PITCH_MM), thickest))
 
 
 def _diameter_mm(thickness_mm: FloatImage) -> float:
-    """Of the circle of equal area."""
+    """Return the diameter of the circle of the same area as a projection."""
     return 2.0 * PITCH_MM * float(np.sqrt(np.count_nonzero(_covered(thickness_mm)) / np.pi))
 
 
 def _centred(thickness: FloatImage) -> FloatImage:
-    """Cut or pad to the smallest square (k, k), k odd, around the middle that holds all that is filled."""
+    """Crop or pad to the smallest square (k, k), k odd, around the middle that holds every pixel above 0."""
     middle = np.array(thickness.shape) // 2
     filled = np.argwhere(thickness > 0)
     half = int(np.max(np.abs(filled - middle)))

@@ -1,13 +1,12 @@
-"""What lies in a breast or on its skin and is taken for microcalcifications.
+"""Draw confusers: objects in a breast or on its skin that can be mistaken for microcalcifications.
 
-Benign calcium enters the truth under its own kind; what is no calcium (biopsy clips,
-metal markers, deodorant) as ``no_calcium`` with its name. A confuser is a solid in three
-dimensions, made of balls or of lines, so that both views of a breast show the same one.
+Benign calcifications are annotated with their kind; objects without calcium (biopsy clips, metal markers,
+deodorant) as ``no_calcium`` with their name. A confuser is a solid in three dimensions, made of ellipsoids or
+lines, so that both views of a breast show the same one.
 
-Sizes are those of the BI-RADS lexicon's descriptions: popcorn 2 to 15 mm, rods 0.5 to
-1 mm wide and up to 20 mm long, eggshells of 2 to 30 mm with walls below 1 mm, round
-calcium of 0.5 to 1 mm, lucent-centred calcium of the skin. Rates, packing and shapes
-are ours.
+Sizes follow the descriptions of the BI-RADS lexicon: popcorn 2 to 15 mm, rods 0.5 to 1 mm wide and up to 20 mm
+long, rim calcifications of 2 to 30 mm with walls below 1 mm, round calcifications of 0.5 to 1 mm, lucent-centred
+calcifications of the skin. Rates, packing and shapes are our choice.
 """
 
 from __future__ import annotations
@@ -26,19 +25,23 @@ from microcalc.simulate.spectrum import Material
 from microcalc.simulate.structure import random_walks
 
 Zone = Literal["gland", "breast", "skin", "axilla"]
-"""Where a confuser lies: mostly in gland, anywhere in the breast, on the skin, on the skin of the axilla."""
+"""Zone of the breast: mostly gland, the whole breast, the skin, or the skin of the axilla."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Confuser:
-    """Bodies that belong together, such as the rods of a breast.
+    """Hold the bodies of one confuser, such as the rods of a breast.
 
     Attributes
     ----------
+    kind
+        Kind of the annotation.
     what
-        Their name in the truth.
+        Name of the confuser, for the annotation.
+    zone
+        Zone of the breast in which it lies.
     to_nipple
-        Whether their column axis is turned towards the nipple.
+        Whether the column axis of the bodies is turned towards the nipple.
     """
 
     kind: Kind
@@ -50,7 +53,7 @@ class Confuser:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: what it is in the truth, where it lies, how many per breast, and how it is drawn."""
+    """Describe a confuser: kind of its annotation, zone, mean number per breast (Poisson), and its bodies."""
 
     kind: Kind
     zone: Zone
@@ -60,7 +63,7 @@ class Row:
 
 
 def draw_confuser(rng: np.random.Generator, name: str) -> Confuser:
-    """One confuser of the table."""
+    """Draw one of ``CONFUSERS``."""
     row = CONFUSERS[name]
     return Confuser(row.kind, name, row.zone, row.draw(rng), row.to_nipple)
 
@@ -80,7 +83,10 @@ def _lumps(
     oblong: float = 0.15,
     material: Material = "hydroxyapatite",
 ) -> Balls:
-    """Ellipsoids of mean ``radii`` (n,) in a Gaussian cloud."""
+    """Draw ellipsoids of mean ``radii`` (n,) in mm in a Gaussian cloud.
+
+    The nine parameters are those of the confusers' shapes, each given by some of the callers only.
+    """
     n = len(radii)
     places = rng.normal(0.0, 1.0, (n, 3)) * spread_mm if n > 1 else np.zeros((1, 3))
     place = np.zeros(3) if offset_mm is None else offset_mm
@@ -97,7 +103,7 @@ def _lumps(
 
 
 def _coarse(rng: np.random.Generator) -> tuple[Body, ...]:
-    """One lumpy particle of about 0.7 to 3 mm."""
+    """Draw one lumpy particle of about 0.7 to 3 mm."""
     diameter = float(np.clip(rng.lognormal(np.log(1.3), 0.4), 0.9, 3.0))
     n = int(rng.integers(3, 9))
     looser = min(1.0, 1.2 / diameter)
@@ -106,7 +112,7 @@ def _coarse(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _popcorn(rng: np.random.Generator) -> tuple[Body, ...]:
-    """A degenerating fibroadenoma: many large lumps, 2 to 15 mm over all."""
+    """Draw the many large lumps of a degenerating fibroadenoma, 2 to 15 mm in total."""
     diameter = _log_uniform(rng, (2.0, 15.0))
     n = int(rng.integers(10, 16)) + int(2.5 * diameter)
     radii = diameter * np.exp(rng.normal(np.log(0.085), 0.45, n)).clip(0.03, 0.18)
@@ -116,7 +122,7 @@ def _popcorn(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _round(rng: np.random.Generator) -> tuple[Body, ...]:
-    """One to five smooth balls of 0.5 to 1 mm."""
+    """Draw one to five smooth balls of 0.5 to 1 mm."""
     return tuple(
         _lumps(rng, rng.uniform(0.25, 0.5, 1), np.zeros(3), (0.15, 0.6), offset_mm=rng.normal(0.0, 8.0, 3), oblong=0.08)
         for _ in range(int(rng.integers(1, 6)))
@@ -124,7 +130,7 @@ def _round(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _rim(rng: np.random.Generator) -> tuple[Body, ...]:
-    """The wall of an oil cyst, thin and here and there missing."""
+    """Draw the wall of an oil cyst, thin and interrupted in places."""
     radius = 0.5 * float(np.clip(rng.lognormal(np.log(4.5), 0.6), 2.0, 30.0))
     wall = float(rng.uniform(0.1, 0.4)) * min(1.0, radius / 2)
     return (
@@ -133,7 +139,7 @@ def _rim(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _skin(rng: np.random.Generator) -> tuple[Body, ...]:
-    """Two to eight rings of 0.5 to 1 mm close to each other, of sebaceous glands."""
+    """Draw two to eight rings of 0.5 to 1 mm close to each other: calcified sebaceous glands."""
     return tuple(
         _lumps(
             rng,
@@ -148,6 +154,7 @@ def _skin(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _milk(rng: np.random.Generator) -> tuple[Body, ...]:
+    """Draw 3 to 11 cysts of 0.8 to 2.4 mm with milk of calcium at their bottom."""
     packing = _log_uniform(rng, (0.08, 0.3))
     bodies: list[Body] = []
     for offset in rng.normal(0.0, 5.0, (int(rng.integers(3, 12)), 3)):
@@ -158,7 +165,7 @@ def _milk(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _dystrophic(rng: np.random.Generator) -> tuple[Body, ...]:
-    """Irregular plates around a lucent centre, 1.5 to 8 mm, after surgery or trauma."""
+    """Draw irregular plates around a lucent centre, 1.5 to 8 mm, as after surgery or trauma."""
     bodies: list[Body] = []
     for _ in range(int(rng.integers(1, 4))):
         size = _log_uniform(rng, (1.5, 8.0))
@@ -181,7 +188,7 @@ def _dystrophic(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _marker(rng: np.random.Generator) -> tuple[Body, ...]:
-    """A lead ball that marks the nipple or a palpable lump, or the wire along a scar."""
+    """Draw a metal ball that marks the nipple or a palpable lump, or the wire along a scar."""
     if rng.random() < 0.6:
         radius = rng.uniform(0.75, 1.25, 1)
         return (_lumps(rng, radius, np.zeros(3), (0.6, 0.6), uneven=0.0, oblong=0.0, material="gold"),)
@@ -189,7 +196,7 @@ def _marker(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _deodorant(rng: np.random.Generator) -> tuple[Body, ...]:
-    """5 to 50 specks of aluminium salts in the folds of the axilla."""
+    """Draw 5 to 50 specks of aluminium salts in the folds of the axilla."""
     spread = rng.uniform(3.0, 12.0)
     return tuple(
         _lumps(
@@ -240,7 +247,7 @@ def _path(rng: np.random.Generator, length_mm: float, heading: float, bend_per_m
 
 
 def _artery(rng: np.random.Generator) -> tuple[Body, ...]:
-    """Two broken lines of 0.2 to 0.6 mm in the wall of a winding artery of 1 to 4 mm, dotted where they begin."""
+    """Draw two interrupted lines of 0.2 to 0.6 mm in the wall of a winding artery of 1 to 4 mm."""
     step = 0.04
     path = _path(rng, float(rng.uniform(15.0, 60.0)), np.pi + rng.normal(0.0, 0.6), 0.06, step)
     m = path.shape[1]
@@ -254,7 +261,7 @@ def _artery(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _rods(rng: np.random.Generator) -> tuple[Body, ...]:
-    """Two to eight smooth rods towards the nipple, of secretory disease."""
+    """Draw two to eight smooth rods towards the nipple, as in secretory disease."""
     packing = _log_uniform(rng, (0.2, 0.6))
     return tuple(
         _walk(
@@ -271,7 +278,7 @@ def _rods(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _suture(rng: np.random.Generator) -> tuple[Body, ...]:
-    """Calcified threads with a knot."""
+    """Draw calcified threads with a knot."""
     packing, radius = _log_uniform(rng, (0.2, 0.6)), float(rng.uniform(0.12, 0.25))
     bodies: list[Body] = []
     for _ in range(int(rng.integers(1, 4))):
@@ -285,7 +292,7 @@ def _suture(rng: np.random.Generator) -> tuple[Body, ...]:
 
 
 def _clip(rng: np.random.Generator) -> tuple[Body, ...]:
-    """A titanium clip of 3 mm: a bent wire."""
+    """Draw a biopsy clip: a bent titanium wire of 3 mm."""
     t = np.linspace(-1.0, 1.0, 90)
     u = np.stack([np.zeros_like(t), 0.55 * np.clip(1.6 * np.abs(t) - 0.6, 0.0, 1.0), 1.2 * t], axis=-1)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -313,7 +320,7 @@ CONFUSERS: Mapping[str, Row] = MappingProxyType(
         "deodorant": Row("no_calcium", "axilla", 0.05, _deodorant),
     }
 )
-"""Rates are Poisson means per breast."""
+"""Every confuser by its name."""
 
 
 def _grain(rng: np.random.Generator) -> Floats:
@@ -321,7 +328,7 @@ def _grain(rng: np.random.Generator) -> Floats:
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int], length: float) -> Floats:
-    """Rows of noise of unit deviation, smooth over ``length`` samples."""
+    """Draw rows of noise of unit standard deviation, smooth over ``length`` samples."""
     noise = ndimage.gaussian_filter1d(rng.standard_normal(shape), length / 2, axis=1, mode="reflect")
     return np.asarray(noise / max(float(noise.std()), 1e-6))
 

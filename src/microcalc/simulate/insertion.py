@@ -1,13 +1,12 @@
-"""Puts simulated calcifications into any mammogram, real ones included.
+"""Insert simulated calcifications into mammograms, real ones included.
 
-In a raw image a calcification removes a fraction of the primary beam: the linear
-value less the offset is multiplied. In a processed image the processing turns a small
-change of log exposure into grey values by its local slope; since the processing
-treats the image's own noise alike, the slope is the noise measured in the image
-divided by the relative noise that the system's raw image has.
+In a raw image, a calcification removes a fraction of the primary beam: the linear value less the offset is
+multiplied by the fraction transmitted. In a processed image, a small change of the log exposure is multiplied by
+the local slope of the processing. As the processing amplifies the noise of the image by the same slope, the slope
+is the noise measured in the image divided by the relative noise of the raw image of the system.
 
-Only pixels under a calcification change, by a smooth function, and the result is
-quantised as the image was: there is no seam.
+Only pixels under a calcification change, by a smooth function, and the result is quantised as the image was, so
+that there is no visible edge.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from microcalc.simulate.calcification import Calcification
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Placed:
-    """A calcification at its place: centre in mm of the image, and the cluster's name (empty: single)."""
+    """Hold a calcification, the position of its centre in mm, and the name of its cluster (empty if it is single)."""
 
     calcification: Calcification
     centre_mm: tuple[float, float]
@@ -33,16 +32,16 @@ class Placed:
 
 
 def insert_raw(mammogram: Mammogram, contrast: FloatImage, *, offset: float, scatter_to_primary: float) -> Mammogram:
-    """Multiply the linear exposure by what the calcifications let through.
+    """Multiply the linear exposure by the fraction that the calcifications transmit.
 
     Parameters
     ----------
     contrast
-        Fraction of the primary removed, (rows, columns).
+        (rows, columns) fraction of the primary signal removed.
     offset
-        Grey value of the system at no exposure.
+        Stored value of the system without exposure.
     scatter_to_primary
-        After the grid: scatter fills the shadow.
+        Scatter-to-primary ratio behind the grid; scatter reduces the contrast.
     """
     exposure = -mammogram.pixels - np.float32(offset)
     removed = np.minimum(contrast / np.float32(1 + scatter_to_primary), 0.95)  # where shadows overlap
@@ -53,15 +52,19 @@ def insert_raw(mammogram: Mammogram, contrast: FloatImage, *, offset: float, sca
 def insert_processed(
     mammogram: Mammogram, contrast: FloatImage, *, slope: FloatImage, scatter_to_primary: float, sharpening: float
 ) -> Mammogram:
-    """Add the change of log exposure times the local slope of the processing.
+    """Add the change of the log exposure times the local slope of the processing.
 
     Parameters
     ----------
+    contrast
+        (rows, columns) fraction of the primary signal removed.
     slope
-        Grey values per unit of log exposure, (rows, columns), of fine detail.
+        (rows, columns) grey values per unit of log exposure, for fine detail.
+    scatter_to_primary
+        Scatter-to-primary ratio behind the grid; scatter reduces the contrast.
     sharpening
-        Gain of an unsharp mask of 0.4 mm in the processing. ``slope`` holds it already,
-        since noise is fine detail: what is coarser is amplified less.
+        Gain of an unsharp mask of 0.4 mm in the processing. ``slope`` includes it, as noise is
+        fine detail; coarser detail is amplified less.
     """
     signal = -np.log1p(-np.clip(contrast / np.float32(1 + scatter_to_primary), 0, 0.95)) * slope
     if sharpening > 0:
@@ -83,20 +86,20 @@ def draw_places(
     min_distance_mm: float,
     taken_mm: Points,
 ) -> Points:
-    """Draw cluster centres: mostly in the denser tissue, apart from each other.
+    """Draw the centres of clusters, mostly in the denser tissue and at a minimum distance from each other.
 
     Parameters
     ----------
     allowed
-        (rows, columns) bool, at ``spacing_mm``.
+        (rows, columns) True where a centre may lie, at ``spacing_mm``.
     brightness
-        (rows, columns): two thirds of the places are drawn from the brighter half.
+        (rows, columns): two thirds of the centres are drawn from the brighter half.
     taken_mm
-        (k, 2) places to keep away from.
+        (k, 2) positions from which the centres keep the same distance.
 
     Returns
     -------
-    (m, 2) positions in mm of that raster's first pixel, m <= n where room is short.
+    (m, 2) positions in mm from the first pixel of that raster; m is less than n where there is no room.
     """
     index = np.flatnonzero(allowed)
     if index.size == 0:

@@ -1,6 +1,7 @@
-"""Where the members of a cluster lie, in mm from its middle.
+"""Draw the positions of the members of a cluster, in mm from its centre.
 
-The distributions are those of BI-RADS; their extents, and how far members keep apart, no source gives: ours.
+The distributions are those of BI-RADS. Their extents, and the minimum distance between members, are our choice,
+for which there is no source.
 """
 
 from __future__ import annotations
@@ -21,25 +22,31 @@ _VIEWS_RAD = (0.0, np.pi / 4, -np.pi / 4)  # CC and MLO of either side: members 
 def place_members(
     rng: np.random.Generator, layout: Layout, diameters: Floats, *, to_nipple: tuple[float, float, float] | None
 ) -> Floats:
-    """Offsets (m, 3) of height, row and column for diameters (n,) in mm; m is below n where room is short.
+    """Draw the offsets (m, 3) in height, row and column of the members of a cluster, in mm.
 
     Parameters
     ----------
+    diameters
+        (n,) diameters of the members in mm.
     to_nipple
-        (height, row, column) direction that ducts follow; None: any.
+        (height, row, column) direction that the ducts follow; None draws a direction.
+
+    Returns
+    -------
+    (m, 3) offsets; m is less than n where there is no room for all members.
     """
     return _PLACES[layout](rng, diameters, _direction(rng, to_nipple))
 
 
 def _grouped(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """A Gaussian cloud, of an extent that grows with the number."""
+    """Draw a Gaussian cloud whose extent grows with the number of members."""
     sd = float(rng.uniform(0.7, 2.3)) * (len(diameters) / 10) ** 0.3 * rng.uniform(0.5, 1.0, 3)
     turn = rotation(rng)
     return _kept_apart(diameters, lambda: turn @ (rng.normal(0.0, 1.0, 3) * sd))
 
 
 def _linear(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """Along a duct that bends a little."""
+    """Draw offsets along a slightly bent duct."""
     length = float(rng.uniform(4.0, 12.0)) * (len(diameters) / 10) ** 0.3
     bend = np.cross(axis, rng.normal(0.0, 0.03, 3))
 
@@ -51,7 +58,7 @@ def _linear(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats
 
 
 def _segmental(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """A wedge with its tip towards the nipple."""
+    """Draw offsets in a wedge with its tip towards the nipple."""
     length = float(rng.uniform(7.0, 14.0)) * (len(diameters) / 10) ** 0.2
     opening = float(rng.uniform(0.3, 0.6))
 
@@ -64,7 +71,7 @@ def _segmental(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Flo
 
 
 def _regional(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats:
-    """Over a large part of the breast, in no duct's pattern."""
+    """Draw offsets over a large part of the breast, independent of the ducts."""
     return _kept_apart(diameters, lambda: _REACH_MM * rng.uniform(-0.9, 0.9, 3) * (0.5, 1.0, 1.0))
 
 
@@ -73,7 +80,7 @@ def _single(rng: np.random.Generator, diameters: Floats, axis: Floats) -> Floats
 
 
 def _kept_apart(diameters: Floats, place: Callable[[], Floats]) -> Floats:
-    """Places drawn one by one, each apart from the others in every view."""
+    """Draw offsets one by one, each at a minimum distance from the others in every view."""
     turns = np.array([[np.sin(a), np.cos(a)] for a in _VIEWS_RAD])  # (views, height and row)
     seen: list[Floats] = []
     placed: list[Floats] = []
@@ -92,7 +99,7 @@ def _kept_apart(diameters: Floats, place: Callable[[], Floats]) -> Floats:
 
 
 def _direction(rng: np.random.Generator, to_nipple: tuple[float, float, float] | None) -> Floats:
-    """Unit vector (height, row, column) along the ducts."""
+    """Draw the unit vector (height, row, column) along the ducts."""
     if to_nipple is None:
         angle = rng.uniform(0.0, 2 * np.pi)
         to_nipple = (0.3 * rng.normal(), float(np.sin(angle)), float(np.cos(angle)))

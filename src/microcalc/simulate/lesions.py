@@ -1,9 +1,8 @@
-"""What is put into a breast besides its tissue: calcium of every kind, and the truth about it.
+"""Add calcifications and confusers to the views of a simulated breast, and annotate them.
 
-Everything has a place in three dimensions, and what the views of a breast show of it
-follows from that: the distance behind the nipple stays, the row turns from the one view
-into the other with the tube. Under compression a breast changes its shape; a place keeps
-its share of the way from the nipple's axis to the skin.
+Every lesion has a location in three dimensions, from which its position in each view follows: the distance
+behind the nipple is the same in both views, and the row changes with the angle of the tube. Compression changes
+the shape of the breast; a location keeps its relative distance between the axis of the nipple and the skin.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from microcalc.simulate.spectrum import removed_fraction
 from microcalc.simulate.systems import Beam, System
 
 ANGLE_RAD: Mapping[View, float] = {"CC": 0.0, "MLO": -np.pi / 4}
-"""Turn of the tube; upper and outer is at the top of an oblique image."""
+"""Angle of the tube in radians. The upper outer quadrant is at the top of an oblique image."""
 _GROUND_STEP = 8
 _CANDIDATES = 400
 _Value = TypeVar("_Value", bound=np.generic)
@@ -43,25 +42,27 @@ _Value = TypeVar("_Value", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class LesionRates:
-    """How much is put into a breast or an image, on average.
+    """Describe how many lesions, confusers and artefacts are simulated, on average.
 
     Attributes
     ----------
     clusters, singles
-        Of microcalcifications per breast; Poisson means.
+        Mean numbers of clusters and of single microcalcifications per breast (Poisson).
     cluster_members
-        Mean number beyond the least, four.
-    diameter_mm, diameter_ln_sd, packing
-        Lognormal diameters; the range of the packing at 0.22 mm.
+        Mean number of microcalcifications in a cluster beyond the minimum of four.
+    diameter_mm, diameter_ln_sd
+        Geometric mean and standard deviation of the logarithm of the diameters (lognormal).
+    packing
+        Range of the packing of a microcalcification of 0.22 mm; see ``calcification.packing_at``.
     crossings
-        Ligament crossings per image.
+        Mean number of crossings of ligaments per image (Poisson).
     confusers
-        Per breast, by their names in ``confusers.CONFUSERS``.
+        Mean number per breast (Poisson) of each confuser, by its name in ``confusers.CONFUSERS``.
     nodes, moles, folds
-        Lymph nodes and moles per breast, skin folds per image.
+        Mean numbers of lymph nodes and moles per breast, and of skin folds per image (Poisson).
     artefacts, low_dose
-        Shares of the images with an artefact, and with half or 30 per cent of the dose.
-        Real: 0.034 and 0.007; more here, for training.
+        Fractions of the images with an artefact, and with half or 30 per cent of the usual dose.
+        In practice they are 0.034 and 0.007; the defaults are higher, for training.
     """
 
     clusters: float = 1.2
@@ -82,11 +83,19 @@ class LesionRates:
 NO_LESIONS = LesionRates(
     clusters=0.0, singles=0.0, crossings=0.0, confusers={}, nodes=0.0, moles=0.0, folds=0.0, artefacts=0.0, low_dose=0.0
 )
-"""A breast of tissue alone, well exposed."""
+"""Rates of a breast that holds tissue only, in an image without artefacts at the usual dose."""
 
 
 def usual_rates(*, clusters: float | None, singles: float | None, confusers: float) -> LesionRates:
-    """The usual rates, but for the numbers given; ``confusers`` is a factor on the rates of all that confuses."""
+    """Return the default rates with some of them replaced.
+
+    Parameters
+    ----------
+    clusters, singles
+        Mean numbers per breast; None keeps the default.
+    confusers
+        Factor on the rates of everything that can be mistaken for a microcalcification, artefacts included.
+    """
     usual = LesionRates()
     return replace(
         usual,
@@ -103,11 +112,20 @@ def usual_rates(*, clusters: float | None, singles: float | None, confusers: flo
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One entry of the truth; ``row``, ``column`` and ``outline`` in pixels of the image.
+    """Annotate one simulated object in an image.
 
-    ``d_prime`` is the visibility to the ideal observer in the system's noise; None
-    where it was not computed. ``morphology``: what it looks like, in words, or what it
-    is where it is no calcium.
+    Attributes
+    ----------
+    row, column, outline
+        Position of the centre and vertices of the outline, in pixels of the stored image.
+    cluster
+        Name of the cluster or group; empty for a single object.
+    d_prime
+        Detectability by the ideal observer in the noise of the system; None where it was not computed.
+    contrast
+        Largest fraction of the primary signal removed, after blur; None where it was not computed.
+    morphology
+        Morphology and distribution in words; for objects without calcium, what the object is.
     """
 
     row: float
@@ -121,14 +139,30 @@ class Annotation:
     morphology: str = ""
 
     def mirrored(self, columns: int) -> Annotation:
-        """The place in the image with its columns reversed."""
+        """Return the annotation in the image with its columns reversed."""
         last = columns - 1
         return replace(self, column=last - self.column, outline=tuple((r, last - c) for r, c in self.outline))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TissueMaps:
-    """What lies where, at every eighth pixel: all (rows, columns), lengths in mm, noise in stored values."""
+    """Hold maps of the tissue and the noise at every eighth pixel of an image.
+
+    Attributes
+    ----------
+    depth
+        (rows, columns) distance to the outline of the breast in mm, positive inside.
+    share
+        (rows, columns) fraction of the thickness that is fibroglandular.
+    fat_mm, gland_mm
+        (rows, columns) path of the beam in mm; see ``anatomy.Anatomy``.
+    muscle
+        (rows, columns) True in the pectoral muscle.
+    noise_sd
+        (rows, columns) standard deviation of the noise in stored values.
+    step_mm
+        Spacing of the maps.
+    """
 
     depth: FloatImage
     share: FloatImage
@@ -139,14 +173,14 @@ class TissueMaps:
     step_mm: float
 
     def at(self, image: NDArray[_Value], place_mm: Points) -> NDArray[_Value]:
-        """Values (n,) of one of the maps at places (n, 2); beyond it those of its border."""
+        """Return the values (n,) of one of the maps at positions (n, 2) in mm; outside the map, those at its border."""
         index = np.rint(np.asarray(place_mm) / self.step_mm).astype(np.int64)
         rows, columns = (np.clip(index[:, k], 0, image.shape[k] - 1) for k in (0, 1))
         return np.asarray(image[rows, columns])
 
 
 def tissue_maps(system: System, anatomy: Anatomy, exposure: Exposure) -> TissueMaps:
-    """The maps of an anatomy and its noise, of few pixels."""
+    """Return the maps of an exposed anatomy at every eighth pixel."""
     some = (slice(None, None, _GROUND_STEP), slice(None, None, _GROUND_STEP))
     return TissueMaps(
         depth=anatomy.depth[some].copy(),
@@ -160,10 +194,10 @@ def tissue_maps(system: System, anatomy: Anatomy, exposure: Exposure) -> TissueM
 
 
 class BreastCoordinates:
-    """One view of a breast as coordinates that its other view shares.
+    """Convert locations in a breast, which both of its views share, to positions in one view.
 
-    A place is (behind the nipple in mm, height, row), the last two as shares of the way
-    from the nipple's axis to the skin, so that height² + row² <= 1.
+    A location is (distance behind the nipple in mm, height, row). Height and row are relative to the distance
+    between the axis of the nipple and the skin, so that height² + row² <= 1.
     """
 
     def __init__(self, breast: Breast, height_mm: float) -> None:
@@ -171,12 +205,12 @@ class BreastCoordinates:
         self.view = breast.view
         columns = np.arange(0.0, breast.nipple_mm[1] + 1.0)
         reach = np.array([half_width(breast, breast.nipple_mm[0], float(c)) for c in columns])
-        # the axilla, above, belongs to no part of the breast that a craniocaudal view shows
+        # the axilla, at the top, is not in a craniocaudal view
         reach[:, 0] = np.minimum(reach[:, 0], min(1.3 * float(np.median(reach[:, 1])), 0.5 * height_mm))
         self._columns, self._reach = columns, reach
 
     def locate(self, places: NDArray[np.float64]) -> Points:
-        """Positions (n, 2) in mm of places (n, 3)."""
+        """Return the positions (n, 2) in mm of locations (n, 3)."""
         angle = ANGLE_RAD[self.view]
         column = self.nipple_mm[1] - places[:, 0]
         row = places[:, 2] * np.cos(angle) + places[:, 1] * np.sin(angle)
@@ -186,16 +220,18 @@ class BreastCoordinates:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scene:
-    """One view between exposure and read-out; ``contrast`` and ``annotations`` are filled.
+    """Hold one view between exposure and read-out, while lesions are added.
 
     Attributes
     ----------
     exposure
-        Without calcium.
+        Noise-free image of the breast without calcium.
     contrast
-        (rows, columns) fraction of the primary that is removed, blurred.
+        (rows, columns) fraction of the primary signal that calcium removes, after blur; changed in place.
     motion_mm
-        (row, column) by which the breast moved.
+        (row, column) displacement of the breast during the exposure.
+    annotations
+        The objects added so far; changed in place.
     """
 
     system: System
@@ -210,18 +246,18 @@ class Scene:
 
     @property
     def angle_rad(self) -> float:
-        """Turn of the tube."""
+        """Return the angle of the tube in radians."""
         return ANGLE_RAD[self.breast.view]
 
     def holds(self, place_mm: Points, *, depth_mm: float) -> NDArray[np.bool_]:
-        """Whether places (n, 2) lie in the image, and in the breast at this depth at least; (n,)."""
+        """Return (n,) whether positions (n, 2) in mm lie in the image and at least this deep in the breast."""
         pixel = place_mm / self.system.pitch_mm
         inside = ((pixel >= 3.0) & (pixel <= np.array(self.contrast.shape) - 4.0)).all(axis=1)
         return np.asarray(inside & (self.ground.at(self.ground.depth, place_mm) >= depth_mm))
 
 
 def add_lesions(rng: np.random.Generator, scenes: Sequence[Scene], rates: LesionRates) -> None:
-    """Put calcium and confusers into the views of one breast, the same into each."""
+    """Add the same calcifications and confusers to all views of one breast, in place."""
     for number in range(int(rng.poisson(rates.clusters))):
         _put_cluster(rng, scenes, rates, f"cluster-{number + 1}")
     for _ in range(int(rng.poisson(rates.singles))):
@@ -232,7 +268,7 @@ def add_lesions(rng: np.random.Generator, scenes: Sequence[Scene], rates: Lesion
 
 
 def draw_location(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone) -> NDArray[np.float64] | None:
-    """A random place (3,) that lies in the zone in every view; None: there is none."""
+    """Draw a location (3,) that lies in the zone in every view; return None where there is none."""
     places = draw_locations(rng, _CANDIDATES, zone, max(s.space.nipple_mm[1] for s in scenes))
     weight = np.ones(len(places))
     for scene in scenes:
@@ -243,7 +279,7 @@ def draw_location(rng: np.random.Generator, scenes: Sequence[Scene], zone: Zone)
 
 
 def draw_locations(rng: np.random.Generator, n: int, zone: Zone, depth_mm: float) -> NDArray[np.float64]:
-    """Places (n, 3) in the coordinates of ``BreastCoordinates``, evenly in the zone."""
+    """Draw locations (n, 3) in ``BreastCoordinates``, uniform over the zone, down to ``depth_mm`` behind the nipple."""
     angle, radius = rng.uniform(0.0, 2 * np.pi, n), 0.93 * np.sqrt(rng.uniform(0.0, 1.0, n))
     behind = depth_mm * rng.uniform(0.04, 1.0, n)
     if zone in ("skin", "axilla"):
@@ -254,13 +290,13 @@ def draw_locations(rng: np.random.Generator, n: int, zone: Zone, depth_mm: float
 
 
 def _suits(scene: Scene, place_mm: Points, zone: Zone) -> NDArray[np.float64]:
-    """How likely things of a zone lie at places (n, 2): in gland four times as likely as in fat."""
+    """Return the relative probability (n,) of a lesion at positions (n, 2): four times as high in gland as in fat."""
     ground = scene.ground
     if zone in ("skin", "axilla"):
         return scene.holds(place_mm, depth_mm=0.5).astype(np.float64)
     deepest = float(ground.depth.max())
     allowed = scene.holds(place_mm, depth_mm=min(8.0, 0.4 * deepest)) & ~ground.at(ground.muscle, place_mm)
-    margin = min(8.0, 0.1 * min(ground.depth.shape) * ground.step_mm)  # whole clusters in the image
+    margin = min(8.0, 0.1 * min(ground.depth.shape) * ground.step_mm)  # clusters lie in the image as a whole
     last = (np.array(ground.depth.shape) - 1) * ground.step_mm
     allowed &= ((place_mm > margin) & (place_mm < last - margin)).all(axis=1)
     share = np.clip(ground.at(ground.share, place_mm), 0.0, 0.75) if zone == "gland" else 0.0
@@ -268,7 +304,7 @@ def _suits(scene: Scene, place_mm: Points, zone: Zone) -> NDArray[np.float64]:
 
 
 def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], rates: LesionRates, name: str) -> None:
-    """A cluster, or a single microcalcification where it has no name; its members show in all views or in none."""
+    """Add a cluster, or a single microcalcification if the name is empty; each member is in all views or in none."""
     place = draw_location(rng, scenes, "gland")
     if place is None:
         return
@@ -310,7 +346,7 @@ def _put_confuser(rng: np.random.Generator, scenes: Sequence[Scene], confuser: C
 def insert(
     scene: Scene, seen: Calcification, centre_mm: Points, *, kind: Kind, cluster: str = "", morphology: str = ""
 ) -> None:
-    """Add the contrast of one solid at a position (2,) in mm, and its place."""
+    """Add the contrast of one calcification at a position (2,) in mm, and its annotation, in place."""
     s = scene.system
     fat, gland = _behind(scene, centre_mm)
     pixel = np.asarray(centre_mm) / s.pitch_mm
@@ -338,7 +374,7 @@ def insert(
 
 
 def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confuser, *, cluster: str) -> None:
-    """Add the contrast of lines, and places along them; calcium ends where the breast does."""
+    """Add the contrast of lines, and annotations along them, in place; calcium ends at the edge of the breast."""
     s = scene.system
     tubes = lines.project(scene.angle_rad)
     angle = float(np.arctan2(*(np.array(scene.breast.nipple_mm) - centre_mm))) if confuser.to_nipple else 0.0
@@ -366,20 +402,20 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confu
 
 
 def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
-    """Rows and columns (2, ...) turned so that the column axis points at the angle, from columns towards rows."""
+    """Rotate rows and columns (2, ...) by an angle from the column axis towards the row axis."""
     row, column = points
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
     return np.stack([cosine * row + sine * column, cosine * column - sine * row])
 
 
 def _behind(scene: Scene, centre_mm: Points) -> tuple[float, float]:
-    """Paths through fat and gland at a place, in mm."""
+    """Return the paths in mm through fat and gland at a position (2,) in mm."""
     ground, at = scene.ground, np.asarray(centre_mm)[None]
     return float(ground.at(ground.fat_mm, at)[0]), float(ground.at(ground.gland_mm, at)[0])
 
 
 def add_patch(image: FloatImage, corner: tuple[int, int], patch: FloatImage) -> None:
-    """Add a patch to an image in place; what lies outside is left out."""
+    """Add a patch to an image in place, as far as it lies in the image."""
     here, part = overlap(image.shape, corner, patch.shape)
     image[here] += patch[part]
 
@@ -387,7 +423,7 @@ def add_patch(image: FloatImage, corner: tuple[int, int], patch: FloatImage) -> 
 def overlap(
     shape: tuple[int, ...], corner: tuple[int, int], size: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of an image that a patch covers, and the part of the patch that lies in the image."""
+    """Return the part of an image that a patch covers, and the part of the patch that lies in the image."""
     first = [max(c, 0) for c in corner]
     last = [max(min(c + n, m), f) for c, n, m, f in zip(corner, size, shape, first, strict=True)]
     here = (slice(first[0], last[0]), slice(first[1], last[1]))
@@ -395,7 +431,7 @@ def overlap(
 
 
 def motion_blurred(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
-    """An image as a steady motion during the exposure blurs it."""
+    """Return an image blurred by a uniform motion during the exposure."""
     if motion_mm == (0.0, 0.0) or not image.size:
         return image
     row_mm, column_mm = motion_mm
