@@ -1,4 +1,4 @@
-"""The breast's inside: fat, gland, skin, muscle and lines put together on the image's raster."""
+"""Combine fat, gland, skin, muscle and linear structures of a breast on the raster of an image."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from microcalc.simulate.structure import Tubes, crossings, draw_tubes, ducts, li
 from microcalc.simulate.texture import draw_tissue
 
 _TISSUE_MM = 0.095
-"""Raster that tissue is made on: above 5 /mm blur and noise hide it."""
+"""Pitch of the raster for tissue: above 5 /mm, blur and noise hide detail."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Anatomy:
-    """A breast on an image's raster, (rows, columns) float32 each.
+    """Hold the tissue of a breast on the raster of an image; arrays are (rows, columns) float32.
 
     Attributes
     ----------
     fat_mm, gland_mm
-        Path of the beam through fat, and through all else as its equivalent of gland.
+        Path of the beam in mm through fat, and through the gland equivalent of all other tissue.
     thickness, gland, depth
-        In mm: compressed, of it fibroglandular, and the distance to the outline.
+        Compressed thickness, path through fibroglandular tissue, and distance to the outline, in mm.
     muscle
-        (rows, columns) bool: where the pectoral muscle lies.
+        (rows, columns) bool, True in the pectoral muscle.
     crossings
-        (n, 2) places in mm where ligaments were made to cross.
+        (n, 2) positions in mm at which ligaments cross.
     """
 
     fat_mm: FloatImage
@@ -46,7 +46,7 @@ class Anatomy:
 def build(
     rng: np.random.Generator, breast: Breast, shape: tuple[int, int], pitch_mm: float, *, n_crossings: int
 ) -> Anatomy:
-    """Fill a breast with tissue, on the part of the raster that it covers, and place that in the image."""
+    """Fill a breast with tissue on a raster of ``shape``, with up to ``n_crossings`` crossings of ligaments."""
     whole = rasterise(breast, shape, pitch_mm)
     used_rows = np.flatnonzero((whole.depth > -1.0).any(axis=1))
     used_columns = np.flatnonzero((whole.depth > -1.0).any(axis=0))
@@ -58,7 +58,7 @@ def build(
     places = _crossing_places(rng, depth, pitch_mm, n_crossings)
     lines = draw_tubes(_lines(rng, here, depth.shape, pitch_mm, places), depth.shape, pitch_mm)
     lines *= np.clip((depth - 0.5) / 5.0, 0.0, 1.0)
-    deep = np.maximum(thickness, 0.1)  # each displaces its share of what the other leaves
+    deep = np.maximum(thickness, 0.1)  # each displaces its fraction of what the other leaves
     left = (1.0 - gland / deep) * np.exp(-(sheets + lines) / deep)
     dense = np.asarray(thickness * (1.0 - left), dtype=np.float32)
     fat, equivalent = _paths(
@@ -84,7 +84,7 @@ def _placed(part: FloatImage, box: tuple[slice, slice], shape: tuple[int, int]) 
 def _tissue(
     rng: np.random.Generator, breast: Breast, depth: FloatImage, thickness: FloatImage, pitch_mm: float
 ) -> tuple[FloatImage, FloatImage]:
-    """Gland and sheets, made on a raster of 0.095 mm or the image's own where that is coarser."""
+    """Draw gland and sheets on a raster of 0.095 mm, or on that of the image where it is coarser."""
     k = max(_TISSUE_MM / pitch_mm, 1.0)
     if k < 1.1:
         tissue = draw_tissue(rng, breast, depth, thickness, pitch_mm)
@@ -119,7 +119,7 @@ def _lines(
 def _paths(
     dense: FloatImage, thickness: FloatImage, skin: FloatImage, nipple: FloatImage, muscle: FloatImage
 ) -> tuple[FloatImage, FloatImage]:
-    """Fat, and the gland equivalent of all else: skin attenuates 1.06 and muscle 1.05 times as much as gland."""
+    """Return paths in mm through fat and gland equivalent: skin attenuates 1.06, muscle 1.05 times as much."""
     shell = np.minimum(skin, thickness)
     meat = np.minimum(muscle, 0.8 * thickness)
     outside = nipple * (thickness < nipple)  # where the nipple stands out from the breast

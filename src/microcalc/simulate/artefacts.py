@@ -1,9 +1,8 @@
-"""What stands out in a mammogram and is no calcium: other tissue, and faults of the image.
+"""Simulate conspicuous objects without calcium: lymph nodes, moles, skin folds, hair, and artefacts of the receptor.
 
-Real images have few artefacts: 3.4 per cent of 8582 (doi 10.1007/s10278-013-9641-4:
-1.7 of the patient, 0.7 underexposed). Here the share is a parameter, higher by default,
-so that a network meets them; which ones an image has is recorded in its tags. Extents
-and strengths without a source are ours.
+Few real images have artefacts: 3.4 per cent of 8582 (doi 10.1007/s10278-013-9641-4: 1.7 due to the patient, 0.7
+underexposed). Here the fraction is a parameter and higher by default, so that a network sees them in training. The
+tags of an image list its artefacts. Extents and strengths without a source are our choice.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from microcalc.simulate.calcification import PITCH_MM
 from microcalc.simulate.structure import Tubes, random_walks
 
 Patch = tuple[tuple[int, int], FloatImage]
-"""(row, column) of its first pixel, and the pixels."""
+"""(row, column) of the first pixel of the patch, and the pixels."""
 
 ARTEFACTS: Mapping[str, float] = MappingProxyType(
     {
@@ -36,21 +35,21 @@ ARTEFACTS: Mapping[str, float] = MappingProxyType(
         "motion": 0.05,
     }
 )
-"""Shares among the images with an artefact."""
+"""Relative frequency of each artefact among the images with an artefact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong with an image.
+    """Hold the artefacts and the dose of an image.
 
     Attributes
     ----------
     names
         Keys of ``ARTEFACTS``.
     dose
-        Share of the exposure that it should have had.
+        Exposure relative to the usual one.
     motion_mm
-        (row, column) by which the breast moved during the exposure.
+        (row, column) displacement of the breast during the exposure.
     """
 
     names: tuple[str, ...] = ()
@@ -59,17 +58,17 @@ class Faults:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """For the image's row in the table."""
+        """Return the tags of the image in the table."""
         return (*self.names, *((f"dose-{self.dose:.0%}".rstrip("%"),) if self.dose != 1.0 else ()))
 
 
 def draw_faults(rng: np.random.Generator, *, artefacts: float, low_dose: float) -> Faults:
-    """Draw what is wrong with an image.
+    """Draw the artefacts and the dose of an image.
 
     Parameters
     ----------
     artefacts, low_dose
-        Shares of images with an artefact, and with half or 30 per cent of the dose.
+        Fractions of the images with an artefact, and with half or 30 per cent of the usual dose.
     """
     some = rng.random() < artefacts
     shares = np.array(list(ARTEFACTS.values()))
@@ -82,11 +81,11 @@ def draw_faults(rng: np.random.Generator, *, artefacts: float, low_dose: float) 
     return Faults(names, dose if little else 1.0, motion)
 
 
-# Tissue: additional paths through what attenuates like gland, in mm.
+# Tissue: additional paths through gland equivalent, in mm.
 
 
 def lymph_node(rng: np.random.Generator, centre_px: NDArray[np.floating], pitch_mm: float) -> Patch:
-    """An oval of 5 to 15 mm with a notch of fat."""
+    """Draw the path in mm through a lymph node: an oval of 5 to 15 mm with a hilum of fat."""
     half = 0.5 * np.array([rng.uniform(5.0, 15.0), rng.uniform(5.0, 9.0)]) / pitch_mm
     corner, row, column = _around(centre_px, float(half.max()))
     angle = rng.uniform(0.0, np.pi)
@@ -100,7 +99,7 @@ def lymph_node(rng: np.random.Generator, centre_px: NDArray[np.floating], pitch_
 
 
 def mole(rng: np.random.Generator, centre_px: NDArray[np.floating], pitch_mm: float) -> Patch:
-    """A bump of the skin of 3 to 10 mm, with air caught around it."""
+    """Draw the additional path in mm through a mole of 3 to 10 mm, less where air is trapped around it."""
     radius = rng.uniform(1.5, 5.0) / pitch_mm
     corner, row, column = _around(centre_px, 1.4 * radius)
     wavy = 1.0 + 0.05 * np.sin(rng.integers(2, 4) * np.arctan2(row, column) + rng.uniform(0, 6.28))
@@ -111,7 +110,7 @@ def mole(rng: np.random.Generator, centre_px: NDArray[np.floating], pitch_mm: fl
 
 
 def skin_fold(rng: np.random.Generator, breast: Breast) -> Tubes:
-    """A curved band of doubled skin, 0.5 to 2 mm wide, at the axilla or under the breast."""
+    """Draw a curved band of doubled skin, 0.5 to 2 mm wide, at the axilla or below the breast."""
     step = 0.1
     low = breast.nipple_mm[0] + 0.75 * float(breast.outline[:, 0].max() - breast.nipple_mm[0])
     high = max(float(breast.outline[:, 0].min()), 0.0) + 0.12 * breast.nipple_mm[0]
@@ -127,7 +126,7 @@ def skin_fold(rng: np.random.Generator, breast: Breast) -> Tubes:
 
 
 def hairs(rng: np.random.Generator, breast: Breast) -> list[Tubes]:
-    """One to six hairs of 50 to 150 µm in wide curves; some are strands of a few."""
+    """Draw one to six curved hairs of 50 to 150 µm; some are strands of several."""
     step, found = 0.05, []
     for _ in range(int(rng.integers(1, 7))):
         start = np.array([breast.nipple_mm]) * rng.uniform((0.2, 0.0), (1.3, 0.9))
@@ -143,7 +142,7 @@ def hairs(rng: np.random.Generator, breast: Breast) -> list[Tubes]:
 
 
 def hair_contrast(path_mm: FloatImage) -> FloatImage:
-    """Fraction of the primary removed by keratin: 5 per cent sulphur, density 1.3, 0.15 /mm at 20 keV."""
+    """Return the fraction of the primary signal removed by keratin: 5 % sulphur, density 1.3, 0.15 /mm at 20 keV."""
     return np.asarray(-np.expm1(-0.15 * path_mm), dtype=np.float32)
 
 
@@ -151,7 +150,7 @@ def hair_contrast(path_mm: FloatImage) -> FloatImage:
 
 
 def dust(rng: np.random.Generator, shape: tuple[int, int], n: int) -> list[tuple[Points, FloatImage]]:
-    """Specks on the receptor's cover: places (2,) in pixels, and (k, k) fraction removed at the fine pitch."""
+    """Draw specks of dust on the receptor: position (2,) in pixels, and (k, k) fraction removed, at 20 µm."""
     specks: list[tuple[Points, FloatImage]] = []
     for _ in range(n):
         half = rng.uniform(0.05, 0.25) * np.array([1.0, rng.uniform(0.3, 1.0)]) / PITCH_MM
@@ -174,7 +173,7 @@ def _seam(rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float) -> 
 
 
 def _ghost(rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float) -> FloatImage:
-    """What is left of the breast exposed before: 0.5 to 2 per cent beyond its edge."""
+    """Draw the ghost of the breast exposed before: a gain that differs by 0.5 to 2 per cent outside its edge."""
     row = np.arange(shape[0], dtype=np.float32)[:, None] / np.float32(shape[0]) - np.float32(rng.uniform(0.4, 0.6))
     column = np.arange(shape[1], dtype=np.float32)[None, :] / np.float32(shape[1])
     a, b = rng.uniform(0.25, 0.45), rng.uniform(0.3, 0.7)
@@ -185,7 +184,7 @@ def _ghost(rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float) ->
 
 
 def _grid(rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float) -> FloatImage:
-    """A grid that did not move far enough: stripes of 0.1 to 0.5 per cent, 0.3 to 3 to the millimetre."""
+    """Draw the stripes of a grid that did not move far enough: 0.1 to 0.5 per cent, 0.3 to 3 per mm."""
     axis = int(rng.integers(0, 2))
     phase = 2 * np.pi * rng.uniform(0.3, 3.0) * pitch_mm * np.arange(shape[axis]) + rng.uniform(0, 6.28)
     gain = np.asarray(1.0 + rng.uniform(0.001, 0.005) * np.sin(phase), dtype=np.float32)
@@ -195,11 +194,11 @@ def _grid(rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float) -> 
 GAINS: Mapping[str, Callable[[np.random.Generator, tuple[int, int], float], FloatImage]] = MappingProxyType(
     {"seam": _seam, "ghost": _ghost, "grid": _grid}
 )
-"""Factors on the signal, to be broadcast to (rows, columns); arguments: rng, shape, pitch in mm."""
+"""Functions that draw a gain, which broadcasts to (rows, columns), from a generator, the shape and the pitch in mm."""
 
 
 def repair_pixels(rng: np.random.Generator, values: FloatImage) -> None:
-    """Replace some 20 pixels or fields of 3 x 3 by the mean around them, in place, as a receptor's correction does."""
+    """Replace about 20 pixels or 3 x 3 regions by the mean around them, in place, as receptors correct bad pixels."""
     h, w = values.shape
     for r, c in zip(rng.integers(3, h - 3, 40), rng.integers(3, w - 3, 40), strict=True):
         wide = int(rng.random() < 0.3)
@@ -211,12 +210,16 @@ def repair_pixels(rng: np.random.Generator, values: FloatImage) -> None:
 
 
 def bad_pixels(rng: np.random.Generator, values: FloatImage, noise_sd: FloatImage, n: int) -> NDArray[np.int64]:
-    """Pixels of one to three that are too low, too high or dead, in place; (n, 2) row and column.
+    """Add groups of one to three pixels that are too low, too high or dead, in place.
 
     Parameters
     ----------
     values, noise_sd
-        (rows, columns): before rounding, and the standard deviation of its noise.
+        (rows, columns) values before rounding, and the standard deviation of their noise.
+
+    Returns
+    -------
+    (n, 2) row and column of the first pixel of each group.
     """
     h, w = values.shape
     places = np.column_stack([rng.integers(2, h - 2, n), rng.integers(2, w - 2, n)])
@@ -229,7 +232,7 @@ def bad_pixels(rng: np.random.Generator, values: FloatImage, noise_sd: FloatImag
 
 
 def bad_lines(rng: np.random.Generator, values: FloatImage, noise_sd: FloatImage) -> None:
-    """One or two columns or rows, whole or from some pixel on, that are weak or strong, in place."""
+    """Change one or two rows or columns, whole or in part, to be too low or too high, in place."""
     for _ in range(int(rng.integers(1, 3))):
         axis = int(rng.integers(0, 2))
         at, start = int(rng.integers(0, values.shape[axis])), int(rng.integers(0, values.shape[1 - axis]))
@@ -239,7 +242,7 @@ def bad_lines(rng: np.random.Generator, values: FloatImage, noise_sd: FloatImage
 
 
 def _around(centre_px: NDArray[np.floating], reach: float) -> tuple[tuple[int, int], FloatImage, FloatImage]:
-    """A square of pixels around a place: its corner, and rows and columns from the place."""
+    """Return the corner of a square of pixels around a position, and its rows and columns relative to the position."""
     half = int(np.ceil(reach)) + 1
     corner = (int(np.floor(centre_px[0])) - half, int(np.floor(centre_px[1])) - half)
     axis = np.arange(2 * half + 1, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Bodies in three dimensions that confusers are made of, and their projections along the beam."""
+"""Define the three-dimensional bodies of confusers, and project them along the beam."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Balls:
-    """A solid or hollow body, made of ellipsoids.
+    """Hold a solid or hollow body made of ellipsoids.
 
     Attributes
     ----------
     offset_mm
-        (height, row, column) from the place of the group it belongs to.
+        (height, row, column) from the location of the confuser.
     centres_mm, radii_mm
-        (n, 3) height, row, column.
+        (n, 3) height, row and column of the centres, and the radii along these axes.
     wall_mm
-        Of a hollow body; 0: solid.
-    grain
-        (9, 9) pattern of unit deviation that makes it uneven, and its strength.
+        Thickness of the wall of a hollow body; 0 for a solid one.
+    grain, uneven
+        (9, 9) pattern of unit standard deviation that makes the thickness uneven, and its strength.
+    packing
+        Fraction of the body that the material fills.
     """
 
     offset_mm: tuple[float, float, float]
@@ -44,7 +46,7 @@ class Balls:
     packing: float
 
     def project(self, angle_rad: float) -> Calcification:
-        """Its projection with the tube turned about the column axis; see ``Microcalcification3D.project``."""
+        """Return the projection with the tube rotated about the column axis; see ``Microcalcification3D.project``."""
         rows, _ = _turned(self.centres_mm, angle_rad)
         cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
         up, across, along = self.radii_mm.T
@@ -56,7 +58,7 @@ class Balls:
             box = (_within(row, r, w), _within(column, c, a))
             one = _ellipsoid(row[box[0]] - r, column[:, box[1]] - c, w, a, thickest, self.wall_mm)
             squared[box] += one**2
-        # side by side they add as squares: more than the thickest, less than the sum
+        # adjacent ellipsoids add as squares: more than the thickest, less than the sum
         thickness = np.sqrt(squared)
         if self.uneven > 0:
             thickness *= np.clip(1.0 + self.uneven * _enlarged(self.grain, thickness.shape), 0.0, None)
@@ -65,7 +67,7 @@ class Balls:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cup:
-    """Milk of calcium in a small cyst: it settles, so a smudge from above and a crescent from the side."""
+    """Hold milk of calcium in a small cyst: it settles, and so is a smudge from above and a crescent from the side."""
 
     offset_mm: tuple[float, float, float]
     radius_mm: float
@@ -74,7 +76,7 @@ class Cup:
     packing: float
 
     def project(self, angle_rad: float) -> Calcification:
-        """Its projection; see ``Balls.project``."""
+        """Return the projection; see ``Balls.project``."""
         r = self.radius_mm
         row, column = _raster(np.array([r]), np.array([r]))
         inside = np.clip(r**2 - row**2 - column**2, 0.0, None)
@@ -88,18 +90,20 @@ class Cup:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Lines:
-    """Bodies much longer than wide, such as the walls of an artery.
+    """Hold bodies that are much longer than wide, such as the walls of an artery.
 
     Attributes
     ----------
     path_mm
-        (n, m, 3) height, row, column from the place of the group, evenly spaced by ``step_mm``.
+        (n, m, 3) height, row and column from the location of the confuser, evenly spaced by ``step_mm``.
     radius_mm, weight
-        (n, m), as in ``Tubes``.
+        (n, m) as in ``Tubes``.
     apart_mm
-        Distance of the two lines that a wall is seen as; 0: a single line.
+        Distance between the two lines as which a wall appears; 0 for a single line.
     mark_mm
-        Largest distance of the places along it that the truth lists, and their least diameter.
+        Largest distance between annotations along a line, and their smallest diameter.
+    packing
+        Fraction of the body that the material fills.
     """
 
     path_mm: Floats
@@ -112,7 +116,7 @@ class Lines:
     packing: float
 
     def project(self, angle_rad: float) -> Tubes:
-        """The lines as tubes around (0, 0)."""
+        """Return the projection as tubes around (0, 0)."""
         rows, _ = _turned(self.path_mm, angle_rad)
         columns = self.path_mm[..., 2]
         if self.apart_mm > 0:
@@ -126,14 +130,18 @@ Body = Balls | Cup | Lines
 
 
 def discs_along(tubes: Tubes, *, every_mm: float, together: bool) -> NDArray[np.float64]:
-    """Discs that hold all that is seen of lines: (k, 3) row, column, diameter, in mm.
+    """Return discs that together cover the visible parts of lines.
 
     Parameters
     ----------
     every_mm
-        Each line is taken in pieces of at most this length; each has a disc, unless nothing of it is seen.
+        Greatest length of the segments into which a line is divided; each visible segment has a disc.
     together
-        The lines are walls of one vessel and share their discs.
+        Whether the lines are walls of one vessel and share their discs.
+
+    Returns
+    -------
+    (k, 3) row, column and diameter in mm.
     """
     m = tubes.weight.shape[1]
     pieces = np.array_split(np.arange(m), int(np.ceil(m * tubes.step_mm / every_mm)))
@@ -154,12 +162,18 @@ def discs_along(tubes: Tubes, *, every_mm: float, together: bool) -> NDArray[np.
 def imaged_lines(
     tubes: Tubes, shape: tuple[int, int], pitch_mm: float, *, contrast: Callable[[FloatImage], FloatImage], mtf: Mtf
 ) -> tuple[tuple[int, int], FloatImage]:
-    """Blurred contrast of lines, on the part of the image around them; parameters as of ``lines_path``.
+    """Return the blurred contrast of lines on the part of the image around them.
 
     Parameters
     ----------
+    shape, pitch_mm
+        (rows, columns) and pixel pitch of the image.
     contrast
-        Fraction of the primary removed over the path through the lines in mm.
+        Function from the path through the lines in mm to the fraction of the primary signal removed.
+
+    Returns
+    -------
+    (row, column) of the first pixel of the patch, and the patch; empty where the lines miss the image.
     """
     corner, path = lines_path(tubes, shape, pitch_mm)
     if not path.size:
@@ -169,11 +183,11 @@ def imaged_lines(
 
 
 def lines_path(tubes: Tubes, shape: tuple[int, ...], pitch_mm: float) -> tuple[tuple[int, int], FloatImage]:
-    """Path through lines in mm, on the part of an image of a shape that lies around them.
+    """Return the path through lines in mm on the part of an image of ``shape`` around them.
 
     Returns
     -------
-    (row, column) of the patch's first pixel, and the patch; empty where the lines miss the image.
+    (row, column) of the first pixel of the patch, and the patch; empty where the lines miss the image.
     """
     border = int(np.ceil(1.5 / pitch_mm))
     spans: list[tuple[int, int]] = []
@@ -189,14 +203,14 @@ def lines_path(tubes: Tubes, shape: tuple[int, ...], pitch_mm: float) -> tuple[t
 
 
 def _turned(points: Floats, angle_rad: float) -> tuple[Floats, Floats]:
-    """Rows and heights in a view, of points (..., 3)."""
+    """Return the rows and heights in a view of points (..., 3)."""
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
     height, row = points[..., 0], points[..., 1]
     return row * cosine + height * sine, height * cosine - row * sine
 
 
 def _within(axis: FloatImage, centre: float, half: float) -> slice:
-    """The part of a sorted axis that lies within ``half`` of ``centre``."""
+    """Return the part of a sorted axis within ``half`` of ``centre``."""
     first, last = np.searchsorted(axis.ravel(), (centre - half, centre + half))
     return slice(int(first), int(last))
 
@@ -204,7 +218,7 @@ def _within(axis: FloatImage, centre: float, half: float) -> slice:
 def _ellipsoid(
     row: FloatImage, column: FloatImage, wide: float, along: float, thickest: float, wall: float
 ) -> FloatImage:
-    """Path through an ellipsoid, or through its wall."""
+    """Return the path through an ellipsoid, or through its wall if it has one."""
 
     def solid(less: float) -> FloatImage:
         w, a = max(wide - less, 1e-3), max(along - less, 1e-3)
@@ -223,7 +237,7 @@ def _raster(rows: Floats, columns: Floats) -> tuple[FloatImage, FloatImage]:
 def _calcification(
     thickness: FloatImage, offset: tuple[float, float, float], angle_rad: float, material: Material, packing: float
 ) -> Calcification:
-    """Cut square around its centroid, so that the truth is the middle; the diameter is the larger side's."""
+    """Return a projection cropped to a square around its centroid; the diameter is its longer side."""
     row, height = _turned(np.asarray(offset), angle_rad)
     middle = (np.array(thickness.shape) - 1) / 2
     at = [round(float(x)) for x in ndimage.center_of_mass(thickness)]
@@ -246,7 +260,7 @@ def _calcification(
 
 
 def _enlarged(grain: Floats, shape: tuple[int, ...]) -> FloatImage:
-    """A small pattern on a raster, bicubic."""
+    """Enlarge a small pattern to a raster by bicubic interpolation."""
     at = [np.linspace(0, n - 1, size) for n, size in zip(grain.shape, shape, strict=True)]
     coordinates = np.meshgrid(*at, indexing="ij")
     return np.asarray(ndimage.map_coordinates(grain, coordinates, order=3), dtype=np.float32)

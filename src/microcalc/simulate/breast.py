@@ -1,11 +1,10 @@
-"""The compressed breast: outline, thickness, skin, nipple and, in MLO, the pectoral muscle.
+"""Draw compressed breasts: outline, thickness, skin, nipple and, in MLO, the pectoral muscle.
 
-Everything is in millimetres in the frame of a left breast: (row, column) from the
-centre of the first pixel, chest wall along column 0, nipple to the right. A right
-breast is the mirror image, made when all else is done.
+All lengths are millimetres in the frame of a left breast: (row, column) from the centre of the first pixel, with the
+chest wall along column 0 and the nipple to the right. A right breast is mirrored as the last step.
 
-What the two views of a breast share, and what the two breasts of a woman have alike,
-is in ``Traits``; a ``Breast`` is one view of it under compression.
+``Traits`` hold what the two views of a breast share; the two breasts of a woman have similar ones. A ``Breast`` is
+one view under compression.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ from microcalc.simulate.raster import enlarge
 View = Literal["CC", "MLO"]
 Density = Literal["A", "B", "C", "D"]
 SKIN_MM = 1.5  # OpenVCT
-_COARSE_MM = 1.0  # the distance to the outline is off by 0.003 mm for it
+_COARSE_MM = 1.0  # this changes the distance to the outline by 0.003 mm
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """A breast, whatever the view.
+    """Hold the properties of a breast that do not depend on the view.
 
     Attributes
     ----------
     half_width_mm, depth_mm
-        Along the chest wall, and from it to the nipple, as compressed in CC.
+        Extent along the chest wall, and from there to the nipple, under compression in CC.
     thickness_mm
-        Compressed; the mean of CC and MLO.
+        Compressed thickness, the mean of CC and MLO.
     gland_fraction
-        Share of the volume that is fibroglandular.
+        Fraction of the volume that is fibroglandular.
     nipple_turn
-        Where on the outline the nipple sits, in radians from its tip.
+        Position of the nipple on the outline, in radians from its tip.
     muscle_angle_deg, muscle_mm
-        The pectoral muscle's edge from the vertical in MLO, and its thickness.
+        Angle between the edge of the pectoral muscle and the vertical in MLO, and its thickness.
     """
 
     density: Density
@@ -58,20 +57,20 @@ class Traits:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Breast:
-    """What is compressed between paddle and table.
+    """Hold one view of a breast, compressed between paddle and table.
 
     Attributes
     ----------
     outline
-        (n, 2) closed polygon in mm; it runs past the image at the chest wall.
+        (n, 2) closed polygon in mm; it extends beyond the image at the chest wall.
     nipple_mm
         Position of the nipple's tip.
     thickness_mm
-        Compressed thickness at the chest wall's middle.
+        Compressed thickness at the middle of the chest wall.
     tilt
-        Thickness change per mm (row, column) because the paddle tilts.
+        Change of the thickness per mm (row, column), as the paddle tilts.
     gland_fraction
-        Share of the breast's volume that is fibroglandular.
+        Fraction of the volume that is fibroglandular.
     muscle
         Pectoral muscle (offset mm on the top edge, offset mm on the chest wall,
         thickness mm); None in CC.
@@ -90,10 +89,18 @@ class Breast:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BreastMaps:
-    """The breast on a raster; all (rows, columns) float32 in mm.
+    """Hold maps of a breast on a raster, (rows, columns) float32 in mm.
 
-    ``depth`` is the distance to the outline, positive inside; ``skin`` and ``muscle``
-    the paths of a ray through them; ``nipple`` its extra path through the nipple.
+    Attributes
+    ----------
+    depth
+        Distance to the outline, positive inside.
+    thickness
+        Compressed thickness, 0 outside.
+    skin, muscle
+        Path of the beam through skin and muscle.
+    nipple
+        Additional path through the nipple.
     """
 
     depth: FloatImage
@@ -118,7 +125,7 @@ _SIDES_LN_SD = 0.04  # by which the breasts of one woman differ; ours
 
 
 def draw_traits(rng: np.random.Generator, density: Density) -> Traits:
-    """A woman's breasts: sizes after the contact areas of mammography (70 to 115 by 60 to 130 mm)."""
+    """Draw the traits of a breast; sizes follow the contact areas in mammography (70 to 115 by 60 to 130 mm)."""
     size = rng.standard_normal()
     half_width = float(np.clip(88.0 + 11.0 * size, 66.0, 115.0))
     depth = float(np.clip(half_width * rng.normal(1.0, 0.14), 55.0, 130.0))
@@ -137,7 +144,7 @@ def draw_traits(rng: np.random.Generator, density: Density) -> Traits:
 
 
 def other_breast(rng: np.random.Generator, traits: Traits) -> Traits:
-    """A breast of the same woman: alike, not the same."""
+    """Draw the traits of the other breast of the same woman, similar to those given."""
     by = np.exp(rng.normal(0.0, _SIDES_LN_SD, 4))
     return replace(
         traits,
@@ -152,7 +159,7 @@ def other_breast(rng: np.random.Generator, traits: Traits) -> Traits:
 def draw_breast(
     rng: np.random.Generator, *, view: View, density: Density, height_mm: float, width_mm: float, size: float = 1.0
 ) -> Breast:
-    """One view of a breast of its own; see ``compress``."""
+    """Draw one view of a breast; parameters as in ``compress``."""
     traits = draw_traits(rng, density)
     return compress(rng, traits, view=view, height_mm=height_mm, width_mm=width_mm, size=size)
 
@@ -160,12 +167,12 @@ def draw_breast(
 def compress(
     rng: np.random.Generator, traits: Traits, *, view: View, height_mm: float, width_mm: float, size: float = 1.0
 ) -> Breast:
-    """A breast as it lies in one view on a field of ``height_mm`` by ``width_mm``.
+    """Compress a breast for one view on a field of ``height_mm`` by ``width_mm``.
 
     Parameters
     ----------
     size
-        Scales the breast; less than 1 for small test fields.
+        Factor on the size of the breast; less than 1 for small fields in tests.
     """
     half_width = min(traits.half_width_mm * size, 0.47 * height_mm)
     depth = min(traits.depth_mm * size * float(rng.normal(1.0, 0.02)), 0.8 * width_mm)
@@ -188,7 +195,7 @@ def compress(
 
 
 def half_width(breast: Breast, row_mm: float, column_mm: float) -> tuple[float, float]:
-    """How far the breast reaches above and below a row, at a distance from the chest wall; mm, 0: not at all."""
+    """Return how far the breast extends above and below a row at a distance from the chest wall, in mm, 0 for none."""
     (r0, c0), (r1, c1) = breast.outline.T, np.roll(breast.outline, -1, axis=0).T
     crossed = (c0 <= column_mm) != (c1 <= column_mm)
     at = r0[crossed] + (column_mm - c0[crossed]) * (r1[crossed] - r0[crossed]) / (c1[crossed] - c0[crossed])
@@ -200,7 +207,7 @@ def half_width(breast: Breast, row_mm: float, column_mm: float) -> tuple[float, 
 def _cranial_outline(
     rng: np.random.Generator, traits: Traits, half_width: float, depth: float, height_mm: float, size: float
 ) -> tuple[Points, tuple[float, float]]:
-    """A superellipse with low-order bumps, turned a little."""
+    """Draw outline and nipple in CC: a slightly rotated superellipse with low-order bumps."""
     angle = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 2001)
     power_row, power_column = rng.uniform(1.9, 2.4), rng.uniform(1.8, 2.2)
     extent = np.where(angle < 0.0, half_width * rng.uniform(0.92, 1.08), half_width)
@@ -222,7 +229,7 @@ def _cranial_outline(
 def _oblique_outline(
     rng: np.random.Generator, traits: Traits, half_width: float, depth: float, height_mm: float, size: float
 ) -> tuple[Points, tuple[float, float]]:
-    """From the axilla at the top edge out to the nipple, and back to the fold under the breast."""
+    """Draw outline and nipple in MLO: from the axilla at the top to the nipple and the inframammary fold."""
     middle = height_mm * float(np.clip(rng.normal(0.58, 0.035), 0.5, 0.66))
     lower = min(half_width * rng.uniform(0.85, 1.0), 1.02 * (height_mm - middle))
     rows = np.linspace(-0.1 * height_mm, middle + lower, 2001)
@@ -249,7 +256,7 @@ def _bumps(rng: np.random.Generator, angle: NDArray[np.floating]) -> NDArray[np.
 def _with_nipple(
     rng: np.random.Generator, rows: NDArray[np.floating], columns: NDArray[np.floating], tip: int, size: float
 ) -> tuple[Points, tuple[float, float]]:
-    """The outline with a bump for the nipple, closed far behind the chest wall."""
+    """Return the outline with a bump for the nipple, closed far behind the chest wall, and the tip of the nipple."""
     arc = np.hypot(rows - rows[tip], columns - columns[tip])
     columns = columns + rng.uniform(1.0, 5.0) * size * np.exp(-((arc / (5.5 * size)) ** 4))
     far = -200.0
@@ -260,7 +267,7 @@ def _with_nipple(
 def _muscle_of(
     rng: np.random.Generator, traits: Traits, outline: Points, nipple: tuple[float, float]
 ) -> tuple[float, float, float]:
-    """The muscle's edge meets the chest wall about the nipple's height and keeps clear of the skin at the top."""
+    """Draw the muscle: its edge meets the chest wall near the height of the nipple, and the top inside the skin."""
     top = float(np.interp(0.0, outline[1:-1, 0], outline[1:-1, 1]))
     along = float(rng.uniform(0.85, 1.15)) * nipple[0]
     across = along * float(np.tan(np.radians(traits.muscle_angle_deg)))
@@ -269,7 +276,7 @@ def _muscle_of(
 
 
 def rasterise(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> BreastMaps:
-    """The breast's maps on an image's raster."""
+    """Return the maps of a breast on a raster of ``shape`` (rows, columns)."""
     depth = _depth(breast, shape, pitch_mm)
     row = (np.arange(shape[0], dtype=np.float32) * pitch_mm)[:, None]
     column = (np.arange(shape[1], dtype=np.float32) * pitch_mm)[None, :]
@@ -289,13 +296,13 @@ def rasterise(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> Breast
 
 
 def _half_round(depth: NDArray[np.floating], radius: NDArray[np.floating]) -> FloatImage:
-    """Relative height of an edge that is a half circle of this radius, at a depth inside it."""
+    """Return the relative height of an edge that is a half circle of this radius, at a depth inside it."""
     x = np.clip(1.0 - depth / radius, 0.0, 1.0)
     return np.asarray(np.sqrt(1.0 - x * x), dtype=np.float32)
 
 
 def _depth(breast: Breast, shape: tuple[int, int], pitch_mm: float) -> FloatImage:
-    """Signed distance to the outline, computed on a coarse raster and enlarged."""
+    """Return the signed distance to the outline in mm, computed on a coarse raster and interpolated."""
     rows, columns = (np.arange(np.ceil(n * pitch_mm / _COARSE_MM) + 2.0) * _COARSE_MM for n in shape)
     points = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
     distance, _ = cKDTree(_dense(breast.outline)).query(points)
@@ -312,7 +319,7 @@ def _dense(polygon: Points, step_mm: float = 0.1) -> Points:
 
 
 def _inside(polygon: Points, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Even-odd rule, row by row; (rows, columns)."""
+    """Return (rows, columns) whether points lie in a polygon, by the even-odd rule for each row."""
     (r0, c0), (r1, c1) = polygon.T, np.roll(polygon, -1, axis=0).T
     inside = np.zeros((len(rows), len(columns)), dtype=np.bool_)
     for i, row in enumerate(rows):
@@ -323,14 +330,14 @@ def _inside(polygon: Points, rows: NDArray[np.floating], columns: NDArray[np.flo
 
 
 def _nipple(breast: Breast, row: FloatImage, column: FloatImage) -> FloatImage:
-    """Path through the nipple, a soft-edged ball at the outline's tip, as far as it adds to the breast."""
+    """Return the additional path in mm through the nipple, a ball with a soft edge at its tip."""
     r = breast.nipple_radius_mm
     away = ((row - breast.nipple_mm[0]) ** 2 + (column - breast.nipple_mm[1] + 0.8 * r) ** 2) / r**2
     return np.asarray(1.6 * r * np.clip(1.0 - away, 0.0, None), dtype=np.float32)
 
 
 def _muscle(breast: Breast, row: FloatImage, column: FloatImage) -> FloatImage:
-    """A slightly convex triangle in the upper corner at the chest wall, thinning at its edge."""
+    """Return the path in mm through the muscle, a slightly convex triangle in the upper corner, thinner at its edge."""
     if breast.muscle is None:
         return np.zeros((row.shape[0], column.shape[1]), np.float32)
     across, along, thickness = breast.muscle

@@ -1,9 +1,9 @@
-"""Simulated mammograms, start to end: breast, tissue, calcium, acquisition, processing, truth.
+"""Simulate mammograms from end to end: breast, tissue, lesions, acquisition, processing, annotations.
 
-An exam is four views of one woman. Her breasts are alike, and the two views of a breast
-show the same calcium. Every part draws from a generator of its own, spawned from the
-exam's seed: a side that is not asked for changes nothing in the other one, neither does
-the processed image in the raw one, nor what is put into a breast in its tissue.
+An exam is four views of one woman. Her breasts are similar, and the two views of a breast show the same lesions.
+Each part draws from a random generator of its own, spawned from the seed of the exam. Omitting one side therefore
+does not change the other, omitting the processed image does not change the raw one, and the lesions do not change
+the tissue.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CLEARANCE_MM = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Technique:
-    """How the image was taken, for the header."""
+    """Hold the acquisition parameters of an image, for its header."""
 
     anode: str
     filter_material: str
@@ -63,19 +63,18 @@ class Technique:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SimulatedMammogram:
-    """One view of one breast, raw or processed or both, with the truth.
+    """Hold one view of one breast, raw or processed or both, with its annotations.
 
     Attributes
     ----------
     stored
-        Per intent the stored values (rows, columns) uint16: raw falls with density,
-        processed rises with it.
+        Stored values (rows, columns) uint16 by intent. Raw values fall with density, processed values rise.
     windows, window_names
-        Of the processed image; empty without one.
+        Windows of the processed image; empty without one.
     annotations
-        The reference standard, pixel positions in the stored image.
+        The reference standard: every simulated object, at its pixel position in the stored image.
     tags
-        What is wrong with the image; see ``artefacts.Faults``.
+        Artefacts and dose of the image; see ``artefacts.Faults``.
     """
 
     system: System
@@ -101,15 +100,19 @@ def simulate_mammogram(
     rates: LesionRates | None = None,
     dose: float = 1.0,
 ) -> SimulatedMammogram:
-    """Simulate one mammogram at the system's native matrix and pitch.
+    """Simulate one mammogram with the matrix and pixel pitch of the system.
 
     Parameters
     ----------
+    density
+        BI-RADS category of the breast density.
     seed
-        The same seed gives the same breast, noise and truth; a right breast is the
+        The same seed gives the same breast, noise and annotations; a right breast is the
         mirror image of a left one.
     intents
-        The raw and the processed image are of the same exposure.
+        Images to return. The raw and the processed image are of the same exposure.
+    rates
+        Mean numbers of lesions, confusers and artefacts; None takes ``LesionRates()``.
     dose
         Factor on the usual exposure.
     """
@@ -130,13 +133,13 @@ def simulate_exam(
     lateralities: Sequence[Laterality] = LATERALITIES,
     dose: float = 1.0,
 ) -> Iterator[SimulatedMammogram]:
-    """Simulate the mammograms of one woman, breast by breast; parameters as of ``simulate_mammogram``.
+    """Yield the mammograms of one woman, breast by breast; other parameters as in ``simulate_mammogram``.
 
     Parameters
     ----------
     views, lateralities
-        Which to make, in their order. What lies in a breast lies where all its views
-        show it, and so depends on them; a breast does not depend on the other one.
+        Views and sides to simulate, in this order. Lesions lie where all views of a breast show
+        them, and so depend on the views; a breast does not depend on the other one.
     """
     woman, *sides = _sequence(seed).spawn(1 + len(LATERALITIES))
     traits = draw_traits(np.random.default_rng(woman), density)
@@ -148,7 +151,7 @@ def simulate_exam(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What is to be made of a breast."""
+    """Hold the parameters that all breasts of an exam share."""
 
     system: System
     intents: tuple[Intent, ...]
@@ -159,7 +162,7 @@ class _Order:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Shot:
-    """One view, exposed and not yet read out; what stands out of its tissue: name, row, column in pixels."""
+    """Hold one view, exposed and not yet read out, and its conspicuous tissue: name, row and column in pixels."""
 
     scene: Scene
     faults: Faults
@@ -168,7 +171,7 @@ class _Shot:
 
 
 def _sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
-    """A sequence that was not spawned from yet, so that a second call gives the same."""
+    """Return a sequence from which nothing has been spawned, so that a second call gives the same images."""
     if isinstance(seed, int):
         return np.random.SeedSequence(seed)
     return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
@@ -177,7 +180,7 @@ def _sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
 def _mammograms(
     order: _Order, traits: Traits, laterality: Laterality, sequence: np.random.SeedSequence
 ) -> Iterator[SimulatedMammogram]:
-    """The views of one breast: expose all, fill them with the same things, read out one by one."""
+    """Yield the views of one breast: expose them all, add the same lesions to all, and read them out one by one."""
     shared, *each = sequence.spawn(1 + len(VIEWS))
     rng = np.random.default_rng(shared)
     extra = _Extra.draw(rng, order.rates)
@@ -216,7 +219,7 @@ def _mammograms(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Extra:
-    """Locations (n, 3) of lymph nodes and moles, which both views show, in ``BreastCoordinates``."""
+    """Hold the locations (n, 3), in ``BreastCoordinates``, of lymph nodes and moles, which both views show."""
 
     nodes: NDArray[np.float64]
     moles: NDArray[np.float64]
@@ -236,7 +239,7 @@ def _expose(
     view: View,
     extra: _Extra,
 ) -> _Shot:
-    """Compress a breast, fill it with tissue (``rng``, whatever the rates), and expose it."""
+    """Compress a breast, fill it with tissue, and expose it; what ``rng`` draws does not depend on the rates."""
     s = order.system
     shape = _field(s, traits)
     height, width = shape[0] * s.pitch_mm, shape[1] * s.pitch_mm
@@ -276,7 +279,7 @@ def _expose(
 
 
 def _field(system: System, traits: Traits) -> tuple[int, int]:
-    """The smallest of the system's fields on which the breast has room, or the largest."""
+    """Return (rows, columns) of the smallest field of the system that the breast fits on, or else of the largest."""
     for shape in system.fields:
         if shape[0] * system.pitch_mm > 2.1 * traits.half_width_mm and shape[1] * system.pitch_mm > (
             traits.depth_mm + 15.0
@@ -295,7 +298,7 @@ def _add_tissue(
     *,
     folds: int,
 ) -> None:
-    """Lymph nodes in place of fat; moles and folds of the skin on top of the rest; into the anatomy's paths."""
+    """Add lymph nodes in place of fat, moles and skin folds to the paths of an anatomy, in place."""
     depth_mm = np.array([space.nipple_mm[1], 1.0, 1.0])
     for centre in space.locate(extra.nodes * depth_mm) / pitch_mm:
         _replace_fat(anatomy, artefacts.lymph_node(rng, centre, pitch_mm))
@@ -312,6 +315,7 @@ def _add_tissue(
 
 
 def _replace_fat(anatomy: Anatomy, patch: Patch) -> None:
+    """Replace fat by gland along the paths of a patch, in place."""
     corner, path = patch
     here, part = overlap(anatomy.depth.shape, corner, path.shape)
     inside = np.minimum(path[part], anatomy.fat_mm[here])
@@ -320,11 +324,11 @@ def _replace_fat(anatomy: Anatomy, patch: Patch) -> None:
 
 
 def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16], list[tuple[str, float, float]]]:
-    """Calcium shades the primary beam; then what is wrong with the receptor, noise and digitisation.
+    """Apply the shadows of calcium, the artefacts, noise and digitisation to an exposed view.
 
     Returns
     -------
-    The stored values, and what stands out in them without being calcium: name, row, column.
+    The stored values, and the conspicuous objects without calcium: name, row and column in pixels.
     """
     scene, names = shot.scene, shot.faults.names
     s, breast = scene.system, scene.breast
@@ -363,7 +367,7 @@ def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16]
 def _no_calcium(
     found: Sequence[tuple[str, float, float]], others: Sequence[Annotation], clearance_px: float
 ) -> list[Annotation]:
-    """What was found without calcium, but for where something else lies."""
+    """Return annotations of the objects without calcium, except near other annotations."""
     taken = np.array([(p.row, p.column) for p in others]).reshape(-1, 2)
     return [
         Annotation(row=row, column=column, diameter_mm=0.0, kind="no_calcium", morphology=name)
@@ -377,7 +381,7 @@ def _as_seen(pixels: NDArray[np.uint16], laterality: Laterality) -> NDArray[np.u
 
 
 def _technique(rng: np.random.Generator, beam: Beam, thickness_mm: float, kerma: float) -> Technique:
-    """Header values of the usual size; the dose follows thickness and exposure."""
+    """Return header values of a typical size; the dose follows from thickness and exposure."""
     relative = float(np.exp(0.035 * (thickness_mm - 55.0))) * kerma / 90.0
     return Technique(
         anode=beam.anode,

@@ -1,4 +1,4 @@
-"""Two operations on rasters that the simulator's parts share: smooth enlarging and filtering."""
+"""Interpolate and filter rasters."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scipy import fft, sparse
 from microcalc.domain import FloatImage
 
 _PAD = 192
-"""Pixels between an image's last and first row, so that filtering (glare reaches furthest) does not wrap around."""
+"""Padding in pixels, so that filters do not wrap around the image; glare has the widest kernel."""
 
 
 def enlarge(coarse: FloatImage, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> FloatImage:
-    """Cubic (Catmull-Rom) interpolation of a raster on a grid of fractional rows and columns.
+    """Interpolate a raster at fractional rows and columns by Catmull-Rom splines.
 
     Parameters
     ----------
     coarse
-        (h, w).
+        (h, w) values.
     rows, columns
-        (m,) and (n,): indices into ``coarse``; outside they are clamped.
+        (m,) and (n,) fractional indices into ``coarse``, clamped to its borders.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def _weights(positions: NDArray[np.floating], size: int) -> sparse.csr_matrix:
 
 
 def catmull_rom(t: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Weights (n, 4) of the pixels -1, 0, 1 and 2 at fractions t (n,) between pixels 0 and 1."""
+    """Return the weights (n, 4) of the pixels -1, 0, 1 and 2 at fractions t (n,) between pixels 0 and 1."""
     return np.stack(
         [
             -0.5 * t + t**2 - 0.5 * t**3,
@@ -56,7 +56,7 @@ def catmull_rom(t: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def frequencies(shape: tuple[int, int], pitch_mm: float) -> tuple[FloatImage, FloatImage]:
-    """(row, column) frequencies in 1/mm of ``rfft2`` of a raster, to be broadcast."""
+    """Return the row and column frequencies in 1/mm of ``rfft2`` of a raster, ready to broadcast."""
     row_f = fft.fftfreq(shape[0], pitch_mm).astype(np.float32)[:, None]
     column_f = fft.rfftfreq(shape[1], pitch_mm).astype(np.float32)[None, :]
     return row_f, column_f
@@ -65,7 +65,7 @@ def frequencies(shape: tuple[int, int], pitch_mm: float) -> tuple[FloatImage, Fl
 def filtered(
     image: FloatImage, pitch_mm: float, transfer: Callable[[FloatImage, FloatImage], NDArray[np.floating]]
 ) -> FloatImage:
-    """An image times a transfer function of (row, column) frequency in 1/mm."""
+    """Filter an image by a transfer function of (row, column) frequency in 1/mm."""
     h, w = image.shape
     shape = (fft.next_fast_len(h + _PAD, real=True), fft.next_fast_len(w + _PAD, real=True))
     spectrum = fft.rfft2(_padded(image, shape), workers=1)
@@ -74,7 +74,7 @@ def filtered(
 
 
 def _padded(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
-    """The last row repeated halfway into the padding, the first one from there on; columns alike."""
+    """Pad an image to a shape, the first half with its last row, the second with its first; columns likewise."""
     h, w = image.shape
     rows = np.r_[0:h, np.full((shape[0] - h) // 2, h - 1), np.zeros(shape[0] - h - (shape[0] - h) // 2, int)]
     columns = np.r_[0:w, np.full((shape[1] - w) // 2, w - 1), np.zeros(shape[1] - w - (shape[1] - w) // 2, int)]
