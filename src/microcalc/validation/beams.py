@@ -1,4 +1,4 @@
-"""Point 1: attenuation and half-value layers, against figures that are not the simulator's own."""
+"""Criterion 1: attenuation and half-value layers, against references independent of the simulator."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _AIR_ABSORPTION = np.array([160.2, 76.37, 39.31, 22.70, 9.446, 4.742, 1.334, 0.5
 
 
 def measure_beams(systems: Sequence[System]) -> list[Figure]:
-    """Largest error of the attenuation table, and the half-value layer of every beam that a system uses."""
+    """Measure the largest error of the attenuation table, and the half-value layer of every beam that a system uses."""
     figures = [
         Figure(1, "all", f"attenuation of {material} over reference", *_worst_ratio(material, values))
         for material, values in _NIST_PER_MM.items()
@@ -68,7 +68,13 @@ def measure_beams(systems: Sequence[System]) -> list[Figure]:
 
 
 def half_value_layer_mm(energy_kev: Floats, photons: Floats) -> float:
-    """Aluminium that halves the air kerma of a narrow beam, in mm."""
+    """Return the half-value layer of a narrow beam: the thickness of aluminium in mm that halves its air kerma.
+
+    Parameters
+    ----------
+    energy_kev, photons
+        (n,) spectrum of the beam.
+    """
     with np.errstate(divide="ignore"):
         absorbed = np.exp(np.interp(np.log(energy_kev), np.log(_AIR_KEV), np.log(_AIR_ABSORPTION)))
     kerma = photons * energy_kev * absorbed
@@ -79,7 +85,7 @@ def half_value_layer_mm(energy_kev: Floats, photons: Floats) -> float:
 
 
 def _worst_ratio(material: str, expected: Mapping[float, float]) -> tuple[float, float, float]:
-    """The ratio to the reference that is farthest from 1; and its bounds, 1 % (the reference's last digit allowed)."""
+    """Return the ratio to the reference that is farthest from 1, and its bounds of 1 %."""
     energy = np.array(sorted(expected), dtype=np.float64)
     ratio = attenuation_per_mm(material, energy) / np.array([expected[e] for e in energy])
     return float(ratio[np.argmax(np.abs(ratio - 1.0))]), 0.99, 1.01
@@ -87,7 +93,7 @@ def _worst_ratio(material: str, expected: Mapping[float, float]) -> tuple[float,
 
 @lru_cache
 def _photons() -> dict[str, tuple[Floats, Floats]]:
-    """Energies and photons of each tabulated spectrum, as they leave the tube."""
+    """Return the energies in keV and the photons of each tabulated tube spectrum."""
     rows: dict[str, list[tuple[float, float]]] = {}
     with (resources.files("microcalc.simulate") / "tables" / "spectra.csv").open(encoding="utf-8") as file:
         for row in list(csv.reader(file))[1:]:

@@ -1,4 +1,4 @@
-"""Points 13 to 15: microcalcifications and the truth about them, as the images show them."""
+"""Criteria 13 to 15: sizes, clusters, visibility and annotated positions of the simulated microcalcifications."""
 
 from __future__ import annotations
 
@@ -24,15 +24,25 @@ from microcalc.validation.points import Figure, missed
 Floats = NDArray[np.float64]
 
 _DIAMETER_MM, _LN_SD, _CLIPPED_MM = 0.22, 0.45, (0.08, 1.0)
-_TISSUE = ("crossing", "tissue")  # places of the truth that the twin has too
-_AROUND_MM = 1.2  # of a microcalcification's centre: its whole shadow, and no other's
-_CENTRED_D_PRIME = 8.0  # the twins' noise is the same, so that little of it is left in what calcium changed
+_TISSUE = ("crossing", "tissue")  # annotated places that the image without calcium has too
+_AROUND_MM = 1.2  # around the centre of a microcalcification: its whole shadow, and no other
+_CENTRED_D_PRIME = 8.0  # both images have the same noise, so that little of it is left in their difference
 _SHARES = {"3.5 and less": (0.05, 0.20), "3.5 to 8": (0.30, 0.50), "20 and more": (0.0, 0.20)}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Calcium:
-    """The microcalcifications of one image, (n,) each; ``distance_mm`` to the nearest of their cluster, NaN of none."""
+    """The microcalcifications of one image.
+
+    Attributes
+    ----------
+    diameter_mm, d_prime
+        (n,) each; d' is NaN where not known.
+    distance_mm
+        (n,) distance to the nearest other one of the same cluster; NaN for single microcalcifications.
+    cluster_sizes
+        (c,) number of microcalcifications in each cluster.
+    """
 
     diameter_mm: Floats
     d_prime: Floats
@@ -43,9 +53,14 @@ class Calcium:
 def measure_calcium(
     systems: Sequence[System], store: Store, *, jobs: Sequence[Job], twins: Sequence[Job], seed: int
 ) -> list[Figure]:
-    """Points 13 and 14, and the visibilities of 15.
+    """Measure criteria 13 and 14, and the visibility of criterion 15.
 
-    ``jobs`` give craniocaudal images with calcium; ``twins``, some of them, are made without any too.
+    Parameters
+    ----------
+    jobs
+        Craniocaudal images with calcifications.
+    twins
+        Those of them that are also simulated without calcifications.
     """
     found = store.measure(calcium_of, jobs)
     apart = {job.seed: calcium for job, calcium in zip(jobs, found, strict=True)}  # one system each: breasts recur
@@ -59,7 +74,7 @@ def measure_calcium(
 
 
 def calcium_of(image: SimulatedMammogram) -> Calcium:
-    """The truth of one image."""
+    """Return the microcalcifications of one image, from its annotations."""
     places = [p for p in image.annotations if p.kind == "microcalcification"]
     at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2) * image.system.pitch_mm
     names = np.array([p.cluster for p in places], dtype=np.str_)
@@ -72,7 +87,7 @@ def calcium_of(image: SimulatedMammogram) -> Calcium:
 
 
 def nearest_in_cluster(at_mm: Points, cluster: NDArray[np.str_]) -> Floats:
-    """Distance (n,) of each place to the nearest other one of its cluster; NaN where there is none."""
+    """Return the distance (n,) of each place (n, 2) to the nearest other one of its cluster; NaN if there is none."""
     out = np.full(len(at_mm), np.nan)
     for name in set(cluster.tolist()) - {""}:
         mine = np.flatnonzero(cluster == name)
@@ -82,7 +97,7 @@ def nearest_in_cluster(at_mm: Points, cluster: NDArray[np.str_]) -> Floats:
 
 
 def lognormal_p(diameter_mm: Floats) -> float:
-    """P of the Kolmogorov-Smirnov test against lognormal(0.22 mm, 0.45), cut to 0.08 .. 1.0 mm."""
+    """Return p of the Kolmogorov-Smirnov test against a lognormal(0.22 mm, 0.45), truncated to 0.08 .. 1.0 mm."""
     n, d = len(diameter_mm), np.sort(diameter_mm)
     whole, low, high = (special.ndtr(np.log(x / _DIAMETER_MM) / _LN_SD) for x in (d, *_CLIPPED_MM))
     expected = np.clip((whole - low) / (high - low), 0.0, 1.0)
@@ -91,7 +106,7 @@ def lognormal_p(diameter_mm: Floats) -> float:
 
 
 def _sizes(found: Sequence[Calcium]) -> list[Figure]:
-    """Of the diameters those that were drawn apart: members of a cluster are alike."""
+    """Measure diameters (single microcalcifications only: those of a cluster are correlated), numbers and distances."""
     distance, size = (np.concatenate([getattr(c, name) for c in found]) for name in ("distance_mm", "cluster_sizes"))
     diameter = np.concatenate([c.diameter_mm[np.isnan(c.distance_mm)] for c in found])
     if len(diameter) < 100 or not len(size):
@@ -125,7 +140,10 @@ def _visibilities(found: Sequence[Calcium]) -> list[Figure]:
 
 
 def _centroid_errors(images: list[SimulatedMammogram]) -> Floats:
-    """Distance (n,) in pixels from the truth to the centroid of what calcium changed, of the plain ones."""
+    """Return the distance (n,) in pixels from the annotated centre to the centroid of the difference image.
+
+    Only clearly visible microcalcifications far from other calcifications are measured.
+    """
     with_calcium, without = images
     shadow = without.stored["raw"].astype(np.float32) - with_calcium.stored["raw"].astype(np.float32)
     pitch = with_calcium.system.pitch_mm
@@ -135,7 +153,7 @@ def _centroid_errors(images: list[SimulatedMammogram]) -> Floats:
 
 
 def _alone(places: Sequence[Annotation], apart_px: float) -> list[Annotation]:
-    """Places with no other one near."""
+    """Return the places without another one within a distance."""
     at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2)
     if len(at) < 2:
         return list(places)
@@ -144,9 +162,9 @@ def _alone(places: Sequence[Annotation], apart_px: float) -> list[Annotation]:
 
 
 def centroid_error(shadow: FloatImage, row: float, column: float, *, half_px: int) -> float:
-    """Distance in pixels from a place to the centroid of the shadow around it, where it is above a tenth of its height.
+    """Return the distance in pixels from a place to the centroid of its shadow, where above a tenth of the maximum.
 
-    All of it: an amorphous microcalcification is a heap of grains, and its shadow falls into pieces.
+    The shadow need not be connected: an amorphous microcalcification consists of grains.
     """
     r, c = round(row), round(column)
     part = shadow[max(r - half_px, 0) : r + half_px + 1, max(c - half_px, 0) : c + half_px + 1].astype(np.float64)
@@ -164,7 +182,7 @@ def _centred(s: System, errors: Floats) -> list[Figure]:
 
 
 def _outlined(s: System) -> list[Figure]:
-    """Area within the outline of spheres, over that of their circles."""
+    """Measure the area within the outline of spheres, relative to that of their circles."""
     ratios = []
     for diameter in (0.2, 0.35, 0.6):
         sphere = Calcification(
@@ -182,13 +200,13 @@ def _outlined(s: System) -> list[Figure]:
 
 
 def polygon_area(corners: Points) -> float:
-    """Area of a closed polygon (n, 2)."""
+    """Return the area of a polygon (n, 2)."""
     y, x = corners.T
     return 0.5 * abs(float(np.dot(y, np.roll(x, 1)) - np.dot(x, np.roll(y, 1))))
 
 
 def _mirrored(s: System, seed: int) -> list[Figure]:
-    """Left breasts have the chest wall at the left border, right ones at the right; places go with the pixels."""
+    """Check that the chest wall is at the left border of left breasts, and that places are mirrored with the pixels."""
     small = replace(s, fields=((round(60 / s.pitch_mm), round(45 / s.pitch_mm)),))
     right = simulate_mammogram(small, seed=seed, laterality="R")
     left = simulate_mammogram(small, seed=seed, laterality="L")
@@ -204,5 +222,5 @@ def _mirrored(s: System, seed: int) -> list[Figure]:
 
 
 def chest_wall_is_left(raw: FloatImage) -> bool:
-    """Whether the breast, which receives less than air, touches the first column more than the last."""
+    """Return whether a raw image is darker at the first columns than at the last: the breast attenuates."""
     return float(raw[:, :5].mean()) < float(raw[:, -5:].mean())

@@ -1,4 +1,4 @@
-"""A small network that tells two kinds of patches apart, judged on patients that it did not see. Needs torch."""
+"""Cross-validation, by patient, of a small network that classifies two kinds of patches. Needs torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESAMPLES = 500
 
 @dataclass(frozen=True, slots=True)
 class Separation:
-    """How well two kinds are told apart: area under the ROC curve, 95 % interval and standard error by patient."""
+    """Area under the ROC curve of a classifier of two kinds, with 95 % interval and standard error by patient."""
 
     auc: float
     low: float
@@ -29,7 +29,13 @@ class Separation:
 
 
 def check_torch() -> None:
-    """Say what is missing where training cannot be done."""
+    """Refuse to train without torch.
+
+    Raises
+    ------
+    MissingExtraError
+        torch is not installed.
+    """
     try:
         import torch  # noqa: F401
     except ImportError as error:
@@ -39,16 +45,16 @@ def check_torch() -> None:
 def tell_apart(
     patches: FloatImage, is_second: NDArray[np.bool_], patient: NDArray[np.str_], *, steps: int, folds: int, seed: int
 ) -> Separation:
-    """Train on all folds but one and rate that one, in turn; patients are never split.
+    """Train a network on all folds but one, rate that fold, and so for each fold; no patient is in two folds.
 
     Parameters
     ----------
     patches
-        (n, side, side) float32, of order 1.
+        (n, side, side) float32, with values of the order of 1.
     is_second, patient
-        (n,) kind and patient of each.
+        (n,) kind and patient of each patch.
     steps
-        Of the optimiser, per fold.
+        Number of training steps per fold.
     """
     rng = np.random.default_rng(seed)
     fold = folds_of(patient, is_second, folds, rng)
@@ -57,7 +63,7 @@ def tell_apart(
         test = fold == k
         rating[test] = _rated(patches[~test], is_second[~test], patches[test], steps=steps, seed=seed + k)
         within.append(rating[test])
-    for k, values in enumerate(within):  # networks of different folds have scales of their own
+    for k, values in enumerate(within):  # the networks of different folds have different scales
         rating[fold == k] = stats.rankdata(values) / len(values)
     return separation(rating, is_second, patient, rng)
 
@@ -65,7 +71,7 @@ def tell_apart(
 def folds_of(
     patient: NDArray[np.str_], is_second: NDArray[np.bool_], folds: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Fold (n,) of each patch: patients dealt out at random, those of either kind evenly."""
+    """Return the fold (n,) of each patch: patients are assigned at random, with both kinds spread evenly."""
     out = np.zeros(len(patient), dtype=np.int64)
     dealt = 0
     kinds = {p: bool(is_second[patient == p].mean() > 0.5) for p in np.unique(patient).tolist()}
@@ -79,7 +85,7 @@ def folds_of(
 def separation(
     rating: Floats, is_second: NDArray[np.bool_], patient: NDArray[np.str_], rng: np.random.Generator
 ) -> Separation:
-    """Area under the ROC curve, and its spread over resamples of patients of each kind."""
+    """Return the area under the ROC curve with its bootstrap interval and standard error by patient."""
     members = [np.flatnonzero(patient == p) for p in np.unique(patient)]
     drawn = []
     for _ in range(_RESAMPLES):
@@ -91,13 +97,13 @@ def separation(
 
 
 def auc(rating: Floats, positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve, ties counted half."""
+    """Return the area under the ROC curve; ties count half."""
     n = int(positive.sum())
     return float((stats.rankdata(rating)[positive].sum() - n * (n + 1) / 2) / (n * (len(rating) - n)))
 
 
 def _rated(patches: FloatImage, is_second: NDArray[np.bool_], others: FloatImage, *, steps: int, seed: int) -> Floats:
-    """Train on some patches, half of each batch of either kind, flipped and turned at random; rate others."""
+    """Train on patches, half of each batch of either kind, flipped and rotated at random; return ratings of others."""
     import torch
     from torch import nn
 

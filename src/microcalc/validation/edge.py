@@ -16,7 +16,7 @@ _PLATEAU_MM = (8.0, 11.0)  # where the two sides are level: beyond the glare of 
 
 
 def edge_transfer(image: FloatImage, pitch_mm: float, f: Floats) -> Floats:
-    """Modulation transfer at frequencies ``f`` (n,) in 1/mm, 1 being the whole step between the plateaus.
+    """Return the modulation transfer at frequencies ``f`` (n,) in 1/mm, normalised to the step between the plateaus.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def edge_transfer(image: FloatImage, pitch_mm: float, f: Floats) -> Floats:
 
 
 def _distance_px(image: FloatImage) -> Floats:
-    """Signed distance of every pixel from the edge: a line through the centroids of the rows' derivatives."""
+    """Return the signed distance of every pixel from the edge, fitted to the centroids of the rows' derivatives."""
     rows, columns = image.shape
     smooth = ndimage.gaussian_filter(np.asarray(image, dtype=np.float64), 1.5)
     slope = np.abs(np.diff(smooth, axis=1))

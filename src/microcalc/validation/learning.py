@@ -1,4 +1,4 @@
-"""Points 15 to 18: what filters and small networks make of the images."""
+"""Criteria 15 to 18: performance of filters and small networks on the images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,19 @@ Scale = Literal["normalised", "only scaled"]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Breasts per system to train and to test on; training steps; negatives (n,) rated per image; patch classifier."""
+    """Size of the measurement.
+
+    Attributes
+    ----------
+    train, test
+        Number of breasts per system.
+    steps
+        Training steps of a network.
+    negatives
+        Number of negatives rated per image.
+    shortcut_steps
+        Training steps of the patch classifier, per fold.
+    """
 
     train: int
     test: int
@@ -50,7 +62,7 @@ class Effort:
 FULL = Effort(train=6, test=3, steps=900, negatives=150_000, shortcut_steps=350)
 QUICK = Effort(train=2, test=1, steps=60, negatives=10_000, shortcut_steps=30)
 
-_LEAST_D_PRIME = 3.5  # what cannot be seen is neither found nor missed
+_LEAST_D_PRIME = 3.5  # invisible microcalcifications are neither positive nor negative
 _RADIUS_MM, _CLEARANCE_MM = 0.1, 0.35
 _CHANNELS, _DILATIONS = (12, 12, 16, 16, 24), (1, 1, 2, 2, 2)
 _BORDER_PX = 32
@@ -58,26 +70,26 @@ _MAX_LOG_SENSITIVITY = 0.8
 _DOSES = (1.0, 0.5, 0.3)
 _LEAST_FALL = 0.01  # ours: per step of dose; less is no trend
 _LEAST_DROP = 0.1  # ours, of the mean sensitivity over log FPF; chance between trainings is about 0.03
-_RECOVERED = 0.75  # ours: at most so much of the drop is left by normalising
+_RECOVERED = 0.75  # ours: largest fraction of the loss that may remain after normalisation
 _PATCH_PX = 48
-_HIDDEN_MM = 0.75  # beyond the calcification: blur, which is no mark; what is inserted ends at 0.8
+_HIDDEN_MM = 0.75  # beyond the outline of the calcification, to hide its blur; the inserted patch ends at 0.8
 _LEAST_PLACES = 100
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sampled:
-    """An image to be rated: where it is stored, its positives and negatives, and what the filter makes of them.
+    """The samples of one image, and their ratings by the Laplacian filter.
 
     Attributes
     ----------
     positives, negatives
         (n, 3) and (m, 3) samples, image index 0.
     log_positive, log_negative
-        (n,) and (m,) ratings of the Laplacian of Gaussian.
+        (n,) and (m,) ratings by the Laplacian of Gaussian.
     hard
-        (k, 3) negatives that it rates highest.
+        (k, 3) the negatives that the filter rates highest.
     marks, explained
-        (j,) ratings of its peaks away from microcalcifications; whether a recorded confuser is there.
+        (j,) ratings of the peaks of the filter away from microcalcifications, and whether each is on a confuser.
     """
 
     file: Path
@@ -91,7 +103,7 @@ class Sampled:
 
 
 def learning_jobs(systems: Sequence[System], *, effort: Effort, seed: int) -> tuple[list[Job], list[Job]]:
-    """Images to train and to test on, breasts apart: each breast with the first drawing of calcium, craniocaudal."""
+    """Return the images to train and to test on: different breasts, CC views, with the first set of calcifications."""
     jobs = [
         Job(s, seed + n, "CC", DENSITIES[n % len(DENSITIES)], "first")
         for n in range(effort.train + effort.test)
@@ -102,7 +114,7 @@ def learning_jobs(systems: Sequence[System], *, effort: Effort, seed: int) -> tu
 
 
 def measure_learning(systems: Sequence[System], images: Store, *, effort: Effort, seed: int) -> list[Figure]:
-    """Points 15 to 18, on one system per vendor."""
+    """Measure criteria 15 to 18, on one system per vendor."""
     train, test = learning_jobs(systems, effort=effort, seed=seed)
     train = [j for job in train for j in (job, replace(job, filling="second"))]
     with tempfile.TemporaryDirectory() as folder:
@@ -125,10 +137,14 @@ def measure_learning(systems: Sequence[System], images: Store, *, effort: Effort
 
 
 def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram]) -> Sampled:
-    """Bring an image to the network's unit, draw its samples, rate them by the filter.
+    """Normalise and store an image, draw its samples, and rate them by the filter.
 
-    ``images``: the one to be rated and, where that is a low-dose one, the same at full dose, whose visible
-    microcalcifications count.
+    Parameters
+    ----------
+    n
+        Number of negatives.
+    images
+        The image and, if its dose is low, the same image at full dose, in which microcalcifications have to be visible.
     """
     image, truth = images[0], truth_of(images[-1])
     mammogram = as_read(image, "raw")
@@ -161,7 +177,7 @@ def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram
 
 
 def only_scaled(image: SimulatedMammogram) -> NormalisedMammogram:
-    """A raw image at its own spacing, less the mean of the breast, over a tenth of its standard deviation."""
+    """Return a raw image at its own spacing, minus the mean of the breast, in tenths of its standard deviation."""
     mammogram = as_read(image, "raw")
     pitch = image.system.pitch_mm
     breast = breast_mask(mammogram.pixels, spacing_mm=pitch, intent="raw", padding=None)
@@ -177,7 +193,7 @@ def _chosen(truth: Annotations, chosen: NDArray[np.bool_]) -> Annotations:
 def _marks(
     rating: FloatImage, truth: Annotations, scaled: NormalisedMammogram, distance_px: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Peaks of a rating in the breast away from microcalcifications, and whether a confuser was recorded there."""
+    """Return the ratings of the peaks away from microcalcifications, and whether each lies on a recorded confuser."""
     mine = truth.kind == "microcalcification"
     away = _distance_mm(_chosen(truth, mine), scaled.breast, scaled.grid) > 0.5
     found = peaks(rating, scaled.breast & away, n=2000, distance_px=distance_px)
@@ -187,7 +203,7 @@ def _marks(
 
 
 def _distance_mm(places: Annotations, breast: BoolImage, grid: Grid) -> FloatImage:
-    """Distance of every pixel to the nearest of the places (half its diameter taken off), infinite without any."""
+    """Return the distance in mm of every pixel to the edge of the nearest place; infinite without places nearby."""
     out = np.full(breast.shape, np.inf, dtype=np.float32)
     spacing = grid.spacing_mm[0]
     for centre, diameter in zip(grid.to_pixels(places.centres), places.diameter_mm, strict=True):
@@ -201,7 +217,7 @@ def _distance_mm(places: Annotations, breast: BoolImage, grid: Grid) -> FloatIma
 
 
 def train_small(images: Sequence[Sampled], *, steps: int, seed: int, folder: Path) -> Network:
-    """The project's first network, small, on random negatives and the filter's highest, half of each."""
+    """Train a small CNN1, half of its negatives drawn at random, half those that the filter rates highest."""
     import torch
 
     from microcalc.cnn.fit import fit
@@ -240,13 +256,13 @@ def _of_image(samples: Samples, index: int) -> Samples:
 
 
 def _curve(network: Network, images: Sequence[Sampled]) -> RocCurve:
-    """ROC of a network over the samples of images."""
+    """Return the ROC curve of a network over the samples of images."""
     rated = [(_rate(network, s.positives, s.file), _rate(network, s.negatives, s.file)) for s in images]
     return roc_curve(np.concatenate([p for p, _ in rated]), np.concatenate([n for _, n in rated]))
 
 
 def _log_curve(images: Sequence[Sampled]) -> RocCurve:
-    """ROC of the filter over the samples of images."""
+    """Return the ROC curve of the filter over the samples of images."""
     return roc_curve(np.concatenate([s.log_positive for s in images]), np.concatenate([s.log_negative for s in images]))
 
 
@@ -263,12 +279,12 @@ def _rate(network: Network, samples: Samples, file: Path) -> Floats:
 
 
 def _figure(curve: RocCurve) -> float:
-    """Mean sensitivity over the logarithm of FPF, 1e-5 to 0.1."""
+    """Return the mean sensitivity over the logarithm of FPF, 1e-5 to 0.1."""
     return log_mean_sensitivity(curve, low=1e-5)
 
 
 def _confusable(tested: Sequence[Sampled]) -> list[Figure]:
-    """Share of the filter's false marks, at an FPF of 1e-4, that lie on recorded confusers."""
+    """Measure the fraction of the false marks of the filter, at an FPF of 1e-4, that lie on recorded confusers."""
     negative = np.concatenate([s.log_negative for s in tested])
     threshold = np.quantile(negative, 1.0 - 1e-4)
     explained = np.concatenate([s.explained[s.marks > threshold] for s in tested])
@@ -315,7 +331,7 @@ def _across(
     seed: int,
     folder: Path,
 ) -> list[Figure]:
-    """Networks of one vendor on another one's images, without and with normalising."""
+    """Measure networks of one vendor on the images of another, without and with normalisation."""
     names = ("hologic", "ge")
     if not set(names) <= {j.system.name for j in train}:
         return [missed(17, "takes the systems hologic and ge")]
@@ -345,7 +361,7 @@ def _own_and_other(
     seed: int,
     folder: Path,
 ) -> tuple[float, float]:
-    """Figure of networks on images of the vendor that they were trained on, and of the other one; means of both."""
+    """Return the mean sensitivity of networks on the images of their own vendor, and of the other vendor."""
     networks = {
         name: train_small(_of_system(*train, name), steps=effort.steps, seed=seed, folder=folder / name)
         for name in names
@@ -362,7 +378,7 @@ def _of_system(images: Sequence[Sampled], own: Sequence[str], name: str) -> list
 
 
 def _shortcut(images: Store, train: Sequence[Job], test: Sequence[Job], effort: Effort, seed: int) -> list[Figure]:
-    """Whether places where a calcification was inserted show it beyond the calcification itself."""
+    """Measure whether a network recognises insertion from the surroundings of calcifications."""
     first = [j for j in (*train, *test) if j.filling == "first"]
     groups = [(j, replace(j, filling="second")) for j in first]
     found = images.each(patches_of_twins, groups)
@@ -384,7 +400,7 @@ def _shortcut(images: Store, train: Sequence[Job], test: Sequence[Job], effort: 
 
 
 def patches_of_twins(images: list[SimulatedMammogram]) -> tuple[FloatImage, NDArray[np.bool_]]:
-    """Patches of both drawings at the places of both; each place was filled in one and left empty in the other."""
+    """Return patches of two images of a breast at the calcifications of both, each present in one image only."""
     sites = [_lonely(image, other) for image, other in (images, images[::-1])]
     patches, inserted = [], []
     for k, image in enumerate(images):
@@ -396,7 +412,7 @@ def patches_of_twins(images: list[SimulatedMammogram]) -> tuple[FloatImage, NDAr
 
 
 def _lonely(image: SimulatedMammogram, other: SimulatedMammogram) -> list[tuple[float, float, float]]:
-    """(row, column, radius to be hidden in mm) of single microcalcifications, nothing else near in either drawing."""
+    """Return (row, column, radius to hide in mm) of the microcalcifications that are isolated in both images."""
     pitch = image.system.pitch_mm
     places = [*image.annotations, *other.annotations]
     at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2)
@@ -416,7 +432,7 @@ def _lonely(image: SimulatedMammogram, other: SimulatedMammogram) -> list[tuple[
 
 
 def masked_patch(image: SimulatedMammogram, row: float, column: float, *, hidden_mm: float) -> FloatImage:
-    """Log exposure (48, 48) around a place in units of its fine noise, blank where a calcification would show."""
+    """Return the log exposure (48, 48) around a place in units of its fine noise, 0 where a calcification may be."""
     s, half = image.system, _PATCH_PX // 2
     r, c = round(row), round(column)
     raw = image.stored["raw"][r - half : r + half, c - half : c + half].astype(np.float32)

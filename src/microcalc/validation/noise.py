@@ -1,4 +1,4 @@
-"""Noise measured on flat fields: variance, correlation, power spectrum; images in, numbers out."""
+"""Variance, correlation and power spectrum of the noise in flat fields."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ Floats = NDArray[np.float64]
 
 
 def noise_of(first: NDArray[np.floating], second: NDArray[np.floating]) -> Floats:
-    """What two exposures of one thing do not share, (rows, columns), with the variance of one of them."""
+    """Return the noise (rows, columns) of two exposures of the same object, scaled to the variance of one exposure."""
     difference = np.asarray(first, dtype=np.float64) - second
     return np.asarray((difference - difference.mean()) / np.sqrt(2.0))
 
 
 def neighbour_correlation(noise: Floats) -> tuple[float, float]:
-    """Autocorrelation of neighbours along a column (next row), and along a row."""
+    """Return the autocorrelation with the neighbour in the next row, and in the next column."""
     power = float(np.mean(noise**2))
     return float(np.mean(noise[1:] * noise[:-1])) / power, float(np.mean(noise[:, 1:] * noise[:, :-1])) / power
 
 
 def noise_power_spectrum(noise: Floats, pitch_mm: float, *, side: int = 128) -> tuple[Floats, Floats]:
-    """Power (side, side) in mm² x variance, and radial frequency (side, side) in 1/mm.
+    """Return the noise power spectrum in mm² x variance, and the radial frequency in 1/mm, both (side, side).
 
-    Mean over half-overlapping square regions, each without its mean (IEC 62220-1, but for the fit of a plane).
+    The spectrum is the mean over half-overlapping square regions after subtraction of their means. IEC 62220-1 fits a
+    plane instead.
     """
     starts = [range(0, n - side + 1, side // 2) for n in noise.shape]
     total = np.zeros((side, side))
@@ -41,22 +42,22 @@ def noise_power_spectrum(noise: Floats, pitch_mm: float, *, side: int = 128) -> 
 
 
 def power_at(power: Floats, frequency: Floats, f: float, *, width: float) -> float:
-    """Mean power at radial frequencies within ``width`` of ``f``."""
+    """Return the mean power at radial frequencies within ``width`` of ``f``."""
     return float(power[np.abs(frequency - f) <= width].mean())
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseModel:
-    """var = electronic² + quantum * signal + (fixed * signal)², in stored values."""
+    """Noise variance in stored values: electronic² + quantum * signal + (fixed * signal)²."""
 
     electronic: float
     quantum: float
     fixed: float
 
     def stabilised(self, signal: FloatImage) -> Floats:
-        """Integral of 1 / SD over the signal: the same signal with noise of SD 1.
+        """Return the signal transformed so that its noise has a standard deviation of 1: the integral of 1 / SD.
 
-        Without ``fixed`` it is the generalised Anscombe transform but for its 3/8.
+        Without ``fixed`` this is the generalised Anscombe transform without the constant 3/8.
         """
         s = np.maximum(np.asarray(signal, dtype=np.float64), 0.0)
         e2, q, g = self.electronic**2, self.quantum, self.fixed
@@ -67,7 +68,7 @@ class NoiseModel:
 
 
 def fit_noise(signal: Floats, variance: Floats) -> NoiseModel:
-    """The three terms (none below 0) that explain variances (n,) at signals (n,), relative errors even."""
+    """Return the non-negative least-squares fit to variances (n,) at signals (n,), with equal relative errors."""
     design = np.stack([np.ones_like(signal), signal, signal**2], axis=1) / variance[:, None]
     scale = np.linalg.norm(design, axis=0)
     terms, _ = optimize.nnls(design / scale, np.ones_like(signal))
@@ -76,5 +77,5 @@ def fit_noise(signal: Floats, variance: Floats) -> NoiseModel:
 
 
 def log_slope(x: Floats, y: Floats) -> float:
-    """Slope of log y over log x, by least squares."""
+    """Return the least-squares slope of log y over log x."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])

@@ -1,4 +1,4 @@
-"""Test objects, exposed and read out by a system as breasts are: what a physicist would put on the table."""
+"""Test objects of a physicist's quality control, exposed and read out by a system as breasts are."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from microcalc.simulate.systems import Beam, System
 
 Floats = NDArray[np.float64]
 
-PMMA_MM = 45.0  # stands for a breast of 53 mm (EUREF)
+PMMA_MM = 45.0  # equivalent to a breast of 53 mm (EUREF)
 BREAST_MM = 53.0
-EDGE_SOFT_PX = 0.6  # sigma of the edge's softness, divided out after measuring: a sharp one would alias
+EDGE_SOFT_PX = 0.6  # sigma of the blur of the edge, divided out after the measurement: a sharp edge would alias
 EDGE_TILT = 0.05  # about 3 degrees
 
 
 def transmission(system: System, beam: Beam, path_mm: Mapping[str, float]) -> float:
-    """Share of the primary signal in air that is left behind materials of given paths in mm."""
+    """Return the fraction of the primary signal in air that is transmitted by materials of given thicknesses in mm."""
     energy, weight = signal_weight(beam.spectrum, system.converter)
     depth = sum(attenuation_per_mm(material, energy) * mm for material, mm in path_mm.items())
     return float(np.sum(weight * np.exp(-np.asarray(depth))))
@@ -39,16 +39,16 @@ def exposed(
     contrast: FloatImage | None = None,
     metered: NDArray[np.bool_] | None = None,
 ) -> FloatImage:
-    """Stored values (rows, columns) of a raw image of a test object, as float32.
+    """Return the stored values (rows, columns) of a raw image of a test object, as float32.
 
     Parameters
     ----------
     transmitted
-        (rows, columns) primary signal that the object lets through.
+        (rows, columns) fraction of the primary signal that the object transmits.
     contrast
-        (rows, columns) fraction of it that small details remove, blurred by the system.
+        (rows, columns) fraction of the transmitted signal that small details remove, blurred by the system.
     metered
-        Where the mean detector kerma is ``kerma_ugy``; by default everywhere.
+        (rows, columns) region in which the mean detector kerma is ``kerma_ugy``; by default the whole image.
     """
     metered = np.ones(transmitted.shape, dtype=np.bool_) if metered is None else metered
     exposure = expose_transmission(system, transmitted, scatter_to_primary, kerma_ugy=kerma_ugy, metered=metered)
@@ -56,12 +56,12 @@ def exposed(
 
 
 def flat_field(rng: np.random.Generator, system: System, *, kerma_ugy: float, side: int) -> FloatImage:
-    """A uniform exposure, (side, side)."""
+    """Return a uniform exposure, (side, side)."""
     return exposed(rng, system, np.ones((side, side), dtype=np.float32), kerma_ugy=kerma_ugy)
 
 
 def edge(rng: np.random.Generator, system: System, *, kerma_ugy: float, side_mm: float = 30.0) -> FloatImage:
-    """An edge of a thin absorber that lets half through, a little off the columns."""
+    """Return an exposure of the edge of an absorber that transmits half, slightly tilted against the columns."""
     side = round(side_mm / system.pitch_mm)
     row, column = np.mgrid[:side, :side].astype(np.float64) - (side - 1) / 2
     distance_px = (column - EDGE_TILT * row) / np.hypot(1.0, EDGE_TILT)
@@ -70,14 +70,14 @@ def edge(rng: np.random.Generator, system: System, *, kerma_ugy: float, side_mm:
 
 
 def edge_softness(system: System, f: Floats) -> Floats:
-    """What the edge's own softness leaves of frequencies ``f`` in 1/mm."""
+    """Return the modulation transfer of the blur of the edge itself at frequencies ``f`` in 1/mm."""
     return np.asarray(np.exp(-2.0 * (np.pi * EDGE_SOFT_PX * system.pitch_mm * f) ** 2))
 
 
 def steps(
     rng: np.random.Generator, system: System, *, kerma_ugy: float, side: int, thickness_mm: tuple[float, ...]
 ) -> FloatImage:
-    """Steps of PMMA, one below the other, each (side // n, side); the kerma is the mean over all."""
+    """Return an exposure of n steps of PMMA, one below the other, each (side // n, side), of a given mean kerma."""
     beam = system.beam(BREAST_MM)
     levels = np.array([transmission(system, beam, {"pmma": mm}) for mm in thickness_mm], dtype=np.float32)
     rows = np.minimum(np.arange(side) * len(levels) // side, len(levels) - 1)
@@ -85,7 +85,7 @@ def steps(
 
 
 def aluminium(rng: np.random.Generator, system: System, *, kerma_ugy: float) -> tuple[FloatImage, NDArray[np.bool_]]:
-    """0.2 mm of aluminium, 10 mm square, on 45 mm of PMMA with scatter; and where it lies, without its rim."""
+    """Return an exposure of 0.2 mm of aluminium, 10 mm square, on 45 mm of PMMA, and the mask of its interior."""
     beam, side = system.beam(BREAST_MM), round(60.0 / system.pitch_mm)
     behind = transmission(system, beam, {"pmma": PMMA_MM})
     shaded = transmission(system, beam, {"pmma": PMMA_MM, "aluminium": 0.2})
@@ -97,7 +97,7 @@ def aluminium(rng: np.random.Generator, system: System, *, kerma_ugy: float) -> 
 
 
 def disc_contrast(system: System, beam: Beam, *, diameter_mm: float, gold_um: float) -> FloatImage:
-    """Fraction of the primary (k, k) that a gold disc on 45 mm of PMMA removes, at a pitch of 20 µm, before blur."""
+    """Return the fraction of the primary (k, k) that a gold disc on 45 mm of PMMA removes, before blur, at 20 µm."""
     energy, weight = signal_weight(beam.spectrum, system.converter)
     behind = weight * np.exp(-attenuation_per_mm("pmma", energy) * PMMA_MM)
     shaded = behind * np.exp(-attenuation_per_mm("gold", energy) * gold_um / 1000.0)
@@ -105,7 +105,7 @@ def disc_contrast(system: System, beam: Beam, *, diameter_mm: float, gold_um: fl
 
 
 def _disc(diameter_mm: float) -> FloatImage:
-    """Share of each pixel of 20 µm that a disc covers, by 5 x 5 points."""
+    """Return the fraction of each pixel of 20 µm that a disc covers, by 5 x 5 points."""
     half, fine = int(np.ceil(diameter_mm / 2 / PITCH_MM)) + 1, 5
     at = (np.arange((2 * half + 1) * fine) - ((2 * half + 1) * fine - 1) / 2) * PITCH_MM / fine
     covered = np.hypot(at[:, None], at[None, :]) <= diameter_mm / 2
@@ -113,7 +113,7 @@ def _disc(diameter_mm: float) -> FloatImage:
 
 
 def sphere_thickness(diameter_mm: float) -> FloatImage:
-    """Path through a sphere (k, k) in mm, at a pitch of 20 µm, mean over each pixel by 5 x 5 points."""
+    """Return the mean path through a sphere (k, k) in mm, for pixels of 20 µm, by 5 x 5 points."""
     half, fine = int(np.ceil(diameter_mm / 2 / PITCH_MM)) + 1, 5
     at = (np.arange((2 * half + 1) * fine) - ((2 * half + 1) * fine - 1) / 2) * PITCH_MM / fine
     chord = 2.0 * np.sqrt(np.maximum((diameter_mm / 2) ** 2 - at[:, None] ** 2 - at[None, :] ** 2, 0.0))
@@ -121,7 +121,7 @@ def sphere_thickness(diameter_mm: float) -> FloatImage:
 
 
 def array_of(system: System, detail: FloatImage, *, side: int, spacing_px: int) -> tuple[FloatImage, Floats]:
-    """One detail at every node of a square grid, a quarter of a pixel further along each time.
+    """Return an image of one detail at every node of a square grid, shifted by another quarter of a pixel each time.
 
     Parameters
     ----------
@@ -130,7 +130,10 @@ def array_of(system: System, detail: FloatImage, *, side: int, spacing_px: int) 
 
     Returns
     -------
-    (side, side) contrast, blurred by the system; and (n, 2) where the details lie, in pixels.
+    contrast
+        (side, side), blurred by the system.
+    places
+        (n, 2) row and column of the details in pixels.
     """
     nodes = np.arange(spacing_px, side - spacing_px, spacing_px)
     whole = np.array([(r, c) for r in nodes for c in nodes])
@@ -145,14 +148,14 @@ def array_of(system: System, detail: FloatImage, *, side: int, spacing_px: int) 
 
 
 def _add(out: FloatImage, patch: FloatImage, row: int, column: int) -> None:
-    """Add what of a patch lies inside."""
+    """Add the part of a patch that lies inside the image."""
     r0, c0 = max(row, 0), max(column, 0)
     r1, c1 = min(row + patch.shape[0], out.shape[0]), min(column + patch.shape[1], out.shape[1])
     out[r0:r1, c0:c1] += patch[r0 - row : r1 - row, c0 - column : c1 - column]
 
 
 def structured_background(rng: np.random.Generator, system: System, *, side: int) -> FloatImage:
-    """Transmission of acrylic spheres in water, 48 mm deep in all, as in the L1 phantom.
+    """Return the transmission of acrylic spheres in 48 mm of water, as in the L1 phantom.
 
     References
     ----------
@@ -181,7 +184,7 @@ def _add_sphere(path: FloatImage, row: float, column: float, radius_px: float, p
 
 
 def _water_and_acrylic(system: System, acrylic_mm: FloatImage, depth_mm: float) -> FloatImage:
-    """Transmission of acrylic in place of water, by interpolation in its path."""
+    """Return the transmission of acrylic that displaces water, interpolated over its thickness."""
     beam = system.beam(BREAST_MM)
     at = np.linspace(0.0, depth_mm, 25)
     left = [transmission(system, beam, {"pmma": mm, "water": depth_mm - mm}) for mm in at]

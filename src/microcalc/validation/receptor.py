@@ -1,4 +1,4 @@
-"""Points 2 to 7: response, modulation transfer, noise, contrast; measured on exposed test objects."""
+"""Criteria 2 to 7: response, modulation transfer, noise and contrast, measured on exposed test objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is exposed: side of the flat fields in pixels, and repeats of the edge and of the aluminium."""
+    """Size of the measurement.
+
+    Attributes
+    ----------
+    side
+        Side of the flat fields in pixels.
+    edges, plates
+        Number of exposures of the edge and of the aluminium plate.
+    """
 
     side: int
     edges: int
@@ -43,7 +51,7 @@ QUICK = Effort(side=400, edges=6, plates=2)
 
 _KERMA = np.array([5.0, 10.0, 20.0, 35.0, 60.0, 100.0, 140.0, 200.0])  # uGy
 
-# Bounds by system. Those without a comment are the points' own.
+# Limits by system. Those without a comment are those of the published criteria.
 _OFFSET: Mapping[str, Range] = {
     "hologic": (49.0, 51.0),
     "siemens": (49.0, 51.0),
@@ -52,7 +60,7 @@ _OFFSET: Mapping[str, Range] = {
     "ge-pristina": (-0.5, 0.5),
 }
 _GAIN: Mapping[str, Range] = {
-    # ours: the ranges of the table of responses; where it has one figure, +-25 %, its uncertainty
+    # ours: the ranges of the table of responses; where it has a single value, +-25 %, its uncertainty
     "hologic": (4.5, 6.0),
     "siemens": (0.75 * 6.6, 1.25 * 6.6),
     "ge": (0.75 * 7.9, 1.25 * 7.9),
@@ -95,7 +103,7 @@ _ALUMINIUM: Mapping[str, Range] = {
     "ge-pristina": (0.101, 0.131),
 }
 _CONTRAST_TO_NOISE: Mapping[str, Range] = {
-    # ours: +-25 % around "about 8, 10, 16 to 20", for the gain is known no better
+    # ours: +-25 % around "about 8, 10, 16 to 20", the uncertainty of the gain
     "hologic": (6.0, 10.0),
     "siemens": (7.5, 12.5),
     "ge": (12.0, 25.0),
@@ -106,23 +114,23 @@ _CONTRAST_TO_NOISE: Mapping[str, Range] = {
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FlatFields:
-    """Pairs of flat fields of one system, ``kerma_ugy`` (n,) long."""
+    """Pairs of flat fields of one system, one for each kerma (n,)."""
 
     kerma_ugy: Floats
     pairs: tuple[tuple[FloatImage, FloatImage], ...]
 
     @property
     def level(self) -> Floats:
-        """(n,) mean stored value."""
+        """Mean stored value (n,) of each pair."""
         return np.array([(a.mean(dtype=np.float64) + b.mean(dtype=np.float64)) / 2 for a, b in self.pairs])
 
     def variance(self, band: slice) -> Floats:
-        """(n,) noise variance of a band of columns; what both of a pair share is no noise."""
+        """Return the noise variance (n,) in a band of columns; fixed patterns, common to a pair, are not noise."""
         return np.array([float(np.mean(noise_of(a[:, band], b[:, band]) ** 2)) for a, b in self.pairs])
 
 
 def measure_receptor(s: System, *, effort: Effort, seed: int) -> list[Figure]:
-    """Points 2 to 7 of one system."""
+    """Measure criteria 2 to 7 of one system."""
     rng = np.random.default_rng([seed, 2, *s.name.encode()])
     flats = expose_flats(rng, s, side=effort.side)
     offset = response(flats)[0]
@@ -137,7 +145,7 @@ def measure_receptor(s: System, *, effort: Effort, seed: int) -> list[Figure]:
 
 
 def expose_flats(rng: np.random.Generator, s: System, *, side: int) -> FlatFields:
-    """Two flat fields at each exposure."""
+    """Return two flat fields at each kerma."""
     return FlatFields(
         _KERMA,
         tuple((flat_field(rng, s, kerma_ugy=k, side=side), flat_field(rng, s, kerma_ugy=k, side=side)) for k in _KERMA),
@@ -145,7 +153,7 @@ def expose_flats(rng: np.random.Generator, s: System, *, side: int) -> FlatField
 
 
 def response(flats: FlatFields) -> tuple[float, float, float]:
-    """Offset, gain per uGy and R² of the line through the mean stored values, each weighted by its precision."""
+    """Return offset, gain per uGy and R² of the weighted linear fit to the mean stored values."""
     k, level = flats.kerma_ugy, flats.level
     gain, offset = np.polyfit(k, level, 1, w=1.0 / np.sqrt(k))
     rest = level - (offset + gain * k)
@@ -221,7 +229,7 @@ _BANDS = 6
 
 
 def _stabilised(rng: np.random.Generator, s: System, flats: FlatFields, offset: float, effort: Effort) -> list[Figure]:
-    """Steps stabilised by the noise of flat fields: by that of their own columns, then by one for the whole field."""
+    """Measure the stabilised noise of steps, with the gain of their own columns, and with one overall gain."""
     side = flats.pairs[0][0].shape[1]
     edges = np.linspace(0, side, _BANDS + 1).astype(int)
     bands = [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
@@ -238,9 +246,9 @@ def _stabilised(rng: np.random.Generator, s: System, flats: FlatFields, offset: 
 
 
 def worst_deviation(pair: list[FloatImage], bands: list[slice], models: list[NoiseModel], n_steps: int) -> float:
-    """Largest departure from 1 of the stabilised noise: over steps (bands of rows) and over bands of columns.
+    """Return the largest deviation from 1 of the stabilised noise, over steps (bands of rows) and bands of columns.
 
-    A step is judged over all columns, a band of columns over all steps, so that chance stays small.
+    Each step is averaged over all columns and each band of columns over all steps, to reduce the statistical error.
     """
     stable = np.concatenate(
         [
@@ -269,7 +277,7 @@ def _aluminium(rng: np.random.Generator, s: System, offset: float, effort: Effor
 
 
 def plate_contrast(image: FloatImage, plate: NDArray[np.bool_], offset: float, pitch_mm: float) -> tuple[float, float]:
-    """Contrast of a square plate against what lies around it, and contrast over the noise of a pixel."""
+    """Return the contrast of a square plate to its surroundings, and the contrast-to-noise ratio of a pixel."""
     rows, columns = np.nonzero(plate)
     middle = ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2)
     y, x = (np.abs(np.arange(n) - m) * pitch_mm for n, m in zip(image.shape, middle, strict=True))
@@ -280,6 +288,6 @@ def plate_contrast(image: FloatImage, plate: NDArray[np.bool_], offset: float, p
 
 
 def _bounded(point: int, s: System, what: str, measured: float, bounds: Mapping[str, Range]) -> Figure:
-    """A figure with its system's bounds; a system without any is a miss, not a pass."""
+    """Return a measurement with the limits of its system; a system without limits fails."""
     low, high = bounds.get(s.name, (math.inf, math.inf))
     return Figure(point, s.name, what, measured, low, high, "" if s.name in bounds else "no target for this system")

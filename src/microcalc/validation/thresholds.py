@@ -1,4 +1,4 @@
-"""Points 8 and 9: the smallest details that a model observer sees."""
+"""Criteria 8 and 9: the smallest details that a model observer detects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scene:
-    """What lies behind the details: its transmission, an exposure of it, and the exposure's kerma."""
+    """A background: its transmission (side, side), an exposure of it, and the kerma of the exposure."""
 
     transmitted: FloatImage
     exposed: FloatImage
@@ -38,7 +38,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Side of the images in pixels, and how many of each kind."""
+    """Side of the images in pixels, and number of images of each kind."""
 
     side: int
     images: int
@@ -53,15 +53,20 @@ _DIAMETERS_MM = np.array([0.07, 0.09, 0.12, 0.16, 0.21])
 
 
 def measure_thresholds(s: System, *, effort: Effort, seed: int) -> list[Figure]:
-    """Points 8 and 9 of one system."""
+    """Measure criteria 8 and 9 of one system."""
     rng = np.random.default_rng([seed, 8, *s.name.encode()])
     return [*_discs(rng, s, effort), *_spheres(rng, s, effort)]
 
 
 def order_of_systems(figures: Sequence[Figure], *, tolerance: float) -> list[Figure]:
-    """Point 8's order, Hologic <= Siemens < GE, from the thresholds at 0.25 mm already measured.
+    """Return the order of criterion 8, Hologic <= Siemens < GE, from the thresholds at 0.25 mm.
 
-    ``tolerance``: what the first comparison may be missed by, two standard errors of a ratio.
+    Parameters
+    ----------
+    figures
+        Measurements of all systems.
+    tolerance
+        Tolerance of the first comparison, relative: two standard errors of a ratio.
     """
     gold = {f.system: f.measured for f in figures if f.point == 8 and f.what == _GOLD.format(0.25)}
     if not {"hologic", "siemens"} < set(gold) or not any(name.startswith("ge") for name in gold):
@@ -88,7 +93,7 @@ def _discs(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
 
 
 def gold_threshold_um(rng: np.random.Generator, s: System, scenes: Sequence[Scene], diameter_mm: float) -> float:
-    """Thickness of a gold disc at which d' is 3.5; d' goes with contrast, contrast with thickness."""
+    """Return the thickness in um of a gold disc at which d' is 3.5; d' is proportional to contrast."""
     beam = s.beam(BREAST_MM)
     detail = disc_contrast(s, beam, diameter_mm=diameter_mm, gold_um=0.25 if diameter_mm > 0.2 else 1.2)
     contrast, places = array_of(s, detail, side=scenes[0].transmitted.shape[0], spacing_px=_SPACING_PX)
@@ -132,7 +137,7 @@ def _spheres(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure
 
 
 def sphere_threshold_mm(rng: np.random.Generator, s: System, material: Material, scenes: Sequence[Scene]) -> float:
-    """Diameter of a solid sphere at which d' is 3.5, between those tried; inf where none is seen."""
+    """Return the diameter in mm of a solid sphere at which d' is 3.5, interpolated; inf where none is visible."""
     found = []
     for diameter in _DIAMETERS_MM:
         path = sphere_thickness(float(diameter))
@@ -154,7 +159,7 @@ def sphere_threshold_mm(rng: np.random.Generator, s: System, material: Material,
 
 
 def uniform(rng: np.random.Generator, s: System, effort: Effort, *, kerma_ugy: float) -> list[Scene]:
-    """45 mm of PMMA, exposed as often as the effort says."""
+    """Return exposures of 45 mm of PMMA."""
     level = transmission(s, s.beam(BREAST_MM), {"pmma": PMMA_MM})
     flat = np.full((effort.side, effort.side), level, dtype=np.float32)
     return [Scene(flat, _exposed(rng, s, flat, kerma_ugy), kerma_ugy) for _ in range(effort.images)]
@@ -168,6 +173,6 @@ def _structured(rng: np.random.Generator, s: System, effort: Effort) -> list[Sce
 def _exposed(
     rng: np.random.Generator, s: System, transmitted: FloatImage, kerma_ugy: float, contrast: FloatImage | None = None
 ) -> FloatImage:
-    """With the scatter of a breast."""
+    """Return an exposure with the scatter of a breast."""
     ratio = float(s.scatter_to_primary(np.array(BREAST_MM)))
     return exposed(rng, s, transmitted, kerma_ugy=kerma_ugy, scatter_to_primary=ratio, contrast=contrast)
