@@ -69,9 +69,10 @@ def _simulated(folder: Path) -> Path:
 
 def _measure(options: argparse.Namespace) -> None:
     """Run the stages and print one line for each."""
-    from microcalc.batch.analyse import write_results
+    from microcalc.batch.analyse import DetectedFile
     from microcalc.cnn.scorer import CnnPair
-    from microcalc.detection.mammogram import detect_one
+    from microcalc.detection.result import make_result
+    from microcalc.detection.stages import detect_normalised
     from microcalc.images.dicom.read import read_dicom
     from microcalc.models.model import load_model, shipped_model
     from microcalc.normalise.mammogram import normalise
@@ -91,15 +92,11 @@ def _measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as out:
 
         def all_but_read() -> Result:
-            document, normalised = detect_one(
-                mammogram,
-                file=options.image.name,
-                model=model,
-                normalise=lambda image: normalise(image, spacing_mm=scorer.spacing_mm),
-                read_seconds=0.0,
-            )
-            write_results(document, mammogram, normalised, stem="image", out=Path(out))
-            return document
+            normalised = normalise(mammogram, spacing_mm=scorer.spacing_mm)
+            detected = detect_normalised(normalised, model)
+            result = make_result(mammogram, detected, model, breast_area_cm2=normalised.breast_area_cm2)
+            DetectedFile(result, mammogram, normalised).write("image", Path(out))
+            return result
 
         document = best.of("all but read", all_but_read)
         _measure_rest(best, mammogram, normalised, model, document, Path(out))

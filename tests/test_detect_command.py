@@ -327,7 +327,10 @@ def test_text_in_the_pixels_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_table_is_held_against_its_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _table(tmp_path, "0.1,0.05")
     assert _detect(tmp_path, "--out", tmp_path / "out") == 2
-    assert "a.png: pixels of 0.1 x 0.1 mm, but the table says 0.1 x 0.05 mm" in capsys.readouterr().err
+    assert (
+        "a.png: pixel spacing 0.1 x 0.05 mm, expected 0.02 to 0.2, the same in rows and columns"
+        in capsys.readouterr().err
+    )
 
 
 def test_an_images_csv_that_is_no_table_is_named_and_its_images_are_not_taken(

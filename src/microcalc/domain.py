@@ -1,6 +1,6 @@
 """The nouns of the method, one per stage.
 
-``Mammogram → NormalisedMammogram → Candidates → Cluster → Finding``: a step
+``Mammogram → NormalisedMammogram → Candidates → Cluster → detection.result.Result``: a step
 cannot be skipped, because the next function does not take the earlier type.
 """
 
@@ -21,7 +21,7 @@ Intent = Literal["raw", "processed"]
 """DICOM's FOR PROCESSING and FOR PRESENTATION."""
 Laterality = Literal["L", "R"]
 Stage = Literal["pair", "cnn1"]
-"""Which networks rate: both, or the first one alone, for comparison."""
+"""Which networks rate pixels: both, or the first alone, for comparison."""
 
 
 Edge = Literal["left", "right", "top", "bottom"]
@@ -29,7 +29,7 @@ Edge = Literal["left", "right", "top", "bottom"]
 
 
 class Orientation(NamedTuple):
-    """Which way the patient's directions run in the stored picture (DICOM PS3.3 C.7.6.1.1.1).
+    """The patient's directions along the rows and columns of the stored image (DICOM PS3.3 C.7.6.1.1.1).
 
     Each is one to three letters, the main direction first: A anterior, P posterior, L and R
     the patient's left and right, H head, F foot.
@@ -47,12 +47,12 @@ class Orientation(NamedTuple):
 
     @property
     def chest_wall(self) -> Edge | None:
-        """The edge that the chest wall lies at: posterior; None where neither direction says so."""
+        """Return the edge at the chest wall (posterior); None where neither direction is posterior or anterior."""
         return self.edge_of("P")
 
     @property
     def cranial(self) -> Edge | None:
-        """The edge towards the head; None in a view from above, as CC, where both edges are seen end-on."""
+        """Return the edge towards the head; None in a view from above, such as CC."""
         return self.edge_of("H")
 
     def edge_of(self, direction: Literal["A", "P", "L", "R", "H", "F"]) -> Edge | None:
@@ -76,7 +76,7 @@ class Orientation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How the header wants a processed image shown (DICOM PS3.3 C.11.2).
+    """The window with which the header asks a processed image to be shown (DICOM PS3.3 C.11.2).
 
     ``centre`` and ``width`` are in the units of ``Mammogram.pixels``.
     """
@@ -116,7 +116,9 @@ class Mammogram:
         Whether the header says that text or the like is burned into the pixels
         (BurnedInAnnotation): it may be taken for calcium. None where it does not say.
     spacing_given
-        Whether the caller said the pixel spacing, because the image itself does not.
+        Whether the pixel spacing was supplied by the caller, because the file does not state it.
+    file
+        Name of the file it was read from, without its folder; empty if there is none.
     """
 
     pixels: FloatImage
@@ -131,10 +133,11 @@ class Mammogram:
     orientation: Orientation | None = None
     burned_in: bool | None = None
     spacing_given: bool = False
+    file: str = ""
 
     @property
     def grid(self) -> Grid:
-        """The grid of the original image."""
+        """Return the grid of the original image's pixels."""
         return Grid(self.spacing_mm)
 
 
@@ -164,12 +167,12 @@ class NormalisedMammogram:
 
     @property
     def grid(self) -> Grid:
-        """Where the pixels lie in millimetres of the original image."""
+        """Return where the pixels lie, in millimetres of the original image."""
         return Grid((self.spacing_mm, self.spacing_mm), self.origin_mm)
 
     @property
     def breast_area_cm2(self) -> float:
-        """Area of the breast mask."""
+        """Return the area of the breast mask."""
         return float(np.count_nonzero(self.breast)) * self.spacing_mm**2 / 100.0
 
 
@@ -191,11 +194,11 @@ class PixelScores:
 
 
 class PixelScorer(Protocol):
-    """Rates every breast pixel; the CNN pair is one, the cascade another."""
+    """Rates every pixel of the breast: the two networks, the cascade, or the Laplacian filter."""
 
     @property
     def spacing_mm(self) -> float:
-        """The pixel spacing that the scorer was trained at."""
+        """Return the pixel spacing that the scorer was trained at."""
 
     def score(self, mammogram: NormalisedMammogram) -> PixelScores:
         """Return the likelihood of every pixel."""
@@ -203,7 +206,7 @@ class PixelScorer(Protocol):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidates:
-    """Places that the algorithm proposes, highest likelihood first.
+    """Places that the detector proposes as calcifications, highest likelihood first.
 
     Attributes
     ----------
@@ -219,9 +222,16 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cluster:
-    """Candidates that lie together.
+    """Candidates that lie close together.
 
-    ``members`` indexes into ``Candidates``; ``outline`` is a closed polygon (k, 2) in mm.
+    Attributes
+    ----------
+    members
+        Indices into ``Candidates``.
+    outline
+        Closed polygon (k, 2), positions in mm.
+    likelihood
+        In [0, 1], not a calibrated probability; see ``detection.clusters``.
     """
 
     members: NDArray[np.int64]
@@ -231,24 +241,22 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold on a cluster's likelihood, and what it gave where it was measured.
+    """A threshold on a cluster's likelihood, and the performance measured at it.
 
-    ``llf`` is the fraction of lesions (clusters) localised, ``nlf`` the false
-    clusters per image, on the data named in the model card; None where nobody measured.
+    Attributes
+    ----------
+    threshold
+        A cluster of this likelihood or more is a finding.
+    llf
+        Lesion localisation fraction: the fraction of true clusters that are found, on the data named in the model
+        card; None where it was not measured.
+    nlf
+        Non-lesion localisation fraction: false clusters per image, on the same data; None where it was not measured.
     """
 
     threshold: float
     llf: float | None
     nlf: float | None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Finding:
-    """A cluster that is shown to the reader."""
-
-    cluster: Cluster
-    uid: str
-    operating_point: OperatingPoint
 
 
 Kind = Literal[
@@ -268,7 +276,7 @@ Kind = Literal[
     "no_calcium",
     "unsure",
 ]
-"""What an annotated place is. ``no_calcium`` is a place judged to be free of it.
+"""The kind of an annotated place. ``no_calcium`` is a place judged to hold no calcification.
 
 A reader tells the first five and the last two apart; the others are what the simulator
 knows in more detail: ``rim`` and ``skin`` of ``rim_or_skin``, ``popcorn`` of ``coarse``.
@@ -288,7 +296,7 @@ BENIGN_CALCIUM: Final[tuple[Kind, ...]] = (
     "dystrophic",
     "suture",
 )
-"""Calcium that is no microcalcification."""
+"""Calcifications that are no microcalcifications."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -12,11 +12,17 @@
     │   ├── TableError                a table of images and annotations violates its format
     │   └── RecipeError               a recipe has an unknown, missing or impossible entry
     ├── OutputError                   a result cannot be written: disk full, no permission, not our file (exit code 2)
+    ├── BatchError                    some files of a batch cannot be used; holds the error of each
     ├── WorkerDiedError               the process that worked on an item was killed or ran out of memory
     └── MissingExtraError             the command needs an optional dependency (exit code 2)
 
 A message is one line that says what was found, what was expected, and where.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
 
 
 class MicrocalcError(Exception):
@@ -61,6 +67,21 @@ class OutputError(MicrocalcError):
 
 class WorkerDiedError(MicrocalcError):
     """The process that worked on an item died: it was killed, ran out of memory, or crashed in a library."""
+
+
+class BatchError(MicrocalcError):
+    """Some files of a batch could not be used; the results of the others have been given.
+
+    Attributes
+    ----------
+    failures
+        The error of each file that failed.
+    """
+
+    def __init__(self, failures: Mapping[Path, Exception], *, total: int) -> None:
+        names = "; ".join(" ".join(str(error).split()) for error in failures.values())
+        super().__init__(f"{len(failures)} of {total} files could not be used: {names}")
+        self.failures = dict(failures)
 
 
 class MissingExtraError(MicrocalcError):

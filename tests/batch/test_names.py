@@ -6,7 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microcalc.batch.names import Identity, printable, result_stems
+from microcalc.batch.names import Identity, result_stems
+from microcalc.images.open import printable
 
 _NAMES = st.text(min_size=1, max_size=300).filter(lambda name: "/" not in name and "\0" not in name)
 _IDENTITIES = st.builds(Identity, st.text("0123456789.", max_size=20), st.text("0123456789abcdef", min_size=8))

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microcalc.detection.clusters import BORDER_MM, group
-from microcalc.detection.findings import findings
-from microcalc.domain import Candidates, Cluster, OperatingPoint
+from microcalc.domain import Candidates, Cluster
 
 FLOOR = 0.5
 
@@ -136,11 +135,3 @@ def test_adding_a_candidate_or_raising_one_never_lowers_the_best_cluster(seed: i
     row, column, likelihood = places[0]
     raised = [(row, column, (1 + likelihood) / 2), *places[1:]]
     assert max((c.likelihood for c in _group(raised)), default=0.0) >= before
-
-
-def test_findings_are_the_clusters_at_or_above_the_threshold() -> None:
-    outline = np.zeros((4, 2))
-    clusters = [Cluster(np.arange(3), outline, likelihood) for likelihood in (0.9, 0.7, 0.69)]
-    found = findings(clusters, OperatingPoint(threshold=0.7, llf=0.9, nlf=0.2), uid="1.2.3")
-    assert [finding.cluster.likelihood for finding in found] == [0.9, 0.7]
-    assert {finding.uid for finding in found} == {"1.2.3"}

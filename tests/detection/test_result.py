@@ -2,23 +2,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import microcalc
-from microcalc.detection.findings import findings
 from microcalc.detection.result import (
     SCHEMA,
-    ModelEntry,
     Result,
     Seconds,
-    detections,
+    make_result,
     read_result,
     write_result,
 )
-from microcalc.domain import Candidates, Cluster, Mammogram
+from microcalc.detection.stages import Detected
+from microcalc.domain import Candidates, Cluster, Mammogram, OperatingPoint
 from microcalc.errors import InputError, OutputError
 from microcalc.geometry import outside
 from microcalc.models.model import laplacian_model
@@ -27,22 +27,17 @@ from microcalc.models.model import laplacian_model
 def _document(
     uid: str = "1.2.840.1", centres: Sequence[tuple[float, float]] = ((1.0, 2.0), (1.5, 2.5), (2.0, 3.0))
 ) -> Result:
-    mammogram = Mammogram(np.zeros((30, 40), dtype=np.float32), (0.1, 0.2), "raw", uid, "L", "CC", "a system")
+    mammogram = Mammogram(
+        np.zeros((30, 40), dtype=np.float32), (0.1, 0.2), "raw", uid, "L", "CC", "a system", file="image.dcm"
+    )
     candidates = Candidates(np.array(centres), np.array([0.9, 0.8, 0.123456789]))
     outline = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 3.0], [1.0, 2.0]])
     clusters = [Cluster(np.array([0, 1, 2]), outline, 0.85), Cluster(np.array([0, 1, 2]), outline, 0.5)]
-    model = laplacian_model()
-    return detections(
-        mammogram,
-        candidates,
-        clusters,
-        findings(clusters, model.operating_point, uid=uid),
-        file="image.dcm",
-        model=ModelEntry(name=model.name, version=model.version, sha256=model.sha256),
-        operating_point=model.operating_point,
-        breast_area_cm2=12.3456,
-        limit_reached=False,
-        seconds=Seconds(read=0.1, normalise=0.2, score=0.3, group=0.4, total=1.0),
+    point = OperatingPoint(threshold=0.8, llf=0.9, nlf=0.2)
+    model = replace(laplacian_model(), operating_points=(point,))
+    seconds = Seconds(read=0.1, normalise=0.2, score=0.3, group=0.4, total=1.0)
+    return make_result(
+        mammogram, Detected(candidates, clusters, limit_reached=False), model, breast_area_cm2=12.3456, seconds=seconds
     )
 
 
@@ -78,6 +73,51 @@ def test_positions_are_pixels_of_the_original_image() -> None:
 
 def test_a_cluster_is_a_finding_where_it_reaches_the_threshold() -> None:
     assert [cluster.finding for cluster in _document().clusters] == [True, False]
+
+
+def test_a_finding_is_typed_down_to_its_marks() -> None:
+    result = _document()
+    (finding,) = result.findings
+    assert finding.likelihood == 0.85
+    assert finding.outline == result.clusters[0].outline
+    assert finding.outline_mm == ((1.0, 2.0), (1.0, 3.0), (2.0, 3.0), (1.0, 2.0))
+    assert [(c.row, c.column, c.likelihood) for c in finding.calcifications[:2]] == [(10, 10, 0.9), (15, 12.5, 0.8)]
+    assert finding.calcifications[1].position_mm == (1.5, 2.5)
+    assert finding.calcifications[0].diameter_mm is None  # nothing measures it yet
+
+
+def test_an_unknown_diameter_is_missing_and_a_measured_one_is_kept() -> None:
+    content = _document().to_dict()
+    assert list(content["candidates"][0]) == ["row", "column", "likelihood"]
+    content["candidates"][0]["diameter_mm"] = 0.3
+    result = Result.from_json(json.dumps(content))
+    assert result.findings[0].calcifications[0].diameter_mm == 0.3
+    assert Result.from_json(result.to_json()) == result
+
+
+def test_the_json_of_a_result_has_one_candidate_on_a_line(tmp_path: Path) -> None:
+    write_result(_document(), tmp_path / "image.json")
+    text = (tmp_path / "image.json").read_text()
+    assert text == _document().to_json()
+    assert '\n  {"row": 10.0, "column": 10.0, "likelihood": 0.9},\n' in text
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    text = _document().to_json().replace('"threshold": 0.8', '"threshold": NaN')
+    with pytest.raises(InputError, match=r"operating_point\.threshold"):
+        Result.from_json(text)
+
+
+def test_a_table_has_one_line_for_each_candidate() -> None:
+    pytest.importorskip("pandas")
+    result = _document()
+    result = result.model_copy(update={"clusters": (result.clusters[0].model_copy(update={"members": (0, 2)}),)})
+    table = result.to_dataframe()
+    assert table["row_mm"].tolist() == [1.0, 1.5, 2.0]
+    assert table["column"].tolist() == [10, 12.5, 15]
+    assert table["cluster"].isna().tolist() == [False, True, False]
+    assert table["finding"].tolist() == [True, False, True]
+    assert table["diameter_mm"].isna().all()
 
 
 def test_a_picture_has_no_sop_instance_uid() -> None:

@@ -13,10 +13,10 @@ from tests.detection.networks import description, write_model
 
 from microcalc.cascade.cascade import save_cascade
 from microcalc.cascade.rate import CascadeScorer
-from microcalc.detection.mammogram import detect_normalised
+from microcalc.detection.stages import detect_normalised, find_clusters
 from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError
-from microcalc.pipeline import choose_model
+from microcalc.models.model import Models, load_model
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_cascade_detects_as_any_model_does(folder: Path) -> None:
-    model = choose_model(str(folder), threads=1)("raw")
+    model = load_model(folder, threads=1)
     mammogram = random_mammogram(np.random.default_rng(2))
     assert isinstance(model.scorer, CascadeScorer)
-    found = detect_normalised(mammogram, model, min_likelihood=0.5)
+    scores = model.scorer.score(mammogram)
+    found = find_clusters(mammogram, scores, model, min_likelihood=0.5)
     assert found.candidates.likelihood.min() >= 0.5
-    expected = model.scorer.score(mammogram).likelihood.max()
-    assert found.candidates.likelihood[0] == pytest.approx(expected)
+    assert found.candidates.likelihood[0] == pytest.approx(scores.likelihood.max())
 
 
 def test_the_shipped_cascade_rates_a_speck_above_all_noise() -> None:
@@ -47,12 +47,12 @@ def test_the_shipped_cascade_rates_a_speck_above_all_noise() -> None:
     rows, columns = np.indices(pixels.shape)
     pixels += np.float32(9.0) * np.exp(-((rows - 120) ** 2 + (columns - 70) ** 2) / 3.0).astype(np.float32)
     mammogram = NormalisedMammogram(pixels, np.ones(pixels.shape, dtype=bool), 0.1, (0.0, 0.0), "")
-    model_of = choose_model("cascade", threads=1)
-    found = detect_normalised(mammogram, model_of("raw"))
+    models = Models("cascade", threads=1)
+    found = detect_normalised(mammogram, models.of("raw"))
     assert np.abs(found.candidates.centres[0] - (12.0, 7.0)).max() < 0.2
     assert found.candidates.likelihood[0] > found.candidates.likelihood[1]
     with pytest.raises(InputError, match="a model for raw images, expected one for processed images"):
-        model_of("processed")
+        models.of("processed")
 
 
 def test_without_numba_the_extra_is_named_in_one_line(folder: Path) -> None:

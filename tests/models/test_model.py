@@ -8,18 +8,9 @@ from typing import Any
 import pytest
 from tests.detection.networks import description, write_model
 
-from microcalc.domain import PixelScorer
 from microcalc.errors import InputError, MicrocalcError, RecipeError
-from microcalc.models.laplacian import LaplacianFilter
-from microcalc.models.model import (
-    CascadeDescription,
-    choose_model,
-    laplacian_model,
-    load_model,
-    parse_description,
-    parse_pair_description,
-    shipped_model,
-)
+from microcalc.models.description import CascadeDescription, parse_description, parse_pair_description
+from microcalc.models.model import Models, laplacian_model, load_model, open_pair, shipped_model
 
 
 def _rewrite(folder: Path, **changes: Any) -> None:
@@ -30,6 +21,7 @@ def _rewrite(folder: Path, **changes: Any) -> None:
 def test_a_models_numbers_come_from_its_folder(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "m"))
     assert (model.name, model.intent, model.scorer.spacing_mm) == ("untrained", "processed", 0.1)
+    assert len(model.operating_points) == 2
     assert model.operating_point.threshold == 0.7  # the second, by default_operating_point
 
 
@@ -99,15 +91,15 @@ def test_the_models_hash_changes_with_any_entry(tmp_path: Path) -> None:
 
 def test_a_model_for_the_other_intent_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", intent="raw")
-    model_of = choose_model(str(folder))
-    assert model_of("raw").name == "untrained"
+    models = Models(str(folder))
+    assert models.of("raw").name == "untrained"
     with pytest.raises(MicrocalcError, match="a model for raw images, expected one for processed images"):
-        model_of("processed")
+        models.of("processed")
 
 
 def test_log_is_for_images_of_both_intents() -> None:
-    model_of = choose_model("log")
-    assert model_of("raw").name == model_of("processed").name == laplacian_model().name == "log"
+    models = Models("log")
+    assert models.of("raw").name == models.of("processed").name == laplacian_model().name == "log"
     assert (laplacian_model().operating_point.llf, laplacian_model().operating_point.nlf) == (
         None,
         None,
@@ -115,17 +107,17 @@ def test_log_is_for_images_of_both_intents() -> None:
 
 
 def test_a_model_that_is_named_is_loaded_once_and_before_the_first_image(tmp_path: Path) -> None:
-    model_of = choose_model(str(write_model(tmp_path / "m", intent="raw")))
-    assert model_of("raw") is model_of("raw")
+    models = Models(str(write_model(tmp_path / "m", intent="raw")))
+    assert models.of("raw") is models.of("raw")
     with pytest.raises(
         InputError, match=r"^nothing/model\.json: .*, expected raw, processed, cascade, log, or a model's folder$"
     ):
-        choose_model(str(tmp_path / "nothing"))
+        Models(str(tmp_path / "nothing"))
 
 
 def test_the_filter_has_no_stage_of_a_network() -> None:
     with pytest.raises(InputError, match="log: a filter without networks, expected no --stage cnn1"):
-        choose_model("log", stage="cnn1")
+        Models("log", stage="cnn1")
 
 
 def test_the_shipped_models_lie_in_the_package() -> None:
@@ -133,7 +125,7 @@ def test_the_shipped_models_lie_in_the_package() -> None:
 
 
 def _cascade_model(folder: Path) -> Path:
-    """A folder that says it holds a cascade; what opens it is the test's."""
+    """A folder that says it holds a cascade; its file is none."""
     entries = description(write_model(folder, intent="raw"), intent="raw")
     del entries["cnn1"], entries["cnn2"], entries["rejection_logit"], entries["most_survivors"]
     (folder / "cascade.npz").write_bytes(b"stumps")
@@ -141,18 +133,6 @@ def _cascade_model(folder: Path) -> Path:
     entries |= {"schema": "microcalc/cascade-model/1", "cascade": {"file": "cascade.npz", "sha256": digest}}
     (folder / "model.json").write_text(json.dumps(entries))
     return folder
-
-
-def _open_cascade(file: Path, threads: int) -> PixelScorer:
-    assert file.name == "cascade.npz"
-    return LaplacianFilter(spacing_mm=0.07 * threads)
-
-
-def test_a_cascades_file_is_opened_by_what_the_caller_gives(tmp_path: Path) -> None:
-    folder = _cascade_model(tmp_path / "c")
-    model = choose_model(str(folder), threads=2, open_cascade=_open_cascade)("raw")
-    assert model.scorer.spacing_mm == 0.14
-    assert (model.name, model.operating_point.threshold) == ("untrained", 0.7)
 
 
 def test_a_cascades_description_written_and_read_is_the_same(tmp_path: Path) -> None:
@@ -166,9 +146,9 @@ def test_a_cascades_description_written_and_read_is_the_same(tmp_path: Path) -> 
 def test_a_cascade_is_no_pair(tmp_path: Path) -> None:
     folder = _cascade_model(tmp_path / "c")
     with pytest.raises(InputError, match=r"^c: a cascade, expected a pair of networks$"):
-        load_model(folder)
+        open_pair(folder)
     with pytest.raises(InputError, match=r"^c: a cascade, expected no --stage cnn1$"):
-        load_model(folder, stage="cnn1", open_cascade=_open_cascade)
+        load_model(folder, stage="cnn1")
     with pytest.raises(RecipeError, match=r"model\.json: cascade: unknown entry"):
         parse_pair_description((folder / "model.json").read_bytes(), where="model.json")
 
@@ -177,7 +157,7 @@ def test_a_changed_cascade_is_refused(tmp_path: Path) -> None:
     folder = _cascade_model(tmp_path / "c")
     (folder / "cascade.npz").write_bytes(b"other stumps")
     with pytest.raises(InputError, match=r"c/cascade\.npz: SHA-256 .* expected"):
-        load_model(folder, open_cascade=_open_cascade)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -193,4 +173,4 @@ def test_a_broken_entry_of_a_cascade_is_named(tmp_path: Path, changes: dict[str,
     entries = {**json.loads((folder / "model.json").read_text()), **changes}
     (folder / "model.json").write_text(json.dumps({k: v for k, v in entries.items() if v is not None}))
     with pytest.raises(RecipeError, match=names):
-        load_model(folder, open_cascade=_open_cascade)
+        load_model(folder)

@@ -20,7 +20,6 @@ from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import read_table, write_table
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.models.model import load_model, open_pair
-from microcalc.pipeline import open_cascade
 from microcalc.sample.store import open_stored
 from microcalc.study.models import Raters
 from microcalc.study.options import Options, command, study_recipe
@@ -152,7 +151,7 @@ def test_a_study_killed_again_and_again_ends_with_the_same_bytes(
 
 def test_a_model_of_the_study_detects(finished: Path) -> None:
     for folder, name in (("pair", "toy"), ("no_mining", "toy"), ("cascade", "toy-cascade")):
-        model = load_model(finished / "models" / folder, threads=1, open_cascade=open_cascade)
+        model = load_model(finished / "models" / folder, threads=1)
         assert (model.name, model.intent, model.scorer.spacing_mm) == (name, "processed", 0.1)
         assert model.operating_point.threshold <= 1.0
 

@@ -18,7 +18,8 @@ from microcalc.cnn import fit
 from microcalc.cnn.precision import fast_precision
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
 from microcalc.errors import InputError, MissingExtraError, OutputError, RecipeError, TableError
-from microcalc.models.model import load_model, parse_pair_description
+from microcalc.models.description import parse_pair_description
+from microcalc.models.model import load_model
 from microcalc.sample.store import open_stored
 from microcalc.storage.lock import locked
 from microcalc.storage.ownership import open_output_folder

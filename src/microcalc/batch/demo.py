@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from microcalc.batch.analyse import detect_file
-from microcalc.pipeline import choose_model
+from microcalc.models.model import Models
 from microcalc.storage.ownership import open_output_folder
 
 
@@ -34,7 +34,7 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
     from microcalc.simulate.lesions import LesionRates
     from microcalc.simulate.systems import VENDORS
 
-    start, model_of = perf_counter(), choose_model(None)
+    start, models = perf_counter(), Models()
     open_output_folder(out, "demo")
     remove_results(out)  # of another seed, say
     say(f"simulating {len(VENDORS)} mammograms with known microcalcifications")
@@ -52,7 +52,7 @@ def demo(out: Path, *, seed: int, say: Callable[[str], None]) -> None:
     say(f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}")
     say(f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}")
     for row in table.images:
-        found = detect_file(row.file, stem=row.image, out=out, model_of=model_of)
+        found = detect_file(row.file, models, stem=row.image, out=out)
         grid, truth = row.grid, table.annotations_of(row)
         members = sorted({m for c in found.clusters if c.finding for m in c.members})
         marks = grid.to_mm(np.array([(found.candidates[m].row, found.candidates[m].column) for m in members]))

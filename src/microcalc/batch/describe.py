@@ -178,7 +178,8 @@ def _with_pixels(description: Description, mammogram: Mammogram) -> Description:
 
 def _normalised(mammogram: Mammogram) -> NormalisedMammogram:
     """Return the image normalised as for the shipped model of its intent."""
-    from microcalc.models.model import DESCRIPTION, parse_description, shipped_model
+    from microcalc.models.description import DESCRIPTION, parse_description
+    from microcalc.models.model import shipped_model
     from microcalc.normalise.mammogram import normalise
 
     file = shipped_model(mammogram.intent) / DESCRIPTION

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from microcalc.images.open import printable
 from microcalc.storage.index import INDEX
 
 _MOST_BYTES: Final = 100  # the shortest limit of a file system in use is 143 bytes; suffixes follow
 _DIGITS: Final = 12  # ten thousand files of one name: two in a million that two stems are the same
 _TAKEN: Final = INDEX.removesuffix(".json")
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]")
 
 
 class Identity(NamedTuple):
@@ -81,11 +80,6 @@ def _kept(identities: Sequence[Identity], taken: Mapping[str, Identity]) -> dict
         if n not in kept and stem is not None and stem not in claimed:
             kept[n] = stem
     return kept
-
-
-def printable(name: str) -> str:
-    """Return a file's name without bytes that are no text and without control characters; these become ``_``."""
-    return _UNPRINTABLE.sub("_", name)
 
 
 def _short(name: str, identity: Identity) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from microcalc.detection.result import Result
     from microcalc.domain import Intent
     from microcalc.images.info import ImageInfo
-    from microcalc.models.model import Model
+    from microcalc.models.model import Models
     from microcalc.reports.cad_report import CodeScheme
     from microcalc.reports.header import ReportKind
     from microcalc.reports.image_header import ImageHeader
@@ -76,18 +76,16 @@ class Batch:
         There is no image at all; the folder for the results cannot be used; no image can be reported.
     """
 
-    def __init__(
-        self, given: Given, out: Path, paths: Sequence[Path], options: Options, model_of: Callable[[Intent], Model]
-    ) -> None:
-        from microcalc.batch import analyse
+    def __init__(self, given: Given, out: Path, paths: Sequence[Path], options: Options, models: Models) -> None:
         from microcalc.batch.folder import ResultsFolder
         from microcalc.batch.names import Identity, place_of, result_stems
+        from microcalc.batch.settings import settings_of
 
         if not given.images and len(given.problems) == 1:
             raise given.problems[0]
-        self._options, self._model_of, self._problems = options, model_of, given.problems
+        self._options, self._models, self._problems = options, models, given.problems
         self._results = ResultsFolder(
-            out, _COMMAND, settings=analyse.settings_of(options.model, **options.settings), inputs=paths
+            out, _COMMAND, settings=settings_of(options.model, **options.settings), inputs=paths
         )
         identities = [
             Identity("" if fact is None else fact.uid, place_of(image.file))
@@ -120,7 +118,7 @@ class Batch:
 
     def _begin(self) -> None:
         """Say what stays beside the new results, and remove what they take the place of."""
-        from microcalc.batch.names import printable
+        from microcalc.images.open import printable
         from microcalc.storage.index import IndexEntry
 
         others = self._results.others([item.stem for item in self._items])
@@ -176,8 +174,8 @@ class Batch:
         row, asked = item.image.row, self._options.settings
         found = analyse.detect_in(
             item.image.file if row is None else row,
-            self._model_of,
-            said=self._options.said,
+            self._models,
+            info=self._options.said,
             any_view=self._options.any_view,
             whole_image=bool(asked["whole_image"]),
             min_likelihood=asked["min_likelihood"],  # type: ignore[arg-type]
@@ -185,10 +183,10 @@ class Batch:
         )
         self._results.open()
         found.write(item.stem, self._results.folder, overlay=self._options.overlay)
-        print_line(_line(item.image.file.name, found.document))
+        print_line(_line(item.image.file.name, found.result))
         if found.mammogram.burned_in:
             print_error(f"{item.image.file.name}: {BURNED_IN}")
-        return found.document
+        return found.result
 
     def _report(self) -> _Count:
         """Write the reports, exam by exam and kind by kind: one that cannot be made is named."""
@@ -233,7 +231,7 @@ class Batch:
         from microcalc.reports.from_results import algorithm_of
 
         parameters = [f"{name}={value}" for name, value in self._options.settings.items() if _is_set(value)]
-        return algorithm_of(self._model_of(intent), self._options.model, parameters)
+        return algorithm_of(self._models.of(intent), parameters)
 
     def _write_report(
         self,
@@ -302,7 +300,7 @@ def _is_set(value: object) -> bool:
 
 def _line(name: str, document: Result) -> str:
     """What a person reads of one image, in one line whatever its name."""
-    from microcalc.batch.names import printable
+    from microcalc.images.open import printable
 
     found = sum(cluster.finding for cluster in document.clusters)
     point = document.operating_point

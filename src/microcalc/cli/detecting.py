@@ -104,13 +104,13 @@ def detect(
     threads
         Number of threads. By default (0) one per core.
     """
-    from microcalc import pipeline
     from microcalc.cli.batch import Batch, Options
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.images.info import ImageInfo
+    from microcalc.models.model import Models
 
     _check_reports(report, report_per, codes)
-    model_of = pipeline.choose_model(model, threads=threads, stage=stage)
+    models = Models(model, threads=threads, stage=stage)
     settings: dict[str, object] = {
         "stage": None if stage == "pair" else stage,
         "whole_image": whole_image,
@@ -141,7 +141,7 @@ def detect(
         codes=codes or "sct",
         model=model,
     )
-    return Batch(given, out, files, options, model_of).run()
+    return Batch(given, out, files, options, models).run()
 
 
 def _check_reports(report: list[ReportOption] | None, report_per: str | None, codes: str | None) -> None:

@@ -120,7 +120,8 @@ def _memory() -> str:
 
 def _model(name: str) -> str:
     """Hold the files of a shipped model against the hashes in its description."""
-    from microcalc.models.model import DESCRIPTION, CascadeDescription, FileEntry, parse_description, shipped_model
+    from microcalc.models.description import DESCRIPTION, CascadeDescription, FileEntry, parse_description
+    from microcalc.models.model import shipped_model
     from microcalc.storage.key import file_sha256
 
     folder = shipped_model(name)

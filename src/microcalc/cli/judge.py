@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -75,12 +76,14 @@ def review(
         refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
         with output_folder(out, "review", inputs=[source]):
             return _take_verdicts(take, out, judge)
-    from microcalc.batch import analyse
+    from microcalc.batch.analyse import candidates_of
+    from microcalc.batch.settings import settings_of
+    from microcalc.models.model import Models
     from microcalc.review.rounds import describe_round, make_round
 
     check_output_folder(out, "review", inputs=[source])
-    rate = analyse.rater(model)
-    settings = key_of(analyse.settings_of(model))
+    rate = partial(candidates_of, models=Models(model))
+    settings = key_of(settings_of(model))
     table, unread = _images_to_review(source, pixel_spacing, intent)
     for why in unread:
         print_error(why)

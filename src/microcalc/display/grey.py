@@ -18,14 +18,20 @@ def shown_values(pixels: FloatImage, intent: Intent) -> FloatImage:
     return pixels if intent == "processed" else -np.log(np.maximum(-pixels, np.float32(1)))
 
 
-def whole_grey(mammogram: Mammogram, normalised: NormalisedMammogram) -> GreyImage:
-    """The whole image, (rows, columns): the header's window where there is one, else percentiles of the breast."""
+def whole_grey(mammogram: Mammogram, normalised: NormalisedMammogram | None = None) -> GreyImage:
+    """Return the whole image as grey levels, (rows, columns).
+
+    The header's window decides where there is one; else percentiles of the breast, or of the whole image
+    where ``normalised``, which holds the breast mask, is not given.
+    """
     if mammogram.intent == "processed" and mammogram.window is not None:
         return apply_window(mammogram.pixels, mammogram.window)
-    values = shown_values(mammogram.pixels, mammogram.intent)
-    step = 4
-    inside = values[::step, ::step][breast_of(mammogram, normalised, (0, 0), mammogram.pixels.shape)[::step, ::step]]
-    low, high = np.percentile(inside if inside.size else values, WHOLE_PERCENTILES)
+    values, step = shown_values(mammogram.pixels, mammogram.intent), 4
+    sample = values[::step, ::step]
+    if normalised is not None:
+        breast = breast_of(mammogram, normalised, (0, 0), mammogram.pixels.shape)[::step, ::step]
+        sample = sample[breast] if breast.any() else values
+    low, high = np.percentile(sample, WHOLE_PERCENTILES)
     return stretch(values, float(low), float(high))
 
 

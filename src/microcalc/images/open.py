@@ -1,40 +1,42 @@
-"""Opens any image that we read, whatever its format; and what images say of themselves before they are opened."""
+"""Reading a mammogram from a file of any supported format, and what a file states before its pixels are decoded."""
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from microcalc.domain import Mammogram
+from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, UnreadableImageError
 from microcalc.images.dicom.position import view_named
 from microcalc.images.dicom.sniff import is_dicom
 from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.storage.key import file_sha256
 
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]")
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
 
 
 Fact = Literal["pixel_spacing", "intent", "system", "view", "laterality"]
-"""What an image may say of itself; a picture says nothing, and a user can."""
+"""What an image file may state about its image; a picture states nothing, and a user can supply it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an image file says of itself.
+    """What an image file states about its image.
 
     Attributes
     ----------
     uid
         As in ``Mammogram``: the SOP Instance UID, or the file's SHA-256.
     said
-        What need not, and cannot, be said by the user.
+        What the file states, so that the user cannot supply it.
     shape, spacing_mm
-        Rows and columns, and the pixel spacing (row, column); None where the file does not say them.
+        (rows, columns), and the pixel spacing (row, column); None where the file does not state them.
     """
 
     uid: str
@@ -44,7 +46,7 @@ class Facts:
 
 
 def facts_of(path: Path) -> Facts:
-    """Return what an image file says of itself; its pixels are not decoded.
+    """Return what an image file states about its image; its pixels are not decoded.
 
     Raises
     ------
@@ -88,6 +90,7 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
         mammogram = read_dicom(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm)
         return replace(
             mammogram,
+            file=printable(path.name),
             system=mammogram.system or info.system,
             view=mammogram.view or view,
             laterality=mammogram.laterality or info.laterality,
@@ -98,7 +101,7 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
         raise MissingSpacingError(f"{path.name}: a picture has no pixel spacing, expected --pixel-spacing MM")
     if info.intent is None:
         raise UnreadableImageError(f"{path.name}: a picture has no intent, expected --intent raw or processed")
-    return read_picture(
+    picture = read_picture(
         path,
         spacing_mm=info.pixel_spacing_mm,
         intent=info.intent,
@@ -106,11 +109,75 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
         view=view,
         laterality=info.laterality,
     )
+    return replace(picture, file=printable(path.name))
+
+
+def read(
+    path: str | Path,
+    *,
+    pixel_spacing_mm: float | tuple[float, float] | None = None,
+    intent: Intent | None = None,
+    system: str | None = None,
+    view: str | None = None,
+    laterality: Laterality | None = None,
+    any_view: bool = False,
+) -> Mammogram:
+    """Read a mammogram from a DICOM, PNG, TIFF or JPEG file.
+
+    Parameters
+    ----------
+    path
+        The file; its content decides which format it is, not its name.
+    pixel_spacing_mm
+        Distance between the centres of neighbouring pixels in mm, (row, column), or one number for both. A picture
+        (PNG, TIFF, JPEG) needs it; of a DICOM file it is used if the header has none.
+    intent
+        ``"raw"`` (DICOM's FOR PROCESSING: values proportional to exposure) or ``"processed"`` (FOR PRESENTATION:
+        dense tissue is white). A picture needs it; a DICOM header states it.
+    system, view, laterality
+        Manufacturer and model; view position such as ``"CC"`` or ``"MLO"``; ``"L"`` or ``"R"``. Used if the file does
+        not state them.
+    any_view
+        Whether magnification, stereo and specimen views are accepted as well.
+
+    Returns
+    -------
+    Mammogram
+        (rows, columns) float32, brighter = denser, as stored: nothing is rotated or resampled.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file does not exist, is damaged, or has none of the formats.
+    NotAMammogramError
+        The file holds another kind of image.
+    UnsupportedViewError
+        Tomosynthesis or subtraction; without ``any_view`` also magnification, stereo and specimen views.
+    MissingSpacingError
+        The pixel spacing is missing, or is not one that a mammogram has.
+
+    Examples
+    --------
+    >>> mammogram = microcalc.read("view.dcm")
+    >>> mammogram.intent, mammogram.view, mammogram.laterality
+    ('raw', 'CC', 'L')
+    >>> mammogram.pixels.shape, mammogram.spacing_mm
+    ((640, 480), (0.0940909, 0.0940909))
+    """
+    if isinstance(pixel_spacing_mm, (int, float)):
+        pixel_spacing_mm = (pixel_spacing_mm, pixel_spacing_mm)
+    info = ImageInfo(pixel_spacing_mm, intent, system, view, laterality)
+    return open_mammogram(Path(path), info, any_view=any_view)
+
+
+def printable(name: str) -> str:
+    """Return the name of a file with bytes that are not text, and control characters, replaced by ``_``."""
+    return _UNPRINTABLE.sub("_", name)
 
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Put the file's name before a message that lacks it: a mammogram does not know its file."""
+    """Put the name of the file before the message of an error that does not name it."""
     try:
         yield
     except InputError as error:
@@ -120,7 +187,7 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def unforeseen(file: Path, error: Exception) -> InputError:
-    """Return an error that nobody foresaw in words: its own could quote a header."""
+    """Return an unexpected error as an ``InputError``, without its own words: these could quote a header."""
     if isinstance(error, MemoryError):
         return InputError(f"{file.name}: not enough memory, expected a smaller image or a larger machine")
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -139,7 +206,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def _no_file(path: Path) -> str:
-    """What stands in a file's place."""
+    """Return what is found at the path, which is no file."""
     if path.is_dir():
         return "a folder"
     if path.exists():

@@ -1,143 +1,55 @@
-"""A model: a folder with two networks or a cascade, and the numbers that turn their ratings into findings.
-
-The folder holds ``model.json`` (``ModelDescription`` or ``CascadeDescription``), the files that it names,
-and their ``recipe.toml`` and ``MODEL_CARD.md``. Cascades are opened by the caller's means: this
-folder imports nothing that runs them.
-"""
+"""A model: what rates the pixels of a mammogram, and the numbers that turn its ratings into findings."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import json
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from microcalc.cnn.limit import SurvivorLimit
 from microcalc.domain import Intent, OperatingPoint, PixelScorer, Stage
-from microcalc.errors import InputError, RecipeError
+from microcalc.errors import InputError
+from microcalc.models.description import (
+    DESCRIPTION,
+    CandidateRules,
+    CascadeDescription,
+    ClusterRules,
+    FileEntry,
+    ModelDescription,
+    parse_description,
+    parse_pair_description,
+)
 
 if TYPE_CHECKING:
     from microcalc.cnn.scorer import CnnPair
 
-DESCRIPTION = "model.json"
-CASCADE_SCHEMA: Final = "microcalc/cascade-model/1"
 SHIPPED: Final = ("raw", "processed", "cascade")
-OpenCascade = Callable[[Path, int], PixelScorer]
-"""Opens a cascade's file to run on so many threads."""
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_Kind = TypeVar("_Kind", bound="_Description")
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-
-
-class _Entries(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class FileEntry(_Entries):
-    """A file in the folder."""
-
-    file: FileName
-    sha256: Sha256
-
-
-class NetworkEntry(FileEntry):
-    """One of the two networks: its file in the folder, and the surroundings it needs on each side."""
-
-    file: FileName
-    margin_px: Annotated[int, Field(ge=0, le=256)]
-    sha256: Sha256
-
-
-class CandidateRules(_Entries):
-    """Which local maxima are candidates; see ``candidates.find_candidates``."""
-
-    min_distance_mm: Positive
-    min_likelihood: Fraction
-    max_count: Annotated[int, Field(gt=0)]
-
-
-class ClusterRules(_Entries):
-    """Which candidates are a cluster; see ``clusters.group``."""
-
-    max_gap_mm: Positive
-    min_members: Annotated[int, Field(gt=0)]
-    max_area_cm2: Positive
-    min_likelihood: Annotated[float, Field(gt=0, lt=1)]
-
-
-class OperatingPointEntry(_Entries):
-    """A threshold on a cluster's likelihood, and what it gave on the data named in the card."""
-
-    threshold: Fraction
-    llf: Fraction
-    nlf: Annotated[float, Field(ge=0)]
-
-
-class _Description(_Entries):
-    """What is said of every model."""
-
-    format: str = Field(alias="schema", serialization_alias="schema")
-    name: Annotated[str, Field(min_length=1)]
-    version: Annotated[str, Field(min_length=1)]
-    intent: Intent
-    spacing_mm: Annotated[float, Field(ge=0.02, le=0.5)]
-    candidates: CandidateRules
-    clusters: ClusterRules
-    operating_points: Annotated[tuple[OperatingPointEntry, ...], Field(min_length=1)]
-    default_operating_point: Annotated[int, Field(ge=0)]
-    recipe: str
-    trained_on: str
-
-    @model_validator(mode="after")
-    def _default_exists(self) -> Self:
-        if self.default_operating_point >= len(self.operating_points):
-            raise ValueError(
-                f"default_operating_point {self.default_operating_point}, "
-                f"expected an index into {len(self.operating_points)} operating_points"
-            )
-        return self
-
-    def to_json(self) -> str:
-        """The text of ``model.json``."""
-        return self.model_dump_json(by_alias=True, indent=2) + "\n"
-
-
-class ModelDescription(_Description):
-    """What ``model.json`` says of two networks."""
-
-    format: Literal["microcalc/model/1"] = Field(alias="schema", serialization_alias="schema")
-    cnn1: NetworkEntry
-    cnn2: NetworkEntry
-    rejection_logit: float
-    most_survivors: SurvivorLimit
-
-
-class CascadeDescription(_Description):
-    """What ``model.json`` says of a cascade."""
-
-    format: Literal["microcalc/cascade-model/1"] = Field(alias="schema", serialization_alias="schema")
-    cascade: FileEntry
+LAPLACIAN: Final = "log"
+"""The name of the filter without training, which trained models are compared with."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Model:
-    """A scorer, and the numbers that turn its ratings into findings.
+    """A pixel scorer, and the numbers that turn its ratings into findings.
 
     Attributes
     ----------
+    name, version
+        As ``model.json`` states them.
     sha256
-        Of ``model.json``, which holds those of the networks: it changes with any of them.
+        The SHA-256 of ``model.json``, which holds those of the networks: it changes with any of them.
     intent
-        Of the images that it is for; None for both.
+        ``"raw"`` or ``"processed"``: the images that the model is made for; None for both.
+    scorer
+        Rates every pixel of the breast.
+    candidates, clusters
+        Which pixels are candidates, and which candidates form a cluster.
+    operating_points
+        Thresholds on a cluster's likelihood with the sensitivity and false clusters per image measured at them.
+    default
+        Index of the operating point at which clusters are findings.
     """
 
     name: str
@@ -147,93 +59,121 @@ class Model:
     scorer: PixelScorer
     candidates: CandidateRules
     clusters: ClusterRules
-    operating_point: OperatingPoint
+    operating_points: tuple[OperatingPoint, ...]
+    default: int = 0
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """Return the default operating point."""
+        return self.operating_points[self.default]
+
+    @property
+    def spacing_mm(self) -> float:
+        """Return the pixel spacing that the scorer needs, in mm."""
+        return self.scorer.spacing_mm
+
+    @property
+    def more_sensitive_points(self) -> tuple[OperatingPoint, ...]:
+        """Return the operating points with a lower threshold than the default one, the highest threshold first."""
+        below = [point for point in self.operating_points if point.threshold < self.operating_point.threshold]
+        return tuple(sorted(below, key=_threshold, reverse=True))
+
+    def check_intent(self, intent: Intent) -> None:
+        """Refuse an image of the other intent than the model's.
+
+        Raises
+        ------
+        InputError
+            The model is for images of the other intent.
+        """
+        if self.intent not in (None, intent):
+            raise InputError(f"{self.name}: a model for {self.intent} images, expected one for {intent} images")
 
 
-def choose_model(
-    choice: str | None, *, threads: int = 2, stage: Stage = "pair", open_cascade: OpenCascade | None = None
-) -> Callable[[Intent], Model]:
-    """What gives an image of an intent its model: one that is named for all, else the shipped one of the intent.
+class Models:
+    """The model for the images of each intent: one that the user chose, or the shipped ones.
 
-    A model that is named is loaded now, so that a wrong name is said before the first image; each is loaded once.
+    A model is loaded once: a chosen one at once, so that a wrong name is refused before the first image; a
+    shipped one for the first image of its intent.
 
     Parameters
     ----------
     choice
-        Name of a shipped model, "log", or a model's folder; None: by the intent.
-    open_cascade
-        See ``load_model``.
-
-    Returns
-    -------
-    Callable
-        Raises InputError for an image of the other intent than the named model's.
+        The name of a shipped model, ``"log"``, or the folder of a model; None: the shipped one for each intent.
+    threads
+        Number of threads that rate pixels; 0: one for each core.
+    stage
+        ``"cnn1"``: rate by the first network alone, for comparison.
 
     Raises
     ------
     InputError
         The folder holds no model, or the model has no such stage.
     RecipeError
-        The model's description is broken.
+        The model's description has an unknown, missing or impossible entry.
     """
-    if choice is None:
-        return functools.cache(lambda intent: load_model(shipped_model(intent), threads=threads, stage=stage))
-    if choice == "log" and stage != "pair":
-        raise InputError(f"log: a filter without networks, expected no --stage {stage}")
-    if choice == "log":
-        model = laplacian_model()
-    else:
-        model = load_model(model_folder(choice), threads=threads, stage=stage, open_cascade=open_cascade)
 
-    def named(intent: Intent) -> Model:
-        if model.intent not in (None, intent):
-            raise InputError(f"{model.name}: a model for {model.intent} images, expected one for {intent} images")
-        return model
+    def __init__(self, choice: str | Path | None = None, *, threads: int = 0, stage: Stage = "pair") -> None:
+        self._threads, self._stage = threads, stage
+        self._chosen = None if choice is None else load_model(choice, threads=threads, stage=stage)
+        self._shipped: dict[Intent, Model] = {}
 
-    return named
+    def of(self, intent: Intent) -> Model:
+        """Return the model for images of an intent.
 
-
-def shipped_model(name: str) -> Path:
-    """The folder of a model in the package: for raw or for processed images, or the cascade."""
-    return Path(str(resources.files("microcalc") / "models" / name))
-
-
-def model_folder(choice: str) -> Path:
-    """The folder of a model that is named: a shipped one by its name, any other by its path."""
-    for shipped in SHIPPED:
-        if choice == shipped:
-            return shipped_model(shipped)
-    return Path(choice)
+        Raises
+        ------
+        InputError
+            The chosen model is for images of the other intent.
+        """
+        if self._chosen is not None:
+            self._chosen.check_intent(intent)
+            return self._chosen
+        if intent not in self._shipped:
+            self._shipped[intent] = load_model(intent, threads=self._threads, stage=self._stage)
+        return self._shipped[intent]
 
 
-def load_model(
-    folder: Path, *, threads: int = 2, stage: Stage = "pair", open_cascade: OpenCascade | None = None
-) -> Model:
-    """A model from its folder, its files checked against their SHA-256.
+def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair") -> Model:
+    """Load a model; its files are checked against their SHA-256.
 
     Parameters
     ----------
-    open_cascade
-        What opens the file of a cascade; None: only a pair of networks will do.
+    choice
+        ``"raw"`` or ``"processed"`` (shipped, for images FOR PROCESSING or FOR PRESENTATION), ``"cascade"``
+        (shipped, for raw images, for comparison; needs ``microcalc[cascade]``), ``"log"`` (a Laplacian of
+        Gaussian without any training, for comparison), or the folder of a model.
+    threads
+        Number of threads that rate pixels; 0: one for each core.
+    stage
+        ``"cnn1"``: rate by the first network alone, for comparison.
 
     Raises
     ------
     InputError
-        No such folder, a file missing or not the one described, or a cascade where a pair is expected.
+        No such folder, a file is missing or is not the one described, or the model has no such stage.
     RecipeError
         ``model.json`` has an unknown, missing or impossible entry.
+
+    Examples
+    --------
+    >>> model = microcalc.load_model("raw")
+    >>> model.intent, model.spacing_mm
+    ('raw', 0.1)
+    >>> [round(point.nlf, 1) for point in model.operating_points]  # false clusters per image
+    [0.0, 0.1, 0.2, 0.5]
     """
+    if choice == LAPLACIAN:
+        if stage != "pair":
+            raise InputError(f"log: a filter without networks, expected no --stage {stage}")
+        return laplacian_model()
+    folder, threads = model_folder(choice), threads or os.cpu_count() or 1
     described = _bytes_of(folder, DESCRIPTION)
     description = parse_description(described, where=f"{folder.name}/{DESCRIPTION}")
     if isinstance(description, ModelDescription):
-        scorer: PixelScorer = _pair(folder, description, threads=threads, stage=stage)
-    elif open_cascade is None or stage != "pair":
-        expected = "a pair of networks" if open_cascade is None else f"no --stage {stage}"
-        raise InputError(f"{folder.name}: a cascade, expected {expected}")
+        scorer: PixelScorer = _open_pair(folder, description, threads=threads, stage=stage)
     else:
-        _check_hash(folder, description.cascade)
-        scorer = open_cascade(folder / description.cascade.file, threads)
-    point = description.operating_points[description.default_operating_point]
+        scorer = _open_cascade(folder, description, threads=threads, stage=stage)
     return Model(
         name=description.name,
         version=description.version,
@@ -242,19 +182,81 @@ def load_model(
         scorer=scorer,
         candidates=description.candidates,
         clusters=description.clusters,
-        operating_point=OperatingPoint(point.threshold, point.llf, point.nlf),
+        operating_points=tuple(entry.as_point() for entry in description.operating_points),
+        default=description.default_operating_point,
     )
+
+
+def model_sha256(choice: str | Path) -> str:
+    """Return a model's ``sha256`` without loading the model.
+
+    Raises
+    ------
+    InputError
+        The folder holds no model.
+    """
+    if choice == LAPLACIAN:
+        return laplacian_model().sha256
+    return hashlib.sha256(_bytes_of(model_folder(choice), DESCRIPTION)).hexdigest()
+
+
+def shipped_model(name: str) -> Path:
+    """Return the folder of a model in the package: one of ``SHIPPED``."""
+    return Path(str(resources.files("microcalc") / "models" / name))
+
+
+def model_folder(choice: str | Path) -> Path:
+    """Return the folder of a model: of a shipped one by its name, of any other by its path."""
+    return shipped_model(choice) if isinstance(choice, str) and choice in SHIPPED else Path(choice)
 
 
 def open_pair(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> CnnPair:
-    """The two networks of a model's folder, checked as ``load_model`` does."""
-    text = _bytes_of(folder, DESCRIPTION)
-    return _pair(
-        folder, parse_pair_description(text, where=f"{folder.name}/{DESCRIPTION}"), threads=threads, stage=stage
+    """Open the two networks in a model's folder, checked as ``load_model`` does.
+
+    Raises
+    ------
+    InputError
+        A file is missing or is not the one described, or the model is a cascade.
+    RecipeError
+        ``model.json`` has an unknown, missing or impossible entry.
+    """
+    text, where = _bytes_of(folder, DESCRIPTION), f"{folder.name}/{DESCRIPTION}"
+    if isinstance(parse_description(text, where=where), CascadeDescription):
+        raise InputError(f"{folder.name}: a cascade, expected a pair of networks")
+    return _open_pair(folder, parse_pair_description(text, where=where), threads=threads, stage=stage)
+
+
+def open_cascade(file: Path, *, threads: int) -> PixelScorer:
+    """Open the file of a cascade as a pixel scorer.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
+    """
+    from microcalc.cascade.cascade import load_cascade
+    from microcalc.cascade.rate import CascadeScorer  # brings the compiler
+
+    return CascadeScorer(load_cascade(file), threads=threads)
+
+
+def laplacian_model() -> Model:
+    """Return the Laplacian of Gaussian as a model, for comparison; its operating point was not measured."""
+    from microcalc.models.laplacian import DIAMETERS_MM, LaplacianFilter
+
+    return Model(
+        name=LAPLACIAN,
+        version="1",
+        sha256=hashlib.sha256(repr(("log", "1", DIAMETERS_MM)).encode()).hexdigest(),
+        intent=None,
+        scorer=LaplacianFilter(),
+        candidates=CandidateRules(min_distance_mm=0.5, min_likelihood=0.2, max_count=1000),
+        clusters=ClusterRules(max_gap_mm=5.0, min_members=3, max_area_cm2=1.0, min_likelihood=0.3),
+        operating_points=(OperatingPoint(threshold=0.8, llf=None, nlf=None),),
     )
 
 
-def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> CnnPair:
+def _open_pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> CnnPair:
     from microcalc.cnn.scorer import CnnPair, NetworkFile  # brings the run-time engine
 
     for entry in (description.cnn1, description.cnn2):
@@ -270,57 +272,15 @@ def _pair(folder: Path, description: ModelDescription, *, threads: int, stage: S
     )
 
 
-def parse_description(text: str | bytes, *, where: str) -> ModelDescription | CascadeDescription:
-    """``model.json``'s text as a description.
-
-    Raises
-    ------
-    RecipeError
-        An unknown, missing or impossible entry; the message names one, an unknown one first.
-    """
-    if _is_cascade(text):
-        return _parsed(CascadeDescription, text, where)
-    return _parsed(ModelDescription, text, where)
+def _open_cascade(folder: Path, description: CascadeDescription, *, threads: int, stage: Stage) -> PixelScorer:
+    if stage != "pair":
+        raise InputError(f"{folder.name}: a cascade, expected no --stage {stage}")
+    _check_hash(folder, description.cascade)
+    return open_cascade(folder / description.cascade.file, threads=threads)
 
 
-def parse_pair_description(text: str | bytes, *, where: str) -> ModelDescription:
-    """The same of a model that has to be a pair of networks."""
-    return _parsed(ModelDescription, text, where)
-
-
-def _is_cascade(text: str | bytes) -> bool:
-    try:
-        entries = json.loads(text)
-    except ValueError:
-        return False
-    return isinstance(entries, dict) and entries.get("schema") == CASCADE_SCHEMA
-
-
-def _parsed(kind: type[_Kind], text: str | bytes, where: str) -> _Kind:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-        entry = ".".join(str(part) for part in fault["loc"]) or "the text"
-        unknown = fault["type"] == "extra_forbidden"
-        raise RecipeError(f"{where}: {entry}: {'unknown entry' if unknown else fault['msg']}") from None
-
-
-def laplacian_model() -> Model:
-    """The Laplacian of Gaussian as a model, for comparison; its operating point was not measured."""
-    from microcalc.models.laplacian import DIAMETERS_MM, LaplacianFilter
-
-    return Model(
-        name="log",
-        version="1",
-        sha256=hashlib.sha256(repr(("log", "1", DIAMETERS_MM)).encode()).hexdigest(),
-        intent=None,
-        scorer=LaplacianFilter(),
-        candidates=CandidateRules(min_distance_mm=0.5, min_likelihood=0.2, max_count=1000),
-        clusters=ClusterRules(max_gap_mm=5.0, min_members=3, max_area_cm2=1.0, min_likelihood=0.3),
-        operating_point=OperatingPoint(threshold=0.8, llf=None, nlf=None),
-    )
+def _threshold(point: OperatingPoint) -> float:
+    return point.threshold
 
 
 def _bytes_of(folder: Path, name: str) -> bytes:

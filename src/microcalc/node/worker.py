@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import IO, Any
 
-from microcalc import pipeline
 from microcalc.batch.analyse import detect_file
 from microcalc.detection.result import read_result
 from microcalc.domain import Intent
 from microcalc.errors import InputError, MicrocalcError, OutputError
-from microcalc.models.model import Model
+from microcalc.models.model import Model, Models
 from microcalc.reports.exam import exam_reports, write_report
 from microcalc.reports.from_results import algorithm_of, reported_image
 from microcalc.reports.image_header import read_image_header
@@ -51,17 +50,16 @@ class _Work:
     """The models, which are loaded once."""
 
     def __init__(self, given: Job) -> None:
-        self.choice: str | None = given["model"]
-        self.model_of: Callable[[Intent], Model] = pipeline.choose_model(self.choice, threads=given["threads"])
-        self.models: dict[Intent, Model] = {intent: self.model_of(intent) for intent in given["intents"]}
+        self.models = Models(given["model"], threads=given["threads"])
+        self.loaded: dict[Intent, Model] = {intent: self.models.of(intent) for intent in given["intents"]}
 
     def names(self) -> dict[Intent, str]:
         """Return the SHA-256 of each intent's model."""
-        return {intent: model.sha256 for intent, model in self.models.items()}
+        return {intent: model.sha256 for intent, model in self.loaded.items()}
 
     def algorithm(self, intent: Intent) -> Algorithm:
         """Return the description of the model for reports."""
-        return algorithm_of(self.models[intent], self.choice)
+        return algorithm_of(self.loaded[intent])
 
 
 def answer(work: _Work, job: Job) -> Answer:
@@ -92,7 +90,7 @@ def answer(work: _Work, job: Job) -> Answer:
 def _detect(work: _Work, job: Job) -> Answer:
     """Detect in one image; answer with the duration in seconds."""
     start, found = perf_counter(), Path(job["found"])
-    detect_file(Path(job["file"]), stem=found.stem, out=found.parent, model_of=work.model_of, overlay=False)
+    detect_file(Path(job["file"]), work.models, stem=found.stem, out=found.parent, overlay=False)
     return {"seconds": perf_counter() - start}
 
 

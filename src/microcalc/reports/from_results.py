@@ -12,23 +12,21 @@ from dataclasses import replace
 import numpy as np
 
 from microcalc.detection.result import Result
-from microcalc.domain import Candidates, Cluster, Intent, OperatingPoint
+from microcalc.domain import Candidates, Cluster
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
-from microcalc.models.model import DESCRIPTION, Model, model_folder, parse_description, shipped_model
+from microcalc.models.model import Model
 from microcalc.reports.image_header import ImageHeader
 from microcalc.reports.reported_image import Algorithm, ReportedImage
 
 
-def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = ()) -> Algorithm:
+def algorithm_of(model: Model, parameters: Sequence[str] = ()) -> Algorithm:
     """Return the description of a model for reports.
 
     Parameters
     ----------
     model
         The model that analysed the image.
-    choice
-        The name or folder by which it was chosen; None for the shipped model of its intent.
     parameters
         Settings of the call that change the detections, as ``name=value``.
     """
@@ -36,25 +34,9 @@ def algorithm_of(model: Model, choice: str | None, parameters: Sequence[str] = (
         name=f"microcalc {model.name}",
         version=model.version,
         sha256=model.sha256,
-        operating_points=(model.operating_point, *_more_sensitive(model, choice)),
+        operating_points=(model.operating_point, *model.more_sensitive_points),
         parameters=tuple(parameters),
     )
-
-
-def _more_sensitive(model: Model, choice: str | None) -> list[OperatingPoint]:
-    """Return the operating points with a lower threshold than the default one, in descending order."""
-    if choice == "log" or (choice is None and model.intent is None):
-        return []
-    folder = model_folder(choice) if choice is not None else shipped_model(_intent(model))
-    described = parse_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
-    below = (p for p in described.operating_points if p.threshold < model.operating_point.threshold)
-    return [OperatingPoint(p.threshold, p.llf, p.nlf) for p in sorted(below, key=lambda p: -p.threshold)]
-
-
-def _intent(model: Model) -> Intent:
-    if model.intent is None:
-        raise ValueError("a model for both intents has no shipped folder")
-    return model.intent
 
 
 def reported_image(header: ImageHeader, algorithm: Algorithm, found: Result | MicrocalcError | str) -> ReportedImage:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from microcalc.models.model import DESCRIPTION
+from microcalc.models.description import DESCRIPTION
 from microcalc.study.models import MODELS
 from microcalc.study.options import Options, command
 from microcalc.study.provenance import Provenance, SampleCounts

@@ -17,18 +17,16 @@ from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table import Table
 from microcalc.detection.candidates import find_candidates
 from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
-from microcalc.models.laplacian import LaplacianFilter
-from microcalc.models.model import (
+from microcalc.models.description import (
     CASCADE_SCHEMA,
     CandidateRules,
     CascadeDescription,
     ClusterRules,
     FileEntry,
     OperatingPointEntry,
-    load_model,
-    open_pair,
 )
-from microcalc.pipeline import open_cascade
+from microcalc.models.laplacian import LaplacianFilter
+from microcalc.models.model import load_model, open_cascade, open_pair
 from microcalc.storage.write import saying_where, write_json, write_text
 from microcalc.study.boosted import CASCADE_FILE
 from microcalc.study.images import StudyImage
@@ -157,7 +155,10 @@ def open_raters(stage: Stage, trained: Trained, spacing_mm: float) -> Raters:
 
 
 def _others(cascade: Stage, spacing_mm: float) -> dict[str, PixelScorer]:
-    return {"cascade": open_cascade(cascade.folder / CASCADE_FILE, 1), "log": LaplacianFilter(spacing_mm=spacing_mm)}
+    return {
+        "cascade": open_cascade(cascade.folder / CASCADE_FILE, threads=1),
+        "log": LaplacianFilter(spacing_mm=spacing_mm),
+    }
 
 
 def _pairs(stage: Stage, name: str) -> dict[str, CnnPair]:
@@ -261,7 +262,7 @@ def _write_cascade(
         trained_on=trained_on,
     )
     write_description(folder, description, n_validation=len(validation))
-    points = operating_points(load_model(folder, threads=1, open_cascade=open_cascade), validation)
+    points = operating_points(load_model(folder, threads=1), validation)
     write_description(folder, description.model_copy(update={"operating_points": points}), n_validation=len(validation))
     write_text(
         folder / CARD,

@@ -8,7 +8,7 @@ from typing import Final
 
 from microcalc.datasets import cdd_cesm
 from microcalc.datasets.table import Table
-from microcalc.models.model import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
+from microcalc.models.description import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
 from microcalc.storage.write import write_text
 from microcalc.training.recipe import NetworkRecipe, Recipe, load_recipe
 

@@ -22,7 +22,7 @@ from microcalc.evaluation.ratings import PatientRatings
 from microcalc.evaluation.roc import ROC_METRICS, gather_samples
 from microcalc.images.open import naming
 from microcalc.models.laplacian import LaplacianFilter
-from microcalc.models.model import load_model
+from microcalc.models.model import open_pair
 from microcalc.normalise.mammogram import normalise
 from microcalc.sample.draw import negative_mask, positive_pixels
 from microcalc.storage.write import write_json, write_text
@@ -52,8 +52,8 @@ def sample_roc(
         No image is of the model's intent, none can be used, or none has a microcalcification that can be seen.
     """
     scorers: dict[str, PixelScorer] = {
-        "pair": load_model(model).scorer,
-        "cnn1": load_model(model, stage="cnn1").scorer,
+        "pair": open_pair(model),
+        "cnn1": open_pair(model, stage="cnn1"),
         "log": LaplacianFilter(),
     }
     recipe = load_recipe(model / "recipe.toml")

@@ -16,21 +16,20 @@ from microcalc.cnn.limit import SurvivorLimit
 from microcalc.cnn.mine import as_normalised
 from microcalc.cnn.scorer import CnnPair, NetworkFile
 from microcalc.datasets.table import Table
-from microcalc.detection.mammogram import Detected, detect_normalised
+from microcalc.detection.stages import Detected, detect_normalised
 from microcalc.domain import Annotations
 from microcalc.evaluation.froc import froc_curve
 from microcalc.evaluation.match import Regions, match_clusters
 from microcalc.evaluation.matched_images import IGNORED_KINDS
-from microcalc.models.model import (
+from microcalc.models.description import (
     CandidateRules,
     CascadeDescription,
     ClusterRules,
-    Model,
     ModelDescription,
     NetworkEntry,
     OperatingPointEntry,
-    load_model,
 )
+from microcalc.models.model import Model, load_model
 from microcalc.sample.store import StoredImage
 from microcalc.storage.write import saying_where, write_text
 from microcalc.training.card import RECIPE, write_card
