@@ -1,1 +1,1 @@
-"""Every speed that is claimed, measured beside what it is compared to: ``python -m benchmarks``."""
+"""The measurements behind every speed that the documentation states: ``python -m benchmarks``."""

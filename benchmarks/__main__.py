@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: detecting, then the speed of the cascade; ``python -m benchmarks NAME …``: one of all."""
+"""Run benchmarks: by default detection and the speed of the cascade, else the named one (see README.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NAMES = ("detect", "cascade", "evaluate", "headers", "node", "simulate")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmark that is named, else those that need a minute; the worst exit code."""
+    """Run the named benchmark, or by default those that take a minute; return the highest exit code."""
     if arguments and arguments[0] in NAMES:
         return _run(arguments[0], arguments[1:])
     return max(_run("detect", arguments), _run("cascade", ["--speed-only"]))

@@ -1,11 +1,11 @@
-"""The cascade beside what it could have been, and beside the pair.
+"""Compare kinds of cascade with each other, with LightGBM, with the LoG filter and with the pair.
 
 ``python -m benchmarks.cascade [--data TABLE] [--exams N] [--negatives N] [--scale F] [--speed-only]``
 
-Ranking against classification nodes, deep against plain ones, trees of depth 2 against stumps, LightGBM on
-the same kind of features and the same positives without a cascade, and the LoG filter: all judged on the same
-samples of other patients. Then seconds at every breast pixel of one 2330 x 2867 image beside the pair.
-The data are simulated (raw, three vendors) unless a table is given. Small scale: compare within one run.
+Ranking and classification nodes, deep and plain cascades, trees of depth 2 and stumps, LightGBM with the same kind of
+features and the same positives but without a cascade, and the LoG filter are evaluated on the same samples of other
+patients. Then the time at every breast pixel of one 2330 x 2867 image is measured, beside the pair. The data are
+simulated (raw, three vendors) unless a table is given. The scale is small: compare only results of one run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Split:
-    """Images of one split, and samples in them."""
+    """The images of one split, and samples in them."""
 
     images: Sequence[StoredImage]
     positive: Samples
@@ -47,7 +47,7 @@ class Split:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train every kind of cascade on one set of samples, judge them on another, then measure speed."""
+    """Train every kind of cascade on one set of samples, evaluate it on another, then measure speed."""
     options = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         if not options.speed_only:
@@ -111,7 +111,7 @@ def _fitted(settings: CascadeSettings, train: Split, validation: Split, folder: 
 
 
 def _compare_lightgbm(settings: CascadeSettings, train: Split, test: Split) -> None:
-    """One ensemble without nodes: the same positives and turns, as many random negatives as all nodes drew."""
+    """Train one ensemble without nodes on the same positives, with as many random negatives as all nodes together."""
     import lightgbm
 
     from microcalc.cascade.haar import draw_features
@@ -235,7 +235,7 @@ def _split(table: Table, recipe: Recipe, folder: Path, n_negatives: int, rng: np
 
 
 def _measure_speed(folder: Path, options: argparse.Namespace) -> None:
-    """Seconds at every breast pixel; of the last trained cascade that is deep, else of a random one."""
+    """Measure the time at every breast pixel, of the last trained deep cascade or else of a random one."""
     from microcalc.cascade.cascade import load_cascade
     from microcalc.cascade.rate import CascadeScorer
     from microcalc.models.model import load_model, shipped_model
@@ -265,7 +265,7 @@ def _time(name: str, scorer: PixelScorer, mammogram: NormalisedMammogram) -> Non
 
 
 def _image() -> NormalisedMammogram:
-    """A simulated Hologic image on a 2330 x 2867 grid, normalised."""
+    """Return a normalised simulated Hologic image of 2330 x 2867 pixels."""
     from microcalc.datasets.open import open_row
     from microcalc.datasets.simulated import Settings, make_exam
     from microcalc.normalise.mammogram import normalise
@@ -278,7 +278,7 @@ def _image() -> NormalisedMammogram:
 
 
 def _random() -> Cascade:
-    """A cascade of the default size in which every pixel goes through every node: the slowest there is."""
+    """Return a cascade of the default size in which every pixel passes every node: the slowest case."""
     from microcalc.cascade.cascade import Cascade
     from microcalc.cascade.haar import draw_features
 

@@ -1,10 +1,10 @@
-"""Seconds and peak memory of detecting in one 3328 x 4096 mammogram, stage by stage.
+"""Measure time and peak memory of detection in one mammogram of 3328 x 4096 pixels, stage by stage.
 
 ``python -m benchmarks.detect [--model FOLDER] [--image FILE] [--threads N] [--repeats N]``
 
-The stages run one after the other in a process of their own; of each, the best of the
-repeats counts. Peak memory is the process's largest resident size during the stage, all
-that was there before included. Beside the pair stands what it replaces: CNN2 alone, applied densely.
+The stages run one after the other in a separate process; the shortest of the repeats is reported. Peak memory is the
+largest resident size of the process during the stage, including earlier allocations. CNN2 alone, applied densely, is
+measured for comparison with the pair.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS, COLUMNS = 4096, 3328
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Simulate the mammogram unless one is given, and measure in a process of its own."""
+    """Simulate the mammogram unless one is given, and measure in a separate process."""
     options = _parser().parse_args(arguments)
     if options.measure:
         _measure(options)
@@ -133,7 +133,7 @@ def _measure_rest(
 
 
 def _dense_form(model: Path, out: Path) -> Path:
-    """CNN2 for every pixel, of the same weights: dilations where the shipped form for patches has strides."""
+    """Return CNN2 in dense form, with the same weights and dilations in place of the strides of the patch form."""
     import onnx
 
     from microcalc.training.recipe import load_recipe
@@ -167,7 +167,7 @@ def _dense_form(model: Path, out: Path) -> Path:
 def _measure_dense(
     best: _BestOf, normalised: NormalisedMammogram, file: Path, scorer: CnnPair, *, threads: int
 ) -> None:
-    """What the pair replaces: the second network at every breast pixel."""
+    """Measure what the pair replaces: CNN2 at every breast pixel."""
     from microcalc.cnn.scorer import apply_densely, open_network
 
     session = open_network(file, threads=threads)
@@ -178,7 +178,7 @@ def _measure_dense(
 
 
 class _BestOf:
-    """Runs a stage some times and prints its least time and largest resident size."""
+    """Runs a stage several times, and prints the shortest time and the largest resident size."""
 
     def __init__(self, repeats: int) -> None:
         self._repeats = repeats
@@ -195,7 +195,7 @@ class _BestOf:
 
 
 def _reset_peak() -> None:
-    """Start the kernel's record of the largest resident size anew (Linux)."""
+    """Reset the kernel's record of the largest resident size (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,7 +1,7 @@
-"""Seconds and memory of the study's ROC evaluation: ``python -m benchmarks.evaluate``.
+"""Measure time and memory of the ROC evaluation of the study: ``python -m benchmarks.evaluate``.
 
-As many samples as the publication's test (5,298 positive, 18 million negative), four methods,
-three manufacturers and pooled, every stratum, bootstrap by patient. The ratings are drawn.
+There are as many samples as in the test set of the publication (5,298 positive, 18 million negative), of four methods,
+for three manufacturers and pooled, in every stratum, with bootstrap by patient. The ratings are random.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def drawn_images(n_images: int, positives: int, negatives: int, rng: np.random.Generator) -> list[ImagePredictions]:
-    """Images of all manufacturers with so many samples in all."""
+    """Return predictions on images of all manufacturers with a total number of samples."""
     return [
         _image(i, len(p), len(n), rng)
         for i, (p, n) in enumerate(

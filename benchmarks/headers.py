@@ -1,11 +1,11 @@
-"""What reading makes of headers with one attribute changed, counted.
+"""Count the files that are accepted and refused where one header attribute is changed.
 
 ``python -m benchmarks.headers [FILE ...]``
 
-Each attribute that reading looks at is made absent, empty, of several values, of a wrong representation and out of
-range, in the header of each file given, else of simulated images of each vendor and of the real one beside the
-checkout, where there is one. Counted is what comes of it: the same result, less that is known, a named error;
-and the faults: a traceback, another result without a word, a message that is not one of ours. Pixels are cropped.
+Each attribute that is read is made absent, empty, multi-valued, of a wrong representation and out of range, in the
+header of each given file; by default, of simulated images of each vendor and of the real one beside the checkout, if
+there is one. The counts are: the same result, a result with less known, a named error; and faults: a traceback, another
+result without a message, a message that is not ours. Pixels are cropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "fo-dicom" / "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the counts of each file, and every fault; 1 where there is one."""
+    """Print the counts of each file, and every fault; return 1 if there is any."""
     given = [Path(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     faults = 0
     with tempfile.TemporaryDirectory() as folder:

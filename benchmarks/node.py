@@ -1,4 +1,4 @@
-"""What a node bears, and how fast it is; the long forms of ``tests/node``.
+"""Measure the node under faults and load: the long forms of ``tests/node``.
 
 ``python -m benchmarks.node kills [--images 200]``
     SIGKILL to node and workers at random times while exams are sent: images lost, images in two reports.
@@ -7,7 +7,7 @@
 ``python -m benchmarks.node senders [--minutes 10] [--senders 8]``
     Senders at once: images taken, largest memory of the node's own process and of its workers.
 ``python -m benchmarks.node disc --folder SMALL [--images 120]``
-    On a small file system, such as ``mount -t tmpfs -o size=24m none SMALL``, which is filled wholly for a while:
+    On a small file system, such as ``mount -t tmpfs -o size=24m none SMALL``, that is full for a while:
     images refused, images lost.
 ``python -m benchmarks.node histories [--histories 1000]``
     Random histories of a node that is killed before any line of its code (``tests.node.histories``), and given lives
@@ -16,9 +16,9 @@
 ``python -m benchmarks.node throughput [--images 16] [--model raw] [--workers 2]``
     Images per minute, beside ``microcalc detect`` on the same images.
 
-Images are small ones (640 x 440 px) but for throughput, which simulates one of a Hologic system and sends it as
-so many instances. The detector of all but throughput is the LoG filter. Each leaves with 0 where nothing was lost
-or doubled and no log names a patient.
+Images have 640 x 440 pixels; only ``throughput`` simulates an image of a Hologic system and sends it as several
+instances. The detector is the LoG filter, except in ``throughput``. The exit code is 0 where no image was lost or
+reported twice and no log names a patient.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PATIENCE_S = 3600.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of them."""
+    """Run one of the measurements."""
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace, Path], bool] = globals()[f"_{options.what}"]
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def _exams(folder: Path, images: int) -> list[list[Path]]:
 
 
 def _send_until_taken(node: NodeProcess, files: Sequence[Path]) -> tuple[int, int]:
-    """Send as an archive does, again until each was taken; how often it was refused or not answered."""
+    """Send like an archive, until every image is accepted; return the number of refusals and missing answers."""
     left, refused, unanswered = list(files), 0, 0
     while left:
         statuses = send(node.port, left)
@@ -86,7 +86,7 @@ def _send_until_taken(node: NodeProcess, files: Sequence[Path]) -> tuple[int, in
 
 
 def _outcome(node: NodeProcess, archive: Archive, files: Sequence[Path]) -> bool:
-    """Wait for all reports, end the node, and print what became of the images."""
+    """Wait for all reports, stop the node, and print the outcomes of the images."""
     uids = uids_of(files)
     wait_until(lambda: uids <= set(archive.images()), seconds=_PATIENCE_S)
     code = node.end(signal.SIGTERM)
@@ -239,7 +239,7 @@ def _disc(options: argparse.Namespace, folder: Path) -> bool:
 
 
 def _fill(ballast: Path) -> None:
-    """After some seconds take all that is left, the node's reserve too, and give it back after some more."""
+    """Fill the disk after some seconds, including the reserve of the node, and free it after some more."""
     time.sleep(4)
     try:
         with ballast.open("wb", buffering=0) as file:
@@ -280,7 +280,7 @@ def _histories(options: argparse.Namespace, folder: Path) -> bool:
 
 
 def _throughput(options: argparse.Namespace, folder: Path) -> bool:
-    """The same images through ``microcalc detect``, with all cores, and through a node."""
+    """Measure the same images with ``microcalc detect`` on all cores, and through a node."""
     files = _copies(folder / "images", options.images or 16)
     command = [sys.executable, "-m", "microcalc", "detect", *map(str, files), "--model", options.model, "--no-overlay"]
     start = time.perf_counter()
@@ -305,7 +305,7 @@ def _throughput(options: argparse.Namespace, folder: Path) -> bool:
 
 
 def _copies(folder: Path, count: int) -> list[Path]:
-    """One simulated mammogram as instances of as many studies."""
+    """Write one simulated mammogram as instances of several studies."""
     from dataclasses import replace
 
     from microcalc.datasets.simulated import Settings, make_exam

@@ -1,7 +1,7 @@
-"""Seconds of simulating: ``python -m benchmarks.simulate``.
+"""Measure the time of simulation: ``python -m benchmarks.simulate``.
 
-A raw image at each system's own matrix beside the fixed computation that point 20 of
-``microcalc simulate --verify`` compares with, and the projection of a cluster of microcalcifications.
+A raw image at the matrix of each system is measured beside the reference computation of criterion 20 of
+``microcalc simulate --verify``, and the projection of a cluster of microcalcifications.
 """
 
 from __future__ import annotations
