@@ -1,8 +1,8 @@
-"""What the results of an image are called: short, a different name for each image, and the same one every time.
+"""The names of an image's results: short, different for each image, and the same in every call.
 
-A result is named ``STEM.json``, ``STEM.png``, ``STEM.sr.dcm`` and so on. The stem is that of the image's file
-where this says enough; else twelve digits, hashed from the image's UID, follow it. So archives in which every file
-is called ``1-1.dcm`` can be detected in, at once or one by one, and no name grows with the depth of the folders.
+Results are named ``STEM.json``, ``STEM.png``, ``STEM.sr.dcm`` and so on. The stem is that of the image's file
+if it is unique; otherwise twelve digits follow it, a hash of the image's UID. So archives in which every file
+is called ``1-1.dcm`` can be processed, in one call or several, and names do not grow with the depth of the folders.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _TAKEN: Final = INDEX.removesuffix(".json")
 
 
 class Identity(NamedTuple):
-    """What an image is known by from call to call.
+    """The identity of an image, which is the same in every call.
 
     Attributes
     ----------
     uid
         As in ``Mammogram``; empty where the file cannot be read.
     place
-        Hash of where the file lies: a file whose content was changed is still that image.
+        Hash of the file's path: a file whose content has changed is still that image.
     """
 
     uid: str
@@ -39,7 +39,7 @@ class Identity(NamedTuple):
 
 
 def place_of(file: Path) -> str:
-    """Return a hash of where a file lies; it tells nobody the path."""
+    """Return a hash of a file's path, from which the path cannot be read."""
     return hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:32]
 
 
@@ -49,15 +49,15 @@ def result_stems(images: Sequence[tuple[str, Identity]], taken: Mapping[str, Ide
     Parameters
     ----------
     images
-        (stem of the file's name, identity) of each image; no identity twice.
+        (stem of the file's name, identity) of each image; identities are unique.
     taken
-        Stem → identity of the images that have results already. An image keeps its stem, by its UID or else by its
-        place.
+        Maps stems to the identities of images that have results already. An image keeps its stem, by its UID or else
+        by its place.
 
     Returns
     -------
     list of str
-        Upper and lower case, and Unicode's ways to write a letter, count as the same, as they do on some file systems.
+        Stems that differ only in case, or in how Unicode encodes a letter, count as equal, as on some file systems.
     """
     kept = _kept([identity for _, identity in images], taken)
     fresh = {n: _short(name, identity) for n, (name, identity) in enumerate(images) if n not in kept}
@@ -70,7 +70,7 @@ def result_stems(images: Sequence[tuple[str, Identity]], taken: Mapping[str, Ide
 
 
 def _kept(identities: Sequence[Identity], taken: Mapping[str, Identity]) -> dict[int, str]:
-    """Index of the image → its stem of an earlier call."""
+    """Return a map from the index of an image to its stem in an earlier call."""
     by_uid = {identity.uid: stem for stem, identity in taken.items() if identity.uid}
     by_place = {identity.place: stem for stem, identity in taken.items()}
     kept = {n: by_uid[identity.uid] for n, identity in enumerate(identities) if identity.uid in by_uid}
@@ -83,7 +83,7 @@ def _kept(identities: Sequence[Identity], taken: Mapping[str, Identity]) -> dict
 
 
 def _short(name: str, identity: Identity) -> str:
-    """The name as it is where every file system takes it, else what is left of it and digits."""
+    """Return the name if every file system accepts it, otherwise a shortened name with digits."""
     clean = printable(name)
     if clean.startswith("."):
         clean = f"_{clean[1:]}"

@@ -168,4 +168,5 @@ def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
     """
     from microcalc.batch import demo as demonstration
 
-    demonstration.demo(out, seed=seed, say=print_line)
+    for line in demonstration.demo(out, seed=seed):
+        print_line(line)

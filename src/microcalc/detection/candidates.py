@@ -1,4 +1,4 @@
-"""Candidates: local maxima of the likelihood, a stated distance apart."""
+"""Candidates: local maxima of the likelihood with a least distance between them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def find_candidates(
     min_distance_mm: float,
     max_count: int,
 ) -> Candidates:
-    """The highest local maxima of the likelihood.
+    """Return the highest local maxima of the likelihood.
 
     Parameters
     ----------
     mammogram
-        Says where the pixels lie.
+        Gives the positions of the pixels.
     likelihood
         (rows, columns), a scorer's output for this mammogram; 0 outside the breast.
     min_likelihood
-        Lower maxima are left out, and so are maxima of 0.
+        Lower maxima are no candidates, and maxima of 0 never are.
     min_distance_mm
-        No two candidates lie closer; the more likely one stays.
+        Least distance between two candidates; of two that are closer, the more likely one is kept.
     max_count
-        The least likely beyond this number are left out.
+        Largest number of candidates; the most likely ones are kept.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def find_candidates(
 
 
 def _local_maxima(likelihood: FloatImage, min_likelihood: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of pixels that no neighbour exceeds."""
+    """Return the rows and columns of pixels that no neighbour exceeds."""
     enough = (likelihood >= min_likelihood) & (likelihood > 0)
     filled_rows, filled_columns = np.flatnonzero(enough.any(axis=1)), np.flatnonzero(enough.any(axis=0))
     if filled_rows.size == 0:
@@ -63,7 +63,7 @@ def _local_maxima(likelihood: FloatImage, min_likelihood: float) -> tuple[NDArra
 
 
 def _between_pixels(likelihood: FloatImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Fractional (row, column) of maxima, (n, 2): the vertex of a parabola through three pixels."""
+    """Return fractional (row, column) of maxima, (n, 2): the vertex of a parabola through three pixels."""
     padded = np.pad(likelihood, 1, mode="reflect")  # at the border: in the pixel's centre
     row_offset = _vertex(padded, rows + 1, columns + 1, (1, 0))
     column_offset = _vertex(padded, rows + 1, columns + 1, (0, 1))
@@ -82,10 +82,10 @@ def _vertex(
 
 
 def _far_apart(centres: Points, *, min_distance_mm: float, max_count: int) -> NDArray[np.intp]:
-    """Indices of positions kept, going down the list: each at least the distance from all kept before.
+    """Return the indices of positions that are at least the distance from every earlier position that is kept.
 
-    Positions are filed in square cells of the distance's size, so that only the nine cells
-    around a position have to be looked at.
+    Positions are sorted into square cells with sides of that distance, so that only the nine cells around a
+    position have to be searched.
     """
     filed: dict[tuple[int, int], list[tuple[float, float]]] = {}
     kept: list[int] = []
@@ -106,6 +106,6 @@ def _far_apart(centres: Points, *, min_distance_mm: float, max_count: int) -> ND
 
 
 def _one_by_one(centres: Points, *, block: int = 4096) -> Iterator[tuple[float, float]]:
-    """Rows of an array as numbers; in blocks, since most of a long array is never asked for."""
+    """Yield the rows of an array as numbers; block by block, because most of a long array is never needed."""
     for start in range(0, len(centres), block):
         yield from centres[start : start + block].tolist()

@@ -1,17 +1,17 @@
-"""Clusters: at least three microcalcifications close together, and how likely that is.
+"""Clusters: at least three microcalcifications close together, and their likelihood.
 
-Definition, for a threshold t on the likelihood of candidates: a cluster of k stands
-around a candidate if k candidates of likelihood >= t, it among them, are linked by steps
+Definition, for a threshold t on the likelihood of candidates: there is a cluster of k
+around a candidate if k candidates of likelihood >= t, including itself, are linked by steps
 of at most ``max_gap_mm`` and lie in the disc of ``max_area_cm2`` around it. The highest
 such t is t_k.
 
 A cluster's log-odds of likelihood is the mean of the log-odds of t_k for k =
 ``min_members`` and the next two, where a t_k that does not exist counts as
-``min_likelihood``. So one bright speck beside two doubtful ones rates low, more members
-rate higher, and nothing that is added or rated higher can lower a cluster's rating. This
-rule is ours; the definition of a cluster (three in 1 cm²) is the field's.
+``min_likelihood``. So one bright speck beside two doubtful ones gives a low likelihood, more
+members give a higher one, and no additional or more likely candidate can lower it. This
+rule is ours; the definition of a cluster (three in 1 cm²) is the usual one.
 
-Clusters are taken from the highest rating down, and a candidate is a member of one at most.
+Clusters are formed in order of likelihood, the highest first, and a candidate is a member of one at most.
 
 References
 ----------
@@ -32,16 +32,16 @@ from microcalc.domain import Candidates, Cluster
 from microcalc.geometry import Points
 
 RATED_SIZES = 3
-"""Number of sizes k that a rating averages."""
+"""Number of sizes k over which the log-odds are averaged."""
 MEMBER_DROP = 1.0
-"""Log-odds by which a companion may lie below the weakest member that made the cluster."""
+"""How far, in log-odds, a further member may lie below the weakest member of the smallest cluster."""
 BORDER_MM = 1.0
 """Distance of the outline from the outermost members."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Places:
-    """Candidates that may be members, most likely first, and who lies near whom."""
+    """Candidates that may be members, most likely first, and the neighbours of each."""
 
     index: NDArray[np.int64]  # into Candidates
     centres: Points
@@ -52,7 +52,7 @@ class _Places:
 
 @dataclass(frozen=True, slots=True)
 class _Seed:
-    """What stands around one place: the cluster's rating, and the t_k of the smallest cluster."""
+    """The cluster around one place: its log-odds, and the t_k of the smallest cluster."""
 
     rating: float
     level: float
@@ -67,29 +67,28 @@ def group(
     max_area_cm2: float,
     min_likelihood: float,
 ) -> list[Cluster]:
-    """Clusters of candidates, highest likelihood first.
+    """Group candidates into clusters.
 
     Parameters
     ----------
     candidates
-        Of one mammogram.
+        The candidates of one mammogram.
     max_gap_mm
-        Largest distance between neighbours.
+        Largest distance between neighbouring members.
     min_members
-        Smallest cluster.
+        Smallest number of members.
     max_area_cm2
-        Area of the disc that the smallest cluster has to fit in, around one of its members.
+        Area of a disc around one member, in which the smallest cluster lies.
     min_likelihood
-        Candidates below this are no members; above 0.
+        Least likelihood of a member, above 0.
 
     Returns
     -------
     list of Cluster
-        Members: the candidates at least as likely as the weakest of those that made the
-        cluster, linked to its place, and the somewhat less likely ones (``MEMBER_DROP``)
-        within ``max_gap_mm`` of these; all within the disc's diameter of the cluster's place.
-        Candidates left over inside the outline belong to no other cluster.
-        Outline: convex hull of the members, ``BORDER_MM`` outside them, in mm.
+        Highest likelihood first. Members are the candidates at least as likely as the weakest of the
+        smallest cluster, linked to its place, and slightly less likely ones (``MEMBER_DROP``) within
+        ``max_gap_mm`` of these; all lie within the disc's diameter of the place. Other candidates inside the
+        outline belong to no cluster. The outline is the convex hull of the members, ``BORDER_MM`` outside them, in mm.
     """
     places = _places(candidates, max_gap_mm=max_gap_mm, max_area_cm2=max_area_cm2, min_likelihood=min_likelihood)
     floor = float(_log_odds(np.float64(min_likelihood)))
@@ -114,7 +113,7 @@ def group(
 
 
 def _places(candidates: Candidates, *, max_gap_mm: float, max_area_cm2: float, min_likelihood: float) -> _Places:
-    """Sorted by likelihood, then by position, so that the candidates' order does not matter."""
+    """Return the places sorted by likelihood, then by position, so that the order of the candidates does not matter."""
     row, column = candidates.centres.T if candidates.centres.size else np.zeros((2, 0))
     order = np.lexsort((column, row, -candidates.likelihood))
     order = order[candidates.likelihood[order] >= min_likelihood].astype(np.int64)
@@ -128,7 +127,7 @@ def _places(candidates: Candidates, *, max_gap_mm: float, max_area_cm2: float, m
 
 
 def _seed(places: _Places, place: int, free: NDArray[np.bool_], *, min_members: int, floor: float) -> _Seed | None:
-    """What stands around a free place, of free places; None if no cluster does.
+    """Return the cluster of free places around a free place; None if there is none.
 
     Growing always by the most likely of the linked places (Prim) reaches k members at the
     highest threshold possible: the weakest member then is t_k.
@@ -154,7 +153,7 @@ def _seed(places: _Places, place: int, free: NDArray[np.bool_], *, min_members: 
 
 
 def _members(places: _Places, seed: _Seed, free: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The free places that belong to the cluster around a seed, in order."""
+    """Return the free places that belong to the cluster around a seed, in order."""
     allowed = free & _within(places, seed.place, discs=2)
     strong = allowed & (places.log_odds >= seed.level)
     companion = allowed & (places.log_odds >= seed.level - MEMBER_DROP)
@@ -169,13 +168,13 @@ def _members(places: _Places, seed: _Seed, free: NDArray[np.bool_]) -> NDArray[n
 
 
 def _within(places: _Places, place: int, *, discs: int = 1) -> NDArray[np.bool_]:
-    """Which places lie within so many disc radii of one."""
+    """Return which places lie within ``discs`` disc radii of one place."""
     square_mm2 = np.sum((places.centres - places.centres[place]) ** 2, axis=1)
     return np.asarray(square_mm2 <= (discs * places.radius_mm) ** 2)
 
 
 def _outline(members: Points, others: Points) -> tuple[Points, NDArray[np.bool_]]:
-    """A closed polygon around the members, and which of the other positions it holds.
+    """Return a closed polygon around the members, and which of the other positions lie in it.
 
     The convex hull of a circle around each member: defined for one member, and for any on one line.
     """

@@ -1,10 +1,10 @@
-"""Numbered contact sheets: each place close by and in its surroundings.
+"""Numbered contact sheets, on which a reader judges places in a mammogram.
 
-A place is shown twice. Left, native pixels enlarged, slow changes of density halved
-and with a window of their own, so that a particle's edge and shape can be judged in
-dense tissue too. Right, its surroundings as they are, which tell a vessel's two lines
-from a cluster. Numbers stand above the panels and ticks at their margins, so that
-nothing covers the place. A sheet stays near a megapixel, which viewers show unreduced.
+Each place is shown twice. The left panel shows its pixels enlarged, with slow changes of density reduced and
+grey levels of its own, so that the edge and shape of a particle can be judged in dense tissue too. The right
+panel shows its surroundings unchanged, so that the two lines of a vessel can be told from a cluster. Numbers
+are above the panels and ticks at their margins, so that nothing covers the place. A sheet has about a
+megapixel, which viewers show at full size.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from microcalc.display.grey import GreyImage, shown_values, stretch
 from microcalc.domain import FloatImage, Mammogram
-
-GreyImage = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a sheet is laid out; sizes on the sheet in its own pixels.
+    """The layout of a sheet; sizes are in pixels of the sheet where nothing else is stated.
 
-    ``close_px`` native pixels are enlarged to ``close_size``; ``wide_mm`` millimetres
+    ``close_px`` pixels of the mammogram are enlarged to ``close_size``; ``wide_mm`` millimetres
     are shown in ``wide_size``.
     """
 
@@ -43,16 +42,16 @@ class Layout:
 
     @property
     def per_sheet(self) -> int:
-        """Places on one sheet."""
+        """Return the number of places on one sheet."""
         return self.columns * self.rows
 
     @property
     def cell(self) -> tuple[int, int]:
-        """Width and height of one place with its number and gaps."""
+        """Return the width and height of one place, with its number and gaps."""
         return self.close_size + self.wide_size + 3 * self.gap, max(self.close_size, self.wide_size) + self.strip
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Left and top of the close panel of the sheet's ``index``-th place."""
+        """Return the left and top of the left panel of a place; ``index`` counts from 0."""
         width, height = self.cell
         return (
             self.gap + (index % self.columns) * width,
@@ -80,14 +79,18 @@ def draw_sheet(
     header: str,
     layout: Layout = LAYOUT,
 ) -> Image.Image:
-    """One sheet of at most ``layout.per_sheet`` places.
+    """Draw one sheet of at most ``layout.per_sheet`` places.
 
     Parameters
     ----------
     mammogram
-        The image, with ``centres_px`` in its pixels, (row, column), 0-based.
+        The image.
+    centres_px
+        (row, column) of each place in pixels of the image; (0, 0) is the centre of the first pixel.
     labels
-        What to write above each place.
+        The text above each place.
+    header
+        The text at the top of the sheet.
     """
     width, height = layout.cell
     rows = -(-len(labels) // layout.columns)
@@ -102,14 +105,14 @@ def draw_sheet(
 
 
 def close_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Layout = LAYOUT) -> GreyImage:
-    """Native pixels around a place, enlarged, (close_size, close_size)."""
+    """Return the pixels around a place, enlarged to (close_size, close_size) grey levels."""
     extent = (float(layout.close_px), float(layout.close_px))
     background_px = (_BACKGROUND_MM / mammogram.spacing_mm[0], _BACKGROUND_MM / mammogram.spacing_mm[1])
     return _panel(mammogram.pixels, centre_px, extent, layout.close_size, background_px)
 
 
 def wide_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Layout = LAYOUT) -> GreyImage:
-    """``layout.wide_mm`` around a place, (wide_size, wide_size)."""
+    """Return ``layout.wide_mm`` around a place as (wide_size, wide_size) grey levels."""
     row_mm, column_mm = mammogram.spacing_mm
     extent = (layout.wide_mm / row_mm, layout.wide_mm / column_mm)
     return _panel(mammogram.pixels, centre_px, extent, layout.wide_size, None)
@@ -118,13 +121,15 @@ def wide_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Lay
 def draw_overview(
     mammogram: Mammogram, centres_px: Sequence[tuple[float, float]], numbers: Sequence[int], *, header: str
 ) -> Image.Image:
-    """The whole view with a ring and a number at each place."""
+    """Draw the whole view with a ring and a number at each place."""
     rows, columns = mammogram.pixels.shape
     scale = min((_OVERVIEW_PX / (rows * columns)) ** 0.5, 1.0)
     size = (max(round(columns * scale), 1), max(round(rows * scale), 1))
-    small = np.asarray(Image.fromarray(_optical(mammogram)).resize(size, Image.Resampling.BOX))
+    small = np.asarray(
+        Image.fromarray(shown_values(mammogram.pixels, mammogram.intent)).resize(size, Image.Resampling.BOX)
+    )
     view = Image.new("RGB", (max(size[0], 700), size[1] + 28))
-    view.paste(Image.fromarray(_window(small, _limits(small))), (0, 28))
+    view.paste(Image.fromarray(stretch(small, *_limits(small))), (0, 28))
     draw = ImageDraw.Draw(view)
     draw.text((6, 6), header, fill=_TEXT, font=_font(14))
     for (row, column), number in zip(centres_px, numbers, strict=True):
@@ -167,7 +172,7 @@ def _panel(
     size: int,
     background_px: tuple[float, float] | None,
 ) -> GreyImage:
-    """Resample ``extent_px`` (rows, columns) around a place to (size, size) grey values.
+    """Resample ``extent_px`` (rows, columns) around a place to (size, size) grey levels.
 
     ``background_px`` is the standard deviation of the slow change to be reduced.
     """
@@ -181,11 +186,11 @@ def _panel(
     top, left = np.array(centre_px) + 0.5 - half - low
     box = (left, top, left + extent_px[1], top + extent_px[0])
     panel = Image.fromarray(filled).resize((size, size), Image.Resampling.LANCZOS, box=box)
-    return _window(np.asarray(panel), _limits(np.where(np.isnan(part), np.nan, filled)))
+    return stretch(np.asarray(panel), *_limits(np.where(np.isnan(part), np.nan, filled)))
 
 
 def _part(pixels: FloatImage, low: NDArray[np.int_], high: NDArray[np.int_]) -> FloatImage:
-    """Rows and columns from ``low`` to ``high``, NaN beyond the image."""
+    """Return the pixels from (row, column) ``low`` to before ``high``; NaN beyond the image."""
     part = np.full(tuple(high - low), np.nan, dtype=np.float32)
     inside_low = np.maximum(low, 0)
     inside_high = np.minimum(high, pixels.shape)
@@ -197,19 +202,6 @@ def _part(pixels: FloatImage, low: NDArray[np.int_], high: NDArray[np.int_]) -> 
 def _limits(pixels: FloatImage) -> tuple[float, float]:
     low, high = np.nanpercentile(pixels, _PERCENTILES)
     return float(low), float(max(high, low + _FLAT * max(abs(low), 1.0)))
-
-
-def _window(pixels: FloatImage, limits: tuple[float, float]) -> GreyImage:
-    low, high = limits
-    grey: GreyImage = np.clip((pixels - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
-    return grey
-
-
-def _optical(mammogram: Mammogram) -> FloatImage:
-    """Pixels on a scale that shows the whole view: the logarithm of a raw image's exposure."""
-    if mammogram.intent == "raw":
-        return -np.log(np.maximum(-mammogram.pixels, 1.0))
-    return mammogram.pixels
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

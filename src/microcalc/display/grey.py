@@ -1,4 +1,4 @@
-"""A mammogram as grey levels for a person: the header's window, or one from the pixels."""
+"""The one mapping from pixel values to grey levels for a person: the header's window, or percentiles of the pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ LOCAL_PERCENTILES = (1.0, 99.95)
 
 
 def shown_values(pixels: FloatImage, intent: Intent) -> FloatImage:
-    """Pixel values that look as a reader expects: of raw images the negative logarithm of the exposure."""
+    """Return pixel values on the scale that a reader expects.
+
+    Of a processed image these are the values themselves, of a raw one the negative logarithm of the exposure.
+    """
     return pixels if intent == "processed" else -np.log(np.maximum(-pixels, np.float32(1)))
 
 
@@ -36,20 +39,28 @@ def whole_grey(mammogram: Mammogram, normalised: NormalisedMammogram | None = No
 
 
 def local_grey(values: FloatImage, breast: BoolImage) -> GreyImage:
-    """A small part of the image, stretched to the percentiles of the breast in it, or of all if there is none."""
+    """Return a small part of an image as grey levels, from percentiles of the breast in it, or else of all of it.
+
+    Parameters
+    ----------
+    values
+        (rows, columns), as ``shown_values`` returns them.
+    breast
+        (rows, columns): the breast mask of this part.
+    """
     low, high = np.percentile(values[breast] if np.any(breast) else values, LOCAL_PERCENTILES)
     return stretch(values, float(low), float(high))
 
 
 def stretch(values: FloatImage, low: float, high: float) -> GreyImage:
-    """Grey levels 0 to 255 for values from ``low`` to ``high``."""
+    """Return grey levels: 0 for values up to ``low``, 255 from ``high`` on, linear between."""
     scale = np.float32(255.0 / max(high - low, 1e-30))
     grey: FloatImage = np.clip((values - np.float32(low)) * scale, 0, 255)
     return grey.astype(np.uint8)
 
 
 def apply_window(values: FloatImage, window: Window) -> GreyImage:
-    """The VOI transformation.
+    """Return grey levels after the VOI transformation of the header.
 
     References
     ----------
@@ -67,7 +78,13 @@ def apply_window(values: FloatImage, window: Window) -> GreyImage:
 def breast_of(
     mammogram: Mammogram, normalised: NormalisedMammogram, first: tuple[int, int], last: tuple[int, int]
 ) -> BoolImage:
-    """The breast mask at the original image's pixels from ``first`` to before ``last``, each by the nearest."""
+    """Return the breast mask at pixels of the original image, each from the nearest normalised pixel.
+
+    Parameters
+    ----------
+    first, last
+        (row, column) of the first pixel, and of the pixel after the last.
+    """
     lines = []
     for axis in (0, 1):
         indices = np.zeros((last[axis] - first[axis], 2))

@@ -1,4 +1,4 @@
-"""The picture for a person: the whole view, and beside it every cluster enlarged, plain and marked."""
+"""The overlay: a picture of the whole view, and beside it each cluster enlarged, without and with its marks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Pixels = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Place:
-    """What one panel shows, and one number in the whole view marks."""
+    """A numbered place: it has a panel, and an outline in the whole view."""
 
     caption: str
     marks: Pixels
@@ -48,14 +48,14 @@ class _Place:
     colour: Colour
 
 
-def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, document: Result) -> Image.Image:
-    """The overlay of one mammogram.
+def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, result: Result) -> Image.Image:
+    """Draw the overlay of one mammogram.
 
-    The highest-rated clusters are numbered, findings in one colour, others in another, and
-    enlarged at native pixels with their own window: left as they are, right with a ring
-    around each member. Without any cluster the highest-rated candidates stand in.
+    The clusters of highest likelihood are numbered, findings in one colour and others in another. Each is enlarged
+    from the original pixels with grey levels of its own: on the left without marks, on the right with a ring around
+    each member. If there is no cluster, the candidates of highest likelihood are shown.
     """
-    places = _places(document, mammogram.spacing_mm)
+    places = _places(result, mammogram.spacing_mm)
     whole, scale = _whole_view(mammogram, normalised, places)
     panels = [_panel(mammogram, normalised, place, number) for number, place in enumerate(places, start=1)]
     columns = -(-len(panels) // PANELS_PER_COLUMN)
@@ -69,7 +69,7 @@ def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, document
         column, row = divmod(index, PANELS_PER_COLUMN)
         left = whole.width + 2 * GAP_PX + column * (panel_width + GAP_PX)
         page.paste(panel, (left, HEADER_PX + row * (panel_height + GAP_PX)))
-    _write_margins(page, document, shown=len(places))
+    _write_margins(page, result, shown=len(places))
     return page
 
 
@@ -79,7 +79,7 @@ def write_overlay(page: Image.Image, path: Path) -> None:
     Raises
     ------
     OutputError
-        The system refused.
+        The file cannot be written.
     """
     buffer, mark = io.BytesIO(), PngInfo()
     mark.add_text("Software", "microcalc")
@@ -87,13 +87,13 @@ def write_overlay(page: Image.Image, path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def _places(document: Result, spacing_mm: tuple[float, float]) -> list[_Place]:
-    """The clusters to show, findings first; the highest candidates where there is no cluster."""
-    found = sum(cluster.finding for cluster in document.clusters)
+def _places(result: Result, spacing_mm: tuple[float, float]) -> list[_Place]:
+    """Return the clusters to show, highest likelihood first; without any cluster, the highest candidates."""
+    found = sum(cluster.finding for cluster in result.clusters)
     shown = min(max(found, USUAL_PANELS), MAX_PANELS)
-    clusters = sorted(document.clusters, key=lambda cluster: -cluster.likelihood)[:shown]
+    clusters = sorted(result.clusters, key=lambda cluster: -cluster.likelihood)[:shown]
     if clusters:
-        return [_cluster_place(cluster, document.places, spacing_mm) for cluster in clusters]
+        return [_cluster_place(cluster, result.places, spacing_mm) for cluster in clusters]
     return [
         _Place(
             caption=f"no cluster; candidate, likelihood {c.likelihood:.3f}, row {c.row:.0f}, column {c.column:.0f}",
@@ -101,7 +101,7 @@ def _places(document: Result, spacing_mm: tuple[float, float]) -> list[_Place]:
             outline=np.zeros((0, 2)),
             colour=OTHER,
         )
-        for c in document.candidates[:PANELS_PER_COLUMN]
+        for c in result.candidates[:PANELS_PER_COLUMN]
     ]
 
 
@@ -124,7 +124,7 @@ def _cluster_place(cluster: ClusterEntry, everything: Pixels, spacing_mm: tuple[
 def _whole_view(
     mammogram: Mammogram, normalised: NormalisedMammogram, places: list[_Place]
 ) -> tuple[Image.Image, float]:
-    """The whole image with square pixels, outlines and numbers; and its scale in px per mm."""
+    """Draw the whole image with square pixels, outlines and numbers; return it and its scale in px per mm."""
     extent_mm = np.array(mammogram.pixels.shape) * mammogram.spacing_mm
     scale = float(min(WHOLE_HEIGHT_PX / extent_mm[0], WHOLE_WIDTH_PX / extent_mm[1], 1 / min(mammogram.spacing_mm)))
     height, width = np.maximum((extent_mm * scale).round().astype(int), 1).tolist()
@@ -151,14 +151,14 @@ def _whole_view(
 
 
 def _ring_corners(marks: Pixels, spacing_mm: tuple[float, float]) -> Pixels:
-    """A circle of 2 mm around a single mark."""
+    """Return the corners of a circle of radius 2 mm around a single mark."""
     angle = np.linspace(0, 2 * np.pi, 33)
     circle_mm: Pixels = 2.0 * np.stack([np.sin(angle), np.cos(angle)], axis=1)
     return np.asarray(marks[0] + circle_mm / np.array(spacing_mm))
 
 
 def _panel(mammogram: Mammogram, normalised: NormalisedMammogram, place: _Place, number: int) -> Image.Image:
-    """One place enlarged twice, plain and marked, with its caption above and a scale bar."""
+    """Draw one place enlarged, without and with marks, its caption above it, and a scale bar."""
     spacing_mm = np.array(mammogram.spacing_mm)
     lowest, highest = place.marks.min(axis=0), place.marks.max(axis=0)
     side_mm = float(np.clip(((highest - lowest) * spacing_mm).max() + 4, MIN_ZOOM_MM, MAX_ZOOM_MM))
@@ -183,7 +183,7 @@ def _panel(mammogram: Mammogram, normalised: NormalisedMammogram, place: _Place,
 def _zoom_grey(
     mammogram: Mammogram, normalised: NormalisedMammogram, first: NDArray[np.int_], side_px: NDArray[np.int_]
 ) -> GreyImage:
-    """Grey levels of a window that may stand over the border, where it is black."""
+    """Return the grey levels of a window, which is black where it extends beyond the image."""
     (top, left), (bottom, right) = np.maximum(first, 0), np.minimum(first + side_px, mammogram.pixels.shape)
     values = shown_values(mammogram.pixels[top:bottom, left:right], mammogram.intent)
     breast = breast_of(mammogram, normalised, (int(top), int(left)), (int(bottom), int(right)))
@@ -192,19 +192,19 @@ def _zoom_grey(
     return grey
 
 
-def _write_margins(page: Image.Image, document: Result, *, shown: int) -> None:
-    """The header line, and the notice at the foot."""
+def _write_margins(page: Image.Image, result: Result, *, shown: int) -> None:
+    """Write the line at the top, and the notice at the bottom."""
     pen = ImageDraw.Draw(page)
-    image = document.image
-    found = sum(cluster.finding for cluster in document.clusters)
-    rest = len(document.clusters) - found
-    about = " ".join(word for word in (image.system, image.laterality, image.view, image.intent) if word)
+    image = result.image
+    found = sum(cluster.finding for cluster in result.clusters)
+    rest = len(result.clusters) - found
+    identity = " ".join(word for word in (image.system, image.laterality, image.view, image.intent) if word)
     counts = f"{found} finding{'s' * (found != 1)}"
-    if document.operating_point is not None:
-        counts += f" (likelihood from {document.operating_point.threshold:.3f})"
+    if result.operating_point is not None:
+        counts += f" (likelihood from {result.operating_point.threshold:.3f})"
     counts += f", {rest} cluster{'s' * (rest != 1)} below" + (f"; the first {shown} shown" * (found + rest > shown))
-    model = "" if document.model is None else f"model {document.model.name} {document.model.version}"
-    pen.text((GAP_PX, 10), f"{image.file}   {about}   {counts}   {model}", fill=TEXT, font=_font(18))
+    model = "" if result.model is None else f"model {result.model.name} {result.model.version}"
+    pen.text((GAP_PX, 10), f"{image.file}   {identity}   {counts}   {model}", fill=TEXT, font=_font(18))
     pen.text((page.width - GAP_PX, page.height - 10), NOTICE, fill=TEXT, font=_font(18), anchor="rb")
 
 

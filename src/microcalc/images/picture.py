@@ -1,9 +1,9 @@
 """Reading a mammogram from an 8- or 16-bit PNG, TIFF or JPEG picture.
 
-A picture says nothing of spacing, intent or polarity: the first two are arguments,
-and the polarity follows from the intent. A processed picture is shown dense = white
-and taken as it is; a raw one holds values that grow with exposure and is negated.
-Rotation tags (EXIF) are not followed: positions are those of the stored pixels.
+A picture states neither pixel spacing, intent nor polarity: the first two are arguments,
+and the polarity follows from the intent. In a processed picture dense tissue is white,
+and its values are kept; a raw picture holds values that increase with exposure, which are negated.
+Rotation tags (EXIF) are ignored: positions are those of the stored pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SIDE_LIMITS = (64, 16384)
 _MOST_PIXELS = 64 * 1024 * 1024
 _SPACING_LIMITS_MM = (0.02, 0.2)
 _LARGEST_FILE = 1024**3
-# What the JPEG's colour transformation rounds a grey picture to.
+# Largest difference between the channels of a grey picture, from rounding in JPEG's colour transformation.
 _GREY_TOLERANCE = 2
 _WHITE_IS_ZERO_TAG = 262
 
@@ -64,7 +64,7 @@ def read_picture(
     Raises
     ------
     UnreadableImageError
-        No such file, none of the three formats, truncated, or of an absurd size.
+        No such file, none of the three formats, truncated, or of an implausible size.
     NotAMammogramError
         A colour picture, several pages, or pixels that are not 8- or 16-bit grey values.
     MissingSpacingError
@@ -125,7 +125,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _grey_values(data: bytes, name: str) -> NDArray[np.integer]:
-    """(rows, columns), uint8 or uint16."""
+    """Return (rows, columns) uint8 or uint16."""
     import io
 
     from PIL import Image, UnidentifiedImageError
@@ -149,7 +149,7 @@ def _grey_values(data: bytes, name: str) -> NDArray[np.integer]:
 
 
 def _check(image: Image, name: str) -> None:
-    """Size and pages, before anything is decoded."""
+    """Refuse a wrong size or number of pages, before anything is decoded."""
     low, high = _SIDE_LIMITS
     columns, rows = image.size
     if not (low <= rows <= high and low <= columns <= high and rows * columns <= _MOST_PIXELS):
@@ -191,5 +191,5 @@ def _sixteen_bits(values: NDArray[np.integer], name: str, *, white_is_zero: bool
 
 
 def _is_white_zero(image: Image) -> bool:
-    """TIFF's PhotometricInterpretation 0, which Pillow follows for 8 bits only."""
+    """Return whether TIFF's PhotometricInterpretation is 0, which Pillow respects for 8 bits only."""
     return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_WHITE_IS_ZERO_TAG) == 0

@@ -1,4 +1,4 @@
-"""The floor that a trained scorer has to beat: a multi-scale Laplacian of Gaussian.
+"""A multi-scale Laplacian of Gaussian: the baseline that a trained scorer has to exceed.
 
 References
 ----------
@@ -14,7 +14,7 @@ from microcalc.domain import NormalisedMammogram, PixelScores
 
 SPACING_MM = 0.1
 DIAMETERS_MM = (0.2, 0.3, 0.45, 0.65)
-"""Of the blobs looked for: a Gaussian of standard deviation s answers most to a disc of diameter 2.83 s."""
+"""Diameters of the blobs. A Laplacian of Gaussian of standard deviation s responds most to a disc of 2.83 s."""
 
 
 class LaplacianFilter:
@@ -30,7 +30,7 @@ class LaplacianFilter:
 
     @property
     def spacing_mm(self) -> float:
-        """The pixel spacing at which the filter is applied."""
+        """Return the pixel spacing at which the filter is applied."""
         return self._spacing_mm
 
     def score(self, mammogram: NormalisedMammogram) -> PixelScores:
@@ -47,7 +47,7 @@ class LaplacianFilter:
 
 
 def _noise_gain(sigma_px: float) -> np.float32:
-    """Standard deviation of the filter's answer to uncorrelated noise of standard deviation 1."""
+    """Return the standard deviation of the filter's response to uncorrelated noise of standard deviation 1."""
     reach = int(np.ceil(6 * sigma_px)) + 1
     impulse = np.zeros((2 * reach + 1, 2 * reach + 1))
     impulse[reach, reach] = 1
