@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from tests.simulate.breasts import draw_breast
 
 from microcalc.simulate.artefacts import (
     ARTEFACTS,
@@ -22,7 +23,7 @@ from microcalc.simulate.artefacts import (
     repair_pixels,
     skin_fold,
 )
-from microcalc.simulate.breast import View, draw_breast
+from microcalc.simulate.breast import View
 
 SHAPE, PITCH = (120, 90), 0.1
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kurtosis
+from tests.simulate.breasts import draw_breast
 
 from microcalc.domain import FloatImage
 from microcalc.simulate.anatomy import Anatomy, build
-from microcalc.simulate.breast import Breast, draw_breast
+from microcalc.simulate.breast import Breast
 from microcalc.simulate.raster import enlarge
 from microcalc.simulate.texture import power_law_field, project_above, project_sheets
 

@@ -1,1 +1,1 @@
-"""Simulated mammograms with exact truth, and simulated calcifications for real ones."""
+"""Simulate mammograms with exact annotations, and calcifications to insert into real mammograms."""

@@ -1,4 +1,4 @@
-"""From the paths through the breast to the stored raw image: exposure, scatter, blur, noise, digitising.
+"""Simulate the acquisition of a raw image: exposure, scatter, blur, noise and digitisation.
 
 References
 ----------
@@ -32,7 +32,7 @@ _MOST_REMOVED = np.float32(0.98)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Exposure:
-    """The noise-free image at the receptor, (rows, columns) float32, in stored values less the offset.
+    """Hold the noise-free image at the receptor, (rows, columns) float32, in stored values less the offset.
 
     ``primary`` is blurred by the receptor, ``scatter`` is smooth.
     """
@@ -42,7 +42,7 @@ class Exposure:
 
     @property
     def signal(self) -> FloatImage:
-        """Expected stored value less the offset."""
+        """Return the expected stored value less the offset."""
         return self.primary + self.scatter
 
 
@@ -61,12 +61,14 @@ def expose(
     Parameters
     ----------
     fat_mm, gland_mm
-        (rows, columns) paths of the beam, calcium not included; skin and muscle as the
-        gland that attenuates alike.
+        (rows, columns) paths of the beam, without calcium; skin and muscle count as the path
+        through gland of equal attenuation.
     thickness_mm
-        (rows, columns) compressed thickness, 0 in air: where scatter comes from.
+        (rows, columns) compressed thickness, the source of scatter; 0 in air.
+    kerma_ugy
+        Mean detector air kerma of the metered region.
     metered
-        (rows, columns) True where the automatic exposure control looks.
+        (rows, columns) True in the region that the automatic exposure control measures.
     """
     transmitted = tissue_attenuation(beam.spectrum, system.converter, fat_mm, gland_mm)
     np.exp(np.negative(transmitted, out=transmitted), out=transmitted)
@@ -82,16 +84,16 @@ def expose_transmission(
     kerma_ugy: float,
     metered: NDArray[np.bool_],
 ) -> Exposure:
-    """Expose what lets a known share of the beam through: a test object, or a breast.
+    """Expose an object of known transmission: a test object, or a breast.
 
     Parameters
     ----------
     transmitted
-        (rows, columns) primary signal over that in air.
+        (rows, columns) primary signal relative to that in air.
     scatter_to_primary
-        Of each place, one number or (rows, columns): the scatter that starts there.
+        One number or (rows, columns): ratio of the scatter that originates at a pixel to its primary signal.
     kerma_ugy, metered
-        As in ``expose``; primary and scatter count.
+        As in ``expose``; the kerma includes primary and scatter.
     """
     scatter = _scatter(system, transmitted * np.asarray(scatter_to_primary, dtype=np.float32))
     blurred = filtered(transmitted, system.pitch_mm, lambda r, c: _transfer(system, np.hypot(r, c)))
@@ -104,13 +106,13 @@ def expose_transmission(
 
 
 def _transfer(system: System, f: FloatImage) -> FloatImage:
-    """``System.mtf`` by linear interpolation in a fine table: millions of frequencies are asked for."""
+    """Return ``System.mtf`` by linear interpolation in a fine table, as there are millions of frequencies."""
     at = np.linspace(0.0, float(f.max()), 4096)
     return np.interp(f, at, system.mtf(at)).astype(np.float32)
 
 
 def _scatter(system: System, source: FloatImage) -> FloatImage:
-    """What starts everywhere, spread over 8 mm; as if the borders went on."""
+    """Spread the scatter of each pixel by a Gaussian of 8 mm; beyond the image, its border values continue."""
     k = max(round(_SCATTER_STEP_MM / system.pitch_mm), 1)
     h, w = -(-source.shape[0] // k), -(-source.shape[1] // k)
     padded = np.pad(source, ((0, h * k - source.shape[0]), (0, w * k - source.shape[1])), mode="edge")
@@ -121,18 +123,18 @@ def _scatter(system: System, source: FloatImage) -> FloatImage:
 
 
 def relative_output(system: System, shape: tuple[int, ...], *, field_columns: int | None = None) -> FloatImage:
-    """Exposure over the field without an object, (rows, columns), about 1 at its centre.
+    """Return the exposure over the field without an object, (rows, columns), about 1 at its centre.
 
-    Falls from the chest wall, column 0, to the nipple by the heel effect, to the sides by the
-    longer way, and varies smoothly by 2 per cent with the single machine. The image that is
-    stored has been corrected for it: the noise has not.
+    It falls from the chest wall, column 0, to the nipple by the heel effect, and to the sides as the distance to the
+    tube grows. It varies smoothly by 2 per cent between individual machines. The stored image has been corrected
+    for it, its noise has not.
 
     Parameters
     ----------
     shape
-        Of a part of the image that reaches over all its rows.
+        (rows, columns) of a part of the image that includes all its rows.
     field_columns
-        Columns of the whole image where ``shape`` is less.
+        Number of columns of the whole image, if ``shape`` has fewer.
     """
     rows, columns = shape[0], field_columns or shape[1]
     across = np.arange(shape[1], dtype=np.float32) / np.float32(columns)
@@ -147,10 +149,10 @@ def relative_output(system: System, shape: tuple[int, ...], *, field_columns: in
 
 
 def noise_variance(system: System, signal: FloatImage, *, field_columns: int | None = None) -> FloatImage:
-    """Variance of the stored value at a signal (rows, columns) less the offset.
+    """Return the variance of the stored value at a signal (rows, columns) less the offset.
 
-    Electronic noise, quantum noise, fixed pattern. Where less exposure arrives, the variance over
-    signal is higher, for the stored image is corrected for it: see ``relative_output``.
+    It is the sum of electronic noise, quantum noise and fixed pattern. Where the exposure is lower, the variance
+    relative to the signal is higher, as the stored image is corrected for the exposure; see ``relative_output``.
     """
     variance = np.float32(system.variance_ratio) / relative_output(system, signal.shape, field_columns=field_columns)
     variance += np.float32(system.fixed_pattern**2) * signal
@@ -160,7 +162,7 @@ def noise_variance(system: System, signal: FloatImage, *, field_columns: int | N
 
 
 def coloured_noise(rng: np.random.Generator, system: System, shape: tuple[int, int]) -> FloatImage:
-    """Gaussian noise of unit variance with the system's noise power spectrum, (rows, columns)."""
+    """Draw Gaussian noise (rows, columns) of unit variance with the noise power spectrum of the system."""
     if system.converter == "a-Se":
         return _kernel_noise(rng, system.noise_lag, shape)
     size = (fft.next_fast_len(shape[0], real=True), fft.next_fast_len(shape[1], real=True))
@@ -182,7 +184,7 @@ def _kernel_noise(rng: np.random.Generator, lag: tuple[float, float], shape: tup
 
 @lru_cache
 def mean_noise_power(system: System) -> float:
-    """Mean of ``System.noise_power`` over all frequencies of the raster."""
+    """Return the mean of ``System.noise_power`` over all frequencies of the raster."""
     f = fft.fftfreq(512, system.pitch_mm)
     return float(np.mean(system.noise_power(f[:, None], f[None, :])))
 
@@ -190,12 +192,12 @@ def mean_noise_power(system: System) -> float:
 def read_out(
     rng: np.random.Generator, system: System, exposure: Exposure, contrast: FloatImage | None = None
 ) -> FloatImage:
-    """Values less the offset with noise, (rows, columns), not yet digitised.
+    """Return values with noise (rows, columns), less the offset and before digitisation.
 
     Parameters
     ----------
     contrast
-        (rows, columns) fraction of the primary that calcium removes, blurred by the system.
+        (rows, columns) fraction of the primary signal that calcium removes, blurred by the system.
     """
     signal = exposure.signal
     if contrast is not None:
@@ -207,20 +209,20 @@ def read_out(
 
 
 def digitise(system: System, values: FloatImage) -> NDArray[np.uint16]:
-    """Values less the offset to stored values: offset, rounding, clipping."""
+    """Convert values less the offset to stored values: add the offset, round, and clip."""
     stored: NDArray[np.uint16] = np.clip(np.rint(values + system.offset), 0, system.saturation).astype(np.uint16)
     return stored
 
 
 def detectability(system: System, signal_patch: FloatImage, noise_sd: float) -> float:
-    """Detectability d' of a known signal in the system's noise: the ideal matched filter.
+    """Return the detectability d' of a known signal in the noise of the system, by the ideal observer (matched filter).
 
     Parameters
     ----------
     signal_patch
-        (h, w) difference in stored values, noise-free.
+        (h, w) noise-free difference in stored values.
     noise_sd
-        Standard deviation of the stored value there.
+        Standard deviation of the noise in stored values at that position.
     """
     size = tuple(fft.next_fast_len(n + 16) for n in signal_patch.shape)
     spectrum = np.abs(fft.fft2(signal_patch.astype(np.float64), s=size)) ** 2

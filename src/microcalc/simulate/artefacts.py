@@ -164,7 +164,7 @@ def dust(rng: np.random.Generator, shape: tuple[int, int], n: int) -> list[tuple
 
 
 def _seam(rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float) -> FloatImage:
-    """Two halves of the receptor whose gains differ by 0.2 to 0.5 per cent."""
+    """Draw the gain of a receptor whose two halves differ by 0.2 to 0.5 per cent."""
     axis = int(rng.integers(0, 2))
     at = int(rng.uniform(0.2, 0.8) * shape[axis])
     step = rng.choice([-1.0, 1.0]) * rng.uniform(0.002, 0.005)

@@ -156,14 +156,6 @@ def other_breast(rng: np.random.Generator, traits: Traits) -> Traits:
     )
 
 
-def draw_breast(
-    rng: np.random.Generator, *, view: View, density: Density, height_mm: float, width_mm: float, size: float = 1.0
-) -> Breast:
-    """Draw one view of a breast; parameters as in ``compress``."""
-    traits = draw_traits(rng, density)
-    return compress(rng, traits, view=view, height_mm=height_mm, width_mm=width_mm, size=size)
-
-
 def compress(
     rng: np.random.Generator, traits: Traits, *, view: View, height_mm: float, width_mm: float, size: float = 1.0
 ) -> Breast:

@@ -227,7 +227,7 @@ def _walk(
     material: Material = "hydroxyapatite",
     packing: float,
 ) -> Lines:
-    """One smooth line, its middle at the offset; ``heading`` in radians from the column axis towards rows."""
+    """Draw one smooth line with its middle at the offset; ``heading`` is in radians from columns towards rows."""
     step = 0.04
     aim = rng.uniform(0.0, 2 * np.pi) if heading is None else heading
     path = _path(rng, length_mm, aim, bend_per_mm, step) + (np.zeros(3) if offset_mm is None else offset_mm)
@@ -237,7 +237,7 @@ def _walk(
 
 
 def _path(rng: np.random.Generator, length_mm: float, heading: float, bend_per_mm: float, step: float) -> Floats:
-    """(1, m, 3), in a plane through the column axis that is turned at random."""
+    """Draw a path (1, m, 3) in a randomly rotated plane through the column axis."""
     rows, columns = random_walks(
         rng, np.zeros((1, 2)), np.array([heading]), length_mm=length_mm, step_mm=step, bend_per_mm=bend_per_mm
     )

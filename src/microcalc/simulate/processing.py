@@ -1,13 +1,13 @@
-"""A generic presentation processing: from the raw image to what a reader sees.
+"""Process raw images for presentation, by a generic algorithm.
 
-Logarithm, equalisation of the thin periphery, amplification of detail band by band in a
-Laplacian pyramid, 12 bit, sigmoid windows. No manufacturer's algorithm: the families in
-use are those of Pisano et al. 2000; each system has its own strengths here, and each
-image varies them by some 15 per cent, as software versions and sites do.
+It takes the logarithm, equalises the thin periphery, amplifies each band of detail in a Laplacian pyramid, and
+quantises to 12 bits with sigmoid windows. It is no manufacturer's algorithm: it combines the families of methods
+described by Pisano et al. 2000. Each system has its own gains, which vary by about 15 per cent between images, as
+they do between software versions and sites.
 
-The gains of GE are what brings the band contrasts of simulated GE images to those of 17
-normal GE images of CDD-CESM (median over images); the other systems' are ours around
-them: Hologic sharper in the finest bands, Siemens mildest.
+The gains of GE make the contrast of each band in simulated GE images equal to that in 17 normal GE images of
+CDD-CESM (median over images). Those of the other systems are our choice relative to them: Hologic is sharper in the
+finest bands, Siemens is the smoothest.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _MIDDLE = 1930.0
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a system presents its images.
+    """Hold the parameters of the presentation processing of a system.
 
     Attributes
     ----------
     band_gain
-        Stored values per unit of log exposure, of the bands from the finest (one pixel) on, each an octave
-        wider than the one before; the last is what remains below them.
+        Stored values per unit of log exposure of each band, from the finest (one pixel) upwards in octaves; the
+        last is that of the residual image.
     power
-        Exponent of the detail's size: below 1 faint detail is raised more than strong detail.
+        Exponent of the contrast of detail: below 1, faint detail is amplified more than strong detail.
     restoration
-        How much more the finest detail that the raster holds is raised, against the receptor's blur: the
-        noise of GE's processed images is nearly white, that of its raw images is not.
+        Additional gain of the finest detail, which compensates the blur of the receptor: the noise of processed
+        GE images is nearly white, that of raw GE images is not.
     equalisation
-        Share of the periphery's lack of density that is filled up.
+        Fraction of the missing density of the periphery that is added.
     windows
-        (Name in the header, centre, width) in stored values, the usual one first.
+        (Name in the header, centre, width) in stored values, the default first.
     """
 
     band_gain: tuple[float, ...]
@@ -57,7 +57,7 @@ class Style:
 
 
 _TYPICAL = (0.010, 0.008, 0.016, 0.020, 0.040, 0.060, 0.10, 0.30)
-"""Contrast of each band in log exposure: where the amplification is ``band_gain`` itself."""
+"""Contrast of each band, in log exposure, at which the amplification equals ``band_gain``."""
 
 _WIDE = (("NORMAL", 2300.0, 2100.0), ("HARDER", 2360.0, 1680.0), ("SOFTER", 2220.0, 2625.0))
 _NARROW = (("NORMAL", 2080.0, 1500.0), ("HARDER", 2120.0, 1200.0), ("SOFTER", 2050.0, 1900.0))
@@ -75,7 +75,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Presentation:
-    """A processed image: (rows, columns) uint16 of 12 bit, brighter = denser; 0 is no breast."""
+    """Hold a processed image, (rows, columns) uint16 of 12 bits: brighter is denser, and 0 is outside the breast."""
 
     stored: NDArray[np.uint16]
     windows: tuple[Window, ...]
@@ -88,9 +88,9 @@ def present(system: System, raw: NDArray[np.uint16], rng: np.random.Generator) -
     Parameters
     ----------
     raw
-        (rows, columns) stored values, falling with density.
+        (rows, columns) stored values, which fall with density.
     rng
-        Varies the style's figures from image to image.
+        Generator of the variation of the parameters between images.
     """
     style = STYLES[system.name]
     exposure = np.maximum(raw.astype(np.float32) - np.float32(system.offset), 1.0)
@@ -113,7 +113,7 @@ def present(system: System, raw: NDArray[np.uint16], rng: np.random.Generator) -
 
 
 def _breast(exposure: FloatImage) -> NDArray[np.bool_]:
-    """Where less arrives than in air; the largest part, smooth. Air may be clipped, so the rim is near it."""
+    """Return the breast: the largest region, smoothed, with less exposure than air."""
     air = float(np.percentile(exposure[:, -exposure.shape[1] // 20 :], 50))
     coarse = ndimage.uniform_filter(exposure, 5)[::4, ::4] < 0.9 * air
     labels, n = ndimage.label(ndimage.binary_opening(coarse, iterations=2))
@@ -134,7 +134,7 @@ def _box(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _equalised(density: FloatImage, inside: NDArray[np.bool_], strength: float) -> FloatImage:
-    """Lift the periphery by what the median over places at the same depth lacks."""
+    """Raise the periphery by the density that the median at the same depth lacks against the interior."""
     mask = inside[::_COARSE, ::_COARSE]
     low = np.where(mask, density[::_COARSE, ::_COARSE], 0.0)
     weight = ndimage.gaussian_filter(mask.astype(np.float32), 1.0)
@@ -153,14 +153,14 @@ def _equalised(density: FloatImage, inside: NDArray[np.bool_], strength: float) 
 
 
 def _restored(image: FloatImage, strength: float) -> FloatImage:
-    """Raises the finest detail: 1 + strength at the raster's highest frequency, half of that at half of it."""
+    """Amplify the finest detail: by 1 + strength at the highest frequency of the raster, by less below it."""
     kernel = np.array([0.25, 0.5, 0.25], dtype=np.float32)
     smooth = ndimage.convolve1d(ndimage.convolve1d(image, kernel, axis=0), kernel, axis=1)
     return np.asarray(image + np.float32(strength) * (image - smooth), dtype=np.float32)
 
 
 def _amplified(image: FloatImage, gain: NDArray[np.floating], power: float) -> FloatImage:
-    """Laplacian pyramid; a band b becomes ``gain * b * (|b| / typical)^(power - 1)``, the faintest capped."""
+    """Amplify each band b of a Laplacian pyramid to ``gain * b * (|b| / typical)^(power - 1)``, less if faint."""
     bands, current = [], image.astype(np.float32)
     for _ in range(len(gain) - 1):
         if min(current.shape) < 16:

@@ -1,6 +1,6 @@
-"""Shapes of microcalcifications, in units of their nominal diameter: unions of ellipsoids with a rough surface.
+"""Draw shapes of microcalcifications: unions of ellipsoids with a rough surface, in units of the nominal diameter.
 
-How rough, and of how many ellipsoids, no source gives: ours.
+The roughness and the number of ellipsoids are our choice, for which there is no source.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ Morphology = Literal["punctate", "amorphous", "pleomorphic", "fine_linear"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Shape:
-    """``centres`` (n, 3), ``turns`` (n, 3, 3) with radii divided out, ``radii`` (n,) mean; rough (a, b, c)."""
+    """Hold a union of n ellipsoids with a rough surface.
+
+    Attributes
+    ----------
+    centres
+        (n, 3) centres.
+    turns
+        (n, 3, 3) rotations divided by the radii: they map an ellipsoid to the unit ball.
+    radii
+        (n,) mean radii.
+    roughness, lattice
+        Standard deviation of the roughness relative to the radius, and (9, 9, 9) its random values.
+    """
 
     centres: Floats
     turns: Floats
@@ -28,14 +40,14 @@ class Shape:
 
     @property
     def half(self) -> Floats:
-        """(3,) half extent of the box around the origin that holds it all."""
+        """Return (3,) half the extent of the box around the origin that holds the shape."""
         # rows of inverse(turn) are as long as the ellipsoid reaches along each axis
         reach = np.linalg.norm(np.linalg.inv(self.turns), axis=2) * (1.0 + 2.5 * self.roughness)
         return np.asarray(np.max(np.abs(self.centres) + reach, axis=0), dtype=np.float64)
 
 
 def _shape(rng: np.random.Generator, centres: Floats, sizes: Floats, *, spread: float, roughness: float) -> Shape:
-    """Randomly turned ellipsoids; radii vary by ``spread`` (ln-sd) around half of each size."""
+    """Draw randomly rotated ellipsoids; the logarithm of their radii varies by ``spread`` around half of each size."""
     ratio = np.exp(rng.normal(0.0, spread, (len(sizes), 3))) if spread > 0 else np.ones((len(sizes), 3))
     radii = 0.5 * sizes[:, None] * ratio / np.cbrt(np.prod(ratio, axis=1, keepdims=True))
     turns = np.stack([rotation(rng) / r[:, None] for r in radii])
@@ -52,18 +64,18 @@ def _pleomorphic(rng: np.random.Generator) -> Shape:
 
 
 def _amorphous(rng: np.random.Generator) -> Shape:
-    """A loose heap of grains: flat and faint."""
+    """Draw a loose heap of grains, flat and faint."""
     n = int(rng.integers(6, 16))
     return _shape(rng, _scattered(rng, n, 0.33), rng.uniform(0.2, 0.45, n), spread=0.2, roughness=0.0)
 
 
 def _scattered(rng: np.random.Generator, number: int, sd: float) -> Floats:
-    """(number, 3) points of a Gaussian cloud, longer in one direction than in another."""
+    """Draw points (number, 3) of an anisotropic Gaussian cloud."""
     return np.asarray(rng.normal(0.0, sd, (number, 3)) * np.exp(rng.normal(0.0, 0.4, 3)) @ rotation(rng))
 
 
 def _fine_linear(rng: np.random.Generator) -> Shape:
-    """A bent rod, in three of ten with a branch."""
+    """Draw a bent rod, with a branch in 30 per cent of cases."""
     width = float(rng.uniform(0.32, 0.55))
     length = np.pi / 4 / width
     path = _path(rng, np.zeros(3), rng.normal(size=3) * (0.4, 1.0, 1.0), length, width)
@@ -74,7 +86,7 @@ def _fine_linear(rng: np.random.Generator) -> Shape:
 
 
 def _path(rng: np.random.Generator, start: Floats, heading: Floats, length: float, width: float) -> Floats:
-    """(n, 3) points of a random walk, a third of the width apart."""
+    """Draw points (n, 3) of a random walk at intervals of a third of the width."""
     n = max(3, int(3 * length / width))
     steps = []
     for _ in range(n):
@@ -84,7 +96,7 @@ def _path(rng: np.random.Generator, start: Floats, heading: Floats, length: floa
 
 
 def voxels(shape: Shape, pitch: float) -> NDArray[np.float32]:
-    """Share of each voxel inside, (h, r, c) with the origin in the middle voxel; ``pitch`` in units of the shape."""
+    """Return the fraction (h, r, c) of each voxel inside; the origin is its middle voxel, ``pitch`` is in diameters."""
     half = np.ceil(shape.half / pitch).astype(int) + 1
     axes = [np.arange(-n, n + 1, dtype=np.float32) * np.float32(pitch) for n in half]
     rough = shape.roughness * _roughness(shape, axes) if shape.roughness > 0 else np.float32(0)
@@ -97,7 +109,7 @@ def voxels(shape: Shape, pitch: float) -> NDArray[np.float32]:
 
 
 def _roughness(shape: Shape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Smooth noise of unit deviation over a box, the same in units of the shape whatever the voxels."""
+    """Return smooth noise of unit standard deviation over a box; it does not depend on the size of the voxels."""
     field = shape.lattice
     for axis, half in zip(axes, shape.half, strict=True):
         knots = np.linspace(-half, half, field.shape[0])
@@ -108,7 +120,7 @@ def _roughness(shape: Shape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.
 
 
 def rotation(rng: np.random.Generator) -> Floats:
-    """Any rotation of space, (3, 3)."""
+    """Draw a random rotation (3, 3)."""
     basis, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     return np.asarray(basis, dtype=np.float64)
 
@@ -119,4 +131,4 @@ SHAPES: dict[Morphology, Callable[[np.random.Generator], Shape]] = {
     "pleomorphic": _pleomorphic,
     "fine_linear": _fine_linear,
 }
-"""Draws a shape of each morphology."""
+"""Function that draws a shape of each morphology."""

@@ -1,11 +1,10 @@
-"""X-ray spectra and what matter takes out of them: the polyenergetic part of the acquisition.
+"""Compute the attenuation of polyenergetic X-ray spectra by tissue and calcifications.
 
-An image receptor that integrates energy weighs a photon of energy E by E times the
-share that the converter absorbs. All transmissions here are sums over the spectrum
-with that weight, so beam hardening is included: the same calcification removes less
-behind a thick breast than behind a thin one.
+An energy-integrating image receptor weights a photon of energy E by E times the fraction that its converter
+absorbs. All transmissions are sums over the spectrum with that weight and so include beam hardening: the same
+calcification removes a smaller fraction behind a thick breast than behind a thin one.
 
-Tables (made once, kept as files): ``tables/spectra.csv``, photons per energy of each
+Tables (computed once and stored as files): ``tables/spectra.csv``, photons per energy of each
 anode, filter and tube voltage, computed with spekpy 2.5.4; ``tables/mu_table.csv``,
 linear attenuation in 1/cm per material and energy, computed with xraylib 4.3.0.
 """
@@ -47,12 +46,12 @@ _REACH_MM = 110.0
 
 
 def spectra() -> tuple[str, ...]:
-    """Names of the tabulated spectra."""
+    """Return the names of the tabulated spectra."""
     return tuple(_spectra())
 
 
 def attenuation_per_mm(material: str, energy_kev: Floats) -> Floats:
-    """Linear attenuation in 1/mm, interpolated log-log in the table.
+    """Return the linear attenuation coefficients in 1/mm, interpolated log-log in the table.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def attenuation_per_mm(material: str, energy_kev: Floats) -> Floats:
 
 @lru_cache
 def signal_weight(spectrum: str, receptor: Receptor) -> tuple[Floats, Floats]:
-    """Energies (n,) in keV, and the share (n,) of the signal in air that each brings."""
+    """Return energies (n,) in keV, and the fraction (n,) of the signal in air that each contributes."""
     energy, photons = _spectra()[spectrum]
     absorbed = -np.expm1(-attenuation_per_mm(receptor, energy) * _CONVERTER_MM[receptor])
     weight = photons * energy * absorbed
@@ -76,10 +75,10 @@ def signal_weight(spectrum: str, receptor: Receptor) -> tuple[Floats, Floats]:
 
 
 def tissue_attenuation(spectrum: str, receptor: Receptor, fat_mm: FloatImage, gland_mm: FloatImage) -> FloatImage:
-    """Minus log of the signal that a path through fat and gland leaves, same shape as both.
+    """Return minus the logarithm of the transmission of paths in mm through fat and gland, of their shape.
 
-    A polynomial in the two paths, fitted once per beam to the sum over the spectrum; its
-    error is below 0.01 up to 110 mm of both together, and smooth.
+    It is a polynomial in the two paths, fitted once per beam to the sum over the spectrum. Its error is smooth
+    and below 0.01 up to a total of 110 mm.
     """
     coefficients = _polynomial(spectrum, receptor)
     f, g = (
@@ -104,14 +103,14 @@ def removed_fraction(
     fat_mm: float,
     gland_mm: float,
 ) -> FloatImage:
-    """Fraction of the primary signal that a solid of a material removes, in place of gland.
+    """Return the fraction of the primary signal that a solid removes where it replaces gland.
 
     Parameters
     ----------
     solid_mm
-        Path through the solid, any shape; incomplete packing is a shorter path.
+        Path through the solid, of any shape; incomplete packing shortens the path.
     fat_mm, gland_mm
-        Path through the breast around it, which hardens the beam.
+        Path of the beam through the surrounding breast, which hardens it.
     """
     depth = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 160)])
     table = _removed_table(spectrum, receptor, material, round(fat_mm), round(gland_mm))

@@ -1,4 +1,4 @@
-"""Lines in the breast: Cooper's ligaments, ducts and vessels, drawn as tubes along random walks."""
+"""Draw linear structures of the breast as tubes along random walks: Cooper's ligaments, ducts and vessels."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from microcalc.simulate.raster import frequencies
 
 Floats = NDArray[np.floating]
 _RADII_MM = np.array([0.07, 0.11, 0.17, 0.26, 0.4, 0.62, 0.95, 1.45])
-"""Tubes are drawn with the nearest of these radii, all of one radius at once."""
+"""Radii with which tubes are drawn: each takes the nearest."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tubes:
-    """Centre lines, all with the same number of points.
+    """Hold tubes by their centre lines, all with the same number of points.
 
     Attributes
     ----------
     rows, columns
         (n, m) positions in mm, evenly spaced by ``step_mm``.
     radius_mm
-        (n, m).
+        (n, m) radius at each point.
     weight
-        (n, m) factor on the path through the tube: above 1 for a sheet seen from its
-        edge, below 1 for what attenuates less; 0 where the line is interrupted.
+        (n, m) factor on the path through the tube: above 1 for a sheet seen edge-on,
+        below 1 for weaker attenuation, 0 where the line is interrupted.
     """
 
     rows: Floats
@@ -50,12 +50,12 @@ def random_walks(
     bend_per_mm: float,
     bend_memory_mm: float = 8.0,
 ) -> tuple[Floats, Floats]:
-    """Smooth curves: a heading whose curvature wanders.
+    """Draw smooth curves whose curvature is a random process.
 
     Parameters
     ----------
     start, heading
-        (n, 2) in mm and (n,) in radians from the column axis towards growing rows.
+        (n, 2) in mm, and (n,) in radians from the column axis towards increasing rows.
     bend_per_mm, bend_memory_mm
         Standard deviation of the curvature, and how far along the curve it persists.
 
@@ -78,7 +78,7 @@ def random_walks(
 
 
 def draw_tubes(tubes: list[Tubes], shape: tuple[int, int], pitch_mm: float) -> FloatImage:
-    """Path through the tubes in mm: along a straight line, the chord of a circle.
+    """Return the path through tubes in mm, (rows, columns): across a straight tube, the chord of a circle.
 
     A line of length density 1 convolved with a disc of radius r is ``2 sqrt(r^2 - d^2)``
     at distance d, so that tubes of one radius cost one Fourier transform.
@@ -102,14 +102,14 @@ def draw_tubes(tubes: list[Tubes], shape: tuple[int, int], pitch_mm: float) -> F
 
 
 def _disc(f: FloatImage, radius: float, pitch_mm: float) -> FloatImage:
-    """Fourier transform of a disc, in pixel areas, softened by a third of a pixel against ringing."""
+    """Return the Fourier transform of a disc in pixel areas, blurred by a third of a pixel against ringing."""
     x = np.maximum(2.0 * np.pi * radius * f, 1e-6)
     soft = np.exp(-2.0 * (np.pi * f * max(0.33 * pitch_mm, 0.25 * radius)) ** 2)
     return np.asarray(np.pi * radius**2 * 2.0 * special.j1(x) / x / pitch_mm**2 * soft, dtype=np.float32)
 
 
 def _deposit(canvas: FloatImage, rows: Floats, columns: Floats, amount: Floats, shape: tuple[int, int]) -> None:
-    """Add amounts at fractional pixels, split among four neighbours; beyond the shape nothing."""
+    """Add values at fractional pixels, split among four neighbours, in place; ignore those outside the shape."""
     inside = (rows >= -20) & (rows < shape[0] + 20) & (columns >= -20) & (columns < shape[1] + 20)
     rows, columns, amount = rows[inside], columns[inside], amount[inside]
     r0, c0 = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
@@ -121,7 +121,7 @@ def _deposit(canvas: FloatImage, rows: Floats, columns: Floats, amount: Floats, 
 
 
 def ligaments(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, float], *, n: int) -> Tubes:
-    """Many thin lines, most of them roughly towards the nipple, some arching under the skin."""
+    """Draw thin ligaments, most of them roughly towards the nipple, some curving under the skin."""
     length, step = float(np.hypot(*extent_mm) * 0.3), 0.06
     start = np.column_stack([rng.uniform(-5, extent_mm[0] + 5, n), rng.uniform(-5, extent_mm[1], n)])
     to_nipple = np.arctan2(breast.nipple_mm[0] - start[:, 0], breast.nipple_mm[1] + 10.0 - start[:, 1])
@@ -138,7 +138,7 @@ def ligaments(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, 
 
 
 def ducts(rng: np.random.Generator, breast: Breast) -> Tubes:
-    """Five to nine lobes that fan out from the nipple, each branching a few times."""
+    """Draw the ducts of five to nine lobes, which fan out from the nipple and branch."""
     step, length = 0.06, 0.55 * breast.nipple_mm[1]
     lobes, twigs = int(rng.integers(5, 10)), 5
     n = lobes * twigs
@@ -154,7 +154,7 @@ def ducts(rng: np.random.Generator, breast: Breast) -> Tubes:
 
 
 def vessels(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, float], *, n: int) -> Tubes:
-    """Wider, winding tubes that enter at the chest wall or the axilla and get thinner."""
+    """Draw vessels: wider, winding tubes that enter at the chest wall or the axilla and become thinner."""
     step, length = 0.06, 0.9 * breast.nipple_mm[1]
     start = np.column_stack([rng.uniform(0.1, 0.9, n) * extent_mm[0], rng.uniform(-3.0, 0.3 * extent_mm[1], n)])
     aim = np.arctan2(breast.nipple_mm[0] - start[:, 0], breast.nipple_mm[1] - start[:, 1])
@@ -169,7 +169,7 @@ def vessels(rng: np.random.Generator, breast: Breast, extent_mm: tuple[float, fl
 
 
 def crossings(rng: np.random.Generator, centres_mm: Points) -> Tubes:
-    """Short ligaments that cross at given places: bright where they meet, but no calcium."""
+    """Draw short ligaments that cross at positions (n, 2) in mm: bright where they meet, but without calcium."""
     step, length, per_place = 0.05, 14.0, 4
     centre = np.repeat(centres_mm, per_place, axis=0)
     heading = rng.uniform(0.0, 2 * np.pi, len(centre))

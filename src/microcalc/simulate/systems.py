@@ -1,4 +1,4 @@
-"""The mammography systems that are simulated: a table, each figure with where it comes from.
+"""Describe the simulated mammography systems, each parameter with its source.
 
 Sources, by the letters in the comments:
 
@@ -32,7 +32,7 @@ _GLARE_SHARE, _GLARE_PER_MM = 0.035, 0.1  # low-frequency drop of a-Se, some per
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One tube setting: its row in ``tables/spectra.csv`` and its header values."""
+    """Hold one setting of the tube: the name of its spectrum in ``tables/spectra.csv`` and its header values."""
 
     spectrum: str
     anode: str
@@ -43,21 +43,21 @@ class Beam:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the system writes into its headers besides its name; lengths in mm.
+    """Hold what a system writes into its headers besides its name; lengths are in mm.
 
     Attributes
     ----------
     element_spacing_mm
-        Pitch of the receptor's elements. Smaller in the stored image where the maker
-        refers it to the breast, as older GE systems do.
+        Pitch of the elements of the receptor. The pitch of the stored image is smaller where the
+        manufacturer refers it to the plane of the breast, as older GE systems do.
     active_mm
-        Sides of the receptor's active area, as written.
+        Sides of the active area of the receptor, in the order of the header.
     field_of_view_origin, field_of_view_rotation
-        Of the stored image on the receptor: (row, column) in elements, degrees.
+        Position of the stored image on the receptor, (row, column) in elements, and its rotation in degrees.
     sensitivity
-        DICOM (0018,6000); None where the system writes none.
+        Sensitivity (0018,6000); None where the system writes none.
     processing_description, processing_code
-        Of the presentation processing; None where the system writes none.
+        Description and code of the presentation processing; None where the system writes none.
     padding
         (PixelPaddingValue, PixelPaddingRangeLimit) of processed images.
     """
@@ -76,17 +76,17 @@ class Header:
 
     @property
     def magnification(self) -> float:
-        """EstimatedRadiographicMagnificationFactor."""
+        """Return the Estimated Radiographic Magnification Factor (0018,1114)."""
         return self.source_to_detector_mm / self.source_to_patient_mm
 
     def field_of_view_mm(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """FieldOfViewDimensions of an image of this shape (rows, columns)."""
+        """Return the Field of View Dimension(s) (0018,1149) in mm of an image of this shape (rows, columns)."""
         return round(shape[0] * self.element_spacing_mm), round(shape[1] * self.element_spacing_mm)
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One model of mammography system.
+    """Describe one model of mammography system.
 
     Attributes
     ----------
@@ -95,27 +95,27 @@ class System:
     pitch_mm
         Pixel spacing of the stored image.
     mtf_scale_per_mm, mtf_power
-        Of the presampled MTF; see ``mtf``.
+        Parameters of the presampled MTF; see ``mtf``.
     offset, gain_per_ugy, saturation
-        Stored value without exposure, its rise per uGy of detector air kerma, its ceiling.
+        Stored value without exposure, its increase per µGy of detector air kerma, and its maximum.
     variance_ratio
-        Quantum noise variance over signal (stored value less offset) at the field's centre.
+        Variance of the quantum noise divided by the signal (stored value less offset), at the centre of the field.
     electronic_noise, fixed_pattern
-        Standard deviation in stored values; and as a fraction of the signal.
+        Standard deviations, in stored values and as a fraction of the signal.
     noise_lag
-        a-Se: neighbour weights (row, column) of the noise kernel.
+        For a-Se, the weights of the (row, column) neighbours in the noise kernel.
     noise_floor, noise_scale_per_mm, noise_fall
-        CsI: see ``noise_power``.
+        For CsI, parameters of ``noise_power``.
     heel
-        Fall of the exposure from chest wall to nipple, as a fraction.
+        Decrease of the exposure from the chest wall to the nipple, as a fraction.
     kerma_55_ugy, kerma_rise_per_mm
-        Typical detector kerma behind a 55 mm breast, and its relative rise per mm more.
+        Typical detector air kerma behind a breast of 55 mm, and its relative increase per mm.
     scatter_transmission
-        Share of the grid-less scatter-to-primary ratio that is left behind the grid.
+        Scatter-to-primary ratio behind the grid relative to that without a grid.
     beams
         (Up to this thickness in mm, beam), thinnest first.
 
-    How it presents its images is in ``processing.STYLES``.
+    ``processing.STYLES`` holds the parameters of its presentation processing.
     """
 
     name: str
@@ -147,7 +147,7 @@ class System:
     bits_stored: int = 14  # d
 
     def mtf(self, f: Frequencies) -> NDArray[np.float64]:
-        """Presampled modulation transfer at spatial frequency ``f`` in 1/mm, focal spot included.
+        """Return the presampled modulation transfer at spatial frequencies ``f`` in 1/mm, focal spot included.
 
         a-Se: aperture times a Gaussian, less a few per cent from 0.1 /mm on; CsI: aperture
         times ``1 / (1 + (f/f0)^n)``. The focal spot is that of calcium 30 mm above the receptor;
@@ -164,7 +164,7 @@ class System:
         return np.asarray(system / (1.0 + (f / self.mtf_scale_per_mm) ** self.mtf_power), dtype=np.float64)
 
     def noise_power(self, row_f: Frequencies, column_f: Frequencies) -> Frequencies:
-        """Shape of the noise power spectrum at (row, column) frequencies in 1/mm, not scaled.
+        """Return the noise power spectrum at (row, column) frequencies in 1/mm, up to a factor.
 
         a-Se: white but for a small kernel (c). CsI: quanta are blurred by the
         scintillator, ``1 / (1 + (f/f0)^n)^2``, its conversion noise, the floor, is not.
@@ -177,15 +177,15 @@ class System:
         return np.asarray(kernel**2)
 
     def beam(self, thickness_mm: float) -> Beam:
-        """The beam that the automatic exposure control takes for a compressed thickness."""
+        """Return the beam that the automatic exposure control selects for a compressed thickness."""
         return next((beam for limit, beam in self.beams if thickness_mm <= limit), self.beams[-1][1])
 
     def kerma_ugy(self, thickness_mm: float) -> float:
-        """Detector air kerma that the automatic exposure control aims at for a compressed thickness."""
+        """Return the target detector air kerma in µGy of the automatic exposure control for a compressed thickness."""
         return float(self.kerma_55_ugy * np.exp(self.kerma_rise_per_mm * (np.clip(thickness_mm, 20.0, 100.0) - 55.0)))
 
     def scatter_to_primary(self, thickness_mm: Frequencies) -> Frequencies:
-        """Scatter-to-primary ratio behind the grid at a local thickness.
+        """Return the scatter-to-primary ratio behind the grid at a local thickness.
 
         Without a grid 0.39, 0.60 and 0.83 at 30, 50 and 80 mm, and none without a breast: a
         parabola through the published range of 0.40 to 0.85 over the usual sizes (f).
@@ -358,16 +358,16 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
     {s.name: s for s in (_HOLOGIC, _GE, _SIEMENS, _GE_PRISTINA, _GE_DS)},
 )
 VENDORS = ("hologic", "ge", "siemens")
-"""One system per vendor."""
+"""Names of one system of each vendor."""
 
 
 def system(name: str) -> System:
-    """The system of a short name.
+    """Return the system of a short name.
 
     Raises
     ------
     InputError
-        There is no such system.
+        No system has this name.
     """
     if name not in SYSTEMS:
         raise InputError(f"system {name!r}, expected one of {', '.join(SYSTEMS)}")

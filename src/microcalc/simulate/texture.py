@@ -1,19 +1,18 @@
-"""Breast tissue in three dimensions, projected: gland, fat lobules and the sheets between them.
+"""Draw breast tissue in three dimensions and project it: gland, fat lobules and the sheets between them.
 
-A projected power-law field has the spectrum of a mammogram and looks like clouds. What
-a mammogram shows instead are Cooper's ligaments and the walls of fat lobules: curved
-sheets of connective tissue, bright where the beam runs along them, faint where it
-crosses them. Here a sheet is where a smooth random field in three dimensions is zero,
-gland is where another one exceeds a threshold, and both are integrated along the beam
-exactly between slices, so that edges are as fine as the raster. The fields are drawn out
-towards the nipple: they are made in polar coordinates around a point before it.
+A projected power-law field has the spectrum of a mammogram but looks like clouds. A mammogram instead shows Cooper's
+ligaments and the walls of fat lobules: curved sheets of connective tissue, bright where the beam runs along them and
+faint where it crosses them. Here, a sheet is the zero level of a smooth random field in three dimensions, and gland is
+where another field exceeds a threshold. Both are integrated along the beam exactly between slices, so that edges are
+as fine as the raster. The fields are elongated towards the nipple: they are drawn in polar coordinates around a point
+in front of it.
 
 References
 ----------
 Power law: Chen et al. 2012 (PMC3298563), beta 3.17 (CC) and 3.30 (MLO). Need for
 non-Gaussian structure: Abbey et al. 2019, doi 10.1117/1.JMI.6.2.025502. Ligament
-thickness 0.2 to 0.4 mm: OpenVCT. Everything without a source here is ours, chosen by
-eye beside real mammograms and by the distance to them.
+thickness 0.2 to 0.4 mm: OpenVCT. All parameters without a source are our choice, made by
+visual comparison with real mammograms and by the distance to them.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ Bands = Sequence[Band]
 
 _SLICE_MM = 1.25
 _BAND_ROWS = 48
-"""Rows that are projected at once: a handful of arrays of them fit into a core's cache."""
+"""Number of rows that are projected at once, so that the arrays fit into the cache of a core."""
 _COARSE_MM = 0.5
 _PACKED = 0.75  # share of a lobe that is gland: the rest is fat between its lobules
 _BORDER = 4
-"""Coarse pixels around the breast's box, so that enlarging sees no border."""
+"""Margin in coarse pixels around the box of the breast, so that interpolation does not reach its border."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tissue:
-    """Paths along the beam in mm, (rows, columns) float32: through gland lobes, and through sheets and strands."""
+    """Hold the paths of the beam in mm, (rows, columns) float32, through gland lobes and through sheets and strands."""
 
     gland: FloatImage
     sheets: FloatImage
@@ -55,22 +54,22 @@ class Tissue:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """One family of sheets.
+    """Describe one family of sheets.
 
     Attributes
     ----------
     cell_mm
-        Size of what the sheets enclose: below this frequency the field is flat.
+        Size of the cells that the sheets enclose: the power of the field is flat below its inverse.
     fall
-        Exponent of the field's power above it; more is smoother.
+        Exponent of the power above that frequency; a larger one is smoother.
     thickness_mm
-        Of a sheet.
+        Thickness of a sheet.
     stretch
-        How much longer towards the nipple than across.
+        Elongation towards the nipple.
     patchy
-        0: everywhere alike; 1: comes and goes.
+        Variation of the strength over the breast: 0 for none, 1 for strong.
     spread
-        Standard deviation in radians of the angle between its grain and the way to the nipple.
+        Standard deviation in radians of the angle between the grain and the direction of the nipple.
     """
 
     cell_mm: float
@@ -93,7 +92,7 @@ _NETS = (
 def power_law_field(
     rng: np.random.Generator, shape: tuple[int, int], pitch_mm: float, *, beta: float, longest_mm: float = 60.0
 ) -> FloatImage:
-    """A periodic Gaussian field with power spectrum 1/f^beta, zero mean, unit variance.
+    """Draw a periodic Gaussian field with power spectrum 1/f^beta, zero mean and unit variance.
 
     Parameters
     ----------
@@ -114,12 +113,12 @@ def power_law_field(
 def draw_tissue(
     rng: np.random.Generator, breast: Breast, depth: FloatImage, thickness: FloatImage, pitch_mm: float
 ) -> Tissue:
-    """Fill a breast: gland of ``breast.gland_fraction`` of its volume, and sheets throughout.
+    """Fill a breast with sheets, and with gland that takes ``breast.gland_fraction`` of its volume.
 
     Parameters
     ----------
     depth, thickness
-        (rows, columns) in mm, on a raster of ``pitch_mm``; ``breast.nipple_mm`` in its frame.
+        (rows, columns) in mm on a raster of ``pitch_mm``, in the frame of ``breast.nipple_mm``.
     """
     space = _Space(rng, breast, depth.shape, pitch_mm)
     relative = thickness / np.float32(space.height_mm)
@@ -137,17 +136,17 @@ def draw_tissue(
 
 
 def project_sheets(field: Volume, half_mm: float, bands: Bands, slice_mm: float) -> FloatImage:
-    """Path in mm along the beam through the sheets where a field is zero.
+    """Return the path in mm along the beam through the sheets where a field is zero.
 
     Parameters
     ----------
     field
-        (slices, rows, columns), in mm of distance: its gradient is about one.
+        (slices, rows, columns) approximate distance to the sheet in mm: its gradient is about one.
     half_mm
         Half the sheet's thickness. The profile across it is ``(1 + (d / half)^2)^-1.5``, whose integral is
         known: between two slices the field is linear, so the sum is exact however thin the sheet.
     bands
-        Each brings a slice to some rows of the image's raster.
+        Functions that interpolate a slice to a band of rows of the image.
     """
     return np.concatenate([_sheets_in_band(field, np.float32(half_mm), band) for band in bands]) * np.float32(slice_mm)
 
@@ -170,7 +169,7 @@ def _sheets_in_band(field: Volume, half: np.float32, enlarged: Band) -> FloatIma
 
 
 def project_above(field: Volume, soft: float, bands: Bands, slice_mm: float) -> FloatImage:
-    """Path in mm along the beam where a field is above zero; ``soft`` is the edge's width in the field's units."""
+    """Return the path in mm along the beam where a field is positive; ``soft`` is the width of the edge."""
     return np.concatenate([_above_in_band(field, np.float32(soft), b) for b in bands]) * np.float32(0.5 * slice_mm)
 
 
@@ -192,7 +191,7 @@ def _above_in_band(field: Volume, half: np.float32, enlarged: Band) -> FloatImag
 
 
 class _Space:
-    """The compressed breast's box in polar coordinates around a point before the nipple, slice by slice."""
+    """Map the box of a compressed breast to polar coordinates around a point in front of the nipple, slice by slice."""
 
     def __init__(self, rng: np.random.Generator, breast: Breast, shape: tuple[int, ...], pitch_mm: float) -> None:
         self._shape = (shape[0], shape[1])
@@ -210,9 +209,9 @@ class _Space:
         self._fan = _fan(self.row + warp[0], self.column + warp[1])
 
     def field(self, rng: np.random.Generator, cell_mm: float, fall: float, stretch: float, turn: float = 0.0) -> Volume:
-        """A smooth random field (slices, rows, columns), in mm: its gradient is one, root mean square.
+        """Draw a smooth random field (slices, rows, columns) in mm, with a root mean square gradient of one.
 
-        ``turn`` is the angle in radians between its grain and the way to the nipple.
+        ``turn`` is the angle in radians between its grain and the direction of the nipple.
         """
         along = np.cos(turn) * self._fan[0] + np.sin(turn) * self._fan[1]
         across = np.cos(turn) * self._fan[1] - np.sin(turn) * self._fan[0]
@@ -229,12 +228,12 @@ class _Space:
 
     @property
     def bands(self) -> Bands:
-        """What brings a coarse slice to the image's raster, a band of rows each."""
+        """Return functions that interpolate a coarse slice to the raster of the image, one per band of rows."""
         height = self._shape[0]
         return [partial(self._band, first, min(first + _BAND_ROWS, height)) for first in range(0, height, _BAND_ROWS)]
 
     def enlarged(self, coarse: FloatImage) -> FloatImage:
-        """A coarse slice on the image's raster, bicubic."""
+        """Interpolate a coarse slice to the raster of the image (bicubic)."""
         return self._band(0, self._shape[0], coarse)
 
     def _band(self, first: int, last: int, coarse: FloatImage) -> FloatImage:
@@ -247,16 +246,16 @@ class _Space:
         return np.asarray(part.resize((self._shape[1], last - first), Image.Resampling.BICUBIC, box=box))
 
     def nearest(self, size: int, axis: int, pitch_mm: float) -> NDArray[np.int64]:
-        """The fine pixel of one axis nearest to each coarse one."""
+        """Return the fine pixel of one axis nearest to each coarse one."""
         fine = (np.arange(self._coarse[axis]) - _BORDER) * _COARSE_MM / pitch_mm
         return np.asarray(np.clip(np.rint(fine), 0, size - 1), dtype=np.int64)
 
     def uneven(self, rng: np.random.Generator) -> FloatImage:
-        """A power-law field of unit variance on the image's raster."""
+        """Draw a power-law field of unit variance on the raster of the image."""
         return self.enlarged(power_law_field(rng, self._coarse, _COARSE_MM, beta=3.2, longest_mm=25.0))
 
     def patches(self, rng: np.random.Generator, strength: float) -> FloatImage:
-        """A slowly varying factor on the image's raster, mean about one."""
+        """Draw a slowly varying factor on the raster of the image, with a mean of about one."""
         field = power_law_field(rng, self._coarse, _COARSE_MM, beta=3.5, longest_mm=30.0)
         return self.enlarged(np.exp(np.float32(strength) * field - np.float32(0.5 * strength**2)))
 
@@ -265,7 +264,7 @@ _STEPS = ((0, _SLICE_MM), (1, _COARSE_MM), (2, _COARSE_MM))
 
 
 def _volume(rng: np.random.Generator, shape: tuple[int, ...], *, cell_mm: float, fall: float, stretch: float) -> Volume:
-    """A periodic Gaussian field (slices, along, across), flat below ``1 / cell_mm``, falling as f^-fall above."""
+    """Draw a periodic Gaussian field (slices, along, across): flat below ``1 / cell_mm``, falling as f^-fall above."""
     size = [fft.next_fast_len(n, real=True) for n in shape]
     f = [fft.fftfreq(size[0], _SLICE_MM), fft.fftfreq(size[1], _COARSE_MM) * stretch, fft.rfftfreq(size[2], _COARSE_MM)]
     z, a, c = (v.astype(np.float32) for v in f)
@@ -277,7 +276,7 @@ def _volume(rng: np.random.Generator, shape: tuple[int, ...], *, cell_mm: float,
 
 
 def _fan(row: FloatImage, column: FloatImage) -> tuple[FloatImage, FloatImage]:
-    """Distance in mm from a point before the nipple, and the arc at 45 mm from it; no seam behind the nipple."""
+    """Return the distance in mm from a point in front of the nipple, and the arc length at 45 mm from that point."""
     radius = np.hypot(row, column - np.float32(15.0))
     angle = np.arctan2(row, np.float32(15.0) - column)
     # near the point the arc is bent to a plain row, or lines would run together there
@@ -286,7 +285,7 @@ def _fan(row: FloatImage, column: FloatImage) -> tuple[FloatImage, FloatImage]:
 
 
 def _bicubic(row: NDArray[np.floating], column: NDArray[np.floating], size: tuple[int, int]) -> sparse.csr_matrix:
-    """Weights (n, rows x columns) of Catmull-Rom interpolation at n fractional places."""
+    """Return the weights (n, rows x columns) of Catmull-Rom interpolation at n fractional positions."""
     first = [np.clip(np.floor(p).astype(np.int64), 1, n - 3) for p, n in zip((row, column), size, strict=True)]
     taps = [catmull_rom(p - f) for p, f in zip((row, column), first, strict=True)]
     offset = np.arange(-1, 3)
@@ -299,7 +298,7 @@ def _bicubic(row: NDArray[np.floating], column: NDArray[np.floating], size: tupl
 def _gland(
     rng: np.random.Generator, breast: Breast, space: _Space, depth: FloatImage, thickness: FloatImage, pitch_mm: float
 ) -> FloatImage:
-    """Path through gland for a breast of even height, (rows, columns) in mm."""
+    """Return the path in mm through gland (rows, columns) for a breast of uniform thickness."""
     size = float(rng.uniform(14.0, 30.0))
     lobes = space.field(rng, size, float(rng.uniform(4.4, 5.2)), float(rng.uniform(1.5, 2.5)))
     lobes /= np.float32(lobes.std())
@@ -325,7 +324,7 @@ def _unit(field: Volume) -> Volume:
 
 
 def _threshold(field: Volume, weight: FloatImage, share: float) -> np.float32:
-    """The level that a share of the weighted volume exceeds."""
+    """Return the level that a fraction of the weighted volume exceeds."""
     values = field[::2, ::3, ::3].ravel()
     volume = np.broadcast_to(weight[None, ::3, ::3], field[::2, ::3, ::3].shape).ravel()
     order = np.argsort(values)[::-1]
@@ -336,7 +335,7 @@ def _threshold(field: Volume, weight: FloatImage, share: float) -> np.float32:
 def _where_gland_lies(
     rng: np.random.Generator, breast: Breast, depth: FloatImage, row: FloatImage, column: FloatImage
 ) -> FloatImage:
-    """Log-odds: none under the skin, most in a cone behind the nipple, less at the chest wall."""
+    """Return log-odds of gland: none under the skin, most in a cone behind the nipple, less at the chest wall."""
     fat_layer = {"A": 8.0, "B": 5.5, "C": 4.0, "D": 3.0}[breast.density] * rng.uniform(0.8, 1.3)
     spread: dict[Density, float] = {"A": 0.45, "B": 0.6, "C": 0.8, "D": 1.0}
     reach = np.float32(rng.uniform(0.5, 0.8) * breast.nipple_mm[1] * spread[breast.density] ** 0.5)
