@@ -54,7 +54,8 @@ def detect_all(
         What ``load_model`` takes; None: the shipped model for each image's intent. It is loaded once in each process.
     executor
         ``Serial()`` (the default): in this process, in the order given. ``Processes(n)``: in n processes, in the
-        order in which they are done. Any ``execution.Executor``.
+        order in which they are done; a script that uses it needs ``if __name__ == "__main__":``, because each process
+        imports it. Any other ``execution.Executor`` serves as well.
     info
         What pictures (PNG, TIFF, JPEG) do not state themselves, the same for all: pixel spacing and intent.
     any_view
