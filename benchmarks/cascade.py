@@ -149,9 +149,12 @@ def _compare_lightgbm(settings: CascadeSettings, train: Split, test: Split) -> N
 
 
 def _rater(cascade: Cascade) -> Callable[[StoredImage, Samples], Floats]:
-    from microcalc.cascade.rate import rate_samples
+    from microcalc.cascade.cascade import likelihood_of
+    from microcalc.cascade.rate import places_of
 
-    return lambda image, samples: rate_samples(cascade, image, samples[:, 1], samples[:, 2])
+    return lambda image, samples: likelihood_of(
+        *places_of(cascade, image, samples[:, 1], samples[:, 2]), cascade.bounds
+    )
 
 
 def _filtered() -> Callable[[StoredImage, Samples], Floats]:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.cascade.boost import Tree
-from microcalc.cascade.cascade import Cascade
-from microcalc.cascade.haar import MARGIN_PX, draw_features, masks_of
+from microcalc.cascade.cascade import Cascade, Floats, likelihood_of
+from microcalc.cascade.haar import MARGIN_PX, WINDOW_PX, Features, Masks, draw_features
+from microcalc.cascade.rate import places_of
 from microcalc.cascade.windows import quantised
 from microcalc.domain import NormalisedMammogram
 from microcalc.sample.store import StoredImage
@@ -24,6 +25,22 @@ def random_cascade(rng: np.random.Generator, *, depth: int, trees: tuple[int, ..
         node_start=np.cumsum([0, *trees], dtype=np.int32),
         pass_score=np.zeros(len(trees), dtype=np.float32),
     )
+
+
+def masks_of(features: Features) -> Masks:
+    """Return the masks (n, 13, 13) of features: the weight of each pixel of the window."""
+    weight = np.zeros((len(features), WINDOW_PX + 1, WINDOW_PX + 1), dtype=np.int32)
+    feature = np.repeat(np.arange(len(features)), np.diff(features.start))
+    np.add.at(weight, (feature, features.row, features.column), features.weight)
+    below_right = np.flip(np.cumsum(np.cumsum(np.flip(weight, (1, 2)), axis=1), axis=2), (1, 2))
+    return below_right[:, 1:, 1:].astype(np.int16)
+
+
+def rate_samples(
+    cascade: Cascade, image: StoredImage, rows: NDArray[np.integer], columns: NDArray[np.integer]
+) -> Floats:
+    """Return the likelihood (n,) of pixels of an image."""
+    return likelihood_of(*places_of(cascade, image, rows, columns), cascade.bounds)
 
 
 def random_mammogram(

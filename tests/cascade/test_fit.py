@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cascade.cascades import stored
+from tests.cascade.cascades import rate_samples, stored
 
 from microcalc.cascade.boost import Boosting
 from microcalc.cascade.cascade import Cascade
 from microcalc.cascade.fit import CascadeSettings, draw_by_weight, fit_cascade
-from microcalc.cascade.rate import places_of, rate_samples
+from microcalc.cascade.rate import places_of
 from microcalc.cascade.windows import by_image
 from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError

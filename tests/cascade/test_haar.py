@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.cascade.cascades import masks_of
 
-from microcalc.cascade.haar import KINDS, Kind, all_features, draw_features, features_of, masks_of
+from microcalc.cascade.haar import KINDS, Kind, all_features, draw_features, features_of
 
 _DRAWN = draw_features(60, np.random.default_rng(0))
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cascade.cascades import place_and_score, random_cascade, random_mammogram, stored
+from tests.cascade.cascades import place_and_score, random_cascade, random_mammogram, rate_samples, stored
 
 from microcalc.cascade.cascade import likelihood_of
-from microcalc.cascade.rate import CascadeScorer, places_of, places_of_windows, rate_samples
+from microcalc.cascade.rate import CascadeScorer, places_of, places_of_windows
 from microcalc.cascade.windows import integral_windows
 
 

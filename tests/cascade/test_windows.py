@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cascade.cascades import random_mammogram, stored
+from tests.cascade.cascades import masks_of, random_mammogram, stored
 
-from microcalc.cascade.haar import draw_features, masks_of
+from microcalc.cascade.haar import draw_features
 from microcalc.cascade.windows import TURNS, by_image, feature_values, integral_windows, quantised
 from microcalc.sample.store import StoredImage, gather
 

@@ -68,6 +68,22 @@ def test_a_round_white_shutter_is_left_out() -> None:
     assert overlap(mask, half_disc() & ~shut) > 0.95
 
 
+def test_a_round_white_shutter_around_a_raw_image_is_left_out() -> None:
+    pixels = raw_image()
+    rows, columns = np.indices(SHAPE)
+    shut = np.hypot(rows - 500, columns - 350) > 560
+    pixels[shut] = 0.0
+    mask = breast_mask(pixels, spacing_mm=SPACING_MM, intent="raw", padding=None)
+    assert overlap(mask, half_disc() & ~shut) > 0.95
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_pure_noise_is_refused(intent: Intent) -> None:
+    pixels = np.random.default_rng(0).normal(2000.0, 100.0, SHAPE).astype(np.float32)
+    with pytest.raises(NoBreastError, match="noise without structure"):
+        normalise(mammogram(-pixels if intent == "raw" else pixels, intent=intent), spacing_mm=SPACING_MM)
+
+
 @pytest.mark.parametrize("intent", ["raw", "processed"])
 def test_a_negative_is_refused(intent: Intent) -> None:
     pixels = _image(intent)

@@ -1,7 +1,7 @@
-"""Boosting of small trees on binned features, by ranking or by classification.
+"""Boost small trees on binned features, by ranking or by classification.
 
-A tree of depth 1 is the stump of the publications. One of depth 2 asks a second feature, one on
-either side of the first (Lienhart): ours by default, for many stumps sum to no interaction of features.
+A tree of depth 1 is the stump of the publications. A tree of depth 2 has a second split on
+either side of the first (Lienhart); it is our default, since a sum of stumps has no interaction of features.
 
 Ranking: a node wants each positive above each negative. RankBoost's exponential loss over all pairs
 factorises in the bipartite case into one sum over positives times one over negatives, so that a
@@ -41,14 +41,14 @@ _SMOOTH: Final = 1e-4  # of a class's weight, added to each leaf: no vote is inf
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Binned:
-    """Features of samples in bins.
+    """Binned features of samples.
 
     Attributes
     ----------
     bins
-        (features, samples): how many of the feature's edges the value attains.
+        (features, samples): the number of the feature's edges that the value reaches.
     edges
-        (features, 127): values, rising; those that repeat are never attained alone.
+        (features, 127): values in rising order; a value reaches equal edges together.
     """
 
     bins: Bins
@@ -57,15 +57,15 @@ class Binned:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tree:
-    """Splits and leaves of a whole tree of depth d.
+    """A full tree of depth d: its splits and leaves.
 
     Attributes
     ----------
     feature, threshold
-        (2^d - 1,): a value that attains its threshold goes to the high side. Split i is followed by
-        2 i + 1 on its low side and by 2 i + 2 on its high side.
+        (2^d - 1,): a value that reaches the threshold goes to the high side. Split i is followed by
+        split 2 i + 1 on its low side and by split 2 i + 2 on its high side.
     vote
-        (2^d,) float32: of each leaf, from low to high.
+        (2^d,) float32: the vote of each leaf, from low to high.
     """
 
     feature: Ints
@@ -73,7 +73,7 @@ class Tree:
     vote: Floats
 
     def votes(self, values: Ints) -> Floats:
-        """The vote (n,) on the values (2^d - 1, n) of its features."""
+        """Return the votes (n,) for the values (2^d - 1, n) of the tree's features."""
         at = np.zeros(values.shape[1], dtype=np.intp)
         while at.size and at[0] < len(self.feature):
             at = 2 * at + 1 + (values[at, np.arange(at.size)] >= self.threshold[at])
@@ -81,7 +81,7 @@ class Tree:
 
 
 def binned(windows: Ints, features: Features, *, rng: np.random.Generator, of: int = 20_000) -> Binned:
-    """Put the features of windows (196, n) into bins of like number, by quantiles of ``of`` samples."""
+    """Sort the features of windows (196, n) into bins of equal size, by the quantiles of ``of`` samples."""
     n = windows.shape[1]
     some = np.ascontiguousarray(windows[:, rng.choice(n, of, replace=False)]) if n > of else windows
     bins = np.empty((len(features), n), dtype=np.uint8)
@@ -117,22 +117,22 @@ def boost(
     share: float,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Tree, Floats]]:
-    """Trees without end, each with the score (n,) of every sample after it.
+    """Yield trees without end, each with the score (n,) of every sample after it.
 
     Parameters
     ----------
     samples
-        The positives first.
+        Binned samples, the positives first.
     score
-        (n,) to go on from.
+        (n,) scores to start from.
     counts
-        (n,) how many samples each stands for.
+        (n,) number of samples that each represents.
     depth
-        1 (stumps) or 2.
+        Depth of the trees: 1 (stumps) or 2.
     shrinkage
-        Share of each vote that counts.
+        Factor on each vote.
     share
-        Of the features, drawn anew each round, that a tree is chosen from.
+        Share of the features, drawn anew each round, that a tree is chosen from.
     """
     n_features, n = samples.bins.shape
     drawn = max(1, round(share * n_features))
@@ -156,7 +156,7 @@ def boost(
 
 
 def _weights(score: Floats, counts: Floats, n_positive: int, boosting: Boosting) -> Floats:
-    """Of every sample. Ranking: each class sums to 1. Classification: alike at a score of 0, and 2 together."""
+    """Return the weight of every sample; each class sums to 1 (ranking), or both sum to 2 (classification)."""
     margin = score.astype(np.float64)
     margin[:n_positive] *= -1
     weight = np.empty_like(margin)
@@ -171,7 +171,7 @@ def _weights(score: Floats, counts: Floats, n_positive: int, boosting: Boosting)
 
 @compiled_parallel
 def _sums(bins: Bins, some: Ints, weight: Floats, node: Bins, sides: int, n_positive: int) -> Sums:
-    """Sums of weights: (features, sides, classes, bins)."""
+    """Return sums of weights: (features, sides, classes, bins)."""
     sums = np.zeros((len(some), sides, 2, BINS), dtype=np.float64)
     for k in each(len(some)):
         row = bins[some[k]]
@@ -192,14 +192,14 @@ def _sums(bins: Bins, some: Ints, weight: Floats, node: Bins, sides: int, n_posi
 
 @compiled
 def _descend(bins: Bins, feature: Ints, first_high: Bins, node: Bins) -> None:
-    """From each sample's node to the one below, low or high."""
+    """Move each sample from its node to the one below, low or high."""
     for i in range(len(node)):
         side = node[i]
         node[i] = 2 * side + (1 if bins[feature[side], i] >= first_high[side] else 0)
 
 
 def _best_split(sums: Sums, boosting: Boosting) -> tuple[int, int]:
-    """The split that lowers the loss most: index of the feature, first bin of the high side (1 to 127)."""
+    """Return the split that lowers the loss most: index of the feature, first bin of the high side (1 to 127)."""
     below = np.cumsum(sums, axis=2)
     p_low, n_low = below[:, 0, :-1], below[:, 1, :-1]  # (features, bins - 1)
     p_high, n_high = (np.maximum(below[:, c, -1:] - below[:, c, :-1], 0) for c in (0, 1))
@@ -213,7 +213,7 @@ def _best_split(sums: Sums, boosting: Boosting) -> tuple[int, int]:
 
 
 def _votes(weight: Floats, node: Bins, leaves: int, n_positive: int, boosting: Boosting) -> Sums:
-    """(leaves,) what each leaf votes, before shrinkage."""
+    """Return the vote of each leaf, (leaves,), before shrinkage."""
     p, n = (
         np.bincount(node[part], weight[part], minlength=leaves) + _SMOOTH
         for part in (slice(None, n_positive), slice(n_positive, None))

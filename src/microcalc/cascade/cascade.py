@@ -1,7 +1,7 @@
-"""The cascade: nodes of boosted trees, each of which rejects most of what the nodes before let through.
+"""The cascade: nodes of boosted trees, each of which rejects most of what passes the nodes before it.
 
-A sample's place is the first node that it does not pass, or the last node; there it has that node's
-score. Both make one rating: a later place is above every earlier one, and within a place the score counts.
+The place of a sample is the first node that it does not pass, or the last node; its score is that of this
+node. Samples are rated by place first, later ones higher, and by score within a place.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _STEEPNESS: Final = 8.0
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cascade:
-    """Trees, node by node; all of one depth d, 1 (stumps) or 2. See ``boost.Tree``.
+    """A cascade: trees of one depth d, 1 (stumps) or 2, node by node. See ``boost.Tree``.
 
     Attributes
     ----------
     spacing_mm
-        Pixel spacing that it was trained at.
+        Pixel spacing that the cascade was trained at.
     features
-        Of each split of each tree, (2^d - 1) t of them for t trees.
+        The feature of each split of each tree, (2^d - 1) t of them for t trees.
     threshold
-        ((2^d - 1) t,): of each split.
+        ((2^d - 1) t,): the threshold of each split.
     vote
-        (t, 2^d) float32: of each leaf.
+        (t, 2^d) float32: the vote of each leaf.
     node_start
         (k + 1,): node j has the trees ``node_start[j]`` to ``node_start[j + 1] - 1``. Its score is that of the
         node before, plus their votes.
     pass_score
-        (k,) float32: what attains it passes the node. Of the last node it rejects nothing.
+        (k,) float32: a sample whose score reaches it passes the node. The last node rejects nothing.
     """
 
     spacing_mm: float
@@ -54,21 +54,21 @@ class Cascade:
 
     @property
     def n_nodes(self) -> int:
-        """Number of nodes."""
+        """Return the number of nodes."""
         return len(self.pass_score)
 
     @property
     def bounds(self) -> Floats:
-        """(k,) largest magnitude that the score at each node can have."""
+        """Return the largest magnitude (k,) that the score at each node can have."""
         largest = np.cumsum([0.0, *np.abs(self.vote.astype(np.float64)).max(axis=1)])
         return np.asarray(largest[self.node_start[1:]], dtype=np.float32)
 
 
 def likelihood_of(place: NDArray[np.integer], score: Floats, bounds: Floats) -> Floats:
-    """The rating as a likelihood in (0, 1): below 0.5 what a node rejected, above it what reached the last.
+    """Return the rating as a likelihood in (0, 1): below 0.5 for rejected samples, above it for those at the last node.
 
-    Rises strictly with place and score. The last node's score is taken relative to its bound, so
-    that the logistic function stays where float32 tells likelihoods apart.
+    It rises strictly with place and score. The last node's score is divided by its bound, so that
+    float32 can tell the values of the logistic function apart.
     """
     last = len(bounds) - 1
     relative = score / bounds[place]
@@ -78,7 +78,7 @@ def likelihood_of(place: NDArray[np.integer], score: Floats, bounds: Floats) -> 
 
 
 def save_cascade(cascade: Cascade, file: Path) -> None:
-    """Write a cascade as .npz, without pickle."""
+    """Write a cascade as an .npz file, without pickle."""
     with writing(file) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(
             handle,
@@ -93,12 +93,12 @@ def save_cascade(cascade: Cascade, file: Path) -> None:
 
 
 def load_cascade(file: Path) -> Cascade:
-    """Read what ``save_cascade`` wrote; nothing in the file is trusted.
+    """Read a cascade that ``save_cascade`` wrote, and check all of it.
 
     Raises
     ------
     InputError
-        No such file, another format, or numbers that are no cascade.
+        There is no such file, or its content is not a valid cascade.
     """
     try:
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
@@ -134,7 +134,7 @@ def _floats(array: NDArray[np.generic], *, ndim: int) -> Floats:
 
 
 def _check(cascade: Cascade, name: str) -> None:
-    """Compiled code trusts its indices: here they are seen to stay in their arrays."""
+    """Refuse indices outside their arrays, which compiled code does not check."""
     features, splits = cascade.features, len(cascade.threshold)
     trees, leaves = cascade.vote.shape
     faults = {

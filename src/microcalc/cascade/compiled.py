@@ -1,4 +1,4 @@
-"""Compiles a function to machine code; the only module that imports numba."""
+"""Compile functions to machine code; the only module that imports numba."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numba import config
 Function = TypeVar("Function", bound=Callable[..., object])
 
 each = numba.prange
-"""``range`` whose turns may run at once, in a function that is ``compiled_parallel``."""
+"""A ``range`` whose iterations may run in parallel, in a function that is ``compiled_parallel``."""
 
 
 def compiled(function: Function) -> Function:
-    """Compile when first called, and keep the code on disk for the next process."""
+    """Compile a function when it is first called, and cache the code on disk."""
     fast: Any = numba.njit(cache=True, nogil=True)(function)
     return cast(Function, fast)
 
 
 def compiled_parallel(function: Function) -> Function:
-    """As ``compiled``; turns of ``each`` run on as many threads as ``use_threads`` says."""
+    """Compile a function as ``compiled`` does; iterations of ``each`` run on the threads set by ``use_threads``."""
     fast: Any = numba.njit(cache=True, nogil=True, parallel=True)(function)
     return cast(Function, fast)
 
@@ -30,5 +30,5 @@ _MOST_THREADS: int = getattr(config, "NUMBA_NUM_THREADS")  # noqa: B009 - its ty
 
 
 def use_threads(threads: int) -> None:
-    """How many threads parallel loops take (at most as many as numba was started with)."""
+    """Set the number of threads of parallel loops (at most as many as numba was started with)."""
     numba.set_num_threads(max(1, min(threads, _MOST_THREADS)))

@@ -1,9 +1,9 @@
-"""Trains a cascade, node by node, each on negatives that the nodes before let through.
+"""Train a cascade node by node, each on negatives that pass the nodes before it.
 
-A node goes on from the score of the node before. Its negatives are drawn from all that pass, the more
-likely the more the boosting weighs them: one that is drawn with probability p counts 1 / p, so that the
+A node continues from the score of the node before. Its negatives are drawn from all that pass, with a
+probability that rises with their weight in boosting. One that is drawn with probability p counts 1 / p, so that the
 sums are right on average, and the hardest, which decide at small false positive fractions, are
-all there (ours; after Fleuret and Geman, J. Mach. Learn. Res. 9 (2008) 2549).
+all included (ours; after Fleuret and Geman, J. Mach. Learn. Res. 9 (2008) 2549).
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ class CascadeSettings:
     Attributes
     ----------
     boosting
-        How a node is learnt: by ranking (RankBoost) or by classification (GentleBoost).
+        How a node is trained: by ranking (RankBoost) or by classification (GentleBoost).
     deep
-        Every node takes all of its rounds; else it stops as soon as it meets its goal.
+        True: every node takes all of its rounds; False: a node stops as soon as it meets its goal.
     rounds
-        Trees in each node at most, first to last: so many nodes at most.
+        Largest number of trees in each node, first to last; its length is the largest number of nodes.
     depth
-        Of the trees: 1 (stumps) or 2.
+        Depth of the trees: 1 (stumps) or 2.
     features_per_node
-        Drawn for each node.
+        Number of features drawn for each node.
     share
-        Of a node's features that each round chooses from.
+        Share of a node's features that each round chooses from.
     shrinkage
-        Share of each tree's vote that counts.
+        Factor on each tree's vote.
     negatives_per_node
-        At most so many negatives that pass the nodes before are drawn for each node.
+        Largest number of negatives drawn for each node, of those that pass the nodes before.
     least_negatives
-        No further node is trained on fewer.
+        Smallest number of negatives that a further node is trained on.
     kept
         Share of the validation positives that reach the last node's rating.
     passed
-        Goal of a node that may stop early: it lets through this share of its negatives at most.
+        Goal of a node that may stop early: the largest share of its negatives that passes.
     turns
-        How many of the eight quarter turns and mirrored quarter turns of each positive are learnt from.
+        Number of the eight quarter turns and mirrored quarter turns of each positive that are trained on.
     """
 
     boosting: Boosting = "ranking"
@@ -130,7 +130,7 @@ def fit_cascade(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Known:
-    """What is the same for every node."""
+    """The settings and samples that are the same for every node."""
 
     images: Sequence[StoredImage]
     positives: Samples
@@ -142,7 +142,7 @@ class _Known:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Passing:
-    """Negatives that pass every node: their index (m,), rising, and score (m,)."""
+    """Negatives that pass every node: their rising indices (m,) and their scores (m,)."""
 
     index: NDArray[np.intp]
     score: Floats
@@ -157,7 +157,7 @@ class _Reaching:
 
 
 def _passing(cascade: Cascade, images: Sequence[StoredImage], negatives: Samples, index: NDArray[np.intp]) -> _Passing:
-    """Those of the negatives with these indices that pass every node."""
+    """Return the negatives with these indices that pass every node."""
     chosen = negatives[index]
     place, score = np.empty(len(chosen), dtype=np.int16), np.empty(len(chosen), dtype=np.float32)
     for image, part in by_image(chosen):
@@ -171,7 +171,7 @@ def _passes(cascade: Cascade, place: Places, score: Floats) -> NDArray[np.bool_]
 
 
 def draw_by_weight(score: Floats, n: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], Floats]:
-    """Draw about n negatives: their indices, rising, and how many each of them stands for.
+    """Draw about n negatives; return their rising indices and the number of samples that each represents.
 
     The probability is proportional to the weight that boosting gives them, exp(score), and at most 1.
     """
@@ -182,7 +182,7 @@ def draw_by_weight(score: Floats, n: int, rng: np.random.Generator) -> tuple[NDA
 
 
 def _factor(weight: NDArray[np.float64], n: int) -> float:
-    """The factor f for which min(1, f weight) sums to n, fewer than there are."""
+    """Return the factor f for which min(1, f weight) sums to n, which is less than the number of weights."""
     falling = np.sort(weight)[::-1]
     rest = np.cumsum(falling[::-1])[::-1]  # of this and all lighter ones
     whole = np.arange(n)  # so many of the heaviest are certain
@@ -193,7 +193,7 @@ def _factor(weight: NDArray[np.float64], n: int) -> float:
 def _with_node(
     cascade: Cascade | None, known: _Known, negatives: Samples, counts: Floats, node: int, rng: np.random.Generator
 ) -> Cascade:
-    """The cascade with one more node."""
+    """Return the cascade with one more node."""
     settings = known.settings
     every = np.repeat(known.positives, settings.turns, axis=0)
     turns = np.tile(np.arange(settings.turns, dtype=np.uint8), len(known.positives))
@@ -237,7 +237,7 @@ def _reaching(cascade: Cascade | None, windows: Ints) -> _Reaching:
 
 
 def _losses(settings: CascadeSettings, node: int, n: int) -> int:
-    """How many validation positives may be lost up to a node: evenly over the nodes before the last."""
+    """Return how many validation positives may be lost up to a node: evenly over the nodes before the last."""
     before_last = max(1, len(settings.rounds) - 1)
     return int((1 - settings.kept) * n * min(1.0, (node + 1) / before_last))
 

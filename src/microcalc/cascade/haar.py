@@ -44,15 +44,15 @@ _DOWN, _ACROSS = _ROWS + _COLUMNS, _ROWS - _COLUMNS + WINDOW_PX - 1  # coordinat
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Features:
-    """Features as weighted corners of a window's integral image.
+    """Haar-like features as weighted corners of a window's integral image.
 
     Attributes
     ----------
     start
         (n + 1,): feature i has the corners ``start[i]`` to ``start[i + 1] - 1``.
     row, column, weight
-        (c,): place in the (14, 14) integral image of the window, whose first row and column are 0,
-        and what its value counts.
+        (c,): position in the (14, 14) integral image of the window, whose first row and column are 0,
+        and the weight of its value.
     """
 
     start: Ints
@@ -64,14 +64,14 @@ class Features:
         return len(self.start) - 1
 
     def chosen(self, indices: NDArray[np.integer]) -> Features:
-        """Some of the features, in the order of the indices."""
+        """Return the features with these indices, in their order."""
         corners = [np.arange(self.start[i], self.start[i + 1]) for i in indices]
         start = np.cumsum([0, *map(len, corners)], dtype=np.int32)
         of_all = np.concatenate([np.zeros(0, dtype=np.int64), *corners])
         return Features(start, self.row[of_all], self.column[of_all], self.weight[of_all])
 
     def followed_by(self, others: Features) -> Features:
-        """These features and the others."""
+        """Return these features and the others."""
         return Features(
             np.concatenate([self.start, self.start[-1] + others.start[1:]]),
             np.concatenate([self.row, others.row]),
@@ -81,21 +81,12 @@ class Features:
 
 
 def features_of(masks: Masks) -> Features:
-    """The corners of masks (n, 13, 13): their mixed second differences that are not zero."""
+    """Return the features of masks (n, 13, 13): their mixed second differences that are not zero."""
     bordered = np.pad(masks.astype(np.int32), ((0, 0), (1, 1), (1, 1)))
     weight = np.diff(np.diff(bordered, axis=1), axis=2)  # (n, 14, 14); a sum by parts gives the sign +
     feature, row, column = np.nonzero(weight)
     start = np.searchsorted(feature, np.arange(len(masks) + 1)).astype(np.int32)
     return Features(start, row.astype(np.int32), column.astype(np.int32), weight[feature, row, column])
-
-
-def masks_of(features: Features) -> Masks:
-    """The masks (n, 13, 13) of features: what each weighs every pixel of the window."""
-    weight = np.zeros((len(features), WINDOW_PX + 1, WINDOW_PX + 1), dtype=np.int32)
-    feature = np.repeat(np.arange(len(features)), np.diff(features.start))
-    np.add.at(weight, (feature, features.row, features.column), features.weight)
-    below_right = np.flip(np.cumsum(np.cumsum(np.flip(weight, (1, 2)), axis=1), axis=2), (1, 2))
-    return below_right[:, 1:, 1:].astype(np.int16)
 
 
 def draw_features(n: int, rng: np.random.Generator) -> Features:
@@ -110,13 +101,13 @@ def draw_features(n: int, rng: np.random.Generator) -> Features:
 
 @functools.cache
 def all_features(kind: Kind) -> Masks:
-    """Every feature of a kind that has no more corners than it may cost."""
+    """Return every feature of a kind with at most ``MOST_CORNERS`` corners."""
     masks = np.array([_balanced(bright, dark) for bright, dark in _REGIONS[kind]()], dtype=np.int16)
     return masks[np.diff(features_of(masks).start) <= MOST_CORNERS]
 
 
 def _balanced(bright: _Region, dark: _Region) -> Masks:
-    """The bright region's sum less the dark one's, weighted so that a level cancels."""
+    """Return the mask of the bright region minus the dark one, weighted so that a constant level cancels."""
     n_bright, n_dark = np.count_nonzero(bright), np.count_nonzero(dark)
     common = gcd(n_bright, n_dark)
     return (bright * (n_dark // common) - dark * (n_bright // common)).astype(np.int16)
@@ -133,7 +124,7 @@ def _places(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def _side_by_side(parts: int) -> Iterator[tuple[_Region, _Region]]:
-    """Equal rectangles in a row or a column, every second one bright."""
+    """Yield equal rectangles in a row or a column, every second one bright."""
     for high, wide in product(range(1, WINDOW_PX + 1), range(1, WINDOW_PX // parts + 1)):
         for top, left in _places(high, parts * wide):
             bright = np.zeros((WINDOW_PX, WINDOW_PX), dtype=bool)
@@ -152,7 +143,7 @@ def _chequered() -> Iterator[tuple[_Region, _Region]]:
 
 
 def _surrounded() -> Iterator[tuple[_Region, _Region]]:
-    """A rectangle in the middle of another that is wider by 1 to 5 pixels on every side."""
+    """Yield a rectangle in the middle of another that is wider by 1 to 5 pixels on every side."""
     for high, wide, edge in product(range(1, 10), range(1, 10), range(1, 6)):
         for top, left in _places(high + 2 * edge, wide + 2 * edge):
             bright = _box(top + edge, left + edge, high, wide)
@@ -160,7 +151,7 @@ def _surrounded() -> Iterator[tuple[_Region, _Region]]:
 
 
 def _apart() -> Iterator[tuple[_Region, _Region]]:
-    """A square that holds the window's middle, and another that it does not touch (ours: bright here, dark there)."""
+    """Yield a bright square that holds the window's middle, and a dark one that it does not touch (ours)."""
     for near, far in product((1, 2, 3), (1, 2, 3, 4)):
         for top, left in product(range(MARGIN_PX - near + 1, MARGIN_PX + 1), repeat=2):
             bright = _box(top, left, near, near)
@@ -169,7 +160,7 @@ def _apart() -> Iterator[tuple[_Region, _Region]]:
 
 
 def _rotated() -> Iterator[tuple[_Region, _Region]]:
-    """At 45 degrees: two or three rectangles side by side, and a square in the middle of another."""
+    """Yield shapes at 45 degrees: two or three rectangles side by side, and a square in the middle of another."""
     inside = WINDOW_PX * 2 - 1
     for long, wide, parts in product((3, 5, 7, 9, 11), (2, 3, 4), (2, 3)):
         for down, across in product(range(inside - long), range(inside - parts * wide)):
@@ -188,7 +179,7 @@ def _rotated() -> Iterator[tuple[_Region, _Region]]:
 
 
 def _diamond(down: int, across: int, long: int, wide: int) -> _Region | None:
-    """A rectangle along the diagonals; None where it does not lie in the window, or holds no pixel."""
+    """Return a rectangle along the diagonals; None where it is not inside the window or holds no pixel."""
     corners = [(d, a) for d in (down, down + long - 1) for a in (across, across + wide - 1)]
     shifted = [((d + a - MARGIN_PX * 2) / 2, (d - a + MARGIN_PX * 2) / 2) for d, a in corners]
     if not all(-0.5 <= v <= WINDOW_PX - 0.5 for corner in shifted for v in corner):
@@ -205,4 +196,4 @@ _REGIONS: Final[Mapping[Kind, Callable[[], Iterator[tuple[_Region, _Region]]]]] 
     "pair": _apart,
     "rotated": _rotated,
 }
-"""Bright and dark region of every feature of a kind."""
+"""Functions that yield the bright and the dark region of every feature of a kind."""

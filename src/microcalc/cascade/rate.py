@@ -1,8 +1,8 @@
-"""Runs a cascade: at samples, or at every breast pixel.
+"""Run a cascade at samples, or at every breast pixel.
 
-Pixels are taken in rows: of a band of 16 image rows with an integral image of its own, which stays in
-the cache, or of windows beside each other. As long as many of a row are left, a node runs along all
-of it, which the processor does many pixels at once; after that it visits those left one by one.
+Pixels are processed in rows: of a band of 16 image rows with its own integral image, which stays in
+the processor's cache, or of windows beside each other. While many pixels of a row are left, a node is applied
+to the whole row, several pixels at once; later it is applied to the remaining pixels one by one.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _CHUNK: Final = 512  # windows beside each other: 400 KB
 _SPARSE: Final = 8  # fewer than one in so many left: one by one is faster
 _SIDE: Final = WINDOW_PX + 1
 _Code = tuple[Ints, Ints, Ints, Ints, Ints, Floats, Ints, Floats]
-"""A cascade as compiled code takes it."""
+"""The arrays of a cascade, as compiled functions take them."""
 
 
 class CascadeScorer:
-    """Rates every breast pixel by a cascade; a ``domain.PixelScorer``."""
+    """A ``domain.PixelScorer`` that rates every breast pixel by a cascade."""
 
     def __init__(self, cascade: Cascade, *, threads: int = 2) -> None:
         self._cascade = cascade
@@ -39,7 +39,7 @@ class CascadeScorer:
 
     @property
     def spacing_mm(self) -> float:
-        """The pixel spacing that the cascade was trained at."""
+        """Return the pixel spacing that the cascade was trained at."""
         return self._cascade.spacing_mm
 
     def score(self, mammogram: NormalisedMammogram) -> PixelScores:
@@ -55,18 +55,10 @@ class CascadeScorer:
         return PixelScores(likelihood)
 
 
-def rate_samples(
-    cascade: Cascade, image: StoredImage, rows: NDArray[np.integer], columns: NDArray[np.integer]
-) -> Floats:
-    """Likelihood (n,) of pixels of an image, to the last bit as ``CascadeScorer`` gives it."""
-    place, score = places_of(cascade, image, rows, columns)
-    return likelihood_of(place, score, cascade.bounds)
-
-
 def places_of(
     cascade: Cascade, image: StoredImage, rows: NDArray[np.integer], columns: NDArray[np.integer]
 ) -> tuple[Places, Floats]:
-    """Place (n,) and score there (n,) of pixels of an image."""
+    """Return the place (n,) and the score (n,) of pixels of an image."""
     place, score = np.empty(len(rows), dtype=np.int16), np.empty(len(rows), dtype=np.float32)
     row, column = (np.ascontiguousarray(v, dtype=np.int32) for v in (rows, columns))
     _rate_samples(halves_of(image), STEPS_OF_HALF, row, column, _code_of(cascade), place, score)
@@ -74,7 +66,7 @@ def places_of(
 
 
 def places_of_windows(cascade: Cascade, windows: Ints) -> tuple[Places, Floats]:
-    """Place (n,) and score there (n,) of windows (196, n), see ``windows.integral_windows``."""
+    """Return the place (n,) and the score (n,) of windows (196, n); see ``windows.integral_windows``."""
     n = windows.shape[1]
     place, score = np.empty(n, dtype=np.int16), np.empty(n, dtype=np.float32)
     _rate_windows(windows, _code_of(cascade), place, score)
@@ -90,7 +82,7 @@ def _code_of(cascade: Cascade) -> _Code:
 
 
 def _spans(breast: BoolImage) -> Ints:
-    """First column of the breast and one past its last, for each band of rows."""
+    """Return the first column of the breast and one past its last, for each band of rows."""
     spans = np.zeros((-(-breast.shape[0] // _BAND_ROWS), 2), dtype=np.int32)
     for band in range(len(spans)):
         filled = np.flatnonzero(breast[band * _BAND_ROWS : (band + 1) * _BAND_ROWS].any(axis=0))
@@ -101,7 +93,7 @@ def _spans(breast: BoolImage) -> Ints:
 
 @compiled
 def _value(integral: Ints, base: int, split: int, offset: Ints, code: _Code) -> np.int32:
-    """Value of a split's feature in the window whose integral image starts at ``base``."""
+    """Return the value of a split's feature in the window whose integral image starts at ``base``."""
     value = np.int32(0)
     for k in range(code[0][split], code[0][split + 1]):
         value += code[3][k] * integral[base + offset[k]]
@@ -110,7 +102,7 @@ def _value(integral: Ints, base: int, split: int, offset: Ints, code: _Code) -> 
 
 @compiled
 def _fill_values(integral: Ints, base: int, split: int, offset: Ints, code: _Code, value: Ints) -> None:
-    """The same for a row of windows, one integral image starting after the other."""
+    """Fill in the values of a split's feature in a row of windows with neighbouring integral images."""
     n, weight = len(value), code[3]
     first, last = code[0][split], code[0][split + 1]
     value[:] = 0
@@ -149,7 +141,7 @@ def _vote_along(integral: Ints, base: int, tree: int, offset: Ints, code: _Code,
 
 @compiled
 def _vote_at(integral: Ints, base: int, tree: int, offset: Ints, code: _Code) -> np.float32:
-    """A tree's vote on one window."""
+    """Return a tree's vote on one window."""
     threshold, vote = code[4], code[5]
     splits = vote.shape[1] - 1
     at = 0
@@ -164,7 +156,7 @@ def _rate_row(
     integral: Ints, base: int, offset: Ints, code: _Code, left: Ints, n_left: int, values: Ints,
     total: Floats, place: Places, score: Floats,
 ) -> None:  # fmt: skip
-    """Fill place and score of those of a row that ``left`` lists; ``values`` and ``total`` are for work."""
+    """Fill in place and score of the pixels of a row that ``left`` lists; ``values`` and ``total`` are scratch."""
     node_start, pass_score = code[6], code[7]
     total[:] = 0
     for node in range(len(pass_score)):
@@ -228,7 +220,7 @@ def _rate_windows(windows: Ints, code: _Code, place: Places, score: Floats) -> N
 
 @compiled_parallel
 def _rate_bands(padded: Ints, breast: BoolImage, spans: Ints, code: _Code, place: Places, score: Floats) -> None:
-    """Fill place and score of every breast pixel, a band of rows at a time."""
+    """Fill in place and score of every breast pixel, band by band."""
     for band in each(len(spans)):
         first, last = spans[band]
         if first == last:
@@ -254,7 +246,7 @@ def _rate_bands(padded: Ints, breast: BoolImage, spans: Ints, code: _Code, place
 
 @compiled
 def _band_integral(padded: Ints, top: int, bottom: int, first: int, stride: int) -> Ints:
-    """Integral image of a band and the margins around it, from column ``first`` on, flat."""
+    """Return the flat integral image of a band and its margins, from column ``first`` on."""
     rows = bottom - top + 2 * MARGIN_PX
     integral = np.zeros((rows + 1) * stride, dtype=np.int32)
     for r in range(rows):

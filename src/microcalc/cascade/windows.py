@@ -1,8 +1,8 @@
-"""Windows around samples as integral images, and the values of features on them.
+"""Compute integral images of windows around samples, and the values of features on them.
 
 Pixels become integers (steps of 1/32 noise standard deviation) before they are summed, and sums
-of 32-bit integers may wrap around: differences of corners are exact all the same. So a pixel is
-rated alike to the last bit whatever the integral image was taken over: its window, a band
+of 32-bit integers may wrap around; differences of corners are exact all the same. So the rating of a
+pixel is the same to the last bit whether the integral image covers its window, a band
 of rows, or the whole image.
 """
 
@@ -24,17 +24,17 @@ STEPS_PER_NOISE: Final = 32
 _LARGEST: Final = 1000.0  # what ``sample.store`` keeps
 CORNERS: Final = (WINDOW_PX + 1) ** 2
 TURNS: Final = 8
-"""Quarter turns (0 to 3), and the same of the mirrored window (4 to 7)."""
+"""Quarter turns (0 to 3), and those of the mirrored window (4 to 7)."""
 
 
 def quantised(pixels: FloatImage | NDArray[np.float16]) -> Ints:
-    """Pixels in steps of 1/32, by way of float16, as ``sample.store`` keeps them."""
+    """Return pixels in steps of 1/32, rounded to float16 first, as ``sample.store`` does."""
     half = np.clip(pixels, -_LARGEST, _LARGEST).astype(np.float16)
     return np.asarray(STEPS_OF_HALF[half.view(np.uint16)])
 
 
 def _steps_of_half() -> Ints:
-    """The integer of each of the 65,536 float16."""
+    """Return the integer of each of the 65,536 float16."""
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
     finite = np.where(np.isfinite(every), every, 0)
     return np.asarray(np.rint(np.clip(finite, -_LARGEST, _LARGEST) * STEPS_PER_NOISE), dtype=np.int32)
@@ -44,7 +44,7 @@ STEPS_OF_HALF: Final = _steps_of_half()
 
 
 def halves_of(image: StoredImage) -> NDArray[np.uint16]:
-    """The stored pixels as the bits of their float16, with at least a window's margin around."""
+    """Return the stored pixels as the bits of their float16, with a window's margin around."""
     if image.border_px < MARGIN_PX:
         raise ValueError(f"border {image.border_px} px, expected at least {MARGIN_PX} px")
     cut = image.border_px - MARGIN_PX
@@ -53,7 +53,7 @@ def halves_of(image: StoredImage) -> NDArray[np.uint16]:
 
 
 def by_image(samples: Samples) -> Iterator[tuple[int, slice]]:
-    """Image index and slice of each run of samples of one image."""
+    """Yield the image index and the slice of each run of samples of one image."""
     bounds = np.flatnonzero(np.diff(samples[:, 0], prepend=-1, append=-1))
     for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         yield int(samples[first, 0]), slice(first, last)
@@ -62,18 +62,18 @@ def by_image(samples: Samples) -> Iterator[tuple[int, slice]]:
 def integral_windows(
     images: Sequence[StoredImage], samples: Samples, *, turns: NDArray[np.uint8] | None = None
 ) -> Ints:
-    """The integral images of windows around samples.
+    """Return the integral images of windows around samples.
 
     Parameters
     ----------
     samples
-        (n, 3) in ``images``.
+        (n, 3) samples in ``images``.
     turns
-        (n,): 0 to 7, how the window is turned or mirrored; see ``TURNS``. By default none is.
+        (n,): 0 to 7, how each window is turned or mirrored; see ``TURNS``. By default none is.
 
     Returns
     -------
-    (196, n): of each corner (row by row of the (14, 14) integral image) its value at every sample.
+    (196, n): the value of each corner, row by row of the (14, 14) integral image, at every sample.
     """
     windows = np.empty((CORNERS, len(samples)), dtype=np.int32)
     turns = np.zeros(len(samples), dtype=np.uint8) if turns is None else turns
@@ -104,7 +104,7 @@ def _fill(
 
 
 def feature_values(windows: Ints, features: Features) -> Ints:
-    """(n features, n samples) values; for tests and a few features: all of them take much memory."""
+    """Return the values (n features, n samples) of a few features; many would take much memory."""
     values = np.empty((len(features), windows.shape[1]), dtype=np.int32)
     for index in range(len(features)):
         values[index] = feature_value(windows, features, index)
@@ -112,7 +112,7 @@ def feature_values(windows: Ints, features: Features) -> Ints:
 
 
 def feature_value(windows: Ints, features: Features, index: int) -> Ints:
-    """(n samples,) values of one feature."""
+    """Return the values (n samples,) of one feature."""
     corners = slice(int(features.start[index]), int(features.start[index + 1]))
     place = features.row[corners] * (WINDOW_PX + 1) + features.column[corners]
     return _weighted(windows, place, features.weight[corners])

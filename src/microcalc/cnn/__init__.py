@@ -1,1 +1,1 @@
-"""The two networks: their shape, their training, mining between them, their export."""
+"""The pair of convolutional networks: architecture, training, mining, export and scoring."""

@@ -1,4 +1,7 @@
-"""Networks to ONNX, node by node: the same weights give the same bytes, and detecting needs no torch."""
+"""Export networks to ONNX node by node, so that the same weights give the same bytes.
+
+Detection then needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _ORIENTATIONS: dict[int, Sequence[_Orientation]] = {
     4: ((False, False, False), (True, True, False), (False, True, True), (True, False, True)),
     8: [(t, u, m) for t, u, m in product((False, True), repeat=3)],
 }
-"""Transposed, upside down, mirrored."""
+"""Whether a patch is transposed, turned upside down, and mirrored, by the number of orientations."""
 
 
 def export_dense(network: Network, file: Path) -> None:
@@ -43,21 +46,20 @@ def export_patches(network: Network, file: Path) -> None:
 
 
 def average_orientations(file: Path, out: Path, *, orientations: int, above: float) -> None:
-    """Write what ``export_patches`` wrote such that a logit is the mean over orientations of the patch.
+    """Write the form for patches with test-time augmentation: a logit is the mean over orientations of the patch.
 
     Parameters
     ----------
     orientations
-        1: the patch as it is; 2: a half turn besides; 4: all quarter turns; 8: their mirror images too.
+        1: the patch as it is; 2: also turned by half; 4: all quarter turns; 8: their mirror images, too.
     above
-        Only patches whose logit as they are reaches this are rated in the other orientations; the rest
-        keep it.
+        Only patches whose own logit reaches this are rated in the other orientations; the others
+        keep their own.
 
     Notes
     -----
-    What a network of limited training knows of one orientation it need not know of another: the
-    mean errs less, at so many times the work. Of patches that are rated low as they are, hardly one
-    would be rated high by the mean.
+    A network of limited training rates orientations differently, so the mean has a smaller error, at
+    the cost of as many times the work. The mean hardly ever rates a patch high that is rated low as it is.
     """
     if orientations == 1:
         shutil.copyfile(file, out)
@@ -96,7 +98,7 @@ def average_orientations(file: Path, out: Path, *, orientations: int, above: flo
 def _turned(
     patches: str, orientations: Sequence[_Orientation], side: int
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Nodes that give "turned", the patches in each orientation one after the other, and their constants."""
+    """Return the nodes that make "turned", the patches in each orientation in turn, and their constants."""
     constants = {"ends": [-1], "stops": [-side - 1], "rows": [2], "columns": [3]}
     weights = [numpy_helper.from_array(np.array(v, dtype=np.int64), f"turn.{k}") for k, v in constants.items()]
     nodes = [helper.make_node("Transpose", [patches], ["turn.transposed"], perm=[0, 1, 3, 2])]
@@ -116,7 +118,7 @@ def _turned(
 
 
 def _renamed(graph: onnx.GraphProto, names: Mapping[str, str], *, prefix: str) -> list[onnx.NodeProto]:
-    """A network's nodes with other inputs and outputs, what lies between them named apart; weights are shared."""
+    """Return a network's nodes with other inputs, outputs and intermediate names; weights are shared."""
     shared = {w.name for w in graph.initializer}
     renamed = []
     for node in graph.node:

@@ -1,4 +1,4 @@
-"""The one training loop."""
+"""Train a network on patches."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def fit(
     gain_range, noise, flips
         See ``augmented``.
     precision
-        Of the convolutions.
+        Arithmetic of the convolutions.
     seed
-        Of the batches and their augmentation; the network's first weights are the caller's.
+        Seed of the batches and their augmentation; the caller sets the network's initial weights.
     folder
         Takes ``checkpoint.pt`` (about every half minute) and ``metrics.jsonl``.
     progress
@@ -67,7 +67,7 @@ def fit(
 
     Returns
     -------
-    The same network, trained, on the CPU.
+    The same network, trained and moved to the CPU.
     """
     with saying_where(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def fit(
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not there, before anything is done for it."""
+    """Refuse a device that this machine does not have."""
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no such device here, expected a GPU and a torch made for it")
 
@@ -138,7 +138,7 @@ def augmented(
 
 
 def _schedule(done: float) -> float:
-    """Warm-up over the first 3 %, then half a cosine down to 1 %."""
+    """Return the factor on the learning rate: warm-up over the first 3 %, then half a cosine down to 1 %."""
     warm = min(1.0, (done + 1e-3) / 0.03)
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
@@ -155,7 +155,7 @@ def _log(file: Path, step: int, losses: Sequence[float]) -> None:
 
 
 def _drop_after(file: Path, step: int) -> None:
-    """Leave out the lines that a killed run logged after its last checkpoint; they will be logged again."""
+    """Remove the lines that a killed run logged after its last checkpoint; they will be logged again."""
     if not file.is_file():
         return
     lines = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -185,7 +185,7 @@ def _save(
 def _resume(
     file: Path, network: Network, optimiser: torch.optim.Optimizer, rng: np.random.Generator
 ) -> tuple[int, list[float]]:
-    """Steps done, and the losses since the last line logged."""
+    """Return the number of steps done, and the losses since the last line logged."""
     if not file.is_file():
         return 0, []
     state = torch.load(file, weights_only=True, map_location="cpu")

@@ -17,7 +17,7 @@ _AVERAGED_ALWAYS: Final = 200
 
 
 class SurvivorLimit(BaseModel):
-    """How many pixels CNN2 rates at most: of each cm² of breast, and of an image."""
+    """The largest number of pixels that CNN2 rates, per cm² of breast and per image."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -25,10 +25,10 @@ class SurvivorLimit(BaseModel):
     per_image: Annotated[int, Field(gt=0)]
 
     def of(self, area_cm2: float) -> int:
-        """Return how many of a breast of this area; at least 1,000, which take a fraction of a second."""
+        """Return the limit for a breast of this area; it is 1,000 at least, which take a fraction of a second."""
         return min(self.per_image, max(_ALWAYS, round(self.per_cm2 * area_cm2)))
 
 
 def most_averaged(area_cm2: float) -> int:
-    """Return how many patches of a breast of this area are averaged over orientations at most."""
+    """Return the largest number of patches of a breast of this area that are averaged over orientations."""
     return min(_AVERAGED_PER_IMAGE, max(_AVERAGED_ALWAYS, round(_AVERAGED_PER_CM2 * area_cm2)))

@@ -1,4 +1,4 @@
-"""Hard negative mining: the first network over every training negative."""
+"""Mine hard negatives with the first network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from microcalc.sample.store import Samples, StoredImage
 
 
 def as_normalised(stored: StoredImage) -> NormalisedMammogram:
-    """A stored image as the type that scorers take."""
+    """Return a stored image as a normalised mammogram, which scorers take."""
     border = stored.border_px
     rows, columns = stored.breast.shape
     pixels = stored.pixels[border : border + rows, border : border + columns].astype(np.float32)
@@ -23,12 +23,12 @@ def as_normalised(stored: StoredImage) -> NormalisedMammogram:
 def mine_hard_negatives(
     session: Any, stored: StoredImage, negative: BoolImage, *, margin_px: int, n: int, min_distance_mm: float
 ) -> tuple[Samples, FloatImage]:
-    """The negatives of one image that the network rates highest, one per neighbourhood.
+    """Return the negatives of one image that the network rates highest, one per neighbourhood.
 
     Parameters
     ----------
     session
-        Of the network's dense form (``cnn.scorer.open_network``).
+        Session of the network's dense form; see ``cnn.scorer.open_network``.
     negative
         (rows, columns) bool: every pixel that is a negative.
 

@@ -1,9 +1,8 @@
-"""The network: a small VGG-like stack of 3 x 3 convolutions, seen in two ways.
+"""The architecture: a small VGG-like stack of 3 x 3 convolutions, applied in two ways.
 
-Applied densely, every convolution has its dilation and the output has a logit per
-pixel. Applied to single patches, what a growing dilation skips is not computed at all: it
-becomes a stride. Of the same weights, only what the centre pixel needs is computed.
-Both give the same logit to rounding.
+Applied densely, every convolution has its dilation, and the output has one logit per
+pixel. Applied to single patches, the network computes only the values that the centre pixel
+needs: dilations become strides. Both give the same logit to rounding.
 
 No batch statistics: they would tie the network to the systems it saw. Grey values
 enter through asinh, so that a bright calcification and a faint one stay on one scale.
@@ -26,7 +25,7 @@ class Network(nn.Module):
     Parameters
     ----------
     channels, dilations
-        Of its convolutions, first to last.
+        Numbers of channels and dilations of the convolutions, first to last.
     """
 
     def __init__(self, channels: Sequence[int], dilations: Sequence[int]) -> None:
@@ -45,16 +44,16 @@ class Network(nn.Module):
 
     @property
     def margin_px(self) -> int:
-        """Pixels lost at each border."""
+        """Return the number of pixels lost at each border."""
         return sum(self.dilations)
 
     @property
     def patch_px(self) -> int:
-        """Side of the patch that gives one logit."""
+        """Return the side of the patch that gives one logit."""
         return 2 * self.margin_px + 1
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits of every pixel: (n, 1, rows, columns) -> (n, 1, rows - 2 m, columns - 2 m)."""
+        """Return the logit of every pixel: (n, 1, rows, columns) -> (n, 1, rows - 2 m, columns - 2 m)."""
         x = torch.asinh(pixels / SOFT)
         for convolution in self.convolutions:
             x = torch.relu(convolution(x))
@@ -62,7 +61,7 @@ class Network(nn.Module):
         return logits
 
     def rate_patches(self, patches: Tensor) -> Tensor:
-        """Logits of the centre pixels: (n, 1, patch_px, patch_px) -> (n,)."""
+        """Return the logits of the centre pixels: (n, 1, patch_px, patch_px) -> (n,)."""
         x = torch.asinh(patches / SOFT)
         for convolution, stride, dilation in zip(self.convolutions, self.strides, self.patch_dilations, strict=True):
             assert isinstance(convolution, nn.Conv2d)
@@ -73,22 +72,22 @@ class Network(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Stride of each convolution when patches are rated: no later layer needs what lies between."""
+        """Return the stride of each convolution when patches are rated; later layers do not need what it skips."""
         steps = self._steps
         return tuple(after // before for before, after in zip(steps, (*steps[1:], steps[-1]), strict=True))
 
     @property
     def patch_dilations(self) -> tuple[int, ...]:
-        """Dilation of each convolution when patches are rated."""
+        """Return the dilation of each convolution when patches are rated."""
         return tuple(d // step for d, step in zip(self.dilations, self._steps, strict=True))
 
     @property
     def _steps(self) -> tuple[int, ...]:
-        """Pixels between the values that each layer is given, when patches are rated."""
+        """Return the distance in pixels between the input values of each layer, when patches are rated."""
         return (1, *(math.gcd(*self.dilations[i:]) for i in range(1, len(self.dilations))))
 
     def multiply_adds(self) -> tuple[int, int]:
-        """Multiply-adds (per pixel when dense, per patch when rated singly)."""
+        """Return the multiply-adds per pixel (applied densely) and per patch."""
         dense = patch = 0
         side = self.patch_px
         layers = zip((1, *self.channels[:-1]), self.channels, self.strides, self.patch_dilations, strict=True)

@@ -1,4 +1,4 @@
-"""Which arithmetic trains fastest here.
+"""Choose the arithmetic in which training is fastest on this machine.
 
 bfloat16 halves the time of a training step where the processor multiplies bfloat16 itself, and takes it 1.6
 (AVX-512) to 7 times (AVX2) where it has to convert: measured for CNN2 of the recipe ``raw``, one thread,
@@ -34,7 +34,7 @@ def fast_precision(device: str) -> tuple[Precision, str]:
 
 
 def processor_flags(cpuinfo: Path) -> set[str]:
-    """Return what the first processor of Linux's ``/proc/cpuinfo`` can do; nothing where there is no such file."""
+    """Return the flags of the first processor in Linux's ``/proc/cpuinfo``, or none where there is no such file."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

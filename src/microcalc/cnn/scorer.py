@@ -1,4 +1,4 @@
-"""The pair of networks as one pixel scorer: the first rejects, the second rates the rest.
+"""Rate pixels by the pair of networks: the first rejects most of them, the second rates the survivors.
 
 The first network (CNN1) is small and runs densely over the breast, tile by tile.
 Pixels whose logit reaches ``rejection_logit`` go to the second network (CNN2) as
@@ -47,7 +47,7 @@ class NetworkFile:
 
 
 class CnnPair:
-    """Rates every breast pixel with two networks; a ``domain.PixelScorer``.
+    """A ``domain.PixelScorer`` that rates every breast pixel with two networks.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ class CnnPair:
     rejection_logit
         Pixels with a CNN1 logit below this are rejected.
     most_survivors
-        How many pixels CNN2 rates at most, so that the time does not depend on the image's content.
-        Of more that CNN1 does not reject, those that it rates highest are rated.
+        Limit on the pixels that CNN2 rates, so that the time hardly depends on the content of the image.
+        If more survive, CNN2 rates those that CNN1 rates highest. None: no limit.
     spacing_mm
         The pixel spacing that both were trained at.
     threads
-        Of the run-time engine.
+        Number of threads of the run-time engine.
     stage
         ``"cnn1"`` rates by the first network alone, for comparison.
     """
@@ -90,12 +90,12 @@ class CnnPair:
 
     @property
     def spacing_mm(self) -> float:
-        """The pixel spacing that the networks were trained at."""
+        """Return the pixel spacing that the networks were trained at."""
         return self._spacing_mm
 
     @property
     def margins_px(self) -> tuple[int, int]:
-        """Surroundings that each network needs on each side."""
+        """Return how many pixels of surroundings each network needs on each side."""
         return self._margin1_px, self._margin2_px
 
     def score(self, mammogram: NormalisedMammogram) -> PixelScores:
@@ -114,7 +114,7 @@ class CnnPair:
         return PixelScores(likelihood, limit_reached=lowest > self._rejection_logit or not averaged_all)
 
     def rate_all(self, mammogram: NormalisedMammogram) -> Logits:
-        """CNN1's logit of every breast pixel, (rows, columns); -inf outside the breast."""
+        """Return CNN1's logit of every breast pixel, (rows, columns); -inf outside the breast."""
         return apply_densely(self._cnn1, mammogram, margin_px=self._margin1_px)
 
     def survivors(self, logit1: Logits) -> Pixels:
@@ -192,10 +192,10 @@ def _session(network: bytes, threads: int) -> Any:
 
 
 def apply_densely(session: Any, mammogram: NormalisedMammogram, *, margin_px: int, tile_px: int = TILE_PX) -> Logits:
-    """A network's logit of every breast pixel, (rows, columns); -inf outside the breast.
+    """Return a network's logit of every breast pixel, (rows, columns); -inf outside the breast.
 
-    Works in tiles of one size, and skips those without breast. Beyond the image's border
-    the pixels are 0, as they are outside the breast.
+    The network is applied to tiles of one size; tiles without breast are skipped. Beyond the
+    image's border, pixels count as 0, as they are outside the breast.
     """
     breast = mammogram.breast
     logits = np.full(breast.shape, -np.inf, dtype=np.float32)
@@ -210,14 +210,14 @@ def apply_densely(session: Any, mammogram: NormalisedMammogram, *, margin_px: in
 
 
 def rejected_likelihood(logit1: Logits, rejection_logit: float, *, below: float = 0.5) -> FloatImage:
-    """Likelihood in (0, ``below``) that rises with CNN1's logit and is 0.5 at ``rejection_logit``."""
+    """Return a likelihood in (0, ``below``) that rises with CNN1's logit and is 0.5 at ``rejection_logit``."""
     likelihood = _logistic(logit1 - np.float32(rejection_logit))
     tiny, last = np.finfo(np.float32).tiny, np.nextafter(np.float32(below), np.float32(0))
     return np.clip(likelihood, tiny, last)
 
 
 def survivor_likelihood(logit2: Logits) -> FloatImage:
-    """Likelihood in [0.5, 1) that rises with CNN2's logit: above that of every rejected pixel."""
+    """Return a likelihood in [0.5, 1) that rises with CNN2's logit, above that of every rejected pixel."""
     likelihood: FloatImage = 0.5 + 0.5 * _logistic(logit2)
     return np.clip(likelihood, np.float32(0.5), np.nextafter(np.float32(1), np.float32(0)))
 
@@ -232,7 +232,7 @@ def _where(breast: BoolImage, likelihood: FloatImage) -> FloatImage:
 
 
 def _tiles_with_breast(breast: BoolImage, tile_px: int) -> Iterator[tuple[int, int]]:
-    """Top left corners of tiles that cover the breast; each row of tiles starts where the breast does."""
+    """Yield the top left corners of tiles that cover the breast; each row of tiles starts where the breast does."""
     filled_rows = np.flatnonzero(np.any(breast, axis=1))
     if filled_rows.size == 0:
         return
@@ -246,7 +246,7 @@ def _tiles_with_breast(breast: BoolImage, tile_px: int) -> Iterator[tuple[int, i
 
 
 def _cut(pixels: FloatImage, top: int, left: int, *, out: FloatImage) -> None:
-    """Copy the window at (top, left), which may stand over the border, into ``out``."""
+    """Copy the window at (top, left), which may extend over the border, into ``out``."""
     out[:] = 0
     rows, columns = out.shape
     source = pixels[max(top, 0) : max(top + rows, 0), max(left, 0) : max(left + columns, 0)]

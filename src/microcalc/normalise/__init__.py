@@ -1,1 +1,1 @@
-"""Brings every mammogram to one spacing and one noise unit."""
+"""Normalisation: every mammogram is brought to one pixel spacing and one unit of noise."""

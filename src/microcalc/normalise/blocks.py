@@ -1,4 +1,4 @@
-"""Rasters reduced by blocks and brought back, and grey levels as the breast is looked for in them."""
+"""Reduce rasters to blocks and expand them again, and compress the grey levels of raw images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def block_mean(pixels: FloatImage, step: int) -> FloatImage:
 
 
 def compressed(values: FloatImage, intent: Intent) -> FloatImage:
-    """Raw exposure in logarithms, so that air does not drown the breast's own range."""
+    """Return raw grey levels as logarithms of the exposure, so that air does not dominate, and processed ones as is."""
     if intent == "processed":
         return values
     exposure = np.maximum(-values, 0)
@@ -26,5 +26,5 @@ def compressed(values: FloatImage, intent: Intent) -> FloatImage:
 
 
 def expanded(coarse: BoolImage, step: int, shape: tuple[int, int]) -> BoolImage:
-    """Return a mask of blocks as a mask of pixels."""
+    """Expand a mask of blocks to a mask (rows, columns) of pixels."""
     return np.repeat(np.repeat(coarse, step, axis=0), step, axis=1)[: shape[0], : shape[1]]

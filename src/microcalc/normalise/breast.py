@@ -1,7 +1,7 @@
-"""Tells the breast from the background, from labels and from what frames the picture.
+"""Segment the breast: separate it from the background, from labels and from frames around the picture.
 
-The background is the darkest thing in a mammogram (brighter = denser), for both
-intents. It need not be 0, nor be there at all: an image cropped to the breast has
+The background is the darkest part of a mammogram (brighter = denser), for both
+intents. It need not be 0, and it may be missing: an image cropped to the breast has
 little of it.
 """
 
@@ -16,7 +16,7 @@ from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.errors import NoBreastError
 from microcalc.normalise.blocks import block_mean, compressed, expanded
 from microcalc.normalise.frame import picture_box
-from microcalc.normalise.plausible import drawn, refuse_inverted
+from microcalc.normalise.plausible import drawn, refuse_inverted, refuse_noise
 
 _COARSE_MM = 0.5
 _OPENING_MM = 2.0
@@ -24,19 +24,19 @@ _MIN_BREAST_CM2 = 5.0
 _MOST_OF_IMAGE = 0.97
 _LEAST_AIR = 0.05  # of the picture
 _NARROW = 0.03  # of the range of grey levels; air differs by its noise and the heel effect alone
-_SECOND_BREAST = 0.5  # ours: what is smaller, beside the breast, is an arm, a fold or a label
+_SECOND_BREAST = 0.5  # ours: a smaller area beside the breast is an arm, a fold or a label
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Breast:
-    """The breast in a picture.
+    """The segmented breast and the borders of the picture.
 
     Attributes
     ----------
     mask
         (rows, columns) bool: the breast, pectoral muscle included.
     picture
-        Rows and columns that are picture: all but frames and strips at the borders.
+        Rows and columns of the picture, without frames and strips at its borders.
     """
 
     mask: BoolImage
@@ -49,20 +49,20 @@ def breast_mask(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
 
 
 def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, padding: BoolImage | None) -> Breast:
-    """Return the breast, pectoral muscle included, and where the picture is.
+    """Return the breast, pectoral muscle included, and the borders of the picture.
 
     Parameters
     ----------
     pixels
         (rows, columns), brighter = denser, at ``spacing_mm``.
     padding
-        True where the header says that there is no image.
+        True where the header declares padding.
 
     Raises
     ------
     NoBreastError
-        Nothing of at least 5 cm² stands out from the background, two areas do, all is padding, or
-        the grey levels are inverted.
+        No area of at least 5 cm² stands out from the background, two areas do, all pixels are padding
+        or noise, or the grey levels are inverted.
     """
     picture = picture_box(pixels, spacing_mm=spacing_mm, intent=intent)
     inside = pixels[picture]
@@ -75,9 +75,12 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     if not known.any():
         raise NoBreastError("the header says that all pixels are padding, expected a breast")
     values = compressed(linear, intent)
+    refuse_noise(linear, known)
+    shutter = drawn(inside, values, known, step=step, step_mm=step_mm)
     if known.mean() > 1 - _LEAST_AIR:  # else the header says what is air
-        refuse_inverted(linear, known, step_mm=step_mm)
-    known &= ~drawn(inside, values, known, step=step, step_mm=step_mm)
+        exposed = known & ~shutter if intent == "raw" else known  # a processed negative's air has one grey value, too
+        refuse_inverted(linear, exposed, step_mm=step_mm)
+    known &= ~shutter
     tissue = known & (values > _background_limit(values[known]))
     without_air = tissue & ~_second_background(values, tissue, known)
     if np.count_nonzero(without_air) * (step_mm / 10) ** 2 >= _MIN_BREAST_CM2:
@@ -98,7 +101,7 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
 def _second_background(values: FloatImage, tissue: BoolImage, known: BoolImage) -> BoolImage:
     """Return air that is brighter than the background: under the compression paddle, or inside a black shutter.
 
-    It is the lowest peak of what is left, large, and narrow as that of tissue is not.
+    Its histogram has the lowest peak of what is not background; the peak is large, and narrower than that of tissue.
     """
     apart = ndimage.binary_erosion(tissue, iterations=2, border_value=1)  # from blocks that are partly background
     if not apart.any():
@@ -123,10 +126,10 @@ def _refuse_two(others: BoolImage, breast: BoolImage, step_mm: float) -> None:
 
 
 def _background_limit(values: FloatImage) -> float:
-    """The grey value between background and breast.
+    """Return the grey value that separates background and breast.
 
-    The background is the lowest narrow peak of the histogram; where none is found in
-    the lowest third, the image shows no background.
+    The background is the lowest narrow peak of the histogram. If the lowest third has no
+    such peak, the image shows no background.
     """
     low, high = np.percentile(values, [0.05, 99.5])
     if high <= low:
@@ -171,10 +174,10 @@ def _largest(mask: BoolImage) -> BoolImage:
 
 
 def _within_skin_line(tissue: BoolImage, breast: BoolImage, radius: int) -> BoolImage:
-    """The breast and all that a skin line thinner than the opening encloses with it.
+    """Return the breast and all tissue that a skin line thinner than the opening encloses.
 
-    Processing can turn fat as black as the background; the skin still goes around it.
-    A thin frame around the image encloses the background too: it is not followed.
+    Processing can make fat as black as the background, but the skin line still encloses it.
+    A thin frame around the image, which encloses the background too, is ignored.
     """
     tissue = tissue | _closed(tissue, radius)
     labels, _ = ndimage.label(tissue)
@@ -184,9 +187,9 @@ def _within_skin_line(tissue: BoolImage, breast: BoolImage, radius: int) -> Bool
 
 
 def _filled(mask: BoolImage) -> BoolImage:
-    """Fill holes, those that are open to the chest wall's border included.
+    """Fill holes, including those that are open towards the chest wall.
 
-    The chest wall is at the border that the breast touches most.
+    The chest wall is at the border of the image that the breast touches most.
     """
     touching = [int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
     wall = int(np.argmax(touching))

@@ -1,7 +1,7 @@
-"""Tells the picture from what was put around it: frames, strips, borders that the collimator shut off.
+"""Find the borders of the picture inside frames, strips and unexposed margins.
 
-Nothing in a breast ends along a straight line over the whole height or width of the picture, from one
-pixel to the next. Where grey levels do, what lies between that line and the border is not picture.
+No breast ends from one pixel to the next along a straight line over the whole height or width of the
+picture. Where grey levels do so, the part between that line and the border does not belong to the picture.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MEDIAN_OF_NINE = (
 
 
 def picture_box(pixels: FloatImage, *, spacing_mm: float, intent: Intent) -> tuple[slice, slice]:
-    """Return the rows and columns that are picture: all of them in a picture without anything around.
+    """Return the rows and columns of the picture: all of them where nothing surrounds it.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def picture_box(pixels: FloatImage, *, spacing_mm: float, intent: Intent) -> tup
 
 
 def _strip(pixels: FloatImage, segment: int, intent: Intent, *, darkest: float, least_step: float) -> int:
-    """Return the width of what lies before the first column of the picture, 0 for nothing."""
+    """Return how many columns at the left do not belong to the picture."""
     if min(pixels.shape) < 4 * segment:
         return 0
     painted = _painted(pixels, intent, least_step)
@@ -91,7 +91,7 @@ def _strip(pixels: FloatImage, segment: int, intent: Intent, *, darkest: float, 
 
 
 def _usual(step: FloatImage, columns: BoolImage) -> FloatImage:
-    """Return the running median of steps over the columns that follow; right at the given columns alone."""
+    """Return the running median of steps over the following columns; it is valid at the given columns only."""
     there = np.flatnonzero(columns)
     near = slice(max(0, int(there[0]) - _NEIGHBOURHOOD_PX), int(there[-1]) + 1 + _NEIGHBOURHOOD_PX)
     usual = np.zeros_like(step)
@@ -111,7 +111,7 @@ def _running_median(values: FloatImage) -> FloatImage:
 
 
 def _painted(pixels: FloatImage, intent: Intent, least_step: float) -> int:
-    """Return how many of the first columns are of one bright grey value nearly all along."""
+    """Return how many of the first columns have one bright grey value along nearly their whole length."""
     level = float(np.median(compressed(pixels[:, 0], intent)))
     if level < float(np.median(compressed(pixels[::4, ::4], intent))) + least_step:
         return 0
@@ -120,7 +120,7 @@ def _painted(pixels: FloatImage, intent: Intent, least_step: float) -> int:
 
 
 def _change(means: FloatImage, edge: NDArray[np.intp], width: int) -> FloatImage:
-    """Return how much grey levels change over so many pixels around edges."""
+    """Return by how much grey levels change over ``width`` columns around each edge."""
     first, last = np.maximum(edge - (width + 1) // 2, 0), np.minimum(edge + width // 2, means.shape[1] - 1)
     change: FloatImage = np.abs(means[:, last] - means[:, first])
     return change

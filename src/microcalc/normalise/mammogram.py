@@ -1,4 +1,4 @@
-"""Normalising: breast, resample, noise, in this order."""
+"""Normalise a mammogram: resample it, segment the breast and equalise the noise."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _SURROUNDINGS_MM = 1.5  # ours: contrast is taken against a Gaussian mean of thi
 
 
 def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = False) -> NormalisedMammogram:
-    """Bring a mammogram to one spacing and one noise unit.
+    """Bring a mammogram to one pixel spacing and one unit of noise.
 
     Parameters
     ----------
     spacing_mm
-        The spacing that the scorer was trained at.
+        The pixel spacing that the scorer was trained at.
     whole_image
-        Treat every pixel as breast (crops, specimens).
+        Treat every pixel as breast, as in crops and specimens.
 
     Raises
     ------
     NoBreastError
-        No breast stands out from the background.
+        There is no breast, or the picture is not plausible; see ``find_breast``.
     """
     pixels, grid = resample(mammogram.pixels, mammogram.grid, spacing_mm)
     padding = None
@@ -69,7 +69,7 @@ def _without_skin(tissue: BoolImage, spacing_mm: float) -> BoolImage:
 
 
 def _against_surroundings(stable: FloatImage, tissue: BoolImage, *, sigma_px: float) -> FloatImage:
-    """Contrast against the Gaussian mean of the tissue around; 0 outside the tissue."""
+    """Return the contrast to the Gaussian mean of the surrounding tissue; 0 outside the tissue."""
     step = max(1, int(sigma_px / 3.5))
     weight = tissue.astype(np.float32)
     mean = _coarse_blur(stable * weight, step, sigma_px) / np.maximum(_coarse_blur(weight, step, sigma_px), 1e-3)
@@ -77,7 +77,7 @@ def _against_surroundings(stable: FloatImage, tissue: BoolImage, *, sigma_px: fl
 
 
 def _coarse_blur(pixels: FloatImage, step: int, sigma_px: float) -> FloatImage:
-    """Gaussian blur by way of a raster reduced by ``step``, which loses nothing at this sigma."""
+    """Return a Gaussian blur, computed on a raster reduced by ``step``, which loses nothing at this sigma."""
     rows, columns = (-(-n // step) * step for n in pixels.shape)
     padded = np.pad(pixels, ((0, rows - pixels.shape[0]), (0, columns - pixels.shape[1])))
     small = np.asarray(Image.fromarray(padded).reduce(step), dtype=np.float32)

@@ -1,13 +1,13 @@
-"""Brings the noise to one unit everywhere.
+"""Equalise the noise, so that its standard deviation is one everywhere.
 
-Raw images follow var = a * exposure + b, so a square root stabilises them [1]_. What
-the vendors' processing did to a processed image is unknown: there the noise is
-measured per grey level and its inverse integrated to a monotone look-up, in the
-manner of LUT-QNE. Gain and beam vary over the field [2]_, so what is left of the
-variation is divided out slowly over the field.
+Raw images follow var = a * exposure + b, so a square root stabilises them [1]_. The
+vendors' processing is unknown, so in processed images the noise is
+measured per grey level and its inverse integrated to a monotone look-up table, as in
+LUT-QNE. Gain and beam vary over the field [2]_, so the remaining variation is divided
+out by a gain that varies slowly over the field.
 
-Ours: noise is what a high-pass of 0.2 mm leaves, by its median absolute value, so
-that calcifications (rare) do not count; fine texture does.
+Ours: the noise is the median absolute value of the image after a high-pass filter of
+0.2 mm, to which calcifications, being rare, contribute little, but fine texture does.
 
 References
 ----------
@@ -31,14 +31,14 @@ _TILE_MM = 6.4
 
 
 def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float, intent: Intent) -> FloatImage:
-    """Grey values whose noise has a standard deviation of one.
+    """Return grey values whose noise has a standard deviation of one.
 
     Parameters
     ----------
     pixels
         (rows, columns), brighter = denser, at ``spacing_mm``.
     tissue
-        (rows, columns) bool, where noise is measured.
+        (rows, columns) bool: where the noise is measured.
 
     Returns
     -------
@@ -52,14 +52,14 @@ def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float, 
 
 
 def high_pass(pixels: FloatImage, *, spacing_mm: float) -> tuple[FloatImage, FloatImage]:
-    """Fine residual (white noise keeps its SD) and the smooth level under it."""
+    """Return the high-pass residual, in which white noise keeps its standard deviation, and the smooth level."""
     sigma_px = _HIGH_PASS_MM / spacing_mm
     level = ndimage.gaussian_filter(pixels, sigma_px, truncate=_TRUNCATE)
     return (pixels - level) / np.float32(_white_gain(sigma_px)), level
 
 
 def _white_gain(sigma_px: float) -> float:
-    """Standard deviation that white noise of one has after the high-pass, to four digits."""
+    """Return the standard deviation of white noise of one after the high-pass filter, to four digits."""
     reach = int(_TRUNCATE * sigma_px + 0.5)
     impulse = np.zeros(2 * reach + 1)
     impulse[reach] = 1.0
@@ -70,9 +70,9 @@ def _white_gain(sigma_px: float) -> float:
 def noise_by_level(
     residual: FloatImage, level: FloatImage, tissue: BoolImage
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Noise against grey level: bin centres (k,) and standard deviations (k,), k >= 1.
+    """Return the noise by grey level: bin centres (k,) and standard deviations (k,), k >= 1.
 
-    Bins hold equal numbers of pixels, so that each is measured equally well.
+    All bins hold equally many pixels, so that each is measured equally well.
     """
     grey, noise = level[tissue][::3], np.abs(residual[tissue][::3])
     order = np.argsort(grey, kind="stable")
@@ -84,7 +84,7 @@ def noise_by_level(
 
 
 def _square_root(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.float64]) -> FloatImage:
-    """Generalised Anscombe transform of minus the exposure, its two figures fitted to the bins."""
+    """Return the generalised Anscombe transform of minus the exposure, with a and b fitted to the bins."""
     if np.ptp(grey) <= 1e-6 * float(np.max(np.abs(grey))):  # one level alone says nothing of a and b
         return (pixels - np.float32(grey[0])) / np.float32(np.median(noise))
     exposure = -grey
@@ -100,7 +100,7 @@ def _square_root(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[n
 
 
 def _look_up(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.float64]) -> FloatImage:
-    """Integral of 1 / noise over the grey levels, straight beyond the measured ones."""
+    """Return the integral of 1 / noise over the grey levels, linear beyond the measured ones."""
     low, high = float(pixels.min()), float(pixels.max())
     knots = np.linspace(low, high, 1024)
     density = 1.0 / np.interp(knots, grey, ndimage.gaussian_filter1d(noise, 1.0, mode="nearest"))
@@ -109,7 +109,7 @@ def _look_up(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.fl
 
 
 def _local_gain(residual: FloatImage, tissue: BoolImage, *, tile_px: int) -> FloatImage:
-    """What variation of the noise is left over the field, smooth, 1 on the whole within a factor of 2."""
+    """Return the remaining variation of the noise over the field, smoothed, and at most a factor of 2 from 1."""
     rows, columns = (-(-n // tile_px) for n in residual.shape)
     gain, weight = np.ones((rows, columns)), np.zeros((rows, columns))
     for r in range(rows):
@@ -128,7 +128,7 @@ def _local_gain(residual: FloatImage, tissue: BoolImage, *, tile_px: int) -> Flo
 
 
 def _magnified(coarse: FloatImage, step: int, shape: tuple[int, int]) -> FloatImage:
-    """Bilinear magnification of block values to pixels."""
+    """Magnify block values to pixels, bilinearly."""
     rows = np.clip((np.arange(shape[0]) + 0.5) / step - 0.5, 0, coarse.shape[0] - 1)
     columns = np.clip((np.arange(shape[1]) + 0.5) / step - 0.5, 0, coarse.shape[1] - 1)
     along_rows = np.stack([np.interp(rows, np.arange(coarse.shape[0]), column) for column in coarse.T], axis=1)

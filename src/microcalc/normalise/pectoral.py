@@ -1,4 +1,4 @@
-"""Takes the pectoral muscle out of the breast of an oblique view."""
+"""Remove the pectoral muscle from the breast mask of an oblique view."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def without_pectoral(
 
     The muscle is the bright triangle in the corner of chest wall and head. All straight
     edges that cut this corner are tried; the one with the strongest even step from
-    bright (corner side) to dark is taken, and none where no step is even enough.
+    bright (corner side) to dark is taken. Where no step is even enough, no muscle is removed.
 
     Parameters
     ----------
     pixels, breast
         (rows, columns) at ``spacing_mm``.
     orientation
-        Where the header says that chest wall and head are. None, or where the breast does not
-        reach that edge: the chest wall is the edge that the breast is at, and the head at the
-        top, else, where no muscle is, at the other end.
+        Where the chest wall and the head are, as the header states. If it is None or the breast does not
+        reach that edge, the chest wall is at the edge that the breast touches, and the head is
+        looked for at the top first, then at the other end.
     """
     step = max(1, round(1.0 / spacing_mm))
     coarse = block_mean(pixels, step)
@@ -87,7 +87,7 @@ def _depth(edge: Edge, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDA
 
 
 def _pectoral_edge(coarse: FloatImage, inside: BoolImage, spacing_mm: float) -> tuple[float, float] | None:
-    """Where the muscle's edge meets the upper border (column) and the chest wall (row), in coarse pixels."""
+    """Return where the muscle's edge meets the upper border (column) and the chest wall (row), in coarse pixels."""
     smooth = ndimage.gaussian_filter(coarse, _EDGE_SMOOTHING_MM / spacing_mm)
     deep = ndimage.binary_erosion(inside, iterations=round(_PERIPHERY_MM / spacing_mm), border_value=1)
     spread = float(np.std(smooth[deep])) if deep.any() else float(np.std(smooth[inside]))

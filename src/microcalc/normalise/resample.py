@@ -1,4 +1,4 @@
-"""Brings a raster to the recipe's pixel spacing without moving anything."""
+"""Resample rasters to another pixel spacing, without shifting their content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from microcalc.geometry import Grid
 
 
 def resampled_grid(shape: tuple[int, int], grid: Grid, spacing_mm: float) -> tuple[tuple[int, int], Grid]:
-    """Shape and grid of a raster that covers the same field at another spacing.
+    """Return the shape and grid of a raster that covers the same field at another spacing.
 
     The outer edge of the first pixel stays where it is; the far edge moves outwards
     by less than one pixel.
@@ -44,6 +44,6 @@ def resample(pixels: FloatImage, grid: Grid, spacing_mm: float) -> tuple[FloatIm
 
 
 def resample_mask(mask: BoolImage, grid: Grid, spacing_mm: float) -> BoolImage:
-    """Resample a mask: true where more than half of the pixel was."""
+    """Resample a mask; a pixel is true where more than half of it was."""
     resampled, _ = resample(mask.astype(np.float32), grid, spacing_mm)
     return resampled > 0.5

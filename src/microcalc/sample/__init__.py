@@ -1,1 +1,1 @@
-"""Which pixels are samples, and their patches."""
+"""Samples: labelled pixels of normalised images, and the patches around them."""

@@ -1,4 +1,4 @@
-"""Which pixels are positive, which negative, which neither."""
+"""Choose the pixels that are positive or negative samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOT_NEGATIVE = ("microcalcification", *BENIGN_CALCIUM, "unsure")
 
 
 def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, radius_mm: float) -> Samples:
-    """Pixels of microcalcifications: the nearest to each centre, and those within ``radius_mm`` of it.
+    """Return the pixels of microcalcifications: the nearest to each centre, and those within ``radius_mm`` of it.
 
     Returns
     -------
@@ -37,13 +37,16 @@ def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, 
 def negative_mask(
     annotations: Annotations, breast: BoolImage, grid: Grid, *, clearance_mm: float, unmeasured_clearance_mm: float
 ) -> BoolImage:
-    """Where breast pixels are negative: nothing annotated as calcium, or unsure, within the clearance.
+    """Return which breast pixels are negative: no calcium, and nothing unsure, is annotated within the clearance.
 
-    ``clearance_mm`` is counted from the edge of what was measured (half its diameter). It has to be
-    small: the gaps between the microcalcifications of a cluster must be negative, or a network
-    learns to mark everything near calcium. What was not measured (diameter 0) keeps
-    ``unmeasured_clearance_mm`` around its centre, for a place judged by eye has neighbours that
-    nobody annotated.
+    Parameters
+    ----------
+    clearance_mm
+        Distance from the edge of an annotation with a diameter. It has to be small: the gaps between the
+        microcalcifications of a cluster must be negative, or a network learns to mark everything near calcium.
+    unmeasured_clearance_mm
+        Distance from the centre of an annotation without a diameter (0). It is larger, since a place judged
+        by eye has neighbours that nobody annotated.
     """
     mask = breast.copy()
     spacing = np.asarray(grid.spacing_mm)
@@ -63,7 +66,7 @@ def negative_mask(
 
 
 def reviewed_negatives(annotations: Annotations, mask: BoolImage, grid: Grid) -> Samples:
-    """The places that were reviewed as no calcium and are negative: (n, 3) with image index 0."""
+    """Return the negative pixels that a reader judged to be free of calcium: (n, 3) with image index 0."""
     places = grid.to_pixels(annotations.centres[annotations.kind == "no_calcium"])
     pixels = np.rint(places).astype(np.int64)
     inside = ((pixels >= 0) & (pixels < mask.shape)).all(axis=1)
@@ -82,7 +85,7 @@ def draw_negatives(mask: BoolImage, *, n: int, rng: np.random.Generator) -> Samp
 
 
 def peaks(rating: FloatImage, mask: BoolImage, *, n: int, distance_px: int) -> Samples:
-    """The n highest local maxima of a rating inside a mask, one per neighbourhood: (n, 3), highest first."""
+    """Return the n highest local maxima of a rating in a mask, one per neighbourhood: (n, 3), highest first."""
     masked = np.where(mask, rating, -np.inf)
     top = ndimage.maximum_filter(masked, 2 * distance_px + 1, mode="constant", cval=-np.inf)
     flat = np.flatnonzero((masked == top) & mask)

@@ -1,4 +1,4 @@
-"""Normalised images on disk, and patches gathered from them.
+"""Store normalised images on disk, and gather patches from them.
 
 Samples are coordinates (image, row, column), not patches: 45 million of them are a
 few hundred MB. One float16 file per image, read through the page cache.
@@ -32,12 +32,12 @@ class StoredImage:
 
 
 def store(mammogram: NormalisedMammogram, file: Path, *, border_px: int) -> None:
-    """Write a normalised mammogram to ``file`` (.npz is not used: it cannot be mapped).
+    """Write a normalised mammogram to .npy files beside ``file``, which can be mapped into memory.
 
     Raises
     ------
     OutputError
-        The system refused.
+        The files cannot be written.
     """
     with saying_where(file):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def stored_size(file: Path) -> tuple[tuple[int, int], float]:
 
 
 def gather(images: Sequence[StoredImage], samples: Samples, *, margin_px: int) -> FloatImage:
-    """Patches (n, 2 m + 1, 2 m + 1) float32 around samples.
+    """Return the patches (n, 2 m + 1, 2 m + 1) float32 around samples.
 
     Raises
     ------
