@@ -1,4 +1,4 @@
-"""Draws the sheets of simulated mammograms in docs/explanation/simulator.md.
+"""Draw the sheets of simulated mammograms in docs/explanation/simulator.md.
 
 ``python docs/gallery.py --out docs/images/simulator [--seed 1] [--workers N]``
 
@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Panel:
-    """One picture of a sheet: grey (rows, columns), what is written above it, and (row, column) of rings on it."""
+    """Hold one picture of a sheet: grey levels (rows, columns), its label, and (row, column) of rings on it."""
 
     grey: GreyImage
     label: str
@@ -102,12 +102,12 @@ def _seed(*numbers: int) -> np.random.SeedSequence:
 
 
 def _log_exposure(m: SimulatedMammogram) -> FloatImage:
-    """A raw image as a reader expects it: minus the logarithm of the exposure."""
+    """Return a raw image as readers expect it: minus the logarithm of the exposure."""
     return np.asarray(-np.log(np.maximum(m.stored["raw"].astype(np.float32) - m.system.offset, 1.0)), dtype=np.float32)
 
 
 def _whole(m: SimulatedMammogram, intent: Intent) -> GreyImage:
-    """The whole image: processed through its first window, raw as log exposure stretched over the breast."""
+    """Return the whole image: processed through its first window, raw as log exposure stretched over the breast."""
     processed = m.stored["processed"]
     if intent == "processed":
         return apply_window(processed.astype(np.float32), m.windows[0])
@@ -117,7 +117,7 @@ def _whole(m: SimulatedMammogram, intent: Intent) -> GreyImage:
 
 
 def _breast_alone(m: SimulatedMammogram) -> tuple[int, int, int]:
-    """First and last row, and last column, of the part of an image that the breast lies in, with some air."""
+    """Return the first and last row and the last column of the breast, with a margin of air."""
     inside, air = m.stored["processed"] > 0, round(5.0 / m.system.pitch_mm)
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     return max(int(rows[0]) - air, 0), int(rows[-1]) + air, int(columns[-1]) + air
@@ -129,13 +129,13 @@ def _reduced(grey: GreyImage, factor: float) -> GreyImage:
 
 
 def _corner(shape: Sequence[int], centre: tuple[float, float], side: int) -> tuple[int, int]:
-    """First pixel of a square around a place, motion_blurred into the image."""
+    """Return the first pixel of a square around a position, shifted to lie in the image."""
     row, column = (int(np.clip(round(p) - side // 2, 0, n - side)) for p, n in zip(centre, shape, strict=True))
     return row, column
 
 
 def _crop(m: SimulatedMammogram, intent: Intent, centre: tuple[float, float], side: int) -> GreyImage:
-    """Native pixels, raw as log exposure, stretched over the crop."""
+    """Return a crop in native pixels, raw as log exposure, stretched over the crop."""
     r, c = _corner(m.stored[intent].shape, centre, side)
     values = m.stored["processed"].astype(np.float32) if intent == "processed" else _log_exposure(m)
     return _stretched(values[r : r + side, c : c + side])
@@ -156,7 +156,7 @@ def _enlarged(grey: GreyImage) -> GreyImage:
 
 
 def _rings(places: Iterable[Annotation], corner: tuple[int, int], zoom: float) -> tuple[tuple[float, float], ...]:
-    """Positions of places on a crop that starts at a corner and is enlarged."""
+    """Return the positions of annotations on an enlarged crop that starts at a corner."""
     return tuple(((p.row - corner[0] + 0.5) * zoom, (p.column - corner[1] + 0.5) * zoom) for p in places)
 
 
@@ -164,7 +164,7 @@ def _rings(places: Iterable[Annotation], corner: tuple[int, int], zoom: float) -
 
 
 def _vendor_sheets(each: Parallel, seed: int) -> dict[str, list[list[Panel | None]]]:
-    """Whole images and crops of both intents: a row per vendor, a column per density, then MLO."""
+    """Return whole images and crops of both intents: a row per vendor, a column per density, then MLO."""
     jobs = [(name, d) for name in VENDORS for d in DENSITIES] + list(OTHER_SYSTEMS.items())
     made = dict(zip(jobs, each(delayed(_shown)(system(name), d, seed) for name, d in jobs), strict=True))
     sheets: dict[str, list[list[Panel | None]]] = {}
@@ -179,7 +179,7 @@ def _vendor_sheets(each: Parallel, seed: int) -> dict[str, list[list[Panel | Non
 
 
 def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
-    """The views of one breast, each as panels by their sheet."""
+    """Return the panels of each view of one breast, by the name of their sheet."""
     views = VIEWS if density == _OBLIQUE and s.name in VENDORS else VIEWS[:1]
     sequence = _seed(seed, DENSITIES.index(density))
     exam = simulate_exam(s, density=density, seed=sequence, intents=BOTH, views=views, lateralities=("L",))
@@ -197,7 +197,7 @@ def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
 
 
 def _views(seed: int) -> list[Row]:
-    """Both views of one breast, and one cluster in both."""
+    """Return panels of both views of one breast, and of one cluster in both."""
     rates = replace(LesionRates(), clusters=4.0, low_dose=0.0, artefacts=0.0)
     sequence = _seed(seed, 100)
     exam = list(simulate_exam(system("siemens"), seed=sequence, intents=BOTH, rates=rates, lateralities=("L",)))
@@ -222,7 +222,7 @@ def _views(seed: int) -> list[Row]:
 
 
 def _clusters(m: SimulatedMammogram) -> dict[str, list[Annotation]]:
-    """Microcalcifications by their cluster; single ones apart."""
+    """Return the microcalcifications by cluster; each single one is a group of its own."""
     found: dict[str, list[Annotation]] = {}
     for number, p in enumerate(m.annotations):
         if p.kind == "microcalcification":
@@ -231,13 +231,13 @@ def _clusters(m: SimulatedMammogram) -> dict[str, list[Annotation]]:
 
 
 def _visible(members: Sequence[Annotation]) -> tuple[int, float]:
-    """How many are well visible, a dozen at most, and the median d'."""
+    """Return the number of well visible members, at most twelve, and their median d'."""
     d_prime = np.array([p.d_prime or 0.0 for p in members])
     return min(int((d_prime >= _WELL_VISIBLE).sum()), 12), float(np.median(d_prime))
 
 
 def _densest(members: Sequence[Annotation], side: int) -> tuple[float, float]:
-    """Middle of the members around that one which has most others within reach."""
+    """Return the centre of the members around the one with the most neighbours in a crop."""
     at = np.array([(p.row, p.column) for p in members])
     near = (np.abs(at[:, None] - at[None]) < 0.45 * side).all(axis=2)
     row, column = at[near[int(near.sum(axis=1).argmax())]].mean(axis=0)
@@ -245,7 +245,7 @@ def _densest(members: Sequence[Annotation], side: int) -> tuple[float, float]:
 
 
 def _calcium(s: System, seed: int) -> dict[str, list[Panel]]:
-    """Per morphology and layout the cluster with most well visible members, without and with its centres."""
+    """Return, by morphology and layout, panels of the cluster with the most visible members, without and with rings."""
     rates = replace(NO_LESIONS, clusters=14.0, singles=8.0)
 
     def make(number: int) -> SimulatedMammogram:
@@ -279,7 +279,7 @@ def _gathered(
     make: Callable[[int], SimulatedMammogram],
     found: Callable[[SimulatedMammogram], Mapping[str, _T]],
 ) -> dict[str, _T]:
-    """What images of one number after the other show first of each name, until all were met."""
+    """Simulate images one by one and return the first panel of each name, until all names have one."""
     shown: dict[str, _T] = {}
     for number in range(_ATTEMPTS):
         for name, panel in found(make(number)).items():
@@ -293,7 +293,7 @@ def _gathered(
 
 
 def _confusers(seed: int) -> list[Row]:
-    """Each kind once, in native pixels of a processed image; its places in the truth beside it."""
+    """Return one panel of each kind of confuser, in native pixels of a processed image."""
     s, side = system("ge"), 192
     names = (*CONFUSERS, "crossing")
     rates = replace(NO_LESIONS, confusers=dict.fromkeys(CONFUSERS, 1.2), crossings=8.0)
@@ -317,14 +317,14 @@ def _confusers(seed: int) -> list[Row]:
 
 
 def _others(m: SimulatedMammogram, members: Sequence[Annotation], side: int) -> int:
-    """How many places of something else lie in a crop of some."""
+    """Return the number of annotations of other objects in a crop around some."""
     row, column = _densest(members, side)
     near = [p for p in m.annotations if max(abs(p.row - row), abs(p.column - column)) < 0.5 * side]
     return len(set(near) - set(members))
 
 
 def _artefacts(seed: int) -> list[Row]:
-    """Each fault on a small field of raw values, and the same field without it, or what differs."""
+    """Return panels of each artefact on a small raw field, beside the same field without it or the difference."""
     s = replace(system("ge"), fields=((900, 720),))
 
     def make(number: int, share: float) -> SimulatedMammogram:
@@ -342,7 +342,7 @@ def _artefacts(seed: int) -> list[Row]:
 
 
 def _fault(name: str, faulty: SimulatedMammogram, clean: SimulatedMammogram) -> list[Panel]:
-    """Two panels: where a fault is a small place, native pixels enlarged, with and without it; else the whole field."""
+    """Return two panels, with and without an artefact: enlarged pixels if it is small, else the whole field."""
     side = 60
     with_it, without = _log_exposure(faulty), _log_exposure(clean)
     if name in GAINS or name == "lines":
@@ -364,7 +364,7 @@ def _fault(name: str, faulty: SimulatedMammogram, clean: SimulatedMammogram) -> 
 
 
 def _beside_real(each: Parallel, folder: Path, seed: int) -> list[Row]:
-    """Crops of normal GE images of CDD-CESM above simulated ones of the same size and stretch."""
+    """Return crops of normal GE images of CDD-CESM above simulated ones of the same size and stretch."""
     side = 256
     table = read_cdd_cesm(folder)
     real = [image for image in table.images if "GE" in image.system and "normal" in image.tags.split()]
@@ -399,7 +399,7 @@ def _in_rows(panels: Sequence[Panel], columns: int) -> list[Row]:
 
 
 def _write(rows: Sequence[Row], file: Path) -> None:
-    """Put panels below each other in rows, and side by side in columns as wide as their widest."""
+    """Write panels as a picture, in rows and in columns as wide as their widest panel."""
     heights = [_LABEL_PX + max((p.grey.shape[0] for p in row if p), default=0) + _GAP for row in rows]
     columns = [[p for p in column if p] for column in zip_longest(*rows)]
     widths = [max((p.grey.shape[1] for p in column), default=0) + _GAP for column in columns]

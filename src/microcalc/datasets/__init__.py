@@ -1,1 +1,1 @@
-"""The project's own table of images and annotations, and readers of public data sets."""
+"""Read and write tables of images and annotations, read public data sets, and make simulated ones."""

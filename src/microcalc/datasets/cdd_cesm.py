@@ -1,4 +1,4 @@
-"""Reads the low-energy craniocaudal images of CDD-CESM into the project's table.
+"""Read the low-energy craniocaudal images of CDD-CESM into the project's table.
 
 The data are 8-bit JPEG at native resolution, cropped to the breast, without a
 header, described by one ``images.csv``. Three things are added here.
@@ -11,7 +11,7 @@ unnamed image can belong to a patient of another split; images that could belong
 several are in none.
 
 **Spacing**. The publisher's spacing is inferred from the matrix. Images larger than
-the largest GE matrix cannot be GE images, and are taken for Hologic images.
+the largest GE matrix cannot be GE images, and are treated as Hologic images.
 
 **Reviewed places** (``data/cdd-cesm/reviewed.csv`` of the source tree). The data set annotates no
 microcalcification. The places that were reviewed by eye become annotations; the verdict is their kind.
@@ -45,7 +45,7 @@ ATTRIBUTION: Final = (
     "doi 10.7937/29kw-ae92 (CC BY 4.0). Khaled R et al., Scientific Data 9 (2022), doi 10.1038/s41597-022-01238-0. "
     "Clark K et al., J Digit Imaging 26 (2013) 1045, doi 10.1007/s10278-013-9622-7."
 )
-"""What the licence of the images asks for wherever weights trained on them go."""
+"""Attribution that the licence of the images requires wherever weights trained on them are distributed."""
 
 _REQUIRED = ("file", "tcia_name", "width", "height", "category", "system", "pixel_spacing_mm", "density", "sha256")
 _LARGEST_GE_MATRIX = (3062, 2394)
@@ -113,7 +113,7 @@ def _image(line: Line, folder: Path, splits: dict[str, Split], where: str) -> Im
 
 
 def _patient_and_side(tcia_name: str, where: str) -> tuple[str, Laterality | Literal[""]]:
-    """Patient and side of a name such as ``P35_L_DM_CC.jpg``; both empty for images without a name."""
+    """Return patient and laterality of a name such as ``P35_L_DM_CC.jpg``; both are empty for images without a name."""
     if not tcia_name:
         return "", ""
     patient, side, *_ = tcia_name.split("_")
@@ -125,7 +125,7 @@ def _patient_and_side(tcia_name: str, where: str) -> tuple[str, Laterality | Lit
 
 
 def _system(line: Line, where: str) -> tuple[str, float, str]:
-    """System, spacing in mm, and a word on how sure they are."""
+    """Return the system, the pixel spacing in mm, and a tag for how they were inferred."""
     rows, columns = number_in(line, "height", where), number_in(line, "width", where)
     spacing_mm = number_in(line, "pixel_spacing_mm", where)
     system = line["system"].removesuffix("(inferred)").removeprefix("unknown, probably").strip()

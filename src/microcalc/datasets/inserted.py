@@ -1,7 +1,7 @@
-"""Makes a data set by inserting simulated microcalcifications into the images of another.
+"""Make a data set by inserting simulated microcalcifications into the images of another.
 
-The truth is exact; the background is real. What the source table says of its images
-(reviewed benign calcium, for instance) is carried over.
+The annotations are exact and the background is real. Annotations of the source table, such as reviewed benign
+calcifications, are kept.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ _LEVEL_TILES = 40  # at least, per grey level
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """How much is inserted into each image, and how visible it is.
+    """Hold the numbers of microcalcifications that are inserted into each image, and their smallest detectability.
 
     Attributes
     ----------
     clusters, singles
-        Per image; single microcalcifications belong to no cluster.
+        Numbers per image; single microcalcifications belong to no cluster.
     min_d_prime
-        Microcalcifications that are less visible than this to the ideal observer are
-        left out: nobody could annotate them.
+        Smallest detectability by the ideal observer of an inserted microcalcification: no reader
+        could annotate fainter ones.
     """
 
     clusters: int = 2
@@ -75,12 +75,16 @@ class Insertion:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Imaging:
-    """How an image was taken, as far as it matters to what is inserted.
+    """Hold the imaging properties with which microcalcifications are inserted into an image.
 
     Attributes
     ----------
+    mtf
+        Modulation transfer function of spatial frequency in 1/mm.
+    scatter_to_primary
+        Scatter-to-primary ratio behind a typical breast.
     relative_noise
-        Standard deviation over signal of the system's raw image behind a typical breast.
+        Standard deviation of the noise divided by the signal in a raw image behind a typical breast.
     """
 
     system: System
@@ -90,7 +94,7 @@ class _Imaging:
     relative_noise: float
 
     def contrast(self, calcification: Calcification) -> FloatImage:
-        """Fraction of the primary removed, before blur."""
+        """Return the fraction of the primary signal removed, (k, k), before blur."""
         return calcification.contrast(
             self.system.beam(_THICKNESS_MM),
             self.system.converter,
@@ -99,7 +103,7 @@ class _Imaging:
         )
 
     def d_prime(self, calcification: Calcification) -> float:
-        """Visibility as in simulated images; processing changes neither it nor its noise's colour."""
+        """Return the detectability as in simulated images, which processing is assumed not to change."""
         _, patch = render_calcification(
             self.contrast(calcification), np.array([20.0, 20.0]), spacing_mm=self.spacing_mm, mtf=self.mtf
         )
@@ -111,28 +115,28 @@ def insert_data_set(
 ) -> tuple[Table, tuple[InputError, ...]]:
     """Insert into every image of a table and write images (PNG) and table to ``out``.
 
-    An image that cannot be used does not end the others.
+    An image that cannot be used does not stop the insertion into the others.
 
     Parameters
     ----------
     variants
-        Copies of each image, each with microcalcifications of its own.
+        Number of copies of each image, each with different microcalcifications.
     seed
         The same seed gives the same bytes, whatever the number of workers.
 
     Returns
     -------
     table
-        Of the new images.
+        Table of the new images.
     refused
-        What was wrong with the images that cannot be used, in the order of the table, each once.
+        Errors of the images that cannot be used, in the order of the table, one per image.
 
     Raises
     ------
     InputError
-        No image can be used; or ``out`` is the folder that an image lies in, or a user's.
+        No image can be used, or ``out`` is the folder of an image or a folder that microcalc did not make.
     OutputError
-        The system refused to write; or a table in the folder has been edited since it was made.
+        The system refused to write, or a table in the folder has been edited since it was made.
     """
     if any(image.file.resolve().parent == out.resolve() for image in table.images):
         raise InputError(f"{out.name}: holds images of the table, expected another folder for the new ones")
@@ -238,7 +242,7 @@ def _imaging(rng: np.random.Generator, mammogram: Mammogram) -> _Imaging:
 def _with(
     rng: np.random.Generator, mammogram: Mammogram, tissue: BoolImage, placed: list[Placed], imaging: _Imaging
 ) -> Mammogram:
-    """The mammogram with the calcifications at their places."""
+    """Return the mammogram with the calcifications inserted."""
     contrast = render(
         [imaging.contrast(p.calcification) for p in placed],
         np.array([p.centre_mm for p in placed]).reshape(-1, 2),
@@ -256,10 +260,10 @@ def _with(
 
 
 def _noise_map(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float) -> FloatImage:
-    """Standard deviation of the noise at each pixel's grey level, (rows, columns).
+    """Return the standard deviation of the noise at the grey level of each pixel, (rows, columns).
 
-    Measured as in ``normalise.noise``, but texture only ever adds: at each grey level the
-    lower quartile of the tiles' noise is taken, not the noise of all its pixels.
+    It is measured as in ``normalise.noise``. As texture can only add to the noise, it is the lower
+    quartile over the tiles of each grey level, not the noise of all its pixels.
     """
     residual, level = high_pass(pixels, spacing_mm=spacing_mm)
     inside = _tiles(tissue).all(axis=1)
@@ -277,14 +281,14 @@ def _noise_map(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float) -> F
 
 
 def _tiles(pixels: NDArray[np.generic]) -> NDArray[Any]:
-    """(tiles, pixels of one); what is left over at the far borders is dropped."""
+    """Return (tiles, pixels of a tile) without the remainders at the last rows and columns."""
     rows, columns = (n // _TILE_PX for n in pixels.shape)
     cut = pixels[: rows * _TILE_PX, : columns * _TILE_PX].reshape(rows, _TILE_PX, columns, _TILE_PX)
     return cut.transpose(0, 2, 1, 3).reshape(rows * columns, _TILE_PX**2)
 
 
 def _high_pass_share(system: System) -> float:
-    """Share of the raw noise's standard deviation that the noise measure's high-pass keeps; 1 for white noise."""
+    """Return the fraction of the standard deviation of raw noise that the high-pass of the measurement keeps."""
     size = 256
     impulse = np.zeros((size, size), dtype=np.float32)
     impulse[size // 2, size // 2] = 1.0
@@ -327,13 +331,13 @@ def _draw(
 
 
 def _clipped(pixels: FloatImage, step: int) -> BoolImage:
-    """Where every tenth pixel or more has the image's greatest value: nothing could be seen there."""
+    """Return where more than a tenth of the pixels are saturated, so that no calcification would be visible."""
     share = ndimage.uniform_filter((pixels == pixels.max()).astype(np.float32), 2 * step + 1)[::step, ::step]
     return np.asarray(share > 0.1)
 
 
 def _nipple(tissue: BoolImage) -> NDArray[np.float64]:
-    """(row, column) of the breast's point farthest from the chest wall, the image's side with more tissue."""
+    """Return (row, column) of the point of the breast farthest from the chest wall, the side with more tissue."""
     columns = np.flatnonzero(tissue.any(axis=0))
     half = tissue.shape[1] // 2
     column = columns[-1] if tissue[:, :half].sum() >= tissue[:, half:].sum() else columns[0]
@@ -349,7 +353,7 @@ def _cluster(
     d_prime: Callable[[Calcification], float],
     inside: Callable[[NDArray[np.float64]], bool],
 ) -> list[Placed]:
-    """A cluster of at least four that can be seen and lie in the breast; none where that does not come about."""
+    """Draw a cluster of at least four visible members in the breast; return none if all attempts fail."""
     towards = (0.0, float(nipple[0] - centre[0]), float(nipple[1] - centre[1]))
     for _ in range(50):
         members = _visible(rng, insertion, d_prime, lambda: draw_cluster(rng, to_nipple=towards))
@@ -366,7 +370,7 @@ def _visible(
     d_prime: Callable[[Calcification], float],
     draw: Callable[[], list[Microcalcification3D]],
 ) -> list[Calcification]:
-    """The members of what is drawn that can be seen, drawn until there are some."""
+    """Draw until some members reach the smallest detectability, and return these."""
     for _ in range(50):
         members = [m for m in (solid.project() for solid in draw()) if d_prime(m) >= insertion.min_d_prime]
         if members:
@@ -380,7 +384,7 @@ def _inside(allowed: BoolImage, place: NDArray[np.float64]) -> bool:
 
 
 def _system_of(mammogram: Mammogram) -> System:
-    """The system that shares most words with the table's, and among these the nearest in pitch."""
+    """Return the system that shares most words with the name in the table and, among these, is nearest in pitch."""
 
     def words(text: str) -> set[str]:
         return set(re.findall(r"[a-z]{2,}", text.lower()))
@@ -403,10 +407,10 @@ def _annotation(name: str, placed: Placed, grid: Grid, d_prime: float) -> Annota
 
 
 def _compressed_as(source: Path, mammogram: Mammogram) -> Mammogram:
-    """The mammogram with the losses of its source's compression, where that is JPEG of 8 bits.
+    """Return the mammogram with the compression losses of its source, if that is an 8-bit JPEG file.
 
-    Its own tables on its own blocks leave what was compressed before nearly as it was,
-    and give what is new the same marks of compression as the rest.
+    The same quantisation tables on the same blocks hardly change what was compressed before, and give
+    inserted calcifications the same compression artefacts as the rest.
     """
     with Image.open(source) if source.suffix.lower() in (".jpg", ".jpeg") else Image.new("L", (1, 1)) as original:
         tables = getattr(original, "quantization", None)

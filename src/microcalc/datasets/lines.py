@@ -1,4 +1,4 @@
-"""Tables as lines of text: CSV in UTF-8 with a header line, checked value by value.
+"""Read and write tables as lines of text: CSV in UTF-8 with a header line, checked value by value.
 
 What is unambiguous is read: quoted cells, blanks around cells, blank lines, any line ends, a byte order
 mark, a column without a name (R's row names). Anything else that spreadsheets write is refused with a word
@@ -153,7 +153,7 @@ def _text(file: Path, where: str) -> str:
 
 
 def _cells(text: str, where: str) -> list[tuple[int, list[str]]]:
-    """The lines with anything in them, each with the number of its first line in the file."""
+    """Return the lines that are not blank, each with the number of its first line in the file."""
     _refuse_other_separators(text, where)
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     lines, first = [], 1
@@ -192,5 +192,5 @@ def _check_header(header: Sequence[str], required: Sequence[str], optional: Sequ
 
 
 def _plain(column: str) -> str:
-    """A column's name without the differences that spelling makes."""
+    """Return the name of a column in its plain spelling, for comparison."""
     return re.sub(r"[\s\-.]+", "_", column.strip("'\"`").strip()).lower()

@@ -1,4 +1,4 @@
-"""The images of a table opened, and tables held against the files that they list: sizes, UIDs and spacings."""
+"""Open the images of a table, and check tables against their files: sizes, UIDs and pixel spacings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from microcalc.storage.key import file_sha256
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a file says of its image; None, or an empty UID, where it does not."""
+    """Hold what a file states about its image; None, or an empty UID, where it states nothing."""
 
     shape: tuple[int, int] | None
     uid: str = ""
@@ -27,29 +27,29 @@ class _Header:
 
 
 def open_table(path: Path) -> Table:
-    """Read a data set, and hold its annotations against the sizes of the images.
+    """Read a data set, and check its annotations against the sizes of the images.
 
-    Sizes are those that the table says; of other images that are annotated, those of the files, where these
-    are there and can be read. What is wrong with a file itself is for those to say who open it.
+    Sizes are those of the table. Where it has none, annotated images are measured if their files can be read.
+    Errors in the files themselves are raised when the images are opened.
 
     Raises
     ------
     TableError
-        The table breaks its format, or a place lies outside its image.
+        The table breaks its format, or an annotation lies outside its image.
     """
     table = read_table(path)
     return _with_images(table, (_sized(i) if i.shape is None and table.rows_of(i) else i for i in table.images))
 
 
 def identified_table(table: Table) -> Table:
-    """Return a table whose images are known by more than their names, as far as their files are there.
+    """Return the table with the identity of its images, as far as their files exist.
 
-    DICOM images by their SOP Instance UIDs, pictures by the SHA-256 of their files, all by their sizes.
+    DICOM images are identified by their SOP Instance UIDs, pictures by the SHA-256 of their files, all by their sizes.
 
     Raises
     ------
     TableError
-        A file is of another size, spacing or UID than the table says; two lines are of one image; a place
+        The size, spacing or UID of a file differs from the table, two lines are of one image, or an annotation
         lies outside its image.
     """
     found = _with_images(table, (_identified(image) for image in table.images))
@@ -71,7 +71,7 @@ def _sized(image: ImageRow) -> ImageRow:
 
 
 def _identified(image: ImageRow) -> ImageRow:
-    """The line with what the file's header says; raises ``TableError`` where it says something else."""
+    """Return the line completed from the header of its file; raise ``TableError`` where the two differ."""
     header = _read_header(image.file)
     if header is None:
         return image
@@ -97,7 +97,7 @@ def _by(shape: tuple[int, int]) -> str:
 
 
 def _read_header(file: Path) -> _Header | None:
-    """What a header says; None where the file is not there or is no image that we read."""
+    """Return what a header states; None where the file is missing or is no image that we read."""
     if not file.is_file():
         return None
     try:
@@ -110,14 +110,14 @@ def _read_header(file: Path) -> _Header | None:
 
 
 def open_row(row: ImageRow) -> Mammogram:
-    """Read the image of a table's line; the table says what a picture cannot.
+    """Read the image of a line of a table, which states what a picture does not.
 
     Raises
     ------
     InputError
         The file cannot be used.
     TableError
-        It is of another size, spacing or intent than the table says; a picture's pixels are square.
+        Its size, spacing or intent differs from the table, or the pixels of a picture are not square.
     """
     mammogram = open_mammogram(row.file, row.info, any_view=True)
     _check_spacing(mammogram, row)
@@ -132,7 +132,7 @@ def open_row(row: ImageRow) -> Mammogram:
 
 
 def _check_spacing(mammogram: Mammogram, row: ImageRow) -> None:
-    """The table's annotations are in its own millimetres: they have to be the image's."""
+    """Refuse a pixel spacing other than that of the table, in which the annotations are measured."""
     found, expected = mammogram.spacing_mm, row.spacing_mm
     if not same_spacing(found, expected):
         raise TableError(
@@ -144,7 +144,7 @@ def _check_spacing(mammogram: Mammogram, row: ImageRow) -> None:
 def refuse_images(refused: Sequence[InputError], *, of: int) -> None:
     """Raise the error of the one image that cannot be used, or one error that names all of them.
 
-    A smaller set than the table says would make figures and models claim more images than they saw.
+    With fewer images than the table, results and models would claim more images than were used.
     """
     if len(refused) == 1:
         raise refused[0]

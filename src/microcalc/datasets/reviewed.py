@@ -1,4 +1,4 @@
-"""Places that a person has judged, one line each, for images known by their content.
+"""Read and write positions that a person has judged, one line each, in images identified by their content.
 
 ``reviewed.csv`` (UTF-8, comma, header line): ``file`` (name, for people), ``sha256``
 (of the whole file: what identifies the image, so that a renamed file keeps its
@@ -20,14 +20,14 @@ from microcalc.domain import BENIGN_CALCIUM, Kind
 from microcalc.errors import TableError
 
 CALCIUM: Final[frozenset[Kind]] = frozenset(("microcalcification", *BENIGN_CALCIUM))
-"""Verdicts that say that there is calcium; ``unsure`` says neither."""
+"""Verdicts for calcium of any kind; ``unsure`` is neither for nor against."""
 
 _REQUIRED = ("file", "sha256", "row", "column", "verdict", "judge")
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One judged place; ``round`` is 0 where the place was not shown in a round."""
+    """Hold one judged position; ``round`` is 0 where it was not shown in a round."""
 
     file: str
     sha256: str

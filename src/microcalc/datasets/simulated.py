@@ -1,8 +1,8 @@
-"""Makes a data set of simulated mammograms: DICOM files, and the table with their truth.
+"""Make a data set of simulated mammograms: DICOM files, and the table with their annotations.
 
-Every exam has a folder of its own with its files, its part of the table and, written
-last, ``settings.json``: what it was made with. A run that was interrupted goes on where
-it stopped; an exam made with other settings is made again.
+Every exam has a folder with its files, its part of the table and, written last, its settings in
+``settings.json``. An interrupted run continues where it stopped; an exam made with other settings is
+made again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.60), ("validation"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an exam is made with, besides its system and number.
+    """Hold the settings of an exam, besides its system and number.
 
     Attributes
     ----------
@@ -101,9 +101,9 @@ def simulate_data_set(
     Raises
     ------
     InputError
-        There is no such system, or nothing to make; or the folder is a user's.
+        There is no such system, nothing to simulate, or the folder was not made by ``microcalc simulate``.
     OutputError
-        The system refused to write; or a table in the folder has been edited since it was made.
+        The system refused to write, or a table in the folder has been edited since it was made.
     """
     names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(dict.fromkeys(systems))
     rows = [system(name) for name in names]
@@ -198,13 +198,13 @@ def _simulated(folder: Path, s: System, number: int, settings: Settings, patient
 
 
 def split_of(patient: str) -> Split:
-    """60 % train, 15 % validation, 25 % test, by a hash of the patient: it never changes."""
+    """Return the split of a patient, by a hash that never changes: 60 % train, 15 % validation, 25 % test."""
     place = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") / 2**64
     return next(split for split, up_to in _SPLIT_SHARES if place < up_to)
 
 
 def _made(folder: Path, settings: str) -> Table | None:
-    """An exam's part of the table, if all of it is there and was made with these settings."""
+    """Return the part of the table of an exam if it is complete and was made with these settings, else None."""
     file = folder / SETTINGS
     if not file.is_file() or file.read_text(encoding="utf-8") != settings or not is_table(folder):
         return None
@@ -309,7 +309,7 @@ def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid
 
 
 def _stored_values(s: System, *, processed: bool) -> StoredValues:
-    """What the stored values mean; processed ones with the padding that the system declares."""
+    """Return the meaning of the stored values; processed images have the padding that the system declares."""
     if not processed:
         return replace(RAW, bits_stored=s.bits_stored)
     if s.header.padding is None:

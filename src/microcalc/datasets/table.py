@@ -1,4 +1,4 @@
-"""The one table format for images and annotations.
+"""Read and write tables of images and annotations.
 
 A data set is a folder with two CSV files (UTF-8, comma, header line):
 
@@ -17,9 +17,9 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     ``morphology`` (words, may be empty).
 
 ``patient``, ``system``, ``view`` and ``laterality`` may be empty for pictures; an
-image without a patient counts as a patient of its own. No image stands there twice,
-by name, file, content or UID, and no place either; no place lies outside its image,
-where the image's size is known.
+image without a patient counts as a separate patient. No image is listed twice, by
+name, file, content or UID, and no annotation either. No annotation lies outside its
+image, where the size of the image is known.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from microcalc.storage.write import saying_where, write_whole
 
 Split = Literal["train", "validation", "test", ""]
 _FORMER_SPLITS = {"tune": "validation"}
-"""Words of tables that were written before, and what they mean."""
+"""Split names of earlier versions, and those that replace them."""
 IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
 MARGIN_PX: Final = 0.49
 """How far beyond the edge a place may lie: the last pixel of a coarser raster may; one counted from 1 may not."""
@@ -50,9 +50,9 @@ MARGIN_PX: Final = 0.49
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One line of ``images.csv``; ``file`` is resolved against the table's folder.
+    """Hold one line of ``images.csv``; ``file`` is resolved against the folder of the table.
 
-    ``sop_instance_uid`` is empty, ``rows`` and ``columns`` are None where the table does not say them.
+    ``sop_instance_uid`` is empty, and ``rows`` and ``columns`` are None, where the table does not have them.
     """
 
     image: str
@@ -77,23 +77,23 @@ class ImageRow:
 
     @property
     def info(self) -> ImageInfo:
-        """Return what the table says of the image, for a file that does not say it itself."""
+        """Return what the table states about the image, for files without a header."""
         return ImageInfo(self.spacing_mm, self.intent, self.system or None, self.view or None, self.laterality or None)
 
     @property
     def patient_or_image(self) -> str:
-        """The patient; an image without one counts as a patient of its own."""
+        """Return the patient; an image without one counts as a separate patient."""
         return self.patient or f"image:{self.image}"
 
     @property
     def grid(self) -> Grid:
-        """Where the original image's pixels lie."""
+        """Return the pixel grid of the original image."""
         return Grid(self.spacing_mm)
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
-    """One line of ``annotations.csv``, in pixels of the original image; ``where`` it was read, for messages."""
+    """Hold one line of ``annotations.csv``, in pixels of the original image; ``where`` is its origin, for messages."""
 
     image: str
     row: float
@@ -110,7 +110,7 @@ class AnnotationRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A data set: its images, and what is known to be in them."""
+    """Hold a data set: its images and their annotations."""
 
     images: tuple[ImageRow, ...]
     annotations: tuple[AnnotationRow, ...] = field(default=())
@@ -139,11 +139,11 @@ class Table:
         )
 
     def of_split(self, split: Split) -> Table:
-        """The images of one split with their annotations."""
+        """Return the images of one split with their annotations."""
         return self.of_images(i for i in self.images if i.split == split)
 
     def of_images(self, images: Iterable[ImageRow]) -> Table:
-        """Some of the images with their annotations."""
+        """Return some of the images with their annotations."""
         chosen = tuple(images)
         names = {i.image for i in chosen}
         return Table(chosen, tuple(a for a in self.annotations if a.image in names))
@@ -174,8 +174,8 @@ def read_table(path: Path) -> Table:
     Raises
     ------
     TableError
-        A file or column is missing, a line has a value that is not allowed, an image or a place stands
-        there twice, or a place lies outside its image, where the table says the image's size.
+        A file or column is missing, a line has a value that is not allowed, an image or an annotation is listed
+        twice, or an annotation lies outside its image, where the table has the size of the image.
     """
     folder = path.parent if path.name.lower() == IMAGES and not path.is_dir() else path
     name = folder.resolve().name
@@ -196,7 +196,7 @@ def join_tables(tables: Sequence[Table]) -> Table:
     Raises
     ------
     TableError
-        An image is in two of them, or a patient in two splits.
+        An image is in two of them, or a patient is in two splits.
     """
     images = tuple(i for t in tables for i in t.images)
     refuse_repeated(images, "the tables together")
@@ -241,7 +241,7 @@ def write_table(table: Table, folder: Path) -> None:
     Raises
     ------
     OutputError
-        A table that a person has edited stands there; or the system refuses.
+        The folder holds a table that a person has edited, or the system refused to write.
     """
     with saying_where(folder / IMAGES):
         folder.mkdir(parents=True, exist_ok=True)
@@ -362,7 +362,7 @@ def _annotation_row(line: Line, where: str) -> AnnotationRow:
 
 
 def _not_negative(line: Line, column: str, where: str) -> float | None:
-    """A measured value; None for an empty cell."""
+    """Return a measured value, or None for an empty cell."""
     if not line.get(column):
         return None
     value = number_in(line, column, where)
