@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from microcalc import __version__, cli
+from microcalc.cli import log
 from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.output import PRINTING, print_error, print_line
@@ -237,13 +238,19 @@ def test_several_files_go_on_past_a_bad_one(tmp_path: Path, capsys: pytest.Captu
     good, bad, out = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "out"
     _write_breast(good)
     bad.write_bytes(good.read_bytes()[:200])
-    options = ["--out", str(out), "--model", "log", "--pixel-spacing", "0.1", "--intent", "processed", "--threads", "1"]
+    options = ["--out", str(out), "--model", "log", "--pixel-spacing", "0.1", "--intent", "processed", "--workers", "1"]
     assert cli.run(["detect", str(bad), str(good), *options]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("good.png: ")
     assert captured.err.splitlines()[0].startswith("microcalc: bad.png: ")
     assert captured.err.splitlines()[1:] == ["microcalc: 1 of 2 files could not be used"]
-    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "good.json", "good.png", "index.json"]
+    assert sorted(f.name for f in out.iterdir()) == [
+        ".microcalc.json",
+        "good.json",
+        "good.png",
+        "index.json",
+        "summary.csv",
+    ]
     assert cli.run(["detect", str(bad), *options]) == 2
 
 
@@ -313,10 +320,17 @@ def test_a_full_disk_under_standard_output_is_said(monkeypatch: pytest.MonkeyPat
         print_line("found")
 
 
-def test_records_of_the_library_are_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_of_the_library_are_lines_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     logger = logging.getLogger("microcalc.somewhere")
     with log_records_shown():
-        for number in range(1, 501):
+        for number in range(1, 501):  # all in a moment: no line
+            log_progress(Progress("reading headers", number, 500, 1.0))
+        monkeypatch.setattr(log, "LINE_INTERVAL_S", 0.0)
+        log_progress(Progress("normalising images", 1, 500, 1.0))
+        monkeypatch.setattr(log, "LINE_INTERVAL_S", 10.0)
+        for number in range(2, 501):
             log_progress(Progress("normalising images", number, 500, 1.0))
         logger.info("the second stage begins")
         logger.warning("a.dcm: no view")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import multiprocessing
 import os
+import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +22,13 @@ from PIL import Image
 
 from microcalc import cli
 from microcalc.batch import analyse
+from microcalc.batch.inputs import GivenImages, Input
+from microcalc.batch.options import DetectOptions
+from microcalc.batch.run import Batch
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Window
+from microcalc.images.info import ImageInfo
 from microcalc.storage.index import counted, read_index
 
 _PICTURE = ("--pixel-spacing", "0.1", "--intent", "processed")
@@ -74,7 +82,7 @@ def _dicom(
 
 
 def _detect(*arguments: object) -> int:
-    return cli.run(["detect", *map(str, arguments), "--model", "log", "--threads", "1"])
+    return cli.run(["detect", *map(str, arguments), "--model", "log", "--threads", "1", "--workers", "1"])
 
 
 def _tree(folder: Path) -> dict[str, str]:
@@ -160,7 +168,7 @@ def test_a_dicom_image_that_fails_in_a_second_run_takes_its_results_and_reports_
     _dicom(files[1], lambda d: setattr(d, "PixelData", d.PixelData[:100]), view="MLO")
     assert _detect(files[1], "--out", out) == 2
     assert _stems(out) == ["a"]
-    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "a.json", "a.png", "index.json"]
+    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "a.json", "a.png", "index.json", "summary.csv"]
 
 
 def test_results_of_other_images_stay_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,17 +182,165 @@ def test_results_of_other_images_stay_and_that_is_said(tmp_path: Path, capsys: p
 
 
 @pytest.mark.parametrize("other", [("--whole-image",), ("--min-likelihood", "0.9"), ("--max-candidates", "3")])
-def test_results_of_other_settings_are_never_mixed(
+def test_results_of_other_settings_never_stay_beside_new_ones(
     tmp_path: Path, other: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
+    assert _detect(*files, "--out", out, *_PICTURE) == 0
+    before = _tree(out)
+    assert _detect(files[0], "--out", out, *_PICTURE, *other) == 2
+    assert "for 1 image not in this call, expected a new folder" in capsys.readouterr().err
+    assert cli.run(["detect", str(files[0]), "--out", str(out), *_PICTURE, "--model", "processed"]) == 2
+    assert "out: holds results of another model for 1 image" in capsys.readouterr().err
+    assert _tree(out) == before
+    assert _detect(*files, "--out", out, *_PICTURE, *other) == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert _stems(out) == ["1", "2"]
+    assert {name for name, sha in _tree(out).items() if before.get(name) != sha} >= {"1.json", "index.json"}
+
+
+def test_an_image_that_failed_under_other_settings_is_forgotten(tmp_path: Path) -> None:
+    good, bad, out = _picture(tmp_path / "1.png"), tmp_path / "2.png", tmp_path / "out"
+    bad.write_bytes(good.read_bytes()[:300])
+    assert _detect(good, bad, "--out", out, *_PICTURE) == 1
+    assert _detect(good, "--out", out, *_PICTURE, "--max-candidates", "3") == 0
+    index = read_index(out)
+    assert index is not None
+    assert [entry.stem for entry in index.entries] == ["1"]
+
+
+def test_what_is_finished_is_skipped_unless_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
+    assert _detect(files[0], "--out", out, *_PICTURE) == 0
+    before = (out / "1.json").stat().st_mtime_ns
+    assert _detect(*files, "--out", out, *_PICTURE) == 0
+    said = capsys.readouterr().out
+    assert "1.png: 0 findings" in said
+    assert "results of 2 images, 0 with findings; 1 finished before (--again repeats them)" in said
+    assert (out / "1.json").stat().st_mtime_ns == before
+    assert _detect(*files, "--out", out, *_PICTURE, "--again") == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert (out / "1.json").stat().st_mtime_ns > before
+
+
+def _changed_bytes(file: Path, out: Path) -> tuple[str, ...]:
+    _picture(file, 7)
+    return ()
+
+
+def _other_spacing(file: Path, out: Path) -> tuple[str, ...]:
+    return ("--pixel-spacing", "0.09")
+
+
+def _result_removed(file: Path, out: Path) -> tuple[str, ...]:
+    (out / "1.json").unlink()
+    return ()
+
+
+def _overlay_removed(file: Path, out: Path) -> tuple[str, ...]:
+    (out / "1.png").unlink()
+    return ()
+
+
+@pytest.mark.parametrize("change", [_changed_bytes, _other_spacing, _result_removed, _overlay_removed])
+def test_an_image_whose_result_would_differ_is_not_finished(
+    tmp_path: Path, change: Callable[[Path, Path], tuple[str, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = _picture(tmp_path / "1.png"), tmp_path / "out"
     assert _detect(file, "--out", out, *_PICTURE) == 0
+    options = change(file, out) or _PICTURE[:2]
+    assert _detect(file, "--out", out, *_PICTURE[2:], *options) == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert _stems(out) == ["1"]
+
+
+def test_reports_are_written_about_finished_images_too(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = [_dicom(tmp_path / "a.dcm", view="CC"), _dicom(tmp_path / "b.dcm", view="MLO")]
+    assert _detect(*files, "--out", out, "--report", "sr", "--report-per", "image") == 0
+    before = (out / "a.json").stat().st_mtime_ns
+    assert _detect(*files, "--out", out, "--report", "sr") == 0
+    assert (out / "a.json").stat().st_mtime_ns == before
+    assert [file.name for file in sorted(out.glob("*.dcm"))] == ["a.sr.dcm"]
+
+
+def test_results_are_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for n in range(3):
+        _picture(folder / f"{n}.png", n)
+    (folder / "bad.png").write_bytes((folder / "0.png").read_bytes()[:200])
+    trees = []
+    for workers in ("1", "3"):
+        out = tmp_path / workers
+        words = ["detect", str(folder), "--model", "log", *_PICTURE, "--workers", workers, "--out", str(out)]
+        assert cli.run(words) == 1
+        for file in (*out.glob("[0-9].json"), out / "summary.csv"):
+            file.write_text(re.sub(r'"seconds": .*|,[0-9.]+,$', "", file.read_text(), flags=re.MULTILINE))
+        trees.append(_tree(out))
+        trees[-1].pop(".microcalc.json")  # it holds the hash of summary.csv, and so the seconds
+    assert trees[0] == trees[1]
+
+
+def test_a_worker_that_dies_costs_its_image_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = GivenImages(
+        tuple(Input(_picture(tmp_path / f"{n}.png", n), f"{n}.png") for n in range(3)), (None, None, None)
+    )
+    info = ImageInfo((0.1, 0.1), "processed")
+    batch = Batch(given, tmp_path / "out", [], DetectOptions(model="log", info=info), workers=2)
+    batch.begin()
+    monster = batch.images[1]
+    monster.image = Monster(monster.image.file, monster.image.name)
+    failed = [image.stem for image in batch.detect() if image.error is not None]
+    batch.close()
+    assert failed == ["1"]
+    assert str(monster.error).startswith("1.png: its worker process died")
+    assert _stems(tmp_path / "out") == ["0", "2"]
+
+
+class Monster(Input):
+    """An image that kills the worker that opens it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "row" and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getattribute__(name)
+
+
+def test_a_summary_lists_every_image_and_is_never_written_over_a_users_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, out = _picture(tmp_path / "1.png"), tmp_path / "2.png", tmp_path / "out"
+    bad.write_bytes(good.read_bytes()[:300])
+    assert _detect(good, bad, tmp_path / "none.png", "--out", out, *_PICTURE) == 1
+    with (out / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["result"], bool(row["error"])) for row in rows] == [
+        ("1.png", "1.json", False),
+        ("2.png", "", True),
+        ("none.png", "", True),
+    ]
+    document = json.loads((out / "1.json").read_text())
+    assert float(rows[0]["breast_area_cm2"]) == document["breast_area_cm2"]
+    assert int(rows[0]["findings"]) == sum(cluster["finding"] for cluster in document["clusters"])
+    with (out / "summary.csv").open("a") as file:
+        file.write("mine\n")
     before = _tree(out)
-    assert _detect(file, "--out", out, *_PICTURE, *other) == 2
-    assert "out: holds results of another " in capsys.readouterr().err
-    assert cli.run(["detect", str(file), "--out", str(out), *_PICTURE, "--model", "processed"]) == 2
-    assert "out: holds results of another " in capsys.readouterr().err
+    assert _detect(good, "--out", out, *_PICTURE) == 2
+    assert "summary.csv was changed by hand, and is kept" in capsys.readouterr().err
     assert _tree(out) == before
+
+
+def test_json_is_one_object_for_each_image_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = _picture(tmp_path / "1.png"), tmp_path / "2.png"
+    bad.write_bytes(good.read_bytes()[:300])
+    assert _detect(good, bad, "--out", tmp_path / "out", *_PICTURE, "--json") == 1
+    out, err = capsys.readouterr()
+    first, second = map(json.loads, out.splitlines())
+    assert (first["image"], first["result"], first["findings"]) == ("1.png", "1.json", 0)
+    assert second["error"].startswith("2.png: ")
+    assert "1.png: 0 findings" in err
+    assert _detect(good, "--out", tmp_path / "out2", *_PICTURE, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", ["1.png", "1.json", "index.json"])
@@ -243,10 +399,10 @@ def test_an_interruption_leaves_whole_files_and_no_stale_ones(
         return detect_in(file, *arguments, **options)
 
     monkeypatch.setattr(analyse, "detect_in", interrupted)
-    assert _detect(*files, "--out", out, *_PICTURE) == 130
+    assert _detect(*files, "--out", out, *_PICTURE, "--again") == 130
     assert capsys.readouterr().err == "microcalc: interrupted\n"
     assert _stems(out) == ["1"]
-    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "1.json", "1.png", "index.json"]
+    assert sorted(f.name for f in out.iterdir()) == [".microcalc.json", "1.json", "1.png", "index.json", "summary.csv"]
 
 
 @pytest.mark.parametrize(
@@ -383,7 +539,7 @@ def test_a_review_takes_no_picture_of_its_own_for_an_image(tmp_path: Path, capsy
     assert "empty.png: " in capsys.readouterr().err
     assert cli.run(words) == 1
     assert (folder / "review" / "round-02" / "verdicts.csv").is_file()
-    assert "1/1 sub/a.png" in capsys.readouterr().out
+    assert "60 places in 1 images" in capsys.readouterr().out
 
 
 def test_a_pipe_a_socket_and_a_dead_link_are_named_and_waited_for_by_nobody(
@@ -408,8 +564,9 @@ def test_a_pipe_a_socket_and_a_dead_link_are_named_and_waited_for_by_nobody(
 def test_a_name_of_two_lines_is_said_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = _picture(tmp_path / "in/a\nb\x1b[2J.png")
     assert cli.run(["detect", str(image), *_PICTURE, "--out", str(tmp_path / "out")]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert "\x1b" not in line
+    out = capsys.readouterr().out
+    assert out.count("\n") == 3
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""The folder that detections are written to: what is ours in it, and what counts.
+"""The folder that detections are written to: which files in it are ours, and which count.
 
-A folder holds the results of one kind of detection: the same model, settings and code, or the call is refused.
-Before an image is tried, what earlier calls made of it is removed; a user's file is never written over, nor removed.
+All results in a folder are of the same model, options and code. Before an image is tried, the results of earlier calls
+on it are removed; a user's file is neither overwritten nor removed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 from microcalc.batch.names import Identity
 from microcalc.errors import InputError, OutputError
 from microcalc.reports.header import SOP_CLASSES
-from microcalc.storage.index import IndexEntry, read_index, update_index
+from microcalc.storage.index import INDEX, IndexEntry, read_index, update_index
 from microcalc.storage.ownership import MARK, check_output_folder, open_output_folder, owner_of
 from microcalc.storage.write import saying_where
 
@@ -24,9 +24,9 @@ _HEAD_BYTES: Final = 1024
 
 
 def is_result(file: Path) -> bool:
-    """Return whether a file bears the mark of our results: JSON a schema, PNG a text, DICOM who wrote it."""
+    """Return whether a file bears the mark of our results: JSON by its schema, PNG by a text, DICOM by its maker."""
     try:
-        if not file.is_file():  # to open a pipe waits for ever
+        if not file.is_file():  # opening a pipe would wait for ever
             return False
         with file.open("rb") as handle:
             head = handle.read(_HEAD_BYTES)
@@ -40,35 +40,36 @@ def is_result(file: Path) -> bool:
 
 
 class ResultsFolder:
-    """A folder of detections, before, while and after images are tried.
+    """A folder of detections, before, during and after a call.
 
     Parameters
     ----------
     folder
-        Need not be there; it is made and marked when the first result is written.
+        It need not exist; it is made and marked by ``open``.
     command
-        Whose mark it bears.
+        The command whose mark the folder bears.
     settings
-        What changes results, as JSON can hold it.
+        Everything that decides what is found, as JSON can hold it.
     inputs
-        What is read; see ``check_output_folder``.
+        Files and folders that are read; see ``check_output_folder``.
 
     Raises
     ------
     InputError
-        The folder is somebody else's, or holds results of other settings.
+        The folder is a user's or another command's.
     """
 
     def __init__(self, folder: Path, command: str, *, settings: Mapping[str, Any], inputs: Iterable[Path] = ()) -> None:
         check_output_folder(folder, command, inputs=inputs)
         index = read_index(folder)
-        if index is not None and index.entries:
-            _check_same(folder, index.settings, settings)
         self.folder = folder
         self._command = command
         self._settings = settings
+        self._was_there = folder.exists()
         self._entries = {} if index is None else index.by_stem()
-        self._ours: set[str] = set()  # stems of this call: another call's entries are not written over
+        found = settings if index is None or not index.entries else index.settings
+        self._different = sorted(key for key in {*found, *settings} if found.get(key) != settings.get(key))
+        self._ours: set[str] = set()  # stems of this call: the entries of another call are not written over
 
     @property
     def taken(self) -> dict[str, Identity]:
@@ -76,12 +77,45 @@ class ResultsFolder:
         return {stem: Identity(entry.uid, entry.place) for stem, entry in self._entries.items()}
 
     def others(self, stems: Collection[str]) -> int:
-        """Return how many results of earlier calls stay beside those of these images."""
-        stay = (s for s, entry in self._entries.items() if s not in stems and not entry.failed)
-        return sum((self.folder / f"{stem}.json").is_file() for stem in stay)
+        """Return the number of results and failure reports of earlier calls on images other than these."""
+        return sum(self._has_results(entry) for stem, entry in self._entries.items() if stem not in stems)
 
-    def begin(self, entries: Iterable[IndexEntry]) -> None:
-        """Remove what earlier calls made of the images that are to be tried, and the reports that speak of them.
+    def check_settings(self, stems: Collection[str]) -> None:
+        """Refuse to leave results of different settings in one folder.
+
+        Where all images that the folder holds results of are tried again, their results are replaced.
+
+        Raises
+        ------
+        InputError
+            Results of another model, option or version of the code would stay beside those of this call.
+        """
+        others = self.others(stems)
+        if self._different and others:
+            raise InputError(
+                f"{self.folder.resolve().name}: holds results of another {', '.join(self._different)} for {others} "
+                f"image{'s' * (others != 1)} not in this call, expected a new folder, or the same model and options"
+            )
+
+    def is_finished(self, stem: str, made_from: str, *, overlay: bool) -> bool:
+        """Return whether the folder holds the result that this call would make of an image."""
+        entry = self._entries.get(stem)
+        if self._different or entry is None or entry.failed or not made_from or entry.made_from != made_from:
+            return False
+        suffixes = (".json", ".png") if overlay else (".json",)
+        return all(is_result(self.folder / f"{stem}{suffix}") for suffix in suffixes)
+
+    def begin(self, entries: Iterable[IndexEntry], *, finished: Collection[str], with_reports: bool) -> None:
+        """Remove what earlier calls made of the images that are tried now, and the reports on them.
+
+        Parameters
+        ----------
+        entries
+            All images of the call.
+        finished
+            Stems of the images that are not tried again, because ``is_finished``: their results stay.
+        with_reports
+            Whether reports on all images of the call will be written; earlier ones are removed then.
 
         Raises
         ------
@@ -89,19 +123,22 @@ class ResultsFolder:
             The system refused.
         """
         entries = list(entries)
-        stale = {f"{entry.stem}{suffix}" for entry in entries for suffix in _SUFFIXES}
-        stale |= {name for e in entries if e.stem in self._entries for name in self._entries[e.stem].reports}
+        tried = [entry for entry in entries if entry.stem not in finished]
+        stale = {f"{entry.stem}{suffix}" for entry in tried for suffix in _SUFFIXES}
+        renewed = entries if with_reports else tried
+        stale |= {f"{entry.stem}{suffix}" for entry in renewed for suffix in _REPORT_SUFFIXES}
+        stale |= {name for e in renewed if e.stem in self._entries for name in self._entries[e.stem].reports}
         for entry in list(self._entries.values()):
             if stale.intersection(entry.reports):
-                self._take_down(replace(entry, reports=tuple(name for name in entry.reports if name not in stale)))
-        for entry in entries:
-            self._take_down(entry)
+                self._record(replace(entry, reports=tuple(name for name in entry.reports if name not in stale)))
+        for entry in tried:
+            self._record(entry)
         for name in sorted(stale):
             file = self.folder / Path(name).name
             if file.is_file() and is_result(file):
                 with saying_where(file):
                     file.unlink()
-        self.write_index()
+        self.write_index(forget_others=bool(self._different))
 
     def check_free(self, name: str) -> Path:
         """Return where a result of this name is to be written.
@@ -120,7 +157,7 @@ class ResultsFolder:
         return path
 
     def open(self) -> None:
-        """Make the folder, mark it and write what is to be tried, if that has not been done.
+        """Make and mark the folder and write the index, if that has not been done.
 
         Raises
         ------
@@ -131,18 +168,27 @@ class ResultsFolder:
         if read_index(self.folder) is None:
             self.write_index()
 
+    def close(self) -> None:
+        """Write the index; remove a folder that this call made and that holds no result."""
+        self.write_index()
+        names = {file.name for file in self.folder.iterdir()} if self.folder.is_dir() else set()
+        if not self._was_there and names and names <= {MARK, INDEX} and owner_of(self.folder) is not None:
+            for name in names:
+                (self.folder / name).unlink()
+            self.folder.rmdir()
+
     def failed(self, stem: str, why: str) -> None:
-        """Take down that an image has no result, and why."""
-        self._take_down(replace(self._entries[stem], failed=why))
+        """Record that an image has no result, and why."""
+        self._record(replace(self._entries[stem], failed=why))
 
     def reported(self, name: str, stems: Iterable[str]) -> None:
-        """Take down which images a report speaks of."""
+        """Record which images a report is about."""
         for stem in stems:
             entry = self._entries[stem]
-            self._take_down(replace(entry, reports=(*entry.reports, name)))
+            self._record(replace(entry, reports=(*entry.reports, name)))
 
-    def write_index(self) -> None:
-        """Write what has been taken down, where the folder bears the mark.
+    def write_index(self, *, forget_others: bool = False) -> None:
+        """Write what has been recorded, if the folder bears the mark.
 
         Raises
         ------
@@ -150,15 +196,20 @@ class ResultsFolder:
             The system refused, or a user's file is in the place of the index.
         """
         if owner_of(self.folder) is not None:
-            update_index(self.folder, self._settings, [self._entries[stem] for stem in sorted(self._ours)])
+            entries = [self._entries[stem] for stem in sorted(self._ours)]
+            update_index(self.folder, self._settings, entries, forget_others=forget_others)
 
-    def _take_down(self, entry: IndexEntry) -> None:
+    def _has_results(self, entry: IndexEntry) -> bool:
+        names = [f"{entry.stem}.json"] * (not entry.failed) + list(entry.reports)
+        return any((self.folder / name).is_file() for name in names)
+
+    def _record(self, entry: IndexEntry) -> None:
         self._entries[entry.stem] = entry
         self._ours.add(entry.stem)
 
 
 def remove_results(folder: Path) -> None:
-    """Remove our results that lie in a folder; what is not ours stays.
+    """Remove our results from a folder; other files stay.
 
     Raises
     ------
@@ -169,13 +220,3 @@ def remove_results(folder: Path) -> None:
         if file.is_file() and not file.is_symlink() and file.name != MARK and is_result(file):
             with saying_where(file):
                 file.unlink()
-
-
-def _check_same(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse to put results of different settings into one folder."""
-    other = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
-    if other:
-        raise InputError(
-            f"{folder.resolve().name}: holds results of another {', '.join(other)}, expected a new folder, or the same "
-            "model and options"
-        )

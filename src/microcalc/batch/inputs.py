@@ -12,7 +12,7 @@ from microcalc.batch.folder import is_result
 from microcalc.datasets.table import ImageRow, is_table
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.images.dicom.sniff import is_dicom
-from microcalc.images.open import is_picture
+from microcalc.images.open import Facts, is_picture
 from microcalc.storage.ownership import owner_of
 
 _IMAGE_SUFFIXES: Final = frozenset((".dcm", ".dicom", ".ima", ".png", ".tif", ".tiff", ".jpg", ".jpeg"))
@@ -28,6 +28,25 @@ class Input:
     file: Path
     name: str
     row: ImageRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenImages:
+    """The images of a call, and what each states about itself.
+
+    Attributes
+    ----------
+    images
+        Each image once.
+    facts
+        Facts of each image; None if the file cannot be read (opening it tells why).
+    problems
+        One for each path that yields no image, or an image that was given before.
+    """
+
+    images: tuple[Input, ...]
+    facts: tuple[Facts | None, ...]
+    problems: tuple[MicrocalcError, ...] = ()
 
 
 @dataclass(slots=True)

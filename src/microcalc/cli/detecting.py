@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
@@ -15,14 +18,28 @@ from microcalc.cli.options import (
     CountOrNone,
     Flag,
     IntentOption,
+    Json,
     LateralityOption,
     Share,
     SpacingOption,
     SplitOption,
     Threads,
+    Workers,
+    worker_count,
 )
-from microcalc.cli.output import print_line
-from microcalc.errors import InputError
+from microcalc.cli.output import PRINTING, print_error, print_json, print_line
+from microcalc.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from microcalc.batch.report import BatchReports, WrittenReport
+    from microcalc.batch.run import Batch, BatchImage
+    from microcalc.detection.result import Result
+
+_BURNED_IN: Final = (
+    "text is burned into its pixels, as the header states (BurnedInAnnotation YES), "
+    "and may be detected as calcifications"
+)
+_LIMIT_REACHED: Final = "; unusually many conspicuous places, so only the most conspicuous ones were fully rated"
 
 ReportOption = Literal["sr", "tid1500", "gsps", "seg"]
 _Described = Parameter(group=ABOUT_IMAGES)
@@ -37,6 +54,7 @@ def detect(
     *,
     out: Path,
     no_overlay: Flag = False,
+    again: Flag = False,
     split: SplitOption | None = None,
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
@@ -52,12 +70,15 @@ def detect(
     report: Annotated[list[ReportOption] | None, _Reports] = None,
     report_per: Annotated[Literal["exam", "image"] | None, _Reports] = None,
     codes: Annotated[Literal["sct", "srt"] | None, _Reports] = None,
+    workers: Workers = None,
     threads: Threads = 0,
+    json: Json = False,
 ) -> int:
     """Find microcalcifications in mammograms.
 
-    Writes STEM.json (detections) and STEM.png (overlay) for each image, and DICOM reports with --report. An option
-    that has no effect on any image is refused.
+    Writes STEM.json (detections) and STEM.png (overlay) for each image, summary.csv for the call, and DICOM reports
+    with --report. Images that OUT already holds results of, made from the same bytes with the same model and options,
+    are skipped. An option that has no effect on any image is refused.
 
     Parameters
     ----------
@@ -65,9 +86,11 @@ def detect(
         DICOM mammograms, pictures of mammograms (PNG, TIFF, JPEG), folders of these with all folders below them, or
         folders with a table (images.csv), of which the listed images are used.
     out
-        Folder for the results: new, empty, or of earlier calls with the same model and options.
+        Folder for the results: new, empty, or of earlier calls.
     no_overlay
         Write no overlays.
+    again
+        Detect again in images that OUT already holds results of.
     split
         Use the images of this split of tables only. By default all.
     pixel_spacing
@@ -101,55 +124,142 @@ def detect(
         One report for all images of a study (exam), or one for each image. By default exam.
     codes
         Codes in sr: sct (SNOMED CT), or srt (the older SNOMED RT) for older workstations. By default sct.
+    workers
+        Number of images worked on at the same time. By default one per core. The results do not depend on it.
     threads
-        Number of threads. By default (0) one per core.
+        Number of threads per image. By default (0) the cores divided by --workers.
+    json
+        Print one JSON object per image on standard output; all other lines go to standard error.
     """
-    from microcalc.cli.batch import Batch, Options
+    from microcalc.batch.options import DetectOptions
+    from microcalc.batch.run import Batch
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.images.info import ImageInfo
-    from microcalc.models.model import Models
 
+    PRINTING.json = json
     _check_reports(report, report_per, codes)
-    models = Models(model, threads=threads, stage=stage)
-    settings: dict[str, object] = {
-        "stage": None if stage == "pair" else stage,
-        "whole_image": whole_image,
-        "min_likelihood": min_likelihood,
-        "max_candidates": max_candidates,
-    }
     given = given_images(files, split, with_pictures=pixel_spacing is not None and intent is not None)
-    check_effect(
-        given,
-        {
-            "pixel_spacing": pixel_spacing,
-            "intent": intent,
-            "system": system,
-            "view": view,
-            "laterality": laterality,
-        },
+    stated = {
+        "pixel_spacing": pixel_spacing, "intent": intent, "system": system, "view": view, "laterality": laterality,
+    }  # fmt: skip
+    check_effect(given, stated, any_view=any_view)
+    spacing_mm = None if pixel_spacing is None else (pixel_spacing, pixel_spacing)
+    options = DetectOptions(
+        model=model,
+        stage=stage,
+        whole_image=whole_image,
+        min_likelihood=min_likelihood,
+        max_candidates=max_candidates,
+        info=ImageInfo(spacing_mm, intent, system, view, laterality),
         any_view=any_view,
-    )
-    options = Options(
-        said=ImageInfo(
-            None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent, system, view, laterality
-        ),
-        any_view=any_view,
-        settings=settings,
         overlay=not no_overlay,
+        again=again,
         reports=tuple(dict.fromkeys(report or ())),
         report_per_image=report_per == "image",
         codes=codes or "sct",
-        model=model,
     )
-    return Batch(given, out, files, options, models).run()
+    if options.reports:
+        from microcalc.batch.report import check_reportable
+
+        check_reportable([image.file for image in given.images])
+    return _run(Batch(given, out, files, options, workers=worker_count(workers), threads=threads))
+
+
+def _run(batch: Batch) -> int:
+    """Detect, write the reports, and print what became of each image; return the exit code."""
+    for problem in batch.given.problems:
+        print_error(str(problem))
+    if not batch.images:
+        return print_error(f"{len(batch.given.problems)} files or folders could not be used")
+    others = batch.others
+    if others:
+        images = f"{others} other image{'s' * (others != 1)}"
+        print_line(f"{batch.out.resolve().name}: also holds results of {images}, which stay")
+    batch.begin()
+    reports = None
+    try:
+        for image in batch.detect():
+            _print_image(image)
+        if batch.options.reports:
+            from microcalc.batch.report import BatchReports
+
+            reports = BatchReports(batch)
+            for report in reports.write():
+                _print_report(report)
+    finally:
+        with suppress(OutputError):  # the disk is full, for example: what stopped the work tells it
+            batch.close()
+    _print_end(batch)
+    return _exit_code(batch, reports)
+
+
+def _print_image(image: BatchImage) -> None:
+    """Print what a person, or with ``--json`` a program, reads about one image."""
+    from microcalc.images.open import printable
+
+    name = printable(image.image.file.name)
+    if image.error is not None:
+        print_error(str(image.error))
+    elif image.result is not None:
+        print_line(f"{name}: {_in_words(image.result, finished=image.finished)}")
+        if image.result.image.burned_in and not image.finished:
+            print_error(f"{name}: {_BURNED_IN}")
+    if PRINTING.json:
+        print_json(asdict(image.summary()))
+
+
+def _in_words(result: Result, *, finished: bool) -> str:
+    findings = sum(cluster.finding for cluster in result.clusters)
+    point = result.operating_point
+    where = "" if point is None else f" at the default operating point (likelihood from {point.threshold:.3f})"
+    time = "finished before" if finished else f"{result.total_seconds:.1f} s"
+    limit = _LIMIT_REACHED * (result.survivor_limit_reached is True)
+    return f"{findings} finding{'s' * (findings != 1)}{where}, {len(result.candidates)} candidates, {time}{limit}"
+
+
+def _print_report(report: WrittenReport) -> None:
+    more = f", {report.more} more at operating points of higher sensitivity" * bool(report.more)
+    findings = f"{report.findings} finding{'s' * (report.findings != 1)}"
+    print_line(f"report: {report.file.name} ({findings} at the default operating point{more})")
+
+
+def _print_end(batch: Batch) -> None:
+    """Print where the results are, and what may be done with them."""
+    results = [image for image in batch.images if image.result is not None]
+    if not results:
+        return
+    found = [i for i in results if i.result is not None and any(cluster.finding for cluster in i.result.clusters)]
+    before = sum(image.finished for image in results)
+    skipped = f"; {before} finished before (--again repeats them)" * bool(before)
+    count = f"{len(results)} image{'s' * (len(results) != 1)}"
+    print_line(f"{batch.out}: results of {count}, {len(found)} with findings{skipped}")
+    folder = shlex.quote(str(batch.out))
+    first = (found or results)[0].stem
+    if any(image.image.row is not None for image in results):
+        print_line(f"next: microcalc evaluate {folder} --truth TABLE --out FIGURES")
+    elif "sr" in batch.options.reports:
+        print_line(f"next: microcalc show-report {shlex.quote(str(batch.out / f'{first}.sr.dcm'))}")
+    elif batch.options.overlay:
+        print_line(f"next: look at {batch.out / f'{first}.png'}, and at {batch.out / 'summary.csv'} for all images")
+
+
+def _exit_code(batch: Batch, reports: BatchReports | None) -> int:
+    """Print what failed; return the exit code."""
+    failed = sum(image.result is None for image in batch.images) + len(batch.given.problems)
+    total = len(batch.images) + len(batch.given.problems)
+    lost = [f"{failed} of {total} files could not be used"] * bool(failed)
+    if reports is not None:
+        lost += [f"{reports.unreported} could not be reported"] * bool(reports.unreported)
+        lost += [f"{reports.failed} reports could not be made"] * bool(reports.failed)
+    return print_error(", ".join(lost), code=2 if failed == total == 1 else 1) if lost else 0
 
 
 def _check_reports(report: list[ReportOption] | None, report_per: str | None, codes: str | None) -> None:
-    """Refuse options of reports that are not asked for, and reports that cannot be made here."""
+    """Refuse report options without --report, and reports whose extra is not installed."""
     if report_per is not None and not report:
-        raise InputError(f"--report-per {report_per}: no report is asked for, expected --report as well")
+        raise InputError(f"--report-per {report_per}: has no effect without --report, expected both")
     if codes is not None and "sr" not in (report or ()):
-        raise InputError(f"--codes {codes}: has an effect on sr alone, expected --report sr as well")
+        raise InputError(f"--codes {codes}: has no effect without --report sr, expected both")
     from microcalc.extras import require_modules
 
     if {"tid1500", "seg"}.intersection(report or ()):

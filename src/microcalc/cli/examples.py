@@ -19,7 +19,7 @@ EXAMPLES: Final = {
         "detect EXAM --out results",
         "detect view.dcm --report sr --report gsps --out results",
         "detect a.png --pixel-spacing 0.07 --intent processed --out results",
-        "detect TABLE --split test --out results",
+        "detect TABLE --split test --workers 4 --json --out results",
     ),
     "demo": _examples("demo --out demo"),
     "info": _examples("info view.dcm", "info view.dcm --picture breast.png", "info EXAM --json"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,32 +11,13 @@ from microcalc.cli.output import print_line
 from microcalc.errors import InputError, MicrocalcError
 
 if TYPE_CHECKING:
-    from microcalc.batch.inputs import Input, Inputs
+    from microcalc.batch.inputs import GivenImages, Input, Inputs
     from microcalc.images.open import Facts
 
 _FACTS = ("pixel_spacing", "intent", "system", "view", "laterality")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The images that were given, and what each states about itself.
-
-    Attributes
-    ----------
-    images
-        Each image once.
-    facts
-        Facts of each image; None if the file cannot be read (opening it tells why).
-    problems
-        One for each path that yields no image, or an image that was given before.
-    """
-
-    images: tuple[Input, ...]
-    facts: tuple[Facts | None, ...]
-    problems: tuple[MicrocalcError, ...]
-
-
-def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictures: bool) -> Given:
+def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictures: bool) -> GivenImages:
     """Return the images in files, folders and tables; ``with_pictures`` as of ``find_inputs``.
 
     Raises
@@ -81,8 +61,10 @@ def _print_skipped(found: Inputs) -> None:
         )
 
 
-def _each_once(images: Sequence[Input], facts: Sequence[Facts | None], problems: list[MicrocalcError]) -> Given:
+def _each_once(images: Sequence[Input], facts: Sequence[Facts | None], problems: list[MicrocalcError]) -> GivenImages:
     """Keep each image once; name the files and copies that were given before."""
+    from microcalc.batch.inputs import GivenImages
+
     kept: list[int] = []
     first_of: dict[str, int] = {}
     for number, (image, fact) in enumerate(zip(images, facts, strict=True)):
@@ -92,7 +74,7 @@ def _each_once(images: Sequence[Input], facts: Sequence[Facts | None], problems:
             kept.append(number)
         else:
             problems.append(InputError(f"{image.file.name}: {_repeated(image.file, images[first].file)}"))
-    return Given(tuple(images[n] for n in kept), tuple(facts[n] for n in kept), tuple(problems))
+    return GivenImages(tuple(images[n] for n in kept), tuple(facts[n] for n in kept), tuple(problems))
 
 
 def _repeated(file: Path, first: Path) -> str:
@@ -105,7 +87,7 @@ def _repeated(file: Path, first: Path) -> str:
     return f"the SOP Instance UID of {first.name} with other content, expected a different one; not used"
 
 
-def check_effect(given: Given, said: Mapping[str, object], *, any_view: bool = False) -> None:
+def check_effect(given: GivenImages, said: Mapping[str, object], *, any_view: bool = False) -> None:
     """Refuse options that describe images where every image states it itself; print where they are used.
 
     Parameters

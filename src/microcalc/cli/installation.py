@@ -101,8 +101,8 @@ def _engine() -> str:
 
 
 def _processor() -> str:
-    from microcalc.cli.options import core_count
     from microcalc.cnn.precision import processor_flags
+    from microcalc.execution.cores import core_count
 
     flags = processor_flags(Path("/proc/cpuinfo"))
     features = ", ".join(flag for flag in _FLAGS if flag in flags) or "none of " + ", ".join(_FLAGS)

@@ -3,7 +3,7 @@
 The library logs to ``microcalc`` and decides nothing about the output. Here its records become:
 
 - on a terminal: a bar with ``12 of 500`` and the time left, which disappears when the work is done;
-- elsewhere: a line when the work begins, every ten seconds, and when it is done;
+- elsewhere: a line every ten seconds, and when a work that took longer is done;
 - warnings and errors: one line each, as those of the command.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from microcalc.execution.progress import Progress
 
-_LINE_INTERVAL_S: Final = 10.0
+LINE_INTERVAL_S: Final = 10.0
 
 
 @contextmanager
@@ -51,6 +51,7 @@ class _Handler(logging.Handler):
         self._bar: _Bar | None = None
         self._work = ""
         self._last_line_s = 0.0
+        self._has_lines = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record."""
@@ -81,8 +82,10 @@ class _Handler(logging.Handler):
                 self._bar = None
             return
         now = time.monotonic()
-        if progress.work != self._work or done or now - self._last_line_s >= _LINE_INTERVAL_S:
-            self._work, self._last_line_s = progress.work, now
+        if progress.work != self._work:
+            self._work, self._last_line_s, self._has_lines = progress.work, now, False
+        if now - self._last_line_s >= LINE_INTERVAL_S or (done and self._has_lines):
+            self._last_line_s, self._has_lines = now, True
             print_note(str(progress))
 
 

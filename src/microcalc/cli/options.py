@@ -6,7 +6,6 @@ images and annotations, ``--workers`` the number of processes, ``--seed`` the st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
@@ -15,6 +14,7 @@ from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
 from microcalc.errors import InputError
+from microcalc.execution.cores import core_count
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -84,14 +84,6 @@ Threads = Annotated[int, Parameter(validator=Number(gte=0, lte=1024), group=SPEE
 """Number of threads of each process; 0: the cores divided among the processes."""
 Resamples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
 """Number of bootstrap samples; all of them are held in memory at once."""
-
-
-def core_count() -> int:
-    """Return the number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def worker_count(workers: int | None) -> int:

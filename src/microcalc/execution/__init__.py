@@ -2,6 +2,8 @@
 
 ``executor``
     One interface for running a function on many items: in this process, or in several.
+``cores``
+    How many cores this process may use.
 ``progress``
     How far a long work is, and how long it will still take, as log records.
 """

@@ -5,7 +5,7 @@
     {"schema": "microcalc/index/1",
      "settings": {"model": "…", …},
      "images": [{"stem": "1-1-0a1b2c3d", "file": "P1/LCC/1-1.dcm", "image": "P1_LCC", "uid": "1.2.3", "place": "…",
-                 "failed": "", "reports": ["1-1-0a1b2c3d.sr.dcm"]}, …]}
+                 "made_from": "…", "failed": "", "reports": ["1-1-0a1b2c3d.sr.dcm"]}, …]}
 
 ``settings``
     The settings that change results. All results in a folder have the same settings.
@@ -20,6 +20,9 @@
     SOP Instance UID of the image, or the SHA-256 of a file without one; empty if the file could not be read.
 ``place``
     Hash of the file's path: a picture whose content was changed is still the same image.
+``made_from``
+    Key of the bytes of the file and of what the user or a table states about it: with the same key and the same
+    ``settings``, the image need not be processed again. Empty in indexes of earlier versions.
 ``failed``
     Why the last call made no result for the image; empty if it made one, or was stopped before.
 ``reports``
@@ -58,6 +61,7 @@ class IndexEntry:
     image: str = ""
     failed: str = ""
     reports: tuple[str, ...] = ()
+    made_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,13 @@ def counted(folder: Path) -> list[Path] | None:
     return sorted(file for file in files if file.is_file())
 
 
-def update_index(folder: Path, settings: Mapping[str, Any], entries: Iterable[IndexEntry]) -> None:
+def update_index(
+    folder: Path, settings: Mapping[str, Any], entries: Iterable[IndexEntry], *, forget_others: bool = False
+) -> None:
     """Write entries to a folder's index; each replaces the entry of the same stem, and the others stay.
 
     The folder must have our mark. Commands that run in one folder at the same time do not lose each other's entries.
+    With ``forget_others`` no other entry stays; their results, of other settings, have been removed.
 
     Raises
     ------
@@ -124,7 +131,7 @@ def update_index(folder: Path, settings: Mapping[str, Any], entries: Iterable[In
             raise OutputError(
                 f"{folder.resolve().name}: {INDEX} was not made by microcalc, and is kept; expected a new folder"
             )
-        merged = {} if index is None else index.by_stem()
+        merged = {} if index is None or forget_others else index.by_stem()
         merged.update((entry.stem, entry) for entry in entries)
         images = [asdict(merged[stem]) for stem in sorted(merged)]
         write_json(folder / INDEX, {"schema": SCHEMA, "settings": dict(settings), "images": images})

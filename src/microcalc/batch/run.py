@@ -1,0 +1,309 @@
+"""Detecting in many images, several at a time: one that fails is named, and the others go on.
+
+The images are analysed by ``execution``'s workers, each of which reads a file, detects, and writes ``STEM.json`` and
+the overlay. A worker that dies costs its image alone. The results are the same bytes, but for the seconds, with any
+number of workers.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from microcalc.batch import analyse
+from microcalc.batch.folder import ResultsFolder
+from microcalc.batch.inputs import GivenImages, Input
+from microcalc.batch.names import Identity, place_of, result_stems
+from microcalc.batch.options import DetectOptions
+from microcalc.batch.settings import settings_of
+from microcalc.batch.summary import SummaryRow, check_summary, write_summary
+from microcalc.detection.result import Result, read_result
+from microcalc.domain import Stage
+from microcalc.errors import MicrocalcError, OutputError, WorkerDiedError
+from microcalc.execution.cores import core_count
+from microcalc.execution.executor import executor_of
+from microcalc.execution.progress import Progress, log_progress
+from microcalc.images.open import printable, unforeseen
+from microcalc.models.model import Models
+from microcalc.storage.index import IndexEntry
+from microcalc.storage.key import file_sha256, key_of
+from microcalc.storage.ownership import owner_of
+
+COMMAND: Final = "detect"
+_OF_ONE_FILE: Final = (None, errno.ENAMETOOLONG)
+
+
+@dataclass(slots=True)
+class BatchImage:
+    """One image of a batch, the name of its results, and what became of it.
+
+    Attributes
+    ----------
+    stem
+        Its results are ``STEM.json`` and so on.
+    result
+        None where the image failed, or was not tried.
+    error
+        Why it failed.
+    finished
+        Whether an earlier call made the result, and this one did not try the image.
+    """
+
+    image: Input
+    stem: str
+    made_from: str = ""
+    result: Result | None = None
+    error: MicrocalcError | None = None
+    finished: bool = False
+
+    def summary(self) -> SummaryRow:
+        """Return the image's row of ``summary.csv``."""
+        name = printable(self.image.name)
+        if self.result is None:
+            return SummaryRow(name, error="not tried" if self.error is None else str(self.error))
+        return SummaryRow.of(name, f"{self.stem}.json", self.result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a worker needs to know of one image: plain values, no pixels."""
+
+    number: int
+    image: Input
+    stem: str
+    out: Path
+    options: DetectOptions
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a worker returns: a result or an error.
+
+    Attributes
+    ----------
+    stops
+        Whether nothing more can be written: the disk is full, for example.
+    """
+
+    result: Result | None = None
+    error: MicrocalcError | None = None
+    stops: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """One call of ``microcalc detect``: its images, and the folder of their results.
+
+    Parameters
+    ----------
+    given
+        The images, and what was given beside them that is none.
+    out
+        Folder for the results.
+    paths
+        What was given, as the caller wrote it: none of it is written to.
+    options
+        How images are detected in, and what is written.
+    workers, threads
+        Number of processes, and of threads of each (0: the cores divided among the processes).
+
+    Raises
+    ------
+    InputError
+        There is no image; the folder cannot be used; results of another model, option or version of the code would
+        stay beside the new ones.
+    """
+
+    given: GivenImages
+    out: Path
+    paths: Sequence[Path]
+    options: DetectOptions
+    workers: int = 1
+    threads: int = 0
+    images: list[BatchImage] = field(init=False)
+    results: ResultsFolder = field(init=False)
+    _identities: dict[str, Identity] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Give each image its stem, and find those whose results are there."""
+        given = self.given
+        self.workers = max(1, min(self.workers, len(given.images)))
+        self.threads = self.threads or max(1, core_count() // self.workers)
+        models_of(self.options.model, self.options.stage, self.threads)  # a wrong name is refused before any work
+        if not given.images and len(given.problems) == 1:
+            raise given.problems[0]
+        settings = settings_of(self.options.model, **self.options.settings())
+        self.results = ResultsFolder(self.out, COMMAND, settings=settings, inputs=self.paths)
+        identities = [
+            Identity("" if facts is None else facts.uid, place_of(image.file))
+            for image, facts in zip(given.images, given.facts, strict=True)
+        ]
+        named = [(image.file.stem, identity) for image, identity in zip(given.images, identities, strict=True)]
+        stems = result_stems(named, self.results.taken)
+        self._identities = dict(zip(stems, identities, strict=True))
+        self.images = [
+            BatchImage(image, stem, _made_from(image, self.options))
+            for image, stem in zip(given.images, stems, strict=True)
+        ]
+        self.results.check_settings(stems)
+        check_summary(self.out)
+        for image in self.images:
+            overlay = self.options.overlay
+            if not self.options.again and self.results.is_finished(image.stem, image.made_from, overlay=overlay):
+                image.result = read_result(self.out / f"{image.stem}.json")
+                image.finished = True
+
+    @property
+    def is_single(self) -> bool:
+        """Return whether one image was given, and nothing else."""
+        return len(self.images) == 1 and not self.given.problems
+
+    @property
+    def others(self) -> int:
+        """Return the number of other images that the folder holds results of, and that stay."""
+        return self.results.others([image.stem for image in self.images])
+
+    def begin(self) -> None:
+        """Remove the results that this call replaces, and record which images it tries.
+
+        Raises
+        ------
+        OutputError
+            The system refused.
+        """
+        finished = [image.stem for image in self.images if image.finished]
+        entries = (
+            IndexEntry(
+                image.stem,
+                "/".join(printable(part) for part in image.image.name.split("/")),
+                *self._identities[image.stem],
+                image="" if image.image.row is None else image.image.row.image,
+                made_from=image.made_from,
+            )
+            for image in self.images
+        )
+        self.results.begin(entries, finished=finished, with_reports=bool(self.options.reports))
+
+    def detect(self) -> Iterator[BatchImage]:
+        """Detect in the images, and yield each when it is done; those finished before come first.
+
+        Raises
+        ------
+        MicrocalcError
+            The only image fails, and no report is to be written about it; or nothing more can be written.
+        """
+        yield from (image for image in self.images if image.finished)
+        tasks = list(self._tasks())
+        yield from (image for image in self.images if image.error is not None)
+        start, before = monotonic(), len(self.images) - len(tasks)
+        if tasks:
+            self.results.open()
+            log_progress(Progress("detecting", before, len(self.images), None))
+        outcomes = executor_of(min(self.workers, len(tasks))).run(_detect, tasks)
+        for number, outcome in enumerate(outcomes, 1):
+            image = self.images[outcome.item.number]
+            done = self._done(image, outcome.value, outcome.error)
+            if done.stops and done.error is not None:
+                raise done.error
+            image.result, image.error = done.result, done.error
+            if image.error is not None:
+                self.results.failed(image.stem, str(image.error))
+            yield image
+            left = (monotonic() - start) / number * (len(tasks) - number)
+            log_progress(Progress("detecting", before + number, len(self.images), left))
+
+    def close(self) -> None:
+        """Write ``index.json`` and ``summary.csv``; where nothing was made, leave no folder behind."""
+        self.results.close()
+        if owner_of(self.out) == COMMAND:
+            problems = [SummaryRow(_name_of(problem), error=str(problem)) for problem in self.given.problems]
+            write_summary(self.out, [*(image.summary() for image in self.images), *problems])
+
+    def _tasks(self) -> Iterator[_Task]:
+        """Yield the images to try; an image whose result a user's file is in the way of fails here."""
+        for number, image in enumerate(self.images):
+            if image.finished:
+                continue
+            try:
+                for suffix in (".json", ".png") if self.options.overlay else (".json",):
+                    self.results.check_free(f"{image.stem}{suffix}")
+            except OutputError as error:
+                if self.is_single:
+                    raise
+                image.error = error
+                self.results.failed(image.stem, str(error))
+            else:
+                yield _Task(number, image.image, image.stem, self.out, self.options, self.threads)
+
+    def _done(self, image: BatchImage, done: _Done | None, error: Exception | None) -> _Done:
+        file = image.image.file
+        if done is None:
+            if self.is_single and not isinstance(error, (MemoryError, WorkerDiedError)):
+                raise error or RuntimeError("neither a result nor an error")  # with its traceback
+            if isinstance(error, WorkerDiedError):
+                done = _Done(error=WorkerDiedError(f"{file.name}: {error}"))
+            else:
+                done = _Done(error=unforeseen(file, error or RuntimeError()))
+        if done.error is not None and self.is_single and not self.options.reports:
+            self.results.failed(image.stem, str(done.error))
+            raise done.error
+        return done
+
+
+def is_of_one_file(error: OutputError) -> bool:
+    """Return whether only one file could not be written, and others still can: a user's file, a long name."""
+    return getattr(error.__cause__, "errno", None) in _OF_ONE_FILE
+
+
+def _detect(task: _Task) -> _Done:
+    """Detect in one image and write its results; called in a worker."""
+    row, options = task.image.row, task.options
+    try:
+        detected = analyse.detect_in(
+            task.image.file if row is None else row,
+            models_of(options.model, options.stage, task.threads),
+            info=options.info,
+            any_view=options.any_view,
+            whole_image=options.whole_image,
+            min_likelihood=options.min_likelihood,
+            max_candidates=options.max_candidates,
+        )
+        detected.write(task.stem, task.out, overlay=options.overlay)
+    except OutputError as error:
+        return _Done(error=error, stops=not is_of_one_file(error))
+    except MicrocalcError as error:
+        return _Done(error=error)
+    except Exception as error:
+        if multiprocessing.parent_process() is None:
+            raise
+        return _Done(error=unforeseen(task.image.file, error))  # here, where its traceback is
+    return _Done(detected.result)
+
+
+@cache
+def models_of(choice: str | None, stage: Stage, threads: int) -> Models:
+    """Return the models of this process; each is loaded once."""
+    return Models(choice, threads=threads, stage=stage)
+
+
+def _made_from(image: Input, options: DetectOptions) -> str:
+    """Return a key of the file's bytes and of what is stated about the image; empty where it cannot be read."""
+    row = image.row
+    stated = (options.info,) if row is None else (row.info, row.shape, row.sop_instance_uid, row.sha256)
+    try:
+        is_file = image.file.is_file()  # opening a pipe would wait for ever
+        return key_of([file_sha256(image.file), repr(stated)]) if is_file else ""
+    except OSError:
+        return ""
+
+
+def _name_of(problem: MicrocalcError) -> str:
+    """Return the name that a message begins with."""
+    return str(problem).split(": ", 1)[0]

@@ -1,0 +1,80 @@
+"""``summary.csv``: one row for each image of a call, for a spreadsheet.
+
+================== ====================================================================================
+image              the image's path below the folder that was given, or its file's name
+result             its detections document in the same folder; empty where there is none
+breast_area_cm2    area that was searched
+candidates         candidates that are members of findings, at the default operating point
+findings           clusters shown to the reader, at the default operating point
+seconds            from the file to the findings
+error              why there is no result; empty where there is one
+================== ====================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from microcalc.storage.ownership import check_editable, write_editable
+
+if TYPE_CHECKING:
+    from microcalc.detection.result import Result
+
+SUMMARY: Final = "summary.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One image; see the module. None: there is no result, or it does not state the value."""
+
+    image: str
+    result: str = ""
+    breast_area_cm2: float | None = None
+    candidates: int | None = None
+    findings: int | None = None
+    seconds: float | None = None
+    error: str = ""
+
+    @classmethod
+    def of(cls, image: str, name: str, result: Result) -> SummaryRow:
+        """Return the row of an image with a result, whose document is called ``name``."""
+        shown = [cluster for cluster in result.clusters if cluster.finding]
+        return cls(
+            image,
+            name,
+            breast_area_cm2=result.breast_area_cm2,
+            candidates=len({member for cluster in shown for member in cluster.members}),
+            findings=len(shown),
+            seconds=None if result.seconds is None else result.seconds.total,
+        )
+
+
+def check_summary(folder: Path) -> None:
+    """Refuse, before any work, to replace a ``summary.csv`` that a user made or changed.
+
+    Raises
+    ------
+    OutputError
+        The file was not written by this command, or was changed since.
+    """
+    check_editable(folder / SUMMARY)
+
+
+def write_summary(folder: Path, rows: Iterable[SummaryRow]) -> None:
+    """Write ``summary.csv`` into a folder that bears our mark.
+
+    Raises
+    ------
+    OutputError
+        The file was changed by hand during the work; or the system refused.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [entry.name for entry in fields(SummaryRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_editable(folder / SUMMARY, text.getvalue().encode("utf-8", "backslashreplace"))
