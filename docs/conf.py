@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 exclude_patterns = ["cards"]
+default_role = "py:obj"
 smartquotes = False  # options begin with two hyphens
 html_theme = "furo"
 html_title = f"microcalc {release}"

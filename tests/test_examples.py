@@ -14,12 +14,13 @@ from typing import Final
 
 import cyclopts
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from nbclient import NotebookClient
 from PIL import Image
 
-import microcalc
 from microcalc import cli
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader
 from microcalc.dicom.write import write_dicom
@@ -32,6 +33,8 @@ _PAGES: Final = [
     _ROOT / "CONTRIBUTING.md",
     *(p for p in sorted((_ROOT / "docs").rglob("*.md")) if not {*p.relative_to(_ROOT / "docs").parts} & {*_NOT_READ}),
 ]
+
+_NOTEBOOK: Final = _ROOT / "docs" / "tutorials" / "notebook.ipynb"
 
 _OTHER_PROGRAMS: Final = {
     "pip": "needs the network",
@@ -118,7 +121,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (
         "MAMMOGRAM.dcm",
         "view.dcm",
-        "mammograms/ge-5-00000/ge-5-00000-LCC-processed.dcm",
+        "mammograms/ge-1-00000/ge-1-00000-LCC-processed.dcm",
         "EXAM/a.dcm",
         "images/a.dcm",
     ):
@@ -194,8 +197,6 @@ def test_every_command_in_a_line_of_text_or_a_table_is_one_of_ours(folder: Path)
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
 def test_every_python_line_of_a_page_runs(page: Path, folder: Path) -> None:
     blocks = [e for e in _examples(page) if e.language == "python"]
-    if not hasattr(microcalc, "read"):
-        pytest.skip("the API has not landed")
     if page.name in _PYTHON_NOT_RUN:
         for block in blocks:
             compile(block.text, f"{page.name} line {block.line}", "exec")
@@ -211,3 +212,18 @@ def test_every_block_of_a_page_says_its_language() -> None:
     for page in _PAGES:
         unnamed = [e.line for e in _examples(page) if not e.language]
         assert not unnamed, f"{page.name}: blocks without a language at lines {unnamed}"
+
+
+@pytest.mark.filterwarnings("default")  # of the libraries that run a notebook
+def test_the_notebook_runs_and_its_outputs_are_stored(tmp_path: Path) -> None:
+    stored = nbformat.read(_NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    assert all(cell.outputs or "simulate.log" in cell.source for cell in _shown(stored))
+    assert _NOTEBOOK.stat().st_size < 300_000
+    NotebookClient(stored, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "result.json").is_file()
+    assert list((tmp_path / "results").glob("*.sr.dcm"))
+
+
+def _shown(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells that are meant to show something: those that end in an assertion do not."""
+    return [c for c in notebook.cells if c.cell_type == "code" and "assert" not in c.source]
