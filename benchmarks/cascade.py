@@ -200,7 +200,7 @@ def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
     else:
         table = simulate_data_set(
             folder / "images", systems=("hologic", "ge", "siemens"), exams=options.exams, seed=5, intents=RAW_ONLY,
-            workers=2, progress=False,
+            workers=2,
         )  # fmt: skip
     recipe, rng = load_recipe("raw"), np.random.default_rng(1)
     return [_split(table.of_split(s), recipe, folder, options.negatives, rng) for s in ("train", "validation", "test")]
@@ -208,21 +208,20 @@ def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
 
 def _split(table: Table, recipe: Recipe, folder: Path, n_negatives: int, rng: np.random.Generator) -> Split:
     from microcalc.datasets.open import open_row
-    from microcalc.geometry import Grid
     from microcalc.normalise.mammogram import normalise
     from microcalc.sample.draw import draw_negatives, negative_mask, positive_pixels
     from microcalc.sample.store import open_stored, store
-    from microcalc.training.annotated import as_seen
+    from microcalc.training.annotated import ignore_invisible
 
     images: list[StoredImage] = []
     positive: list[Samples] = []
     negative: list[Samples] = []
-    table = replace(table, annotations=tuple(as_seen(a, recipe.sample.min_d_prime) for a in table.annotations))
+    table = ignore_invisible(table, min_d_prime=recipe.sample.min_d_prime)
     for row in (i for i in table.images if i.intent == "raw"):
         file = folder / "normalised" / f"{row.image}.npy"
         store(normalise(open_row(row), spacing_mm=recipe.data.spacing_mm), file, border_px=8)
         stored, annotations = open_stored(file), table.annotations_of(row)
-        grid = Grid((stored.spacing_mm, stored.spacing_mm), stored.origin_mm)
+        grid = stored.grid
         mask = negative_mask(
             annotations, stored.breast, grid, clearance_mm=recipe.sample.clearance_mm,
             unmeasured_clearance_mm=recipe.sample.unmeasured_clearance_mm,

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     images = drawn_images(asked.images, asked.positives, asked.negatives, np.random.default_rng(0))
     started = time.perf_counter()
-    figures = evaluate_study(images, resamples=asked.resamples, say=lambda line: None)
+    figures = evaluate_study(images, resamples=asked.resamples)
     seconds = time.perf_counter() - started
     pooled = figures.groups["pooled"]
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -11,18 +11,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from microcalc.datasets.cdd_cesm import read_cdd_cesm
 from microcalc.display.grey import LOCAL_PERCENTILES, GreyImage, apply_window, stretch
 from microcalc.domain import FloatImage, Intent
+from microcalc.execution.executor import Executor, executor_of, run_in_order
 from microcalc.simulate.artefacts import ARTEFACTS, GAINS
 from microcalc.simulate.breast import Density
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
@@ -68,18 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.local is not None and options.local.resolve().is_relative_to(Path(__file__).resolve().parents[1]):
         parser.error(f"--local {options.local.name}: inside the repository, which holds no crops of real images")
     options.out.mkdir(parents=True, exist_ok=True)
-    each = Parallel(n_jobs=options.workers)
-    for name, rows in _vendor_sheets(each, options.seed).items():
+    executor = executor_of(options.workers)
+    for name, rows in _vendor_sheets(executor, options.seed).items():
         _write(rows, options.out / f"{name}.png")
     _write(_views(options.seed), options.out / "views.png")
-    shown = each(delayed(_calcium)(system(name), options.seed) for name in VENDORS)
+    systems = [system(name) for name in VENDORS]
+    shown = run_in_order(executor, partial(_calcium, seed=options.seed), systems, work="drawing microcalcifications")
     for name, words in (("morphologies", tuple(MORPHOLOGIES)), ("layouts", (*LAYOUTS, "single"))):
         _write([[p for found in shown for p in found.get(word, ())] for word in words], options.out / f"{name}.png")
     _write(_confusers(options.seed), options.out / "confusers.png")
     _write(_artefacts(options.seed), options.out / "artefacts.png")
     if options.local is not None:
         options.local.mkdir(parents=True, exist_ok=True)
-        _write(_beside_real(each, options.real, options.seed), options.local / "beside-real.png")
+        _write(_beside_real(executor, options.real, options.seed), options.local / "beside-real.png")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,10 +165,11 @@ def _rings(places: Iterable[Annotation], corner: tuple[int, int], zoom: float) -
 # Systems and densities
 
 
-def _vendor_sheets(each: Parallel, seed: int) -> dict[str, list[list[Panel | None]]]:
+def _vendor_sheets(executor: Executor, seed: int) -> dict[str, list[list[Panel | None]]]:
     """Return whole images and crops of both intents: a row per vendor, a column per density, then MLO."""
     jobs = [(name, d) for name in VENDORS for d in DENSITIES] + list(OTHER_SYSTEMS.items())
-    made = dict(zip(jobs, each(delayed(_shown)(system(name), d, seed) for name, d in jobs), strict=True))
+    panels = run_in_order(executor, partial(_shown, seed=seed), jobs, work="drawing systems")
+    made = dict(zip(jobs, panels, strict=True))
     sheets: dict[str, list[list[Panel | None]]] = {}
     for what in ("whole-processed", "whole-raw", "crops-processed", "crops-raw"):
         rows: list[list[Panel | None]] = [
@@ -178,8 +181,9 @@ def _vendor_sheets(each: Parallel, seed: int) -> dict[str, list[list[Panel | Non
     return sheets
 
 
-def _shown(s: System, density: Density, seed: int) -> list[dict[str, Panel]]:
+def _shown(job: tuple[str, Density], *, seed: int) -> list[dict[str, Panel]]:
     """Return the panels of each view of one breast, by the name of their sheet."""
+    s, density = system(job[0]), job[1]
     views = VIEWS if density == _OBLIQUE and s.name in VENDORS else VIEWS[:1]
     sequence = _seed(seed, DENSITIES.index(density))
     exam = simulate_exam(s, density=density, seed=sequence, intents=BOTH, views=views, lateralities=("L",))
@@ -363,13 +367,14 @@ def _fault(name: str, faulty: SimulatedMammogram, clean: SimulatedMammogram) -> 
 # Beside real ones
 
 
-def _beside_real(each: Parallel, folder: Path, seed: int) -> list[Row]:
+def _beside_real(executor: Executor, folder: Path, seed: int) -> list[Row]:
     """Return crops of normal GE images of CDD-CESM above simulated ones of the same size and stretch."""
     side = 256
     table = read_cdd_cesm(folder)
     real = [image for image in table.images if "GE" in image.system and "normal" in image.tags.split()]
     chosen = real[:: max(len(real) // len(_REAL_DENSITIES), 1)][: len(_REAL_DENSITIES)]
-    made = each(delayed(_alone)(d, seed, number, side) for number, d in enumerate(_REAL_DENSITIES))
+    draw = partial(_alone, seed=seed, side=side)
+    made = run_in_order(executor, draw, list(enumerate(_REAL_DENSITIES)), work="drawing simulated crops")
     rows: list[Row] = []
     for k in range(0, len(_REAL_DENSITIES), 3):
         rows += [[_real(image.file, side) for image in chosen[k : k + 3]], made[k : k + 3]]
@@ -383,7 +388,8 @@ def _real(file: Path, side: int) -> Panel:
     return Panel(_stretched(pixels[r : r + side, c : c + side]), f"real {file.stem}")
 
 
-def _alone(density: Density, seed: int, number: int, side: int) -> Panel:
+def _alone(numbered: tuple[int, Density], *, seed: int, side: int) -> Panel:
+    number, density = numbered
     rates, sequence = replace(LesionRates(), artefacts=0.0, low_dose=0.0), _seed(seed, 500 + number)
     m = simulate_mammogram(system("ge"), density=density, seed=sequence, intents=BOTH, rates=rates)
     pixels = _whole(m, "processed").astype(np.float32)

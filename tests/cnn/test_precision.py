@@ -9,7 +9,7 @@ from tests.training import toy
 
 from microcalc.cnn import precision
 from microcalc.cnn.precision import fast_precision, processor_flags
-from microcalc.training.networks import settle_precision, words_on_precision
+from microcalc.training.networks import describe_precision, settle_precision
 from microcalc.training.recipe import Recipe, load_recipe, shipped_recipes
 
 
@@ -81,8 +81,8 @@ def test_auto_is_settled_and_what_a_recipe_says_outright_is_obeyed(cpuinfo: Path
     _processor(cpuinfo, "avx2")
     settled = settle_precision(_with("auto", "bfloat16"), "cpu")
     assert (settled.cnn1.precision, settled.cnn2.precision) == ("float32", "bfloat16")
-    assert "does not multiply bfloat16" in words_on_precision(_with("auto", "auto"), _with("float32", "float32"), "cpu")
-    assert words_on_precision(_with("float32", "float32"), _with("float32", "float32"), "cpu") == (
+    assert "does not multiply bfloat16" in describe_precision(_with("auto", "auto"), _with("float32", "float32"), "cpu")
+    assert describe_precision(_with("float32", "float32"), _with("float32", "float32"), "cpu") == (
         "training in float32: as the recipe says"
     )
 
@@ -94,7 +94,7 @@ def test_a_run_that_goes_on_on_another_processor_keeps_the_precision_it_began_wi
     _processor(cpuinfo, "avx2")
     resumed = settle_precision(asked, "cpu", begun=begun)
     assert resumed == begun
-    assert words_on_precision(asked, resumed, "cpu") == "training in bfloat16: as the run began"
+    assert describe_precision(asked, resumed, "cpu") == "training in bfloat16: as the run began"
     other = begun.model_copy(update={"seed": 99})  # another recipe's run: refused later, and no model for this one
     assert settle_precision(asked, "cpu", begun=other).cnn1.precision == "float32"
 

@@ -29,13 +29,12 @@ def small_receptors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(out: Path, *, exams: int = 1, seed: int = 7, workers: int = 1) -> Table:
     return simulated.simulate_data_set(
-        out, systems=("ge",), exams=exams, seed=seed, workers=workers, views=("CC",), lateralities=("L",),
-        progress=False,
+        out, systems=("ge",), exams=exams, seed=seed, workers=workers, views=("CC",), lateralities=("L",)
     )  # fmt: skip
 
 
 def test_a_data_set_reads_back_as_it_was_made(tmp_path: Path) -> None:
-    simulated.simulate_data_set(tmp_path, systems=("ge",), exams=1, seed=7, progress=False)
+    simulated.simulate_data_set(tmp_path, systems=("ge",), exams=1, seed=7)
     table = read_table(tmp_path)
     assert len(table.images) == 8
     assert Counter((i.laterality, i.view, i.intent) for i in table.images) == Counter(
@@ -81,7 +80,7 @@ def test_an_exam_that_is_there_is_not_made_again_unless_with_other_settings(
     remade = made(tmp_path, exams=1)
     assert remade.images[0].file.is_file()
     other = simulated.simulate_data_set(
-        tmp_path, systems=("ge",), exams=1, seed=7, dose=0.5, views=("CC",), lateralities=("L",), progress=False
+        tmp_path, systems=("ge",), exams=1, seed=7, dose=0.5, views=("CC",), lateralities=("L",)
     )
     assert other.images[0].sha256 != first.images[0].sha256
     assert "dose-" in other.images[0].tags

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.logs import logged
 from tests.training import toy
 
 from microcalc import cli
-from microcalc.cli import output, training
 from microcalc.detection.result import Result
 from microcalc.evaluation.match import match
 from microcalc.geometry import Grid
@@ -95,23 +95,15 @@ def test_a_model_is_not_used_on_images_of_the_other_intent(
     assert capsys.readouterr().err == "microcalc: toy: a model for processed images, expected one for raw images\n"
 
 
-@pytest.mark.parametrize("line", ["normalising image 2", "cnn1 step", "mining image 1", "cnn2 step"])
+@pytest.mark.parametrize("line", ["normalising images: 2", "cnn1 step", "mining images: 1", "cnn2 step"])
 def test_an_interrupted_training_leaves_with_130_and_goes_on(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     (tmp_path / "toy.toml").write_text(toy.RECIPE)
     (tmp_path / "data").symlink_to(trained / "data")
-    say = output.print_line
-
-    def interrupt(said: str) -> None:
-        say(said)
-        if said.startswith(line):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "print_line", interrupt)
-    assert _train(tmp_path, tmp_path / "run") == 130
+    with logged(line, error=KeyboardInterrupt):
+        assert _train(tmp_path, tmp_path / "run") == 130
     assert capsys.readouterr().err == "microcalc: interrupted\n"
-    monkeypatch.setattr(training, "print_line", say)
     assert _train(tmp_path, tmp_path / "run") == 0
     assert (tmp_path / "run" / "model" / "MODEL_CARD.md").is_file()
 

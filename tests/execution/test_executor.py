@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from microcalc.errors import InputError, WorkerDiedError
-from microcalc.execution.executor import Executor, Processes, Serial, executor_of
+from microcalc.execution.executor import Executor, Processes, Serial, executor_of, run_in_order
 
 
 def _double(item: int) -> int:
@@ -40,6 +41,21 @@ def _wait(folder: Path) -> None:
 
 def _threads(item: int) -> str:
     return os.environ["OMP_NUM_THREADS"]
+
+
+def _log(item: int) -> None:
+    logging.getLogger("microcalc.somewhere").info("item %d", item, extra={"number": item})
+
+
+def _slowest_first(item: int) -> int:
+    time.sleep(0.3 * (item == 0))
+    return _double(item)
+
+
+def _fail_or_sleep(item: int) -> None:
+    if item:
+        raise InputError("1: bad, expected good")
+    time.sleep(60)
 
 
 @pytest.mark.parametrize("executor", [Serial(), Processes(2)])
@@ -77,6 +93,27 @@ def test_items_are_taken_as_they_are_needed() -> None:
 
 def test_workers_compute_with_one_thread() -> None:
     assert [o.result() for o in Processes(2).run(_threads, [1])] == ["1"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_workers_log_is_logged_here(workers: int, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "microcalc"):
+        list(executor_of(workers).run(_log, [1, 2]))
+    assert sorted(caplog.messages) == ["item 1", "item 2"]
+    assert {record.__dict__["number"] for record in caplog.records} == {1, 2}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_in_order_do_not_depend_on_which_is_done_first(workers: int) -> None:
+    assert run_in_order(executor_of(workers), _slowest_first, [0, 1, 2, 1], work="doubling") == [0, 2, 4, 2]
+    assert run_in_order(executor_of(workers), _double, [], work="doubling") == []
+
+
+def test_the_first_error_ends_the_work_on_the_others_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(InputError, match="1: bad"):
+        run_in_order(Processes(2), _fail_or_sleep, [0, 1], work="waiting")
+    assert time.monotonic() - started < 50
 
 
 def test_one_worker_is_this_process() -> None:

@@ -13,11 +13,11 @@ from microcalc.evaluation.matched_images import Rules
 from microcalc.evaluation.roc import log_mean_sensitivity, mean_sensitivity, roc_curve
 from microcalc.geometry import Grid
 from microcalc.study.evaluation import AREA, LINEAR, LOG, StudyFigures, evaluate_study
-from microcalc.study.predictions import ImagePredictions, detections_of
+from microcalc.study.predictions import ImagePredictions, marks_of_candidates
 
 
 def evaluated(images: Sequence[ImagePredictions], *, resamples: int = 60, rules: Rules | None = None) -> StudyFigures:
-    return evaluate_study(images, rules=rules, resamples=resamples, seed=1, say=lambda line: None)
+    return evaluate_study(images, rules=rules, resamples=resamples, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_nothing_to_judge_is_refused(images: list[ImagePredictions]) -> None:
 def test_candidates_become_marks_in_pixels_of_the_original_image() -> None:
     candidates = Candidates(np.array([[7.0, 14.0], [0.7, 0.07]]), np.array([0.9, 0.4]))
     cluster = Cluster(np.array([0, 1]), np.empty((0, 2)), 0.8)
-    found = detections_of(candidates, [cluster], Grid((0.07, 0.07)), breast_cm2=50.0)
+    found = marks_of_candidates(candidates, [cluster], Grid((0.07, 0.07)), breast_cm2=50.0)
     np.testing.assert_allclose(found.centres_px, [[100, 200], [10, 1]])
     assert found.members is not None
     assert found.members[0].tolist() == [0, 1]

@@ -10,16 +10,13 @@ import pytest
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.errors import InputError
+from microcalc.execution.executor import Serial
 from microcalc.study import exams
 from microcalc.study.exams import check_left_out, in_splits, leave_out, make_exams, table_stage, take_table, vendor_of
 from microcalc.study.scale import load_scale
 from microcalc.study.stage import Stage
 
 _SYSTEMS = ("HOLOGIC, Inc. Selenia Dimensions", "GE MEDICAL SYSTEMS Senographe DS", "SIEMENS Mammomat Inspiration")
-
-
-def _quiet(_line: str) -> None:
-    pass
 
 
 def _image(number: int, patient: int, *, split: Split = "") -> ImageRow:
@@ -81,7 +78,7 @@ def test_a_vendor_that_no_exam_is_of_cannot_be_left_out() -> None:
 def test_a_table_without_splits_is_split_by_patient_with_every_vendor_in_every_split(tmp_path: Path) -> None:
     table = Table(tuple(_image(2 * p + view, p) for p in range(30) for view in range(2)))
     split = in_splits(table, intent="raw", seed=1)
-    taken = take_table(table_stage(tmp_path, split, intent="raw", seed=1), split, say=_quiet)
+    taken = take_table(table_stage(tmp_path, split, intent="raw", seed=1), split)
     assert [(i.image, i.split) for i in taken.images] == [(i.image, i.split) for i in split.images]
     split_of = {i.patient: i.split for i in taken.images}
     assert all(split_of[i.patient] == i.split for i in taken.images)
@@ -123,5 +120,5 @@ def test_no_exam_is_begun_where_there_is_no_room_for_all(tmp_path: Path, monkeyp
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=5_000_000_000))
     stage = Stage(tmp_path / "run", "exams", {})
     with pytest.raises(InputError, match=r"run: 5\.0 GB free, expected \d+\.\d GB for the images"):
-        make_exams(stage, load_scale("paper").exams, intent="raw", seed=1, workers=1, say=_quiet)
+        make_exams(stage, load_scale("paper").exams, intent="raw", seed=1, executor=Serial())
     assert not list(stage.run.glob("simulated-*"))

@@ -39,7 +39,7 @@ _FILES = {
 @pytest.fixture(scope="module")
 def figures() -> StudyFigures:
     images = scored_images(np.random.default_rng(0), patients=3, negatives=500, pictures=True)
-    return evaluate_study(images, resamples=40, seed=1, say=lambda line: None)
+    return evaluate_study(images, resamples=40, seed=1)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.logs import KilledError, logged
 from tests.study import small
 from tests.training import toy
 
@@ -22,7 +23,7 @@ from microcalc.errors import InputError, MissingExtraError
 from microcalc.models.model import load_model, open_pair
 from microcalc.sample.store import open_stored
 from microcalc.study.models import Raters
-from microcalc.study.options import Options, command, study_recipe
+from microcalc.study.options import Options, command_line, study_recipe
 from microcalc.study.run import run_study
 from microcalc.study.scale import Scale, load_scale
 
@@ -31,10 +32,6 @@ _STAGES = [
     "exams", "normalise", "samples", "cascade", "cnn1", "mining", "cnn2", "no_mining", "models", "scoring",
     "evaluation",
 ]  # fmt: skip
-
-
-class _KilledError(Exception):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +48,20 @@ def scale(folder: Path) -> Scale:
 
 @pytest.fixture(scope="module")
 def study(folder: Path, scale: Scale) -> Callable[..., list[str]]:
-    """Runs the small study into a folder; the lines that it said."""
+    """Return a function that runs the small study into a folder and returns the messages that it logged."""
 
     def run(
         out: Path,
         *,
         data: tuple[str, ...] = ("data",),
-        say: Callable[[str], None] | None = None,
+        kill_at: str | None = None,
         normalising: bool = True,
+        workers: int = 1,
     ) -> list[str]:
-        said: list[str] = []
         chosen = Options(intent="processed", recipe=str(toy.recipe_file(folder)), normalising=normalising)
-        run_study(scale, out, options=chosen, data=[folder / name for name in data], say=say or said.append)
-        return said
+        with logged(kill_at) as messages:
+            run_study(scale, out, options=chosen, data=[folder / name for name in data], workers=workers)
+        return messages
 
     return run
 
@@ -124,29 +122,33 @@ def test_a_study_killed_again_and_again_ends_with_the_same_bytes(
     monkeypatch.setattr(fit, "_SAVE_EVERY_S", -1.0)
     out = tmp_path / "run"
     for place in (
-        "normalise: image 2",
-        "samples: image 3",
+        "normalising images: 2",
+        "drawing samples: 3",
         "cnn1 step 4 ",
-        "mining: image 1",
+        "mining images: 1",
         "cnn2 step 3 ",
         "cascade: node 1",
-        "models: model pair",
-        "models: model cascade",
+        "making models: 1",
+        "making models: 3",
+        "rating images: 1",
         "evaluation: ",
     ):
-
-        def kill(line: str, place: str = place) -> None:
-            if line.startswith(place):
-                raise _KilledError
-
-        with pytest.raises(_KilledError):
-            study(out, say=kill)
+        with pytest.raises(KilledError):
+            study(out, kill_at=place)
     study(out)
     assert _hashes(out) == _hashes(finished)
     there, expected = _summary(out), _summary(finished)
     del there["seconds"], expected["seconds"]
     assert there == expected
     assert not list(out.rglob("*.part*"))
+
+
+def test_the_number_of_workers_does_not_change_the_results(
+    finished: Path, study: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    messages = study(tmp_path / "run", workers=2)
+    assert any(line.startswith("cnn1 step 8 of 8: loss ") for line in messages)  # logged by a worker
+    assert _hashes(tmp_path / "run") == _hashes(finished)
 
 
 def test_a_model_of_the_study_detects(finished: Path) -> None:
@@ -168,7 +170,7 @@ def test_studies_in_one_folder_share_what_they_have_in_common(finished: Path, st
 
 
 def test_all_methods_are_rated_at_the_same_samples(finished: Path) -> None:
-    pieces = sorted(next(finished.glob("scoring-*")).glob("pieces/*.npz"))
+    pieces = sorted(next(finished.glob("scoring-*")).glob("images/*.npz"))
     assert len(pieces) == 2
     for file in pieces:
         with np.load(file, allow_pickle=False) as piece:
@@ -211,11 +213,13 @@ def test_the_recipe_is_the_intents_with_the_steps_of_the_scale(scale: Scale) -> 
 
 def test_the_command_in_the_report_holds_every_option_and_no_path(scale: Scale) -> None:
     options = Options("raw", "ge", False, 0.07, "/somewhere/mine.toml", 3)
-    assert command(scale, options, own_tables=2) == (
+    assert command_line(scale, options, own_tables=2) == (
         "microcalc study --scale small --intent raw --data TABLE --data TABLE --leave-out ge --spacing 0.07 "
         "--recipe mine.toml --no-normalising --seed 3 --out RUN"
     )
-    assert command(scale, Options(), own_tables=0) == "microcalc study --scale small --intent raw --seed 1 --out RUN"
+    assert (
+        command_line(scale, Options(), own_tables=0) == "microcalc study --scale small --intent raw --seed 1 --out RUN"
+    )
 
 
 def test_another_table_of_the_same_names_is_normalised_from_its_own_files(
@@ -227,13 +231,8 @@ def test_another_table_of_the_same_names_is_normalised_from_its_own_files(
             Image.fromarray(np.asarray(image)[::-1].copy()).save(file)
     shown = []
     for name in ("data", "other"):
-
-        def kill(line: str) -> None:
-            if line.startswith("samples"):
-                raise _KilledError
-
-        with pytest.raises(_KilledError):
-            study(tmp_path / "run", data=(name,), say=kill)
+        with pytest.raises(KilledError):
+            study(tmp_path / "run", data=(name,), kill_at="samples")
         shown.append(len(list((tmp_path / "run" / "normalised").glob(f"*/{'?' * 64}.npy"))))
     assert shown == [5, 10]
 

@@ -14,17 +14,14 @@ from tests.training import toy
 
 from microcalc.datasets.open import open_row
 from microcalc.errors import InputError
-from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
+from microcalc.execution.executor import Serial
+from microcalc.study.images import Images, images_of, normalise_all, normalise_stage, normalised_images
 from microcalc.study.samples import SplitSamples, by_image, draw_samples, samples_stage, split_samples
 from microcalc.study.scale import SampleCounts, load_scale
 from microcalc.study.stage import Stage
 from microcalc.training.normalised import standardised, with_hashes
 
 _RULES = toy.recipe().sample
-
-
-def _quiet(_line: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +34,15 @@ def normalised(run: Path) -> tuple[Stage, Images]:
     table = with_hashes(small.make_table(run / "data"))
     faint = replace(table.annotations[0], d_prime=2.9)
     table = replace(table, annotations=(faint, *table.annotations[1:]))
-    stage = normalise_stage(Stage(run, "exams", {}), spacing_mm=0.1, normalising=True)
-    normalise_all(stage, table, spacing_mm=0.1, normalising=True, workers=1, say=_quiet)
-    return stage, images_of(table, run, spacing_mm=0.1, normalising=True, min_d_prime=_RULES.min_d_prime)
+    store = normalised_images(run, spacing_mm=0.1, normalising=True)
+    stage = normalise_stage(Stage(run, "exams", {}), store)
+    normalise_all(stage, table, store, executor=Serial())
+    return stage, images_of(table, store, min_d_prime=_RULES.min_d_prime)
 
 
 def _drawn(normalised: tuple[Stage, Images], counts: SampleCounts, seed: int = 1) -> dict[str, SplitSamples]:
     stage = samples_stage(normalised[0], counts, _RULES, left_out=None, seed=seed)
-    draw_samples(stage, normalised[1], counts, _RULES, exact=True, seed=seed, workers=1, say=_quiet)
+    draw_samples(stage, normalised[1], counts, _RULES, exact=True, seed=seed, executor=Serial())
     return {split: split_samples(stage, split) for split in ("train", "validation", "test")}
 
 

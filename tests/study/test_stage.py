@@ -3,21 +3,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.logs import KilledError, logged
 
 from microcalc.study import stage as stage_module
 from microcalc.study.stage import Stage, after, run_stage
-
-
-class _KilledError(Exception):
-    pass
-
-
-def _quiet(_line: str) -> None:
-    pass
 
 
 def test_the_same_inputs_give_the_same_folder_and_any_other_input_another(tmp_path: Path) -> None:
@@ -43,11 +35,12 @@ def test_other_code_gives_another_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_stage_that_is_done_is_not_run_again(tmp_path: Path) -> None:
-    stage, runs, said = Stage(tmp_path, "exams", {}), list[int](), list[str]()
-    for _ in range(2):
-        run_stage(stage, lambda _progress: runs.append(1), said.append)
+    stage, runs = Stage(tmp_path, "exams", {}), list[int]()
+    with logged() as messages:
+        for _ in range(2):
+            run_stage(stage, lambda: runs.append(1))
     assert runs == [1]
-    assert said[-1].startswith("exams: done before")
+    assert messages[-1].startswith("exams: done before")
     document = json.loads((stage.folder / "done.json").read_text())
     assert (document["stage"], document["key"]) == ("exams", stage.key)
 
@@ -55,26 +48,25 @@ def test_a_stage_that_is_done_is_not_run_again(tmp_path: Path) -> None:
 def test_a_stage_that_fails_is_not_done_and_its_seconds_are_kept(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "exams", {})
 
-    def work(progress: Callable[[str], None]) -> None:
+    def work() -> None:
         time.sleep(0.15)
-        progress("piece 1")
         if stage.seconds < 0.25:
-            raise _KilledError
+            raise KilledError
 
-    with pytest.raises(_KilledError):
-        run_stage(stage, work, _quiet)
+    with pytest.raises(KilledError):
+        run_stage(stage, work)
     assert not (stage.folder / "done.json").exists()
-    run_stage(stage, work, _quiet)
+    run_stage(stage, work)
     assert stage.is_done
     assert stage.seconds >= 0.3
 
 
 def _hold(run: Path, started: Path) -> None:
-    def work(_progress: Callable[[str], None]) -> None:
+    def work() -> None:
         started.touch()
         time.sleep(0.7)
 
-    run_stage(Stage(run, "exams", {}), work, _quiet)
+    run_stage(Stage(run, "exams", {}), work)
 
 
 def test_two_processes_are_never_at_one_stage(tmp_path: Path) -> None:
@@ -82,8 +74,21 @@ def test_two_processes_are_never_at_one_stage(tmp_path: Path) -> None:
     other.start()
     while not (tmp_path / "started").exists():
         time.sleep(0.02)
-    said: list[str] = []
-    run_stage(Stage(tmp_path, "exams", {}), lambda _progress: pytest.fail("was done by the other"), said.append)
+    with logged() as messages:
+        run_stage(Stage(tmp_path, "exams", {}), lambda: pytest.fail("was done by the other"))
     other.join()
-    assert said[0] == "exams: another process is at it; waiting"
-    assert said[1].startswith("exams: done before")
+    assert messages[0] == "exams: waiting for another process that works on it"
+    assert messages[1].startswith("exams: done before")
+
+
+def test_the_seconds_of_a_stage_that_is_killed_are_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_module, "_WRITE_EVERY_S", 0.02)
+    stage, seen = Stage(tmp_path, "exams", {}), list[float]()
+
+    def work() -> None:
+        while not seen or seen[-1] == 0.0:
+            time.sleep(0.02)
+            seen.append(stage.seconds)
+
+    run_stage(stage, work)
+    assert seen[-1] > 0

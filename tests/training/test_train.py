@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.logs import KilledError, logged
 from tests.training import toy
 
 from microcalc import extras
@@ -18,6 +19,7 @@ from microcalc.cnn import fit
 from microcalc.cnn.precision import fast_precision
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
 from microcalc.errors import InputError, MissingExtraError, OutputError, RecipeError, TableError
+from microcalc.execution.executor import Processes
 from microcalc.models.description import parse_pair_description
 from microcalc.models.model import load_model
 from microcalc.sample.store import open_stored
@@ -25,6 +27,7 @@ from microcalc.storage.lock import locked
 from microcalc.storage.ownership import open_output_folder
 from microcalc.training import train as training
 from microcalc.training.card import write_card
+from microcalc.training.images import TrainingImage, images_of_split
 from microcalc.training.normalised import NormalisedImages, with_hashes
 from microcalc.training.recipe import Recipe
 from microcalc.training.split import split_by_patient
@@ -38,16 +41,12 @@ _RESULTS = (
 )  # fmt: skip
 
 
-class _KilledError(Exception):
-    pass
-
-
 def _results(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in _RESULTS}
 
 
-def _opened(table: Table, run: Path) -> list[training._Image]:
-    return training._opened(with_hashes(table).of_split("train"), NormalisedImages(run / "normalised", 0.1))
+def _train_images(table: Table, run: Path) -> tuple[TrainingImage, ...]:
+    return images_of_split(with_hashes(table), "train", NormalisedImages(run / "normalised", 0.1))
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +56,21 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
 
 @pytest.fixture(scope="module")
 def finished(table: Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A finished run, and the lines it said."""
-    run, said = tmp_path_factory.mktemp("runs") / "run", list[str]()
-    train(toy.recipe(), table, run, say=said.append)
-    return run, said
+    """A finished run, and the messages that it logged."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    with logged() as messages:
+        train(toy.recipe(), table, run)
+    return run, messages
 
 
 def test_a_run_says_what_it_does_and_how_far_it_is(finished: tuple[Path, list[str]]) -> None:
     text = "\n".join(finished[1])
-    for line in ("normalising image 1 of 4", "normalising image 4 of 4", "mining image 3 of 3", "1 validation image"):
+    for line in (
+        "normalising images: 1 of 4",
+        "normalising images: 4 of 4",
+        "mining images: 3 of 3",
+        "1 validation image",
+    ):
         assert line in text
     assert "cnn1 step 12 of 12: loss 0." in text
     assert "cnn2 step 14 of 14: loss 0." in text
@@ -92,11 +97,12 @@ def test_the_model_is_loaded_as_its_user_will_and_says_what_it_was_made_of(finis
 
 
 def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table: Table) -> None:
-    run, said = finished[0], list[str]()
+    run = finished[0]
     before = {f: f.stat().st_mtime_ns for f in run.rglob("*") if f.suffix in (".npy", ".onnx", ".pt", ".jsonl", ".md")}
     results = _results(run)
-    assert train(toy.recipe(), table, run, say=said.append) == run / "model"
-    assert said == ["the run is finished: nothing to do"]
+    with logged() as messages:
+        assert train(toy.recipe(), table, run) == run / "model"
+    assert messages == ["the run is finished: nothing to do"]
     assert {f: f.stat().st_mtime_ns for f in before} == before
     assert _results(run) == results
 
@@ -104,11 +110,11 @@ def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table
 @pytest.mark.parametrize(
     "killed_at",
     [
-        "normalising image 2",
+        "normalising images: 2",
         "75 positive samples",
         "cnn1 step 4 ",
         "cnn1 step 12 ",
-        "mining image 2",
+        "mining images: 2",
         "cnn2: ",
         "cnn2 step 9 ",
         "choosing thresholds",
@@ -120,23 +126,18 @@ def test_a_run_killed_anywhere_and_started_again_gives_the_same_files(
     run = tmp_path / "run"
     monkeypatch.setattr(fit, "_LOG_EVERY", 1)
     monkeypatch.setattr(fit, "_SAVE_EVERY_S", -1.0 if "step 4" in killed_at else 1e9)
-
-    def kill(line: str) -> None:
-        if line.startswith(killed_at):
-            raise _KilledError
-
-    with pytest.raises(_KilledError):
-        train(toy.recipe(), table, run, say=kill)
-    again: list[str] = []
-    train(toy.recipe(), table, run, say=again.append)
+    with pytest.raises(KilledError), logged(kill_at=killed_at):
+        train(toy.recipe(), table, run)
+    with logged() as again:
+        train(toy.recipe(), table, run)
     results, expected = _results(run), _results(finished[0])
     for name in expected:
         if not name.endswith("metrics.jsonl") and not name.startswith(("table/", "manifest")):
             assert results[name] == expected[name], name
     steps = [json.loads(line)["step"] for line in (run / "cnn1" / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 13))
-    if killed_at == "normalising image 2":
-        assert "normalising image 1 of 4" not in again
+    if killed_at == "normalising images: 2":
+        assert not any(line.startswith("normalising images: 1") for line in again)
     assert not list(run.rglob("*.part"))
 
 
@@ -148,7 +149,7 @@ def test_a_kill_between_description_and_card_leaves_the_run_unfinished(
     (run / "model" / "MODEL_CARD.md").unlink()
     (run / "model" / "model.json").write_text("{}")
     (run / "manifest.json").unlink()  # as is that of a run killed before it had claimed the folder
-    train(toy.recipe(), table, run, say=lambda _line: None)
+    train(toy.recipe(), table, run)
     results, expected = _results(run), _results(finished[0])
     for name in ("model/model.json", "model/MODEL_CARD.md", "mined.npy"):
         assert results[name] == expected[name]
@@ -168,7 +169,7 @@ def test_the_folder_of_another_run_is_refused_and_left_as_it_is(
 ) -> None:
     before = _results(finished[0])
     with pytest.raises(InputError, match=r"run: holds a run of another (recipe|table and images), expected a new"):
-        train(*other(toy.recipe(), table), finished[0], say=lambda _line: None)
+        train(*other(toy.recipe(), table), finished[0])
     assert _results(finished[0]) == before
     assert not list(finished[0].rglob("*.part"))
 
@@ -178,7 +179,7 @@ def test_a_table_that_lies_where_the_run_would_put_its_own_is_left_as_it_is(tabl
     mine.mkdir(parents=True)
     (mine / "annotations.csv").write_text("by hand")
     with pytest.raises(InputError, match="project: holds files that microcalc train did not make"):
-        train(toy.recipe(), table, mine.parent, say=lambda _line: None)
+        train(toy.recipe(), table, mine.parent)
     assert (mine / "annotations.csv").read_text() == "by hand"
     assert [f.name for f in mine.parent.iterdir()] == ["table"]
 
@@ -191,26 +192,26 @@ def test_a_model_changed_after_the_run_is_not_passed_off_as_its_result(
     (run / "manifest.json").unlink()
     (run / "model" / "cnn2.onnx").write_bytes(b"other")
     with pytest.raises(InputError, match=r"cnn2\.onnx: SHA-256"):
-        train(toy.recipe(), table, run, say=lambda _line: None)
+        train(toy.recipe(), table, run)
 
 
 def test_samples_are_in_the_breast_clear_of_calcium_and_no_more_than_asked_for(
     finished: tuple[Path, list[str]], table: Table
 ) -> None:
     run, recipe = finished[0], toy.recipe()
-    images = _opened(table, run)
+    images = _train_images(table, run)
     few = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"max_positives_per_image": 7})})
     positives, negatives = training._samples(images, few)
     assert np.bincount(positives[:, 0]).tolist() == [7, 7, 7]
     assert np.bincount(negatives[:, 0]).tolist() == [200, 200, 200]
     members, coarse = np.array(toy.MEMBERS), np.array(toy.COARSE)
     for image, row, column in positives:
-        assert images[image].stored.breast[row, column]
+        assert images[image].open().breast[row, column]
         assert np.hypot(*(members - (row, column)).T).min() <= 1.01
     mined = np.load(run / "mined.npy")
     assert 0 < len(mined) <= 2 * 75
     for image, row, column in (*negatives, *mined):
-        assert images[image].stored.breast[row, column]
+        assert images[image].open().breast[row, column]
         assert np.hypot(*(members - (row, column)).T).min() >= 6 + 1.5 - 0.01
         assert np.hypot(*(coarse - (row, column))) >= 6 + 6 - 0.01
 
@@ -221,9 +222,9 @@ def test_microcalcifications_that_cannot_be_seen_are_neither_positive_nor_negati
     faint = Table(table.images, tuple(replace(a, d_prime=2.9 if a.d_prime else None) for a in table.annotations))
     seen = training._of_intent(faint, toy.recipe())
     assert {a.kind for a in seen.annotations} == {"unsure", "coarse"}
-    images = _opened(seen, finished[0])
+    images = _train_images(seen, finished[0])
     assert len(training._samples(images, toy.recipe())[0]) == 0
-    negative = training._negative(images[0], toy.recipe())
+    negative = images[0].negative_mask(images[0].open(), toy.recipe().sample)
     assert not any(negative[row, column] for row, column in toy.MEMBERS)
 
 
@@ -303,10 +304,9 @@ def _nothing_in_train(table: Table) -> Table:
 def test_a_table_that_cannot_train_a_model_is_refused_before_anything_is_trained(
     table: Table, tmp_path: Path, spoil: Callable[[Table], Table], message: str
 ) -> None:
-    said: list[str] = []
-    with pytest.raises(InputError, match=message):
-        train(toy.recipe(), spoil(table), tmp_path / "run", say=said.append)
-    assert said == []
+    with logged() as messages, pytest.raises(InputError, match=message):
+        train(toy.recipe(), spoil(table), tmp_path / "run")
+    assert messages == []
     assert not (tmp_path / "run").exists()
 
 
@@ -317,29 +317,27 @@ def test_an_image_that_cannot_be_used_is_named(table: Table, tmp_path: Path) -> 
     for file in (empty, torn, tmp_path / "missing.png"):
         images = (replace(table.images[0], file=file), *table.images[1:])
         with pytest.raises(InputError, match=f"^{file.name}: "):
-            train(toy.recipe(), Table(images, table.annotations), tmp_path / file.stem, say=lambda _line: None)
+            train(toy.recipe(), Table(images, table.annotations), tmp_path / file.stem)
 
 
 def test_an_image_with_no_pixel_clear_of_calcium_gives_no_negatives(table: Table, tmp_path: Path) -> None:
     everywhere = [AnnotationRow(i.image, 180, 80, 90.0, kind="coarse") for i in table.images]
     with pytest.raises(InputError, match="no pixel clear of annotated calcium"):
-        train(
-            toy.recipe(), Table(table.images, (*table.annotations, *everywhere)), tmp_path / "r", say=lambda _line: None
-        )
+        train(toy.recipe(), Table(table.images, (*table.annotations, *everywhere)), tmp_path / "r")
 
 
 def test_a_network_larger_than_the_border_is_refused_at_once(table: Table, tmp_path: Path) -> None:
     recipe = toy.recipe()
     large = recipe.model_copy(update={"cnn2": recipe.cnn2.model_copy(update={"dilations": (1, 20, 20)})})
     with pytest.raises(RecipeError, match=r"recipe toy: cnn2.dilations sum to 41 px, expected at most 40"):
-        train(large, table, tmp_path / "run", say=lambda _line: None)
+        train(large, table, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_the_number_of_workers_does_not_change_what_is_stored(
     finished: tuple[Path, list[str]], table: Table, tmp_path: Path
 ) -> None:
-    NormalisedImages(tmp_path, 0.1).make(with_hashes(table).images, workers=2, say=lambda _line: None)
+    NormalisedImages(tmp_path, 0.1).make(with_hashes(table).images, executor=Processes(2))
     made = [f for f in (finished[0] / "normalised").rglob("*") if f.is_file()]
     assert len(made) == 12
     for file in made:
@@ -405,11 +403,11 @@ def test_the_run_of_an_image_that_has_changed_since_is_another_run(
     finished: tuple[Path, list[str]], table: Table, tmp_path: Path
 ) -> None:
     own, before = _copied(table, tmp_path / "data"), _results(finished[0])
-    assert train(toy.recipe(), own, finished[0], say=lambda _line: None)  # elsewhere, but the same bytes
+    assert train(toy.recipe(), own, finished[0])  # elsewhere, but the same bytes
     with Image.open(own.images[0].file) as image:
         Image.fromarray(np.asarray(image) // 2).save(own.images[0].file)
     with pytest.raises(InputError, match="run: holds a run of another table and images"):
-        train(toy.recipe(), own, finished[0], say=lambda _line: None)
+        train(toy.recipe(), own, finished[0])
     assert _results(finished[0]) == before
 
 
@@ -418,7 +416,7 @@ def test_the_run_of_other_code_is_another_run(
 ) -> None:
     monkeypatch.setattr(training, "code_version", lambda *_modules: "0" * 64)
     with pytest.raises(InputError, match="run: holds a run of another code of microcalc"):
-        train(toy.recipe(), table, finished[0], say=lambda _line: None)
+        train(toy.recipe(), table, finished[0])
 
 
 def test_a_bad_image_is_named_and_once_it_is_mended_the_same_command_goes_on(table: Table, tmp_path: Path) -> None:
@@ -427,22 +425,14 @@ def test_a_bad_image_is_named_and_once_it_is_mended_the_same_command_goes_on(tab
     for n in (0, 2):
         own.images[n].file.write_bytes(good[0][: 300 + n])  # two files, not one twice
     with pytest.raises(InputError, match=r"^2 of 4 images cannot be used: i0\.png: .*; i2\.png: "):
-        train(toy.recipe(), own, run, say=lambda _line: None)
+        train(toy.recipe(), own, run)
     for n, content in zip((0, 2), good, strict=True):
         own.images[n].file.write_bytes(content)
-    said: list[str] = []
-    with pytest.raises(_KilledError):
-        train(toy.recipe(), own, run, say=_kill_after("normalising image 4", said))
-    assert [line for line in said if "normalising" in line] == ["normalising image 3 of 4", "normalising image 4 of 4"]
-
-
-def _kill_after(place: str, said: list[str]) -> Callable[[str], None]:
-    def say(line: str) -> None:
-        said.append(line)
-        if line.startswith(place):
-            raise _KilledError
-
-    return say
+    with pytest.raises(KilledError), logged(kill_at="normalising images: 4") as messages:
+        train(toy.recipe(), own, run)
+    assert [line[:25] for line in messages if "normalising" in line] == [
+        "normalising images: 3 of ", "normalising images: 4 of ",
+    ]  # fmt: skip
 
 
 def test_a_table_without_clusters_is_grouped_by_the_rule_of_the_findings(table: Table) -> None:
@@ -463,23 +453,23 @@ def test_patients_are_drawn_so_that_the_training_can_stand_on_the_splits(table: 
 
 
 def test_two_starts_in_one_folder_do_not_work_at_once(table: Table, tmp_path: Path) -> None:
-    run, said = tmp_path / "run", list[str]()
+    run = tmp_path / "run"
     open_output_folder(run, "train")
     held = threading.Event()
 
-    def hold() -> None:
+    def hold(messages: list[str]) -> None:
         with locked(run / ".lock"):
             held.set()
-            while not said:
+            while not messages:
                 time.sleep(0.01)
 
-    other = threading.Thread(target=hold)
-    other.start()
-    held.wait()
-    with pytest.raises(_KilledError):
-        train(toy.recipe(), table, run, say=_kill_after("training in", said))
+    with pytest.raises(KilledError), logged(kill_at="training in") as messages:  # noqa: PT012
+        other = threading.Thread(target=hold, args=(messages,))
+        other.start()
+        held.wait()
+        train(toy.recipe(), table, run)
     other.join()
-    assert said[0] == "another process trains in this folder; waiting"
+    assert messages[0] == "another process trains in this folder; waiting"
 
 
 def test_a_missing_library_is_said_before_anything_is_done(
@@ -487,19 +477,17 @@ def test_a_missing_library_is_said_before_anything_is_done(
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnx" else object())
     with pytest.raises(MissingExtraError, match=r"^onnx is not installed, expected microcalc\[train\]$"):
-        train(toy.recipe(), table, tmp_path / "run", say=lambda _line: None)
+        train(toy.recipe(), table, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_place_outside_its_image_is_named_and_not_dropped(table: Table, tmp_path: Path) -> None:
     beyond = AnnotationRow("i1", 470.0, 100.0, where="data/annotations.csv line 9")
     with pytest.raises(TableError, match=r"^data/annotations\.csv line 9: row 470, column 100 lies outside image 'i1'"):
-        train(toy.recipe(), Table(table.images, (*table.annotations, beyond)), tmp_path / "r", say=lambda _line: None)
+        train(toy.recipe(), Table(table.images, (*table.annotations, beyond)), tmp_path / "r")
     corner = AnnotationRow("i1", 429.0, 299.0, kind="no_calcium")
-    with pytest.raises(_KilledError):
-        train(
-            toy.recipe(), Table(table.images, (*table.annotations, corner)), tmp_path / "s", say=_kill_after("75", [])
-        )
+    with pytest.raises(KilledError), logged(kill_at="75"):
+        train(toy.recipe(), Table(table.images, (*table.annotations, corner)), tmp_path / "s")
 
 
 def test_a_full_disk_is_said_with_the_run_that_it_ends_and_the_next_start_goes_on(
@@ -510,8 +498,8 @@ def test_a_full_disk_is_said_with_the_run_that_it_ends_and_the_next_start_goes_o
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OutputError, match=r"^run/normalised/.*npy cannot be written"):
-        train(toy.recipe(), table, tmp_path / "run", say=lambda _line: None)
+        train(toy.recipe(), table, tmp_path / "run")
     monkeypatch.undo()
     assert not list((tmp_path / "run").rglob("*.part*"))
-    with pytest.raises(_KilledError):
-        train(toy.recipe(), table, tmp_path / "run", say=_kill_after("75 positive", []))
+    with pytest.raises(KilledError), logged(kill_at="75 positive"):
+        train(toy.recipe(), table, tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,17 +28,19 @@ def mammogram() -> SimulatedMammogram:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a miniature has too little for some means
-def test_every_point_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_point_is_measured_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     few = replace(learning.QUICK, train=1, steps=5, shortcut_steps=5)
     monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=few, reduced_mm=57.0))
-    said: list[str] = []
-    report = verify([system("ge")], quick=True, out=tmp_path, workers=1, say=said.append)
+    with caplog.at_level(logging.INFO, "microcalc"):
+        report = verify([system("ge")], quick=True, out=tmp_path, workers=1)
     assert {f.point for f in report.figures} == set(POINTS)
     assert all(report.holds(point) for point in range(1, 8))
     assert not report.holds(8)  # its order takes all vendors, and so does what follows
     assert not report.holds(17)
     assert len(report.lines()) == len(report.figures) + len(POINTS) + 2
-    assert len(said) == 5
+    assert len([r for r in caplog.records if r.name == suite.__name__]) == 5
 
 
 def _flat(image: SimulatedMammogram) -> SimulatedMammogram:
@@ -103,6 +106,21 @@ def test_an_image_is_made_once_for_the_same_job_and_again_for_another_system(tmp
     assert len(list(tmp_path.iterdir())) == 1
     images.measure(lambda i: 0, [Job(replace(small, offset=9.0), 1)])
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def _itself(image: SimulatedMammogram) -> SimulatedMammogram:
+    return image
+
+
+def test_an_image_read_from_the_store_is_the_one_that_was_made(tmp_path: Path) -> None:
+    job = Job(files.reduced(system("ge"), 60.0), 1, filling="first", intents=("raw", "processed"))
+    made, read = (Store(tmp_path).measure(_itself, [job])[0] for _ in range(2))
+    assert made.annotations
+    for name in SimulatedMammogram.__slots__:
+        if name != "stored":
+            assert getattr(read, name) == getattr(made, name)
+    for intent in job.intents:
+        np.testing.assert_array_equal(read.stored[intent], made.stored[intent])
 
 
 def test_the_two_drawings_of_a_breast_share_all_but_the_calcium(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | No
 
     systems = [system(name) for name in dict.fromkeys(names or ())] or None
     with nullcontext() if out is None else output_folder(out, "simulate --verify"):
-        report = verify(systems, quick=quick, seed=seed, out=out, workers=worker_count(workers), say=print_line)
+        report = verify(systems, quick=quick, seed=seed, out=out, workers=worker_count(workers))
     for line in report.lines():
         print_line(line)
     return 0 if report.all_hold else 1

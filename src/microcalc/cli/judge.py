@@ -320,7 +320,6 @@ def realism(
         jpeg_quality=jpeg_quality,
         steps=steps,
         workers=worker_count(workers),
-        say=print_line,
     )
     for line in distance.lines():
         print_line(line)

@@ -60,7 +60,5 @@ def study(
     from microcalc.study.scale import load_scale
 
     options = Options(intent, leave_out, not no_normalising, spacing, recipe, seed)
-    report = run_study(
-        load_scale(scale), out, options=options, data=data or (), workers=worker_count(workers), say=print_line
-    )
+    report = run_study(load_scale(scale), out, options=options, data=data or (), workers=worker_count(workers))
     print_line(f"{report}: the report")

@@ -45,7 +45,7 @@ def train(
     tables = [open_table(d) for d in data]
     least = settings.sample.min_d_prime
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
-    model = training.train(settings, table, out, device=device, workers=worker_count(workers), say=print_line)
+    model = training.train(settings, table, out, device=device, workers=worker_count(workers))
     print_line(f"{model}: the trained model")
 
 

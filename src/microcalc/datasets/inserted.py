@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from microcalc.datasets.table import ANNOTATIONS, IMAGES, AnnotationRow, ImageRo
 from microcalc.domain import BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
 from microcalc.execution.executor import executor_of
+from microcalc.execution.progress import track
 from microcalc.geometry import Grid
 from microcalc.images.open import naming
 from microcalc.normalise.breast import breast_mask
@@ -171,11 +173,12 @@ def _inserted(
     """Return the new images by their names, and what was wrong with the images that cannot be used, by theirs."""
     made: dict[str, tuple[ImageRow, list[AnnotationRow]]] = {}
     refused: dict[str, InputError] = {}
-    for outcome in executor_of(workers).run(_insert_one, jobs):
-        if isinstance(outcome.error, InputError):
-            refused[outcome.item[0].image] = outcome.error
-        else:
-            made[outcome.item[4]] = outcome.result()
+    with closing(executor_of(workers).run(_insert_one, jobs)) as outcomes:
+        for outcome in track(outcomes, "inserting microcalcifications", total=len(jobs)):
+            if isinstance(outcome.error, InputError):
+                refused[outcome.item[0].image] = outcome.error
+            else:
+                made[outcome.item[4]] = outcome.result()
     return made, refused
 
 

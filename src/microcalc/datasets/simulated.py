@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHe
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
-from microcalc.execution.executor import Outcome, executor_of
+from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, simulate_exam
 from microcalc.simulate.lesions import LesionRates
@@ -82,7 +81,6 @@ def simulate_data_set(
     dose: float = 1.0,
     rates: LesionRates | None = None,
     workers: int = 1,
-    progress: bool = True,
 ) -> Table:
     """Simulate exams of each system and write them as a data set of the project.
 
@@ -123,28 +121,14 @@ def simulate_data_set(
     for name in (IMAGES, ANNOTATIONS):
         check_editable(out / name)
     jobs = [(out, s, number, settings) for number in range(exams) for s in rows]
-    made = {(s.name, number): table for s, number, table in _made_exams(jobs, workers, progress=progress)}
-    tables = [made[s.name, number] for _, s, number, _ in jobs]
+    executor = executor_of(workers if workers > 0 else os.cpu_count() or 1)
+    tables = run_in_order(executor, _make, jobs, work="simulating exams")
     table = Table(
         tuple(i for t in tables for i in t.images),
         tuple(a for t in tables for a in t.annotations),
     )
     write_table(table, out)
     return table
-
-
-def _made_exams(
-    jobs: Sequence[tuple[Path, System, int, Settings]], workers: int, *, progress: bool
-) -> Iterator[tuple[System, int, Table]]:
-    """Yield each exam as it is made; the bar, if there is one, is closed before an error is told."""
-    outcomes = executor_of(workers if workers > 0 else os.cpu_count() or 1).run(_make, jobs)
-    if progress:
-        from rich.progress import track
-
-        outcomes = iter(track(outcomes, description="simulating", total=len(jobs)))
-    with closing(cast(Generator[Outcome[tuple[Path, System, int, Settings], Table]], outcomes)):
-        for outcome in outcomes:
-            yield outcome.item[1], outcome.item[2], outcome.result()
 
 
 def _make(job: tuple[Path, System, int, Settings]) -> Table:

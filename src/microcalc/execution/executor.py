@@ -1,43 +1,52 @@
-"""Running a function on many items: in this process, or in several.
+"""Run a function on many items, in this process or in several.
 
-Results come as they are done, each with the item that it belongs to. An item whose function raises an
-error does not end the others. A worker process that dies (killed, out of memory, crashed in a library)
-costs nobody but the item that killed it: the items that were in hand are run again one by one, each in a
-process of its own, and the one whose process dies again is named as the failed one.
+Results come as they are done, each with the item that it belongs to. An item whose function raises an error does
+not end the others. A worker process that dies (killed, out of memory, crashed in a library) costs only the item
+that killed it: the items in hand are run again one by one, each in a process of its own, and the one whose process
+dies again is named as the failed one. What workers log is logged in the process that started them.
 
-The standard library's ``concurrent.futures`` runs the processes. There, a worker that dies fails every item that
-waits; the isolation described above is what this module adds.
+The standard library's ``concurrent.futures`` runs the processes. There, a worker that dies fails every waiting
+item; isolation and logging are what this module adds.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Final, Generic, Protocol, TypeVar, cast
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from microcalc.errors import WorkerDiedError
+from microcalc.execution.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_LOGGER: Final = "microcalc"
+_LAST_RECORDS_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Item, Result]):
-    """What became of one item: a result, or the error that its function raised.
+    """Result of one item, or the error that its function raised.
 
     Attributes
     ----------
     item
-        As it was given.
+        The item as it was given.
     error
         None where there is a result.
     """
@@ -54,15 +63,19 @@ class Outcome(Generic[Item, Result]):
 
 
 class Executor(Protocol):
-    """Where work runs."""
+    """Runs a function on items: the place where work runs."""
 
-    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Outcome[Item, Result]]:
+    def run(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Outcome[Item, Result], None, None]:
         """Run a function on every item and yield the outcomes as they are done.
+
+        Closing the generator ends the work that is not finished.
 
         Parameters
         ----------
         function
-            A function of a module, so that other processes can import it.
+            Function of a module, or a ``functools.partial`` of one, so that other processes can import it.
         items
             Values that can be pickled: paths rather than pixels.
         """
@@ -71,10 +84,12 @@ class Executor(Protocol):
 class Serial:
     """Runs everything in this process, one item after the other, in the order given."""
 
-    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Outcome[Item, Result]]:
-        """See ``Executor.run``; an outcome is computed when it is asked for."""
+    def run(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Outcome[Item, Result], None, None]:
+        """Yield the outcomes in order; each is computed when it is asked for. See ``Executor.run``."""
         for item in items:
-            yield _outcome(function, item)
+            yield Outcome(item, *_attempt(function, item))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +101,30 @@ class Processes:
     Attributes
     ----------
     workers
-        How many processes, at least 1.
+        Number of processes, at least 1.
     """
 
     workers: int
 
-    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Outcome[Item, Result]]:
-        """See ``Executor.run``; at most two items for each worker are in hand at a time."""
+    def run(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Outcome[Item, Result], None, None]:
+        """Yield the outcomes as they are done, with at most two items in hand per worker. See ``Executor.run``."""
         waiting = iter(items)
         while suspects := (yield from self._run_until_a_worker_dies(function, waiting)):
             for item in suspects:
-                yield _run_in_a_process_of_its_own(function, item)
+                yield _run_alone(function, item)
 
     def _run_until_a_worker_dies(
         self, function: Callable[[Item], Result], waiting: Iterator[Item]
     ) -> Generator[Outcome[Item, Result], None, list[Item]]:
         """Yield outcomes until no item waits or a worker dies; return the items that were in hand then."""
-        in_hand: dict[Future[Outcome[Item, Result]], Item] = {}
-        pool = _pool(self.workers)
-        try:
+        in_hand: dict[Future[_Attempt[Result]], Item] = {}
+        with _worker_pool(self.workers) as pool:
             while True:
                 for item in islice(waiting, 2 * self.workers - len(in_hand)):
                     try:
-                        in_hand[pool.submit(_outcome, function, item)] = item
+                        in_hand[pool.submit(_attempt, function, item)] = item
                     except BrokenProcessPool:
                         return [*in_hand.values(), item]
                 if not in_hand:
@@ -116,26 +132,53 @@ class Processes:
                 for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
                     if isinstance(future.exception(), BrokenProcessPool):
                         return list(in_hand.values())
-                    item = in_hand.pop(future)
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=not in_hand, cancel_futures=True)
+                    yield Outcome(in_hand.pop(future), *future.result())
 
 
 def executor_of(workers: int) -> Executor:
-    """Return what runs work in that many processes; for one worker, in this process."""
+    """Return an executor with this number of processes; for one worker, this process."""
     return Serial() if workers <= 1 else Processes(workers)
 
 
-def _outcome(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+def run_in_order(
+    executor: Executor, function: Callable[[Item], Result], items: Sequence[Item], *, work: str
+) -> list[Result]:
+    """Run a function on every item, log the progress, and return the results in the order of the items.
+
+    Parameters
+    ----------
+    work
+        What is done, for the log, such as ``"simulating exams"``.
+
+    Raises
+    ------
+    Exception
+        The first error of an item; the work on the others ends.
+    """
+    results: dict[int, Result] = {}
+    with closing(executor.run(partial(_second, function), list(enumerate(items)))) as outcomes:
+        for outcome in track(outcomes, work, total=len(items)):
+            results[outcome.item[0]] = outcome.result()
+    return [results[number] for number in range(len(items))]
+
+
+def _second(function: Callable[[Item], Result], numbered: tuple[int, Item]) -> Result:
+    return function(numbered[1])
+
+
+_Attempt = tuple[Result | None, Exception | None]
+"""Result and error of one call, one of which is None."""
+
+
+def _attempt(function: Callable[[Item], Result], item: Item) -> _Attempt[Result]:
     try:
-        return Outcome(item, function(item))
+        return function(item), None
     except Exception as error:
-        return Outcome(item, None, _picklable(error))
+        return None, _picklable(error)
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error; one that cannot travel between processes, in words."""
+    """Return the error, or, where it cannot travel between processes, a ``RuntimeError`` with its message."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -143,29 +186,62 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
-def _run_in_a_process_of_its_own(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
-    with _pool(1) as pool:
+def _run_alone(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    """Run one item in a process of its own."""
+    with _worker_pool(1) as pool:
         try:
-            return pool.submit(_outcome, function, item).result()
+            return Outcome(item, *pool.submit(_attempt, function, item).result())
         except BrokenProcessPool:
             died = WorkerDiedError("its worker process died twice (killed, or out of memory), expected it to live")
             return Outcome(item, None, died)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Start a pool of processes; end them with the block, at once where the block raises an error or is closed."""
     # Spawned, not forked: threads of the run-time engines do not survive a fork.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    context = multiprocessing.get_context("spawn")
+    lifeline, held = context.Pipe(duplex=False)  # ``held`` is open in this process alone, for as long as it lives
+    records: Any = context.Queue()
+    records.cancel_join_thread()  # a killed worker may hold the queue's lock for ever
+    forwarding = threading.Thread(target=_log_records_of, args=(records,), daemon=True)
+    forwarding.start()
+    level = logging.getLogger(_LOGGER).getEffectiveLevel()
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(lifeline, records, level))
+    try:
+        yield pool
+        pool.shutdown()
+    finally:
+        held.close()  # ends the workers
+        pool.shutdown(cancel_futures=True)
+        lifeline.close()
+        records.put(None)
+        forwarding.join(_LAST_RECORDS_S)
+        records.close()
 
 
-def _begin_worker() -> None:
-    """Begin a worker: one thread for arithmetic, before a library is loaded; and an end when the parent ends."""
+def _log_records_of(records: Any) -> None:
+    """Log what workers have logged, until the queue gives None."""
+    while (record := records.get()) is not None:
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            with suppress(Exception):  # a handler that fails, as on a closed output, fails in the main thread too
+                logger.handle(record)
+
+
+def _begin_worker(lifeline: Connection, records: Any, level: int) -> None:
+    """Prepare a worker: one thread for arithmetic, set before a library is loaded; a logger; an end with the parent."""
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = "1"
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends the workers
+    logger = logging.getLogger(_LOGGER)
+    logger.setLevel(level)
+    logger.addHandler(QueueHandler(records))
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with(lifeline: Connection) -> None:
+    """End this process as soon as the other end of the line is closed, or the process that holds it is gone."""
+    with suppress(EOFError, OSError):
+        lifeline.recv()
+    os._exit(1)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
+from microcalc.geometry import Grid
 from microcalc.storage.write import saying_where, writing
 
 Samples = NDArray[np.int32]
@@ -29,6 +30,11 @@ class StoredImage:
     border_px: int
     spacing_mm: float
     origin_mm: tuple[float, float]
+
+    @property
+    def grid(self) -> Grid:
+        """Positions of the pixels without the border."""
+        return Grid((self.spacing_mm, self.spacing_mm), self.origin_mm)
 
 
 def store(mammogram: NormalisedMammogram, file: Path, *, border_px: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -32,6 +33,7 @@ AREA = "area under the whole curve"
 
 Pair = tuple[str, str]
 _CURVE_RESAMPLES = 500
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -113,7 +115,6 @@ def evaluate_study(
     rules: Rules | None = None,
     resamples: int = 2000,
     seed: int = 0,
-    say: Callable[[str], None] = print,
 ) -> StudyFigures:
     """Judge all methods on the same samples.
 
@@ -141,7 +142,7 @@ def evaluate_study(
     chosen = {"pooled": np.ones(len(taken), dtype=np.bool_)} | {v: vendor == v for v in vendors}
     groups, bands = {}, {}
     for name, mask in chosen.items():
-        say(f"ROC of {name}: {len(methods)} methods, {resamples} resamples")
+        _LOG.info("ROC of %s: %d methods, %d resamples", name, len(methods), resamples)
         ratings = _of_images(samples, mask)
         groups[name] = _roc_group(name, ratings, mask, pairs, resamples, seed, with_area=True)
         if groups[name].positives:
@@ -149,7 +150,7 @@ def evaluate_study(
     strata = _strata(samples, taken, pairs, resamples, seed)
     rules = rules or Rules()
     matched = _match(taken, methods, rules)
-    say("FROC of marks and clusters")
+    _LOG.info("FROC of marks and clusters")
     return StudyFigures(
         methods,
         vendors,

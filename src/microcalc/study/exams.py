@@ -1,7 +1,7 @@
-"""The exams of the study: simulated, or the user's own table; patients apart.
+"""The exams of the study, simulated or from the user's table, in splits by patient.
 
-Simulated exams lie in ``RUN/simulated-KEY/``, a folder for each, whatever the number of exams: a larger
-study makes only those that are not there yet.
+Simulated exams lie in ``RUN/simulated-KEY/``, each in a folder of its own. The key does not depend on the number of
+exams: a larger study makes only the exams that are not there yet.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from microcalc.datasets.table import ImageRow, Split, Table, read_table, write_t
 from microcalc.dicom.systems import system_name
 from microcalc.domain import Intent
 from microcalc.errors import InputError
+from microcalc.execution.executor import Executor, run_in_order
 from microcalc.simulate.lesions import usual_rates
 from microcalc.simulate.systems import System, system
 from microcalc.storage.key import code_version, key_of
 from microcalc.storage.write import saying_where
 from microcalc.study.scale import Exams
-from microcalc.study.stage import Say, Stage, run_stage
-from microcalc.study.workers import in_processes
+from microcalc.study.stage import Stage, run_stage
 from microcalc.training.annotated import key_of_table
 
 _FIRST: dict[str, int] = {"train": 0, "validation": 10_000, "test": 20_000, "test_free": 30_000}
@@ -34,50 +35,51 @@ _MODULES = ("microcalc.study.exams",)
 
 
 def exams_stage(run: Path, exams: Exams, *, intent: Intent, seed: int) -> Stage:
-    """Of simulated exams."""
+    """Return the stage that simulates exams."""
     settings = {"exams": exams.model_dump(mode="json"), "intent": intent, "seed": seed}
     return Stage(run, "exams", settings, modules=_MODULES)
 
 
 def table_stage(run: Path, table: Table, *, intent: Intent, seed: int) -> Stage:
-    """Of the user's own table (of ``with_hashes``); its key follows from the files' bytes and the table's lines."""
+    """Return the stage of the user's table, from ``with_hashes``; its key follows from the files and the lines."""
     return Stage(run, "exams", {"table": key_of_table(table), "intent": intent, "seed": seed}, modules=_MODULES)
 
 
-def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, workers: int, say: Say) -> Table:
-    """Simulate the exams that are not there yet; the table of all, every image with its split.
+def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, executor: Executor) -> Table:
+    """Simulate the exams that are not there yet, and return the table of all exams with their splits.
 
-    The split follows from an exam's number, so that each system has exactly as many patients in
-    each; a patient never changes from one to another when a study grows.
+    The split follows from the number of an exam. So each system has the same number of patients in each split, and
+    no patient changes its split when a study grows.
+
+    Raises
+    ------
+    InputError
+        The disk has too little room for the images.
     """
 
-    def work(progress: Say) -> None:
+    def work() -> None:
         pool, jobs = _jobs(stage.run, exams, intent, seed)
         _check_room(stage.run, pool, jobs)
         with saying_where(pool):
             pool.mkdir(parents=True, exist_ok=True)
-        calls = [(_make, (number, pool, s, exam, settings)) for number, (s, exam, settings, _) in enumerate(jobs)]
-        made: dict[int, Table] = {}
-        for number, table in in_processes(calls, workers=workers):
-            made[number] = table
-            progress(f"exam {len(made)} of {len(jobs)}")
-        images = [replace(i, split=jobs[n][3]) for n in range(len(jobs)) for i in made[n].images]
-        annotations = [a for n in range(len(jobs)) for a in made[n].annotations]
+        made = run_in_order(executor, partial(_make, pool), jobs, work="simulating exams")
+        images = [replace(i, split=job[3]) for job, table in zip(jobs, made, strict=True) for i in table.images]
+        annotations = [a for table in made for a in table.annotations]
         write_table(Table(tuple(images), tuple(annotations)), stage.folder / "table")
 
-    run_stage(stage, work, say)
+    run_stage(stage, work)
     return read_table(stage.folder / "table")
 
 
 def in_splits(table: Table, *, intent: Intent, seed: int) -> Table:
     """Return the images of an intent in the user's table, each with its split.
 
-    Splits are its own; where it has none, 60 : 10 : 30 of the patients of each vendor.
+    Where the table has no splits, the patients of each vendor are split 60 : 10 : 30.
 
     Raises
     ------
     InputError
-        There is no such image.
+        The table has no image of this intent.
     """
     chosen = table.of_images(i for i in table.images if i.intent == intent)
     if not chosen.images:
@@ -87,26 +89,31 @@ def in_splits(table: Table, *, intent: Intent, seed: int) -> Table:
     return chosen
 
 
-def take_table(stage: Stage, table: Table, *, say: Say) -> Table:
-    """Keep the user's table in its stage, and return it as it was kept, with its files where they lie now."""
-    run_stage(stage, lambda _progress: write_table(table, stage.folder / "table"), say)
+def take_table(stage: Stage, table: Table) -> Table:
+    """Copy the user's table into its stage, and return the copy with the current paths of the files."""
+    run_stage(stage, lambda: write_table(table, stage.folder / "table"))
     files = {i.image: i.file for i in table.images}  # the same bytes may lie elsewhere than at an earlier start
     taken = read_table(stage.folder / "table")
     return Table(tuple(replace(i, file=files[i.image]) for i in taken.images), taken.annotations)
 
 
 def vendor_of(row: ImageRow) -> str:
-    """The manufacturer as one lower-case word: ``hologic``, ``ge``, ``siemens``, another's first, or ``unknown``."""
+    """Return the manufacturer as one lower-case word: ``hologic``, ``ge``, ``siemens``, another, or ``unknown``."""
     return _vendor(row.system)
 
 
 def leave_out(table: Table, vendor: str | None) -> Table:
-    """Train and validation without a vendor's images, and test on these alone; None: the table as it is.
+    """Return the table without a vendor's images in train and validation, and with these alone in test.
+
+    Parameters
+    ----------
+    vendor
+        None: the table is returned as it is.
 
     Raises
     ------
     InputError
-        No image is that vendor's.
+        The table has no image of the vendor.
     """
     if vendor is None:
         return table
@@ -117,12 +124,12 @@ def leave_out(table: Table, vendor: str | None) -> Table:
 
 
 def check_left_out(vendor: str | None, given: Exams | Table) -> None:
-    """Refuse, before any work, to leave out a vendor that no exam is of.
+    """Refuse, before any work, a vendor to leave out that has no exam.
 
     Raises
     ------
     InputError
-        The vendor is none of the scale's systems, or of the table's.
+        No system of the scale, or no image of the table, is of the vendor.
     """
     if isinstance(given, Table):
         vendors = {vendor_of(i) for i in given.images}
@@ -133,7 +140,7 @@ def check_left_out(vendor: str | None, given: Exams | Table) -> None:
 
 
 def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, list[tuple[System, int, Settings, Split]]]:
-    """Where the exams lie, and each: system, number, settings, split."""
+    """Return the folder of the exams, and for each exam its system, number, settings and split."""
     usual = usual_rates(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
     usual_settings = Settings(seed, (intent,), exams.views, exams.lateralities, 1.0, usual)
     free_settings = replace(usual_settings, rates=replace(usual, clusters=0.0, singles=0.0))
@@ -160,12 +167,13 @@ def _of_field(s: System, field_mm: tuple[float, float] | None) -> System:
     return replace(s, fields=((round(field_mm[0] / s.pitch_mm), round(field_mm[1] / s.pitch_mm)),))
 
 
-def _make(number: int, pool: Path, s: System, exam: int, settings: Settings) -> tuple[int, Table]:
-    return number, make_exam(pool, s, exam, settings)
+def _make(pool: Path, job: tuple[System, int, Settings, Split]) -> Table:
+    s, exam, settings, _ = job
+    return make_exam(pool, s, exam, settings)
 
 
 def _check_room(run: Path, pool: Path, jobs: Sequence[tuple[System, int, Settings, Split]]) -> None:
-    """Two bytes a pixel as stored, and as much again at most once normalised."""
+    """Refuse to begin without room for all images: two bytes per stored pixel, and as many for normalised ones."""
     wanted = 0
     for s, exam, settings, _ in jobs:
         if not (pool / f"{s.name}-{settings.seed}-{exam:05d}" / SETTINGS).is_file():

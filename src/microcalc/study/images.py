@@ -1,100 +1,60 @@
-"""The images of the study, normalised; never more than a few of them in memory.
+"""The normalised images of a study.
 
-They lie in ``RUN/normalised/`` under keys of what they are made of, so that studies in one folder share them.
+They lie in ``RUN/normalised/`` under keys of what they are made from, so that studies in one folder share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
-from microcalc.domain import Annotations, BoolImage
-from microcalc.geometry import Grid
-from microcalc.sample.draw import negative_mask
-from microcalc.sample.store import StoredImage, open_stored
-from microcalc.study.stage import Say, Stage, after, run_stage
-from microcalc.training.annotated import as_seen, check_inside
+from microcalc.datasets.table import Table
+from microcalc.execution.executor import Executor
+from microcalc.study.stage import Stage, after, run_stage
+from microcalc.training.annotated import check_inside, ignore_invisible
+from microcalc.training.images import TrainingImage, images_of_split
 from microcalc.training.normalised import NormalisedImages
-from microcalc.training.recipe import Sample
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class StudyImage:
-    """An image: its line of the table, what is annotated in it, and the file with its pixels.
-
-    What is less visible than the recipe's least d' is annotated as ``unsure``.
-    """
-
-    row: ImageRow
-    rows: tuple[AnnotationRow, ...]
-    file: Path
-
-    @property
-    def annotations(self) -> Annotations:
-        """Positions in mm."""
-        return Table((self.row,), self.rows).annotations_of(self.row)
-
-    def open(self) -> StoredImage:
-        """Its pixels, mapped from disk."""
-        return open_stored(self.file)
-
-    def negative(self, stored: StoredImage, sample: Sample) -> BoolImage:
-        """Where breast pixels are negative."""
-        return negative_mask(
-            self.annotations,
-            stored.breast,
-            Grid((stored.spacing_mm, stored.spacing_mm), stored.origin_mm),
-            clearance_mm=sample.clearance_mm,
-            unmeasured_clearance_mm=sample.unmeasured_clearance_mm,
-        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Images:
     """All images of the study, by split."""
 
-    train: tuple[StudyImage, ...]
-    validation: tuple[StudyImage, ...]
-    test: tuple[StudyImage, ...]
+    train: tuple[TrainingImage, ...]
+    validation: tuple[TrainingImage, ...]
+    test: tuple[TrainingImage, ...]
 
 
-def normalise_stage(exams: Stage, *, spacing_mm: float, normalising: bool) -> Stage:
-    """Of all images of the exams."""
-    settings = {"spacing_mm": spacing_mm, "normalising": normalising}
+def normalised_images(run: Path, *, spacing_mm: float, normalising: bool) -> NormalisedImages:
+    """Return the folder of normalised images, which all studies in a run folder share."""
+    return NormalisedImages(run / "normalised", spacing_mm, equalised=normalising)
+
+
+def normalise_stage(exams: Stage, normalised: NormalisedImages) -> Stage:
+    """Return the stage that normalises all images of the exams."""
+    settings = {"spacing_mm": normalised.spacing_mm, "normalising": normalised.equalised}
     return after(exams.run, "normalise", settings, exams, modules=("microcalc.training.normalised",))
 
 
-def normalise_all(stage: Stage, table: Table, *, spacing_mm: float, normalising: bool, workers: int, say: Say) -> None:
-    """Normalise the images that are not there yet; raises ``InputError`` that names all that cannot be used.
+def normalise_all(stage: Stage, table: Table, normalised: NormalisedImages, *, executor: Executor) -> None:
+    """Normalise the images that are not in the folder yet.
 
-    Annotations outside their images raise ``TableError``.
+    Raises
+    ------
+    InputError
+        Some images cannot be used; the message names them all.
+    TableError
+        An annotation lies outside its image.
     """
-    store = _store(stage.run, spacing_mm, normalising)
-    run_stage(stage, lambda progress: store.make(table.images, workers=workers, say=progress), say)
-    check_inside(table, store.file)
+    run_stage(stage, lambda: normalised.make(table.images, executor=executor))
+    check_inside(table, normalised.file)
 
 
-def images_of(table: Table, run: Path, *, spacing_mm: float, normalising: bool, min_d_prime: float) -> Images:
-    """The images of a table, which are normalised, by split."""
-    rows: dict[str, list[AnnotationRow]] = {i.image: [] for i in table.images}
-    for a in table.annotations:
-        rows[a.image].append(as_seen(a, min_d_prime))
-
-    store = _store(run, spacing_mm, normalising)
-
-    def of(split: Split) -> tuple[StudyImage, ...]:
-        chosen = (i for i in table.images if i.split == split)
-        return tuple(StudyImage(i, tuple(rows[i.image]), store.file(i)) for i in chosen)
-
-    return Images(of("train"), of("validation"), of("test"))
-
-
-def opened(images: Sequence[StudyImage]) -> list[StoredImage]:
-    """Their pixels, mapped from disk; the breast masks are in memory."""
-    return [image.open() for image in images]
-
-
-def _store(run: Path, spacing_mm: float, normalising: bool) -> NormalisedImages:
-    return NormalisedImages(run / "normalised", spacing_mm, equalised=normalising)
+def images_of(table: Table, normalised: NormalisedImages, *, min_d_prime: float) -> Images:
+    """Return the images of a table, which have been normalised, by split; invisible annotations are ``unsure``."""
+    visible = ignore_invisible(table, min_d_prime=min_d_prime)
+    return Images(
+        images_of_split(visible, "train", normalised),
+        images_of_split(visible, "validation", normalised),
+        images_of_split(visible, "test", normalised),
+    )

@@ -1,59 +1,55 @@
-"""The methods of the study, trained: cascade, CNN1, the mined negatives, CNN2, and CNN2 without mining.
+"""Train the methods of the study: the cascade, the two networks, and CNN2 without mining.
 
-The cascade and the networks do not need each other: they are trained beside each other, one
-thread each, in two lanes.
+The cascade and the networks do not need each other: they are trained at the same time, one thread each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Literal
 
-from microcalc.study.boosted import cascade_stage, train_cascade
+from microcalc.execution.executor import Executor, run_in_order
+from microcalc.study.cascade import cascade_stage, train_cascade
 from microcalc.study.images import Images
-from microcalc.study.networks import NetworkStages, network_stages, train_pair, train_unmined
+from microcalc.study.networks import NetworkStages, network_stages, train_pair, train_without_mining
 from microcalc.study.scale import CascadeTraining
-from microcalc.study.stage import Say, Stage
-from microcalc.study.workers import in_processes
+from microcalc.study.stage import Stage
 from microcalc.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class MethodStages:
     """The stages that train."""
 
     cascade: Stage
     networks: NetworkStages
 
 
-def method_stages(samples: Stage, recipe: Recipe, cascade: CascadeTraining) -> Trained:
-    """Of the samples."""
-    return Trained(cascade_stage(samples, cascade, seed=recipe.seed), network_stages(samples, recipe))
+def method_stages(samples: Stage, recipe: Recipe, cascade: CascadeTraining) -> MethodStages:
+    """Return the stages that train on the samples."""
+    return MethodStages(cascade_stage(samples, cascade, seed=recipe.seed), network_stages(samples, recipe))
 
 
 def train_methods(
-    trained: Trained,
+    stages: MethodStages, samples: Stage, images: Images, recipe: Recipe, cascade: CascadeTraining, executor: Executor
+) -> None:
+    """Train all methods: the pair beside the cascade and CNN2 without mining, where there are two workers."""
+    train = partial(_train, stages=stages, samples=samples, images=images, recipe=recipe, cascade=cascade)
+    run_in_order(executor, train, ["pair", "others"], work="training methods")
+
+
+def _train(
+    lane: Literal["pair", "others"],
+    *,
+    stages: MethodStages,
     samples: Stage,
     images: Images,
     recipe: Recipe,
     cascade: CascadeTraining,
-    *,
-    workers: int,
-    say: Say,
 ) -> None:
-    """Train all methods; one lane with the networks, another with the rest, where there are two workers."""
-    lanes: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
-        (train_pair, (trained.networks, samples, images.train, recipe, say)),
-        (_others, (trained, samples, images, recipe, cascade, say)),
-    ]
-    for _ in in_processes(lanes, workers=workers):
-        pass
-
-
-def _others(
-    trained: Trained, samples: Stage, images: Images, recipe: Recipe, settings: CascadeTraining, say: Say
-) -> None:
-    """The cascade, and CNN2 without mining."""
-    train_cascade(trained.cascade, samples, images, settings, seed=recipe.seed, say=say)
-    train_unmined(trained.networks, samples, images.train, recipe, say)
+    if lane == "pair":
+        train_pair(stages.networks, samples, images.train, recipe)
+    else:
+        train_cascade(stages.cascade, samples, images, cascade, seed=recipe.seed)
+        train_without_mining(stages.networks, samples, images.train, recipe)

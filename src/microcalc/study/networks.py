@@ -1,31 +1,24 @@
-"""The networks of the study, trained: CNN1, the negatives that it rates highest, CNN2, and CNN2 without mining."""
+"""Stages that train the networks of the study: CNN1, mining, CNN2, and CNN2 without mining."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from microcalc.domain import BoolImage
-from microcalc.geometry import Grid
-from microcalc.sample.draw import reviewed_negatives
-from microcalc.sample.store import Samples, StoredImage
-from microcalc.storage.write import saying_where
-from microcalc.study.arrays import load_array, load_piece, save_array, save_piece
-from microcalc.study.images import StudyImage, opened
+from microcalc.storage.arrays import load_array
 from microcalc.study.samples import by_image, split_samples
-from microcalc.study.stage import Say, Stage, after, run_stage
-from microcalc.training.networks import hardest, train_network, wanted_negatives
+from microcalc.study.stage import Stage, after, run_stage
+from microcalc.training.images import TrainingImage
+from microcalc.training.networks import MINED, mine_negatives, train_cnn1, train_cnn2
 from microcalc.training.recipe import Recipe
 
 _MODULES = ("microcalc.study.networks",)
-_MINED = "mined.npy"
+_DEVICE = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkStages:
-    """The stages that train networks; ``no_mining`` is CNN2 of random negatives alone."""
+    """The stages that train networks; ``no_mining`` trains CNN2 on random negatives alone."""
 
     cnn1: Stage
     mining: Stage
@@ -34,7 +27,7 @@ class NetworkStages:
 
 
 def network_stages(samples: Stage, recipe: Recipe) -> NetworkStages:
-    """Of the samples; the keys hold every setting, those with defaults too."""
+    """Return the stages that train networks on the samples; their keys hold every setting, also the defaults."""
     run, augment, seed = samples.run, recipe.augment.model_dump(), recipe.seed
     one = {"network": recipe.cnn1.model_dump(), "augment": augment, "seed": seed}
     two = {
@@ -53,99 +46,55 @@ def network_stages(samples: Stage, recipe: Recipe) -> NetworkStages:
     )
 
 
-def train_pair(trained: NetworkStages, samples: Stage, images: Sequence[StudyImage], recipe: Recipe, say: Say) -> None:
-    """CNN1, mining, CNN2."""
-    _one_thread()
-    random = split_samples(samples, "train")
+def train_pair(stages: NetworkStages, samples: Stage, images: Sequence[TrainingImage], recipe: Recipe) -> None:
+    """Train CNN1, mine negatives, and train CNN2."""
+    _use_one_thread()
+    train = split_samples(samples, "train")
+    positives, negatives = train.positive, train.negative
 
-    def cnn1(progress: Say) -> None:
-        pools = [(random.negative, 1.0)]
-        train_network(
-            "cnn1", opened(images), random.positive, pools,
-            recipe=recipe, out=trained.cnn1.folder, device="cpu", say=progress,
-        )  # fmt: skip
+    def cnn1() -> None:
+        train_cnn1(images, positives, negatives, recipe=recipe, out=stages.cnn1.folder, device=_DEVICE)
 
-    def cnn2(progress: Say) -> None:
-        share = recipe.mining.random_share
-        mined = load_array(trained.mining.folder / _MINED)
-        pools = [(mined, 1.0 - share), (random.negative, share)]
-        train_network(
-            "cnn2", opened(images), random.positive, pools,
-            recipe=recipe, out=trained.cnn2.folder, device="cpu", say=progress,
-        )  # fmt: skip
+    def mining() -> None:
+        mine_negatives(
+            stages.cnn1.folder,
+            images,
+            recipe=recipe,
+            n_positive=len(positives),
+            out=stages.mining.folder,
+            candidates=by_image(negatives, len(images)),
+        )
 
-    run_stage(trained.cnn1, cnn1, say)
-    run_stage(trained.mining, lambda progress: _mine(trained, samples, images, recipe, progress), say)
-    run_stage(trained.cnn2, cnn2, say)
+    def cnn2() -> None:
+        mined = load_array(stages.mining.folder / MINED)
+        train_cnn2(images, positives, negatives, mined, recipe=recipe, out=stages.cnn2.folder, device=_DEVICE)
+
+    run_stage(stages.cnn1, cnn1)
+    run_stage(stages.mining, mining)
+    run_stage(stages.cnn2, cnn2)
 
 
-def train_unmined(
-    trained: NetworkStages, samples: Stage, images: Sequence[StudyImage], recipe: Recipe, say: Say
+def train_without_mining(
+    stages: NetworkStages, samples: Stage, images: Sequence[TrainingImage], recipe: Recipe
 ) -> None:
-    """CNN2 without mining."""
-    random = split_samples(samples, "train")
+    """Train CNN2 on random negatives alone."""
+    train = split_samples(samples, "train")
 
-    def no_mining(progress: Say) -> None:
-        _one_thread()  # the cascade's compiled loops share torch's threads, and have set their number
-        pools = [(random.negative, 1.0)]
-        train_network(
-            "cnn2", opened(images), random.positive, pools,
-            recipe=recipe, out=trained.no_mining.folder, device="cpu", say=progress,
-        )  # fmt: skip
+    def no_mining() -> None:
+        _use_one_thread()  # the cascade's compiled loops share torch's threads, and have set their number
+        out = stages.no_mining.folder
+        train_cnn2(images, train.positive, train.negative, None, recipe=recipe, out=out, device=_DEVICE)
 
-    run_stage(trained.no_mining, no_mining, say)
+    run_stage(stages.no_mining, no_mining)
 
 
-def _mine(trained: NetworkStages, samples: Stage, images: Sequence[StudyImage], recipe: Recipe, say: Say) -> None:
-    """CNN1 over every negative training sample: those it rates highest, one per neighbourhood."""
-    from microcalc.cnn.mine import mine_hard_negatives
-    from microcalc.cnn.scorer import open_network
-
-    training = split_samples(samples, "train")
-    session = open_network(trained.cnn1.folder / "cnn1_dense.onnx", threads=1)
-    wanted, per_image = wanted_negatives(recipe, len(training.positive), len(images))
-    pieces = trained.mining.folder / "pieces"
-    with saying_where(pieces):
-        pieces.mkdir(exist_ok=True)
-    files = [pieces / f"{index:05d}.npz" for index in range(len(images))]
-    negatives, rated = by_image(training.negative, len(images)), 0
-    for index, (image, file, own) in enumerate(zip(images, files, negatives, strict=True)):
-        rated += len(own)
-        if file.is_file():
-            continue
-        stored = image.open()
-        mined, logits = mine_hard_negatives(
-            session, stored, _mask(own, stored), margin_px=sum(recipe.cnn1.dilations), n=per_image,
-            min_distance_mm=recipe.mining.min_distance_mm,
-        )  # fmt: skip
-        reviewed = reviewed_negatives(image.annotations, image.negative(stored, recipe.sample), _grid(stored))
-        found = np.concatenate([reviewed, mined])
-        found[:, 0] = index
-        save_piece(file, found=found, logits=np.concatenate([np.full(len(reviewed), np.inf, np.float32), logits]))
-        say(f"image {index + 1} of {len(images)}: {rated} negatives rated")
-    loaded = [load_piece(file) for file in files]
-    save_array(
-        trained.mining.folder / _MINED, hardest([p["found"] for p in loaded], [p["logits"] for p in loaded], n=wanted)
-    )
+def mined_count(stages: NetworkStages) -> int:
+    """Return how many negatives were mined."""
+    return len(load_array(stages.mining.folder / MINED))
 
 
-def mined_count(trained: NetworkStages) -> int:
-    """How many negatives were mined."""
-    return len(load_array(trained.mining.folder / _MINED))
-
-
-def _mask(samples: Samples, stored: StoredImage) -> BoolImage:
-    mask = np.zeros(stored.breast.shape, dtype=bool)
-    mask[samples[:, 1], samples[:, 2]] = True
-    return mask
-
-
-def _grid(stored: StoredImage) -> Grid:
-    return Grid((stored.spacing_mm, stored.spacing_mm), stored.origin_mm)
-
-
-def _one_thread() -> None:
-    """The same weights on every machine, however many cores it has."""
+def _use_one_thread() -> None:
+    """Let torch compute with one thread, so that the weights do not depend on the number of cores."""
     import torch
 
     torch.set_num_threads(1)

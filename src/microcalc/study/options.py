@@ -1,4 +1,4 @@
-"""What distinguishes one study from another: options, and the recipe that they make."""
+"""The options of a study, and the recipe and the command line that follow from them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from microcalc.domain import Intent
 from microcalc.errors import InputError
 from microcalc.study.scale import Scale
 from microcalc.training.recipe import Data, Recipe, load_recipe
-from microcalc.training.train import check_margins
+from microcalc.training.train import check_receptive_fields
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What distinguishes one study from another of the same scale.
+    """The options that distinguish studies of one scale.
 
     Attributes
     ----------
     left_out
-        Vendor whose images are not trained on, and alone are tested on.
+        Vendor whose images are left out of the training, and are the only ones tested on.
     normalising
-        False: images are only brought to one mean and standard deviation; in training no noise is added, for want
-        of a unit.
-    spacing_mm, recipe
-        In place of the recipe's spacing; name or file in place of the intent's recipe.
+        False: images are only brought to one mean and standard deviation. The training then adds no noise, as noise
+        has no unit in such images.
+    spacing_mm
+        Pixel spacing in place of the recipe's.
+    recipe
+        Name or file of a recipe in place of the intent's.
     """
 
     intent: Intent = "raw"
@@ -36,14 +38,14 @@ class Options:
 
 
 def study_recipe(scale: Scale, options: Options) -> Recipe:
-    """The recipe of the intent, or the one named, with the scale's steps.
+    """Return the recipe of the intent, or the one that is named, with the numbers of steps of the scale.
 
     Raises
     ------
     RecipeError
-        No such recipe, or a network that looks further than the border of the images.
+        There is no such recipe, or a network looks beyond the border of the images.
     InputError
-        The recipe named is for the other intent.
+        The recipe is for the other intent.
     """
     base = load_recipe(options.recipe or options.intent)
     if base.data.intent != options.intent:
@@ -59,12 +61,12 @@ def study_recipe(scale: Scale, options: Options) -> Recipe:
             "sample": base.sample.model_copy(update={"positive_radius_mm": 0.0}),  # the publication counts places
         }
     )
-    check_margins(recipe)
+    check_receptive_fields(recipe)
     return recipe
 
 
-def command(scale: Scale, options: Options, *, own_tables: int) -> str:
-    """The command line of a study, without paths."""
+def command_line(scale: Scale, options: Options, *, own_tables: int) -> str:
+    """Return the command line of a study, without paths."""
     given = {
         "--leave-out": options.left_out,
         "--spacing": None if options.spacing_mm is None else f"{options.spacing_mm:g}",

@@ -1,4 +1,4 @@
-"""What the study knows of one test image once every method has rated it."""
+"""The ratings, marks and clusters of one test image by every method."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from microcalc.evaluation.marks import Marks
 from microcalc.geometry import Grid
 
 METHODS = ("cascade", "cnn1", "pair", "log")
-"""The methods of the comparison. Any other name may be scored beside them, and is shown after them."""
+"""The methods of the comparison. Other methods may be evaluated beside them, and are shown after them."""
 
 VENDORS = ("hologic", "ge", "siemens")
-"""The manufacturers of the publication, in its order."""
+"""Manufacturers of the publication, in its order."""
 
 Ratings = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImagePredictions:
-    """The samples, the marks and the clusters of one test image, by method.
+    """The ratings of samples, the marks and the clusters of one test image, by method.
 
-    All mappings but ``detections`` have the same methods; ``detections`` may lack some or be
-    empty (no FROC of those).
+    All mappings but ``detections`` have the same methods; ``detections`` may lack some or be empty, and these
+    methods get no FROC.
 
     Attributes
     ----------
     row
-        The image's line in the table: its name, patient, intent and pixel spacing.
+        Line of the image in the table: its name, patient, intent and pixel spacing.
     annotations
-        The lines of the table that speak of this image, as they stand there.
+        Lines of the table that annotate this image.
     vendor
         Key of the manufacturer, such as those of ``VENDORS``.
     density
-        ``"A"`` to ``"D"``; empty where it is not known.
+        ``"A"`` to ``"D"``; empty where the density is unknown.
     breast_cm2
         Area of the breast mask.
     positive
         Per method (p,) ratings of the positive samples, one order for all methods.
     d_prime, diameter_mm
-        (p,) of the microcalcification each positive sample belongs to; NaN where not known.
+        (p,) values of the microcalcification of each positive sample; NaN where unknown.
     negative
         Per method (n,) ratings of the negative samples, one order for all methods.
     detections
-        Per method its marks and clusters, see `detections_of`.
+        Per method its marks and clusters; see ``marks_of_candidates``.
     pixels
-        Opens the image for pictures: normalised pixels (rows, columns), which may be memory-mapped
-        and have a border, and where they lie. None: no pictures of this image.
+        Function that returns normalised pixels (rows, columns) for pictures, which may be memory-mapped and have a
+        border, and their positions. None: no pictures of this image.
     """
 
     row: ImageRow
@@ -67,19 +67,19 @@ class ImagePredictions:
     pixels: Callable[[], tuple[NDArray[np.floating], Grid]] | None = None
 
 
-def detections_of(
+def marks_of_candidates(
     candidates: Candidates, clusters: Sequence[Cluster], grid: Grid, *, breast_cm2: float | None = None
 ) -> Marks:
-    """Marks and clusters of a method as the evaluation takes them.
+    """Return marks and clusters of a method for the evaluation.
 
     Parameters
     ----------
     grid
-        Of the original image (`ImageRow.grid`), whose pixels detections are given in.
+        Grid of the original image (``ImageRow.grid``), in whose pixels marks are given.
 
     Notes
     -----
-    No operating point is set: no cluster counts as a finding.
+    There is no operating point: no cluster counts as a finding.
     """
     return Marks(
         grid.to_pixels(candidates.centres),

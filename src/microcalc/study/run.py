@@ -6,16 +6,18 @@ mining against a cascade, on the same samples of three manufacturers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
 from microcalc.datasets.open import open_table
 from microcalc.datasets.table import Table, join_tables
 from microcalc.evaluation.matched_images import Rules
+from microcalc.execution.executor import Executor, executor_of
+from microcalc.execution.progress import in_words
 from microcalc.extras import require_modules
 from microcalc.storage.ownership import check_output_folder, open_output_folder
-from microcalc.study.collect_provenance import collect_provenance
 from microcalc.study.evaluation import evaluate_study
 from microcalc.study.exams import (
     check_left_out,
@@ -26,56 +28,56 @@ from microcalc.study.exams import (
     table_stage,
     take_table,
 )
-from microcalc.study.images import Images, images_of, normalise_all, normalise_stage
+from microcalc.study.images import Images, images_of, normalise_all, normalise_stage, normalised_images
 from microcalc.study.methods import method_stages, train_methods
 from microcalc.study.models import MODELS, make_models, models_stage
 from microcalc.study.networks import mined_count
-from microcalc.study.options import Options, command, study_recipe
+from microcalc.study.options import Options, command_line, study_recipe
+from microcalc.study.provenance import collect_provenance
 from microcalc.study.report import write_report
-from microcalc.study.samples import SplitSamples, draw_samples, samples_stage, split_samples
+from microcalc.study.samples import draw_samples, samples_stage, split_samples
 from microcalc.study.scale import Scale
-from microcalc.study.scoring import score_images, scored_images, scoring_stage
+from microcalc.study.scoring import predictions_of, score_images, scoring_stage
 from microcalc.study.show import COMMAND, check_shown, show
 from microcalc.study.stage import Stage, after, run_stage
-from microcalc.training.annotated import as_seen, check_splits_carry, with_clusters
-from microcalc.training.networks import settle_precision, words_on_precision
+from microcalc.training.annotated import check_splits_carry, ignore_invisible, with_clusters
+from microcalc.training.networks import describe_precision, settle_precision
 from microcalc.training.normalised import with_hashes
 from microcalc.training.recipe import Recipe
+from microcalc.training.thresholds import describe_training
 
-Say = Callable[[str], None]
 _SHOWN = ("report", "models")
+_LOG = logging.getLogger(__name__)
 _EVALUATION = (
     "microcalc.study.evaluation",
     "microcalc.study.report",
-    "microcalc.study.collect_provenance",
+    "microcalc.study.provenance",
     "microcalc.study.scoring",
 )
 
 
-def run_study(
-    scale: Scale, out: Path, *, options: Options, data: Sequence[Path] = (), workers: int = 1, say: Say = print
-) -> Path:
+def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path] = (), workers: int = 1) -> Path:
     """Run what is not done yet, and write the report to ``out/report`` and the models to ``out/models``.
 
-    Studies of several options may share ``out``: they share the stages that they have in common.
+    Studies with different options may share ``out``: they share the stages that they have in common.
 
     Parameters
     ----------
     data
-        The user's own tables; with none, exams are simulated.
+        Folders of the user's own tables; without any, exams are simulated.
     workers
-        Processes; the results do not depend on their number. ``say`` has to be a function of a module where there
-        are several.
+        Number of processes; the results do not depend on it.
 
     Returns
     -------
-    The report's folder.
+    Path
+        Folder of the report.
 
     Raises
     ------
     InputError
-        The options, the table, or its samples do not make a study; images cannot be used (all of them by name);
-        there is no room for the images; or ``out`` has files that no study made.
+        The options, the tables or their samples do not allow a study; images cannot be used (the message names them
+        all); there is no room for the images; or ``out`` has files that no study made.
     MissingExtraError
         A library is not installed.
     OutputError
@@ -91,61 +93,70 @@ def run_study(
     own = _own_table(data, recipe, options) if data else None
     check_left_out(options.left_out, scale.exams if own is None else own)
     open_output_folder(out, COMMAND)
-    say(words_on_precision(given, recipe, "cpu"))
-    exams, table = _exams(scale, out, options, own, workers, say)
-    normalised = normalise_stage(exams, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
-    normalise_all(
-        normalised, table, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising, workers=workers, say=say
-    )
+    _LOG.info(describe_precision(given, recipe, "cpu"))
+    executor = executor_of(workers)
+
+    exams, table = _exams(scale, out, options, own, executor)
+    store = normalised_images(out, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
+    normalised = normalise_stage(exams, store)
+    normalise_all(normalised, table, store, executor=executor)
     table = leave_out(table, options.left_out)
-    images = images_of(
-        table, out, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising,
-        min_d_prime=recipe.sample.min_d_prime,
-    )  # fmt: skip
+    images = images_of(table, store, min_d_prime=recipe.sample.min_d_prime)
+
     samples = samples_stage(normalised, scale.samples, recipe.sample, left_out=options.left_out, seed=options.seed)
     exact = not data and options.left_out is None
-    draw_samples(
-        samples, images, scale.samples, recipe.sample, exact=exact, seed=options.seed, workers=workers, say=say
-    )
-    train, test = split_samples(samples, "train"), split_samples(samples, "test")
-    say(f"train: {_counted(train)}; test: {_counted(test)}")
-    trained = method_stages(samples, recipe, scale.cascade)
-    train_methods(trained, samples, images, recipe, scale.cascade, workers=workers, say=say)
-    models = models_stage(trained, recipe)
-    counts = {"positive": len(train.positive), "mined": mined_count(trained.networks), "random": len(train.negative)}
-    said = command(scale, options, own_tables=len(data))
-    make_models(models, trained, images.validation, table, recipe, counts, said, workers=workers, say=say)
+    draw_samples(samples, images, scale.samples, recipe.sample, exact=exact, seed=options.seed, executor=executor)
+    for split in ("train", "test"):
+        drawn = split_samples(samples, split)
+        _LOG.info("%s: %d positive and %d negative samples", split, len(drawn.positive), len(drawn.negative))
+
+    methods = method_stages(samples, recipe, scale.cascade)
+    train_methods(methods, samples, images, recipe, scale.cascade, executor)
+    models = models_stage(methods, recipe)
+    command = command_line(scale, options, own_tables=len(data))
+    trained_on = _trained_on(len(images.train), samples, mined_count(methods.networks), command)
+    make_models(models, methods, images.validation, table, recipe, trained_on, executor=executor)
     scoring = scoring_stage(models, samples)
-    score_images(scoring, models, trained, samples, images.test, recipe, workers=workers, say=say)
-    nets = trained.networks
+    score_images(scoring, models, methods, samples, images.test, recipe, executor=executor)
+
+    networks = methods.networks
     stages = [
-        exams, normalised, samples, trained.cascade, nets.cnn1, nets.mining, nets.cnn2, nets.no_mining, models, scoring,
+        exams, normalised, samples, methods.cascade, networks.cnn1, networks.mining, networks.cnn2,
+        networks.no_mining, models, scoring,
     ]  # fmt: skip
-    report = _report(stages, scoring, samples, images, scale, recipe, options, own_tables=len(data), say=say)
+    report = _report(stages, scoring, samples, images, scale, recipe, options, own_tables=len(data))
     show(report.folder / "report", out / "report")
     show(models.folder, out / "models", only=MODELS)
-    say(f"{monotonic() - started:.0f} s in this start")
+    _LOG.info("finished after %s", in_words(monotonic() - started))
     return out / "report"
 
 
+def _trained_on(n_images: int, samples: Stage, n_mined: int, command: str) -> dict[str, str]:
+    """Return what each model's description says of its training."""
+    train = split_samples(samples, "train")
+    random = {"positive": len(train.positive), "random": len(train.negative)}
+    mined = {"positive": len(train.positive), "mined": n_mined, "random": len(train.negative)}
+    counts = {"pair": mined, "no_mining": random, "cascade": random}
+    return {model: describe_training(n_images, of_model, command) for model, of_model in counts.items()}
+
+
 def _own_table(data: Sequence[Path], recipe: Recipe, options: Options) -> Table:
-    """Read the user's tables and check all that can be checked before any work; writes nothing."""
-    least = recipe.sample.min_d_prime
-    read = [with_clusters(open_table(folder), recipe.clusters, min_d_prime=least) for folder in data]
-    table = in_splits(join_tables(read), intent=options.intent, seed=options.seed)
-    used = leave_out(table, options.left_out)
-    seen = Table(used.images, tuple(as_seen(a, least) for a in used.annotations))
-    check_splits_carry(seen, positives_in=("train", "validation", "test"))
+    """Read the user's tables and check what can be checked before any work; write nothing."""
+    min_d_prime = recipe.sample.min_d_prime
+    tables = [with_clusters(open_table(folder), recipe.clusters, min_d_prime=min_d_prime) for folder in data]
+    table = in_splits(join_tables(tables), intent=options.intent, seed=options.seed)
+    visible = ignore_invisible(leave_out(table, options.left_out), min_d_prime=min_d_prime)
+    check_splits_carry(visible, positives_in=("train", "validation", "test"))
     return with_hashes(table)
 
 
-def _exams(scale: Scale, out: Path, options: Options, own: Table | None, workers: int, say: Say) -> tuple[Stage, Table]:
-    """The images with their splits: simulated, or the user's."""
+def _exams(scale: Scale, out: Path, options: Options, own: Table | None, executor: Executor) -> tuple[Stage, Table]:
+    """Return the stage and the table of the images with their splits, simulated or the user's."""
     if own is None:
         stage = exams_stage(out, scale.exams, intent=options.intent, seed=options.seed)
-        return stage, make_exams(stage, scale.exams, intent=options.intent, seed=options.seed, workers=workers, say=say)
+        return stage, make_exams(stage, scale.exams, intent=options.intent, seed=options.seed, executor=executor)
     stage = table_stage(out, own, intent=options.intent, seed=options.seed)
-    return stage, take_table(stage, own, say=say)
+    return stage, take_table(stage, own)
 
 
 def _report(
@@ -158,29 +169,23 @@ def _report(
     options: Options,
     *,
     own_tables: int,
-    say: Say,
 ) -> Stage:
-    """Evaluate and write the report into a stage of its own."""
+    """Evaluate all methods and write the report into a stage of its own."""
     resamples = scale.evaluation.resamples
     settings = {"resamples": resamples, "shows_nothing": scale.evaluation.shows_nothing, "seed": options.seed}
     stage = after(scoring.run, "evaluation", settings, scoring, modules=_EVALUATION)
 
-    def work(progress: Say) -> None:
+    def work() -> None:
         started = monotonic()
         figures = evaluate_study(
-            scored_images(scoring, samples, images.test),
+            predictions_of(scoring, samples, images.test),
             rules=Rules(min_d_prime=recipe.sample.min_d_prime),
             resamples=resamples,
             seed=options.seed,
-            say=progress,
         )
-        about = collect_provenance(
+        provenance = collect_provenance(
             stages, scale, recipe, options, own_tables=own_tables, evaluation_s=monotonic() - started
         )
-        write_report(figures, about, stage.folder / "report")
+        write_report(figures, provenance, stage.folder / "report")
 
-    return run_stage(stage, work, say)
-
-
-def _counted(samples: SplitSamples) -> str:
-    return f"{len(samples.positive)} positive and {len(samples.negative)} negative samples"
+    return run_stage(stage, work)

@@ -1,17 +1,20 @@
 """The samples of the study: coordinates, the same for all methods.
 
-Positive is the pixel nearest to the centre of each microcalcification that can be seen (the recipe's
-``min_d_prime``) and lies in the breast mask. Negatives are drawn at random, without
-replacement, from the breast pixels that are clear of all annotated calcium (the recipe's
-clearances), from each image of a split as many as its share of the split's breast pixels: every negative
-pixel of a split is as likely to be drawn as any other. Ours.
+The pixel nearest to the centre of each visible microcalcification (the recipe's ``min_d_prime``) is positive, if it
+lies in the breast mask. Negatives are drawn at random, without replacement, from the breast pixels that are clear of
+all annotated calcium (the recipe's clearances). The number drawn from each image of a split is proportional to its
+breast pixels, so that all negative pixels of a split are equally likely to be drawn. (Ours.)
+
+``train`` draws other samples than this: pixels around each centre, and the same number of negatives per image.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,14 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.errors import InputError
-from microcalc.geometry import Grid
+from microcalc.execution.executor import Executor
+from microcalc.execution.progress import track
 from microcalc.sample.draw import draw_negatives, positive_pixels
 from microcalc.sample.store import Samples
-from microcalc.study.arrays import load_array, load_piece, save_array, save_piece
-from microcalc.study.images import Images, StudyImage
+from microcalc.storage.arrays import load_array, load_arrays, save_array, save_arrays
+from microcalc.study.images import Images
 from microcalc.study.scale import SampleCounts
-from microcalc.study.stage import Say, Stage, after, run_stage
-from microcalc.study.workers import in_processes
+from microcalc.study.stage import Stage, after, run_stage
+from microcalc.training.images import TrainingImage
 from microcalc.training.recipe import Sample
 
 SPLITS = ("train", "validation", "test")
@@ -34,14 +38,14 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SplitSamples:
-    """Samples of one split, sorted by image.
+    """Samples of one split, ordered by image.
 
     Attributes
     ----------
     positive, negative
-        (n, 3) image index in the split, row, column; mapped from disk.
+        (n, 3) index of the image in the split, row, column; mapped from disk.
     place
-        Of each positive sample, which line of the image's annotations it is.
+        (n,) index of each positive sample in the annotations of its image.
     """
 
     positive: Samples
@@ -50,7 +54,7 @@ class SplitSamples:
 
 
 def samples_stage(normalised: Stage, counts: SampleCounts, sample: Sample, *, left_out: str | None, seed: int) -> Stage:
-    """Of the normalised images."""
+    """Return the stage that draws samples from the normalised images."""
     rules = sample.model_dump(include={"clearance_mm", "unmeasured_clearance_mm", "min_d_prime"})
     settings = {"counts": counts.model_dump(), "rules": rules, "left_out": left_out, "seed": seed}
     return after(normalised.run, "samples", settings, normalised, modules=("microcalc.study.samples",))
@@ -64,47 +68,47 @@ def draw_samples(
     *,
     exact: bool,
     seed: int,
-    workers: int,
-    say: Say,
+    executor: Executor,
 ) -> None:
     """Draw the samples of all splits.
 
     Parameters
     ----------
     exact
-        Whether it is an error when there are fewer than the scale asks for.
+        Whether fewer samples than the scale requires are an error.
 
     Raises
     ------
     InputError
-        There are fewer, or a split has no positive sample.
+        There are fewer samples, or a split has no positive sample.
     """
     wanted = {"train": counts.train_negative, "validation": 0, "test": counts.test_negative}
     least = {"train": counts.train_positive, "validation": 1, "test": counts.test_positive}
 
-    def work(progress: Say) -> None:
-        pieces = stage.folder / "pieces"
-        pieces.mkdir(exist_ok=True)
-        calls = []
+    def work() -> None:
+        drawn = stage.folder / "images"
+        drawn.mkdir(exist_ok=True)
+        jobs: list[tuple[Path, TrainingImage, int]] = []
         for split, chosen in (("train", images.train), ("validation", images.validation), ("test", images.test)):
             sizes = [_breast_px(image) for image in chosen]
             share = min(1.0, wanted[split] / max(1, sum(sizes)))
-            calls += [
-                (_draw_one, (pieces / f"{split}-{n:05d}.npz", image, math.ceil(share * size), sample, seed))
+            jobs += [
+                (drawn / f"{split}-{n:05d}.npz", image, math.ceil(share * size))
                 for n, (image, size) in enumerate(zip(chosen, sizes, strict=True))
             ]
-        todo = [(function, arguments) for function, arguments in calls if not arguments[0].is_file()]
-        for number, _ in enumerate(in_processes(todo, workers=workers), len(calls) - len(todo) + 1):
-            progress(f"image {number} of {len(calls)}")
+        todo = [job for job in jobs if not job[0].is_file()]
+        with closing(executor.run(partial(_draw_one, sample=sample, seed=seed), todo)) as outcomes:
+            for outcome in track(outcomes, "drawing samples", total=len(jobs), before=len(jobs) - len(todo)):
+                outcome.result()
         for split in SPLITS:
-            _join(pieces, split, stage.folder)
+            _join(drawn, split, stage.folder)
             _check(split_samples(stage, split), split, least[split] if exact else 1, wanted[split] if exact else 0)
 
-    run_stage(stage, work, say)
+    run_stage(stage, work)
 
 
 def split_samples(stage: Stage, split: str) -> SplitSamples:
-    """The samples of ``train``, ``validation`` or ``test``, mapped from disk."""
+    """Return the samples of ``train``, ``validation`` or ``test``, mapped from disk."""
     positive, place, negative = (
         load_array(stage.folder / f"{split}_{name}.npy") for name in ("positive", "place", "negative")
     )
@@ -112,32 +116,38 @@ def split_samples(stage: Stage, split: str) -> SplitSamples:
 
 
 def by_image(samples: Samples, n_images: int) -> list[Samples]:
-    """The samples, sorted by image, of each image."""
+    """Divide samples that are ordered by image into those of each image."""
     starts = np.searchsorted(np.ascontiguousarray(samples[:, 0]), np.arange(n_images + 1))
     return [samples[first:last] for first, last in pairwise(starts.tolist())]
 
 
-def _draw_one(file: Path, image: StudyImage, n: int, sample: Sample, seed: int) -> None:
-    """The samples of one image; they depend on nothing but the image, its name and the seed."""
+def _draw_one(job: tuple[Path, TrainingImage, int], *, sample: Sample, seed: int) -> None:
+    """Draw the samples of one image; they depend only on the image, its name and the seed.
+
+    Parameters
+    ----------
+    job
+        File of the samples, image, and number of negatives.
+    """
+    file, image, n = job
     stored = image.open()
-    grid = Grid((stored.spacing_mm, stored.spacing_mm), stored.origin_mm)
-    positive = positive_pixels(image.annotations, stored.breast, grid, radius_mm=0.0)
+    positive = positive_pixels(image.annotations, stored.breast, stored.grid, radius_mm=0.0)
     rng = np.random.default_rng([seed, *image.row.image.encode()])
-    negative = draw_negatives(image.negative(stored, sample), n=n, rng=rng)
-    save_piece(file, positive=positive[:, 1:], place=positive[:, 0], negative=negative[:, 1:])
+    negative = draw_negatives(image.negative_mask(stored, sample), n=n, rng=rng)
+    save_arrays(file, positive=positive[:, 1:], place=positive[:, 0], negative=negative[:, 1:])
 
 
-def _join(pieces: Path, split: str, folder: Path) -> None:
-    """One array of each kind, sorted by image."""
-    files = sorted(pieces.glob(f"{split}-*.npz"))
-    loaded = [load_piece(file) for file in files]
+def _join(drawn: Path, split: str, folder: Path) -> None:
+    """Write one array of each kind with the samples of all images of a split, ordered by image."""
+    files = sorted(drawn.glob(f"{split}-*.npz"))
+    loaded = [load_arrays(file) for file in files]
     save_array(folder / f"{split}_place.npy", np.concatenate([p["place"] for p in loaded]).astype(np.int32))
     for name in ("positive", "negative"):
         save_array(folder / f"{split}_{name}.npy", _indexed([p[name] for p in loaded]))
 
 
 def _indexed(parts: Sequence[NDArray[np.int32]]) -> Samples:
-    """Rows and columns of each image as (n, 3) with the image's index before them."""
+    """Return the rows and columns of all images as (n, 3), with the index of the image in the first column."""
     samples = np.empty((sum(len(p) for p in parts), 3), dtype=np.int32)
     start = 0
     for index, part in enumerate(parts):
@@ -147,12 +157,14 @@ def _indexed(parts: Sequence[NDArray[np.int32]]) -> Samples:
     return samples
 
 
-def _check(found: SplitSamples, split: str, positive: int, negative: int) -> None:
-    for kind, n, least in (("positive", len(found.positive), positive), ("negative", len(found.negative), negative)):
+def _check(samples: SplitSamples, split: str, positive: int, negative: int) -> None:
+    counts = (("positive", len(samples.positive), positive), ("negative", len(samples.negative), negative))
+    for kind, n, least in counts:
         if n < least:
             raise InputError(f"{n} {kind} samples in {split}, expected at least {least}: it takes more exams")
 
 
-def _breast_px(image: StudyImage) -> int:
+def _breast_px(image: TrainingImage) -> int:
+    """Return the number of pixels of the breast mask."""
     packed = np.load(image.file.with_suffix(".breast.npy"))
     return int(np.bitwise_count(packed).sum(dtype=np.int64))

@@ -1,9 +1,10 @@
-"""Every method over every test image, densely: ratings of the samples, marks and clusters."""
+"""Rate every pixel of every test image by every method; keep the ratings of the samples, the marks and the clusters."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,59 +18,59 @@ from microcalc.detection.clusters import group
 from microcalc.domain import FloatImage, NormalisedMammogram
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.metrics import density_of
+from microcalc.execution.executor import Executor
+from microcalc.execution.progress import track
 from microcalc.geometry import Grid
 from microcalc.sample.store import Samples
-from microcalc.study.arrays import load_piece, save_piece
+from microcalc.storage.arrays import load_arrays, save_arrays
 from microcalc.study.exams import vendor_of
-from microcalc.study.images import StudyImage
-from microcalc.study.methods import Trained
+from microcalc.study.methods import MethodStages
 from microcalc.study.models import MEMBERS, Raters, cluster_rules, open_raters
-from microcalc.study.predictions import ImagePredictions, detections_of
+from microcalc.study.predictions import ImagePredictions, marks_of_candidates
 from microcalc.study.samples import by_image, split_samples
-from microcalc.study.stage import Say, Stage, after, run_stage
-from microcalc.study.workers import in_processes
+from microcalc.study.stage import Stage, after, run_stage
+from microcalc.training.images import TrainingImage
 from microcalc.training.recipe import Recipe
 
 _IMAGES_AT_ONCE = 4
 
 
 def scoring_stage(models: Stage, samples: Stage) -> Stage:
-    """Of the models and the test samples."""
+    """Return the stage that rates the test images by the models."""
     return after(models.run, "scoring", {}, models, samples, modules=("microcalc.study.scoring",))
 
 
 def score_images(
     stage: Stage,
     models: Stage,
-    trained: Trained,
+    methods: MethodStages,
     samples: Stage,
-    test: Sequence[StudyImage],
+    test: Sequence[TrainingImage],
     recipe: Recipe,
     *,
-    workers: int,
-    say: Say,
+    executor: Executor,
 ) -> None:
     """Rate the images that are not rated yet."""
 
-    def work(progress: Say) -> None:
-        (stage.folder / "pieces").mkdir(exist_ok=True)
-        todo = [n for n in range(len(test)) if not _piece(stage, n).is_file()]
-        parts = [todo[i : i + _IMAGES_AT_ONCE] for i in range(0, len(todo), _IMAGES_AT_ONCE)]
-        calls = [(_score_some, (stage, models, trained, samples, {n: test[n] for n in part}, recipe)) for part in parts]
-        done = len(test) - len(todo)
-        for n in in_processes(calls, workers=workers):
-            done += n
-            progress(f"image {done} of {len(test)}")
+    def work() -> None:
+        (stage.folder / "images").mkdir(exist_ok=True)
+        todo = [n for n in range(len(test)) if not _file(stage, n).is_file()]
+        parts = [{n: test[n] for n in todo[i : i + _IMAGES_AT_ONCE]} for i in range(0, len(todo), _IMAGES_AT_ONCE)]
+        score = partial(_score_some, stage=stage, models=models, methods=methods, samples=samples, recipe=recipe)
+        with closing(executor.run(score, parts)) as outcomes:
+            rated = (n for outcome in outcomes for n in outcome.result())
+            for _ in track(rated, "rating images", total=len(test), before=len(test) - len(todo)):
+                pass
 
-    run_stage(stage, work, say)
+    run_stage(stage, work)
 
 
-def scored_images(stage: Stage, samples: Stage, test: Sequence[StudyImage]) -> Iterator[ImagePredictions]:
-    """What the evaluation takes, image by image."""
+def predictions_of(stage: Stage, samples: Stage, test: Sequence[TrainingImage]) -> Iterator[ImagePredictions]:
+    """Yield the ratings, marks and clusters of all methods, image by image."""
     own, start = split_samples(samples, "test"), 0
     for n, (image, positive) in enumerate(zip(test, by_image(own.positive, len(test)), strict=True)):
-        piece = load_piece(_piece(stage, n))
-        names = [str(name) for name in piece["methods"]]
+        arrays = load_arrays(_file(stage, n))
+        names = [str(name) for name in arrays["methods"]]
         chosen = [image.rows[i] for i in own.place[start : start + len(positive)]]
         start += len(positive)
         yield ImagePredictions(
@@ -77,38 +78,39 @@ def scored_images(stage: Stage, samples: Stage, test: Sequence[StudyImage]) -> I
             annotations=image.rows,
             vendor=vendor_of(image.row),
             density=density_of(image.row),
-            breast_cm2=float(piece["breast_cm2"]),
-            positive={name: piece[f"{name}_positive"] for name in names},
+            breast_cm2=float(arrays["breast_cm2"]),
+            positive={name: arrays[f"{name}_positive"] for name in names},
             d_prime=np.array([np.nan if a.d_prime is None else a.d_prime for a in chosen], dtype=np.float64),
             diameter_mm=np.array([a.diameter_mm or np.nan for a in chosen], dtype=np.float64),
-            negative={name: piece[f"{name}_negative"] for name in names},
-            detections={name: _detections(piece, name) for name in names},
+            negative={name: arrays[f"{name}_negative"] for name in names},
+            detections={name: _marks_from(arrays, name) for name in names},
             pixels=partial(_pixels, image),
         )
 
 
 def _score_some(
+    images: Mapping[int, TrainingImage],
+    *,
     stage: Stage,
     models: Stage,
-    trained: Trained,
+    methods: MethodStages,
     samples: Stage,
-    images: Mapping[int, StudyImage],
     recipe: Recipe,
-) -> int:
-    """Rate a few images, with raters that are opened once for them."""
-    raters = open_raters(models, trained, recipe.data.spacing_mm)
+) -> list[int]:
+    """Rate a few images, given by their numbers, by methods that are opened once; return the numbers."""
+    raters = open_raters(models, methods, recipe.data.spacing_mm)
     limits = json.loads((models.folder / MEMBERS).read_text())
     own = split_samples(samples, "test")
     positive, negative = by_image(own.positive, max(images) + 1), by_image(own.negative, max(images) + 1)
     for n, image in images.items():
         places = {"positive": positive[n], "negative": negative[n]}
-        _score_one(_piece(stage, n), image, places, raters, limits, recipe)
-    return len(images)
+        _score_one(_file(stage, n), image, places, raters, limits, recipe)
+    return list(images)
 
 
 def _score_one(
     file: Path,
-    image: StudyImage,
+    image: TrainingImage,
     places: Mapping[str, Samples],
     raters: Raters,
     limits: Mapping[str, float],
@@ -119,47 +121,48 @@ def _score_one(
     methods: list[str] = []
     for name, likelihood in raters.rate(mammogram):
         methods.append(name)
-        for kind, found in places.items():
-            arrays[f"{name}_{kind}"] = likelihood[found[:, 1], found[:, 2]]
-        marks = _marks(mammogram, likelihood, image.row.grid, recipe, limits[name])
+        for kind, chosen in places.items():
+            arrays[f"{name}_{kind}"] = likelihood[chosen[:, 1], chosen[:, 2]]
+        marks = _marks_to_arrays(mammogram, likelihood, image.row.grid, recipe, limits[name])
         arrays |= {f"{name}_{part}": value for part, value in marks.items()}
-    save_piece(file, methods=np.array(methods), **arrays)
+    save_arrays(file, methods=np.array(methods), **arrays)
 
 
-def _marks(
+def _marks_to_arrays(
     mammogram: NormalisedMammogram, likelihood: FloatImage, grid: Grid, recipe: Recipe, member_likelihood: float
 ) -> dict[str, NDArray[Any]]:
-    """Marks and clusters as arrays: the members of all clusters one after the other, and how many each has."""
+    """Return marks and clusters as arrays: the members of all clusters in one array, and the size of each cluster."""
     candidates = find_candidates(mammogram, likelihood, **recipe.detect.model_dump())
     clusters = group(candidates, **cluster_rules(recipe, member_likelihood).model_dump())
-    found = detections_of(candidates, clusters, grid)
+    marks = marks_of_candidates(candidates, clusters, grid)
     return {
-        "centres": found.centres_px,
-        "likelihood": found.likelihood,
+        "centres": marks.centres_px,
+        "likelihood": marks.likelihood,
         "members": np.concatenate([np.zeros(0, np.int64), *(c.members for c in clusters)]),
         "sizes": np.array([len(c.members) for c in clusters], dtype=np.int64),
         "clusters": np.array([c.likelihood for c in clusters], dtype=np.float64),
     }
 
 
-def _detections(piece: Mapping[str, NDArray[Any]], name: str) -> Marks:
-    sizes = piece[f"{name}_sizes"]
+def _marks_from(arrays: Mapping[str, NDArray[Any]], name: str) -> Marks:
+    """Return the marks and clusters of a method that ``_marks_to_arrays`` gave."""
+    sizes = arrays[f"{name}_sizes"]
     return Marks(
-        piece[f"{name}_centres"],
-        piece[f"{name}_likelihood"],
-        tuple(np.split(piece[f"{name}_members"], np.cumsum(sizes)[:-1])) if len(sizes) else (),
-        piece[f"{name}_clusters"],
+        arrays[f"{name}_centres"],
+        arrays[f"{name}_likelihood"],
+        tuple(np.split(arrays[f"{name}_members"], np.cumsum(sizes)[:-1])) if len(sizes) else (),
+        arrays[f"{name}_clusters"],
         np.zeros(len(sizes), dtype=np.bool_),
-        float(piece["breast_cm2"]),
+        float(arrays["breast_cm2"]),
     )
 
 
-def _pixels(image: StudyImage) -> tuple[NDArray[np.floating], Grid]:
-    """For pictures: the stored pixels with their border, and where they lie."""
+def _pixels(image: TrainingImage) -> tuple[NDArray[np.floating], Grid]:
+    """Return the normalised pixels with their border, and their positions."""
     stored = image.open()
     spacing, border_mm = stored.spacing_mm, stored.border_px * stored.spacing_mm
     return stored.pixels, Grid((spacing, spacing), (stored.origin_mm[0] - border_mm, stored.origin_mm[1] - border_mm))
 
 
-def _piece(stage: Stage, number: int) -> Path:
-    return stage.folder / "pieces" / f"{number:05d}.npz"
+def _file(stage: Stage, number: int) -> Path:
+    return stage.folder / "images" / f"{number:05d}.npz"

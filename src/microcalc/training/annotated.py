@@ -20,14 +20,17 @@ from microcalc.training.recipe import Clusters
 _NAMED = 8  # patients in a message
 
 
-def as_seen(annotation: AnnotationRow, least: float) -> AnnotationRow:
-    """Return the annotation, as ``unsure`` where its d' is below ``least``.
+def ignore_invisible(table: Table, *, min_d_prime: float) -> Table:
+    """Return the table with every annotation of a lower d' than ``min_d_prime`` as ``unsure``.
 
-    Microcalcifications that cannot be seen teach nothing: they are neither positive nor negative.
+    A microcalcification that cannot be seen teaches nothing: it is neither positive nor negative.
     """
-    if annotation.d_prime is None or annotation.d_prime >= least:
-        return annotation
-    return replace(annotation, kind="unsure")
+    rows = (a if _is_visible(a, min_d_prime) else replace(a, kind="unsure") for a in table.annotations)
+    return Table(table.images, tuple(rows))
+
+
+def _is_visible(annotation: AnnotationRow, min_d_prime: float) -> bool:
+    return annotation.d_prime is None or annotation.d_prime >= min_d_prime
 
 
 def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table:
@@ -45,14 +48,14 @@ def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table
     real = [a for a in table.annotations if a.kind == "microcalcification"]
     if any(a.cluster for a in real):
         return table
-    visible = [a for a in real if as_seen(a, min_d_prime) is a]
+    visible = [a for a in real if _is_visible(a, min_d_prime)]
     named: dict[int, str] = {}
     for image in table.images:
         own = [a for a in visible if a.image == image.image]
         centres = image.grid.to_mm(np.array([(a.row, a.column) for a in own], dtype=np.float64).reshape(-1, 2))
         limits = rules.model_dump() | {"min_likelihood": 0.5}
-        found = group(Candidates(centres, np.full(len(own), 0.9)), **limits)
-        for number, cluster in enumerate(sorted(found, key=lambda c: int(c.members.min())), 1):
+        clusters = group(Candidates(centres, np.full(len(own), 0.9)), **limits)
+        for number, cluster in enumerate(sorted(clusters, key=lambda c: int(c.members.min())), 1):
             named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
     rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)
     return Table(table.images, tuple(rows))

@@ -1,39 +1,73 @@
-"""Training one network of a recipe, and choosing the negatives that the second one learns from."""
+"""Train CNN1, mine the negatives that it rates highest, train CNN2 on them: for ``train`` and for ``study``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from microcalc.cnn.precision import Precision, fast_precision
-from microcalc.domain import FloatImage
-from microcalc.sample.store import Samples, StoredImage
+from microcalc.domain import BoolImage, FloatImage
+from microcalc.execution.progress import track
+from microcalc.sample.draw import reviewed_negatives
+from microcalc.sample.store import Samples
+from microcalc.storage.arrays import load_array, load_arrays, save_array, save_arrays
 from microcalc.storage.write import saying_where
+from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.recipe import NetworkRecipe, Recipe
 
+CNN1_DENSE, CNN2_PATCHES = "cnn1_dense.onnx", "cnn2.onnx"
+"""The forms of the trained networks that a model consists of."""
+MINED = "mined.npy"
+_LOG = logging.getLogger(__name__)
 
-def train_network(
+
+def train_cnn1(
+    images: Sequence[TrainingImage], positives: Samples, negatives: Samples, *, recipe: Recipe, out: Path, device: str
+) -> None:
+    """Train CNN1 on random negatives. See ``_train_network``."""
+    _train_network("cnn1", images, positives, [(negatives, 1.0)], recipe=recipe, out=out, device=device)
+
+
+def train_cnn2(
+    images: Sequence[TrainingImage],
+    positives: Samples,
+    negatives: Samples,
+    mined: Samples | None,
+    *,
+    recipe: Recipe,
+    out: Path,
+    device: str,
+) -> None:
+    """Train CNN2 on mined and random negatives, or, where ``mined`` is None, on random ones alone."""
+    share = recipe.mining.random_share
+    pools = [(negatives, 1.0)] if mined is None else [(mined, 1.0 - share), (negatives, share)]
+    _train_network("cnn2", images, positives, pools, recipe=recipe, out=out, device=device)
+
+
+def _train_network(
     name: Literal["cnn1", "cnn2"],
-    images: Sequence[StoredImage],
+    images: Sequence[TrainingImage],
     positives: Samples,
     negatives: Sequence[tuple[Samples, float]],
     *,
     recipe: Recipe,
     out: Path,
     device: str,
-    say: Callable[[str], None],
 ) -> None:
-    """Train one network and export it as ``name.onnx`` and ``name_dense.onnx``; nothing if they are there.
+    """Train one network and export it as ``name.onnx`` and ``name_dense.onnx``, unless these files are there.
 
     Parameters
     ----------
+    positives
+        (n, 3) samples; the first column is the index of the image.
     negatives
         Pools of samples, each with its share of a batch's negatives.
     out
-        Folder of the files and, in ``out/name``, of the checkpoint that training goes on from.
+        Folder of the files and, in ``out/name``, of the checkpoint that an interrupted training resumes from.
     """
     if (out / f"{name}_dense.onnx").is_file():
         return
@@ -44,14 +78,17 @@ def train_network(
     from microcalc.cnn.network import Network
 
     settings: NetworkRecipe = getattr(recipe, name)
-    precision = settled(settings.precision, device)
+    precision = _resolved(settings.precision, device)
     torch.manual_seed(recipe.seed + (1 if name == "cnn1" else 2))
     network = Network(settings.channels, settings.dilations)
     dense, patch = network.multiply_adds()
-    say(f"{name}: {network.patch_px} px receptive field, {dense} multiply-adds a pixel, {patch} a patch, {precision}")
+    _LOG.info(
+        "%s: receptive field %d px, %d multiply-adds per pixel, %d per patch, %s",
+        name, network.patch_px, dense, patch, precision,
+    )  # fmt: skip
     fit(
         network,
-        images,
+        open_images(images),
         positives,
         negatives,
         steps=settings.steps,
@@ -66,20 +103,81 @@ def train_network(
         seed=recipe.seed,
         device=device,
         folder=out / name,
-        progress=lambda step, loss: say(f"{name} step {step} of {settings.steps}: loss {loss:.4f}"),
+        progress=lambda step, loss: _LOG.info("%s step %d of %d: loss %.4f", name, step, settings.steps, loss),
     )
     with saying_where(out / f"{name}.onnx"):
         export_patches(network, out / f"{name}.onnx")
         export_dense(network, out / f"{name}_dense.onnx")
 
 
+def mine_negatives(
+    cnn1: Path,
+    images: Sequence[TrainingImage],
+    *,
+    recipe: Recipe,
+    n_positive: int,
+    out: Path,
+    candidates: Sequence[Samples] | None = None,
+    threads: int = 1,
+) -> Samples:
+    """Return the negatives that CNN1 rates highest, and those that were reviewed as hard; write ``out/mined.npy``.
+
+    Parameters
+    ----------
+    cnn1
+        Folder with the dense form of CNN1.
+    n_positive
+        Number of positive samples, which decides how many negatives are mined.
+    out
+        Folder of the result and, in ``out/mining``, of one file per image, from which an interrupted mining resumes.
+    candidates
+        Samples of each image that may be mined; by default every negative pixel.
+    threads
+        Number of threads of the run-time engine.
+
+    Returns
+    -------
+    (n, 3) samples, ordered by image.
+    """
+    if (out / MINED).is_file():
+        return load_array(out / MINED)
+    from microcalc.cnn.mine import mine_hard_negatives
+    from microcalc.cnn.scorer import open_network
+
+    session = open_network(cnn1 / CNN1_DENSE, threads=threads)
+    wanted, per_image = _wanted_negatives(recipe, n_positive, len(images))
+    with saying_where(out / "mining"):
+        (out / "mining").mkdir(exist_ok=True)
+    files = [out / "mining" / f"{index:05d}.npz" for index in range(len(images))]
+    todo = [index for index, file in enumerate(files) if not file.is_file()]
+    for index in track(todo, "mining images", total=len(images), before=len(images) - len(todo)):
+        image, stored = images[index], images[index].open()
+        negative = image.negative_mask(stored, recipe.sample)
+        mined, logits = mine_hard_negatives(
+            session,
+            stored,
+            negative if candidates is None else _mask(candidates[index], negative.shape),
+            margin_px=sum(recipe.cnn1.dilations),
+            n=per_image,
+            min_distance_mm=recipe.mining.min_distance_mm,
+        )
+        reviewed = reviewed_negatives(image.annotations, negative, stored.grid)
+        samples = np.concatenate([reviewed, mined])
+        samples[:, 0] = index
+        always = np.full(len(reviewed), np.inf, dtype=np.float32)
+        save_arrays(files[index], samples=samples, logits=np.concatenate([always, logits]))
+    loaded = [load_arrays(file) for file in files]
+    save_array(out / MINED, _hardest([p["samples"] for p in loaded], [p["logits"] for p in loaded], n=wanted))
+    return load_array(out / MINED)
+
+
 def settle_precision(recipe: Recipe, device: str, *, begun: Recipe | None = None) -> Recipe:
-    """Return the recipe with what ``auto`` stands for on this device; what a recipe says outright stays.
+    """Return the recipe with each precision ``auto`` replaced by the fastest precision of the device.
 
     Parameters
     ----------
     begun
-        Recipe of a run that goes on. Where nothing else differs, the run keeps the precision that it began with,
+        Recipe of a run that is resumed. Where nothing else differs, the run keeps the precision that it began with,
         also on another processor: one model is of one precision.
     """
     if begun is not None:
@@ -91,39 +189,41 @@ def settle_precision(recipe: Recipe, device: str, *, begun: Recipe | None = None
         if recipe.model_copy(update=kept) == begun:
             recipe = begun
     update = {
-        name: part.model_copy(update={"precision": settled(part.precision, device)})
+        name: part.model_copy(update={"precision": _resolved(part.precision, device)})
         for name, part in (("cnn1", recipe.cnn1), ("cnn2", recipe.cnn2))
     }
     return recipe.model_copy(update=update)
 
 
-def settled(precision: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
-    """Return the precision that a recipe's entry stands for on a device."""
+def describe_precision(given: Recipe, settled: Recipe, device: str) -> str:
+    """Return one line for the log: the precision of a training, and why it is that one."""
+    networks = [(getattr(given, name).precision, getattr(settled, name).precision) for name in ("cnn1", "cnn2")]
+    fast, reason = fast_precision(device)
+    if any(wanted == "auto" and taken != fast for wanted, taken in networks):
+        reason = "as the run began"
+    elif all(wanted != "auto" for wanted, _ in networks):
+        reason = "as the recipe says"
+    return f"training in {' and '.join(dict.fromkeys(taken for _, taken in networks))}: {reason}"
+
+
+def _resolved(precision: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
     return fast_precision(device)[0] if precision == "auto" else precision
 
 
-def words_on_precision(given: Recipe, settled: Recipe, device: str) -> str:
-    """Return what a log says of the precision of a training."""
-    networks = [(getattr(given, name).precision, getattr(settled, name).precision) for name in ("cnn1", "cnn2")]
-    fast, reason = fast_precision(device)
-    kept = any(asked == "auto" and taken != fast for asked, taken in networks)
-    why = (
-        "as the run began"
-        if kept
-        else reason
-        if any(asked == "auto" for asked, _ in networks)
-        else "as the recipe says"
-    )
-    return f"training in {' and '.join(dict.fromkeys(taken for _, taken in networks))}: {why}"
-
-
-def wanted_negatives(recipe: Recipe, n_positive: int, n_images: int) -> tuple[int, int]:
-    """How many hard negatives CNN2 gets in all, and how many are looked for in each image at most."""
+def _wanted_negatives(recipe: Recipe, n_positive: int, n_images: int) -> tuple[int, int]:
+    """Return how many negatives are mined in all, and how many at most in each image."""
     wanted = max(1, int(recipe.mining.hard_per_positive * n_positive))
     return wanted, max(50, 4 * wanted // n_images)
 
 
-def hardest(found: Sequence[Samples], logits: Sequence[FloatImage], *, n: int) -> Samples:
-    """The n samples of all images with the highest logits, in the order of the images."""
+def _hardest(samples: Sequence[Samples], logits: Sequence[FloatImage], *, n: int) -> Samples:
+    """Return the n samples of all images with the highest logits, ordered by image."""
     order = np.argsort(-np.concatenate(logits), kind="stable")[:n]
-    return np.concatenate(found)[np.sort(order)]
+    return np.asarray(np.concatenate(samples)[np.sort(order)])
+
+
+def _mask(samples: Samples, shape: tuple[int, ...]) -> BoolImage:
+    """Return a mask that is true at the samples of one image."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[samples[:, 1], samples[:, 2]] = True
+    return mask

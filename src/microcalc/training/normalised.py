@@ -1,13 +1,14 @@
-"""The normalised images of a training or a study: one store, each image under a key of what it is made of.
+"""Normalise the images of a training or a study into one store, each under a key of what it is made from.
 
-The key changes with the image file's bytes, with what the table says of the image, with how it is brought
-to the networks, and with the code that does so. So an image is normalised again when any of these changes, and
-only then.
+The key changes with the image file's bytes, with what the table says of the image, with the settings of the
+normalisation, and with the code that does it. So an image is normalised again when any of these changes, and only
+then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,8 @@ from microcalc.datasets.open import open_row, refuse_images
 from microcalc.datasets.table import ImageRow, Table, refuse_repeated
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.errors import InputError, OutputError
-from microcalc.execution.executor import executor_of
+from microcalc.execution.executor import Executor
+from microcalc.execution.progress import track
 from microcalc.images.open import naming
 from microcalc.normalise.mammogram import normalise
 from microcalc.normalise.resample import resample
@@ -27,7 +29,7 @@ from microcalc.storage.key import code_version, file_sha256, key_of
 from microcalc.storage.store import Store
 
 BORDER_PX: Final = 40
-"""Of zeros around a stored image: the largest margin of a network, whatever the pixel spacing."""
+"""Width of the border of zeros around a stored image: the largest margin of a network, at any pixel spacing."""
 _STANDARD_DEVIATION: Final = 3.0
 
 
@@ -38,11 +40,11 @@ class NormalisedImages:
     Attributes
     ----------
     folder
-        Several trainings and studies may share it.
+        Folder that several trainings and studies may share.
     spacing_mm
-        Pixel spacing that the images are brought to.
+        Pixel spacing that the images are resampled to.
     equalised
-        False: images are only brought to one mean and standard deviation (``standardised``).
+        Whether images are normalised as for detection; False: they are only ``standardised``.
     """
 
     folder: Path
@@ -50,9 +52,15 @@ class NormalisedImages:
     equalised: bool = True
 
     def file(self, row: ImageRow) -> Path:
-        """Return where a normalised image lies, or would lie; its line of the table has to say its ``sha256``."""
+        """Return the path of a normalised image, which need not exist yet.
+
+        Raises
+        ------
+        ValueError
+            The image's line of the table has no SHA-256; see ``with_hashes``.
+        """
         if not row.sha256:
-            raise ValueError(f"image {row.image!r} without its SHA-256, expected a table of with_hashes")
+            raise ValueError(f"image {row.image!r} has no SHA-256, expected a table from with_hashes")
         made_of = {
             "sha256": row.sha256,
             "intent": row.intent,
@@ -67,43 +75,39 @@ class NormalisedImages:
         }
         return Store(self.folder, ".npy").path(key_of(made_of))
 
-    def make(self, rows: Sequence[ImageRow], *, workers: int, say: Callable[[str], None]) -> None:
-        """Normalise the images that are not there yet.
-
-        Parameters
-        ----------
-        say
-            Told of each image that is done, as ``image 2 of 8``.
+    def make(self, rows: Sequence[ImageRow], *, executor: Executor) -> None:
+        """Normalise the images that are not in the folder yet.
 
         Raises
         ------
         InputError
-            Images that cannot be used, all of them by name; the others are normalised all the same.
+            Some images cannot be used; the message names them all. The others are normalised all the same.
         OutputError
             The system refused to write.
         """
         jobs = [(row, self.file(row), self.spacing_mm, self.equalised) for row in rows]
         todo = [job for job in jobs if not job[1].is_file()]
         refused: dict[str, InputError] = {}
-        for number, outcome in enumerate(executor_of(workers).run(_make, todo), len(jobs) - len(todo) + 1):
-            if isinstance(outcome.error, InputError):
-                refused[outcome.item[0].image] = outcome.error
-            elif isinstance(outcome.error, OutputError):
-                run = self.folder.absolute().parent.name
-                raise OutputError(f"{run}/{self.folder.name}/{outcome.error}") from outcome.error
-            else:
-                outcome.result()
-            say(f"image {number} of {len(jobs)}")
+        with closing(executor.run(_make, todo)) as outcomes:
+            done = track(outcomes, "normalising images", total=len(jobs), before=len(jobs) - len(todo))
+            for outcome in done:
+                if isinstance(outcome.error, InputError):
+                    refused[outcome.item[0].image] = outcome.error
+                elif isinstance(outcome.error, OutputError):
+                    run = self.folder.absolute().parent.name
+                    raise OutputError(f"{run}/{self.folder.name}/{outcome.error}") from outcome.error
+                else:
+                    outcome.result()
         refuse_images([refused[row.image] for row in rows if row.image in refused], of=len(rows))
 
 
 def with_hashes(table: Table) -> Table:
-    """Return the table with the SHA-256 of every image's file as it is now.
+    """Return the table with the current SHA-256 of every image's file.
 
     Raises
     ------
     InputError
-        Files that cannot be read, or are not those that the table was made of, all of them by name.
+        Files cannot be read, or differ from those that the table was made from; the message names them all.
     TableError
         Two images have the same bytes.
     """
@@ -111,27 +115,27 @@ def with_hashes(table: Table) -> Table:
     refused: list[InputError] = []
     for row in table.images:
         try:
-            found = file_sha256(row.file)
+            sha256 = file_sha256(row.file)
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
             refused.append(InputError(f"{row.file.name}: {reason}, expected the image {row.image!r} of the table"))
             continue
-        if row.sha256 and row.sha256.lower() != found:
+        if row.sha256 and row.sha256.lower() != sha256:
             refused.append(
-                InputError(f"{row.file.name}: SHA-256 {found[:12]}…, but the table says {row.sha256[:12].lower()}…")
+                InputError(f"{row.file.name}: SHA-256 {sha256[:12]}…, but the table says {row.sha256[:12].lower()}…")
             )
-        rows.append(replace(row, sha256=found))
+        rows.append(replace(row, sha256=sha256))
     refuse_images(refused, of=len(table.images))
     refuse_repeated(rows, "the table")
     return Table(tuple(rows), table.annotations)
 
 
 def standardised(mammogram: Mammogram, *, spacing_mm: float) -> NormalisedMammogram:
-    """Return what is compared with our normalisation: grey values of mean 0 and standard deviation 3 in the breast.
+    """Return the mammogram with grey values of mean 0 and standard deviation 3 in the breast.
 
-    The usual z-score of an image, spread as far as normalised images are on average, for which the networks are
-    made; and the breast as in our own. Noise is not equalised, and contrast is not taken against the
-    surroundings. Outside the tissue where noise would be measured, 0. (Ours.)
+    The study compares this with our normalisation. It is the usual z-score, scaled to the average spread of
+    normalised images, for which the networks are designed; the breast mask is that of our normalisation. Noise is
+    not equalised, and no background is subtracted. Outside the tissue, values are 0. (Ours.)
     """
     normalised = normalise(mammogram, spacing_mm=spacing_mm)
     pixels, _ = resample(mammogram.pixels, mammogram.grid, spacing_mm)

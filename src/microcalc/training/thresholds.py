@@ -1,15 +1,12 @@
-"""Chooses a model's thresholds on the validation set, and writes the model's folder."""
+"""Choose a model's thresholds on the validation set, and write the model's folder."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from microcalc import __version__
 from microcalc.cnn.limit import SurvivorLimit
@@ -19,9 +16,10 @@ from microcalc.datasets.table import Table
 from microcalc.detection.stages import Detected, detect_normalised
 from microcalc.domain import Annotations
 from microcalc.evaluation.froc import froc_curve
-from microcalc.evaluation.match import Regions, match_clusters
+from microcalc.evaluation.match import Matched, Regions, match_clusters
 from microcalc.evaluation.matched_images import IGNORED_KINDS
 from microcalc.models.description import (
+    DESCRIPTION,
     CandidateRules,
     CascadeDescription,
     ClusterRules,
@@ -30,9 +28,10 @@ from microcalc.models.description import (
     OperatingPointEntry,
 )
 from microcalc.models.model import Model, load_model
-from microcalc.sample.store import StoredImage
-from microcalc.storage.write import saying_where, write_text
+from microcalc.storage.write import saying_where, write_text, write_whole
 from microcalc.training.card import RECIPE, write_card
+from microcalc.training.images import TrainingImage, open_images
+from microcalc.training.networks import CNN1_DENSE, CNN2_PATCHES
 from microcalc.training.recipe import Recipe, dump_recipe
 
 _NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
@@ -43,27 +42,35 @@ _DEFAULT_NLF = 0.2
 _LEAST_FALSE = 4  # counted false clusters that a default threshold may rest on; ours: of one or two it is chance
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ValidationImage:
-    """A validation image: what is known of it, and its pixels."""
-
-    annotations: Annotations
-    stored: StoredImage
-
-
 def write_model(
-    out: Path, recipe: Recipe, table: Table, validation: Sequence[ValidationImage], *, trained_on: str
-) -> Path:
-    """Choose what CNN1 passes on and the operating points; write ``out/model``, its card last."""
+    folder: Path,
+    *,
+    cnn1: Path,
+    cnn2: Path,
+    recipe: Recipe,
+    table: Table,
+    validation: Sequence[TrainingImage],
+    trained_on: str,
+) -> None:
+    """Choose CNN1's rejection logit and the operating points, and write the folder of a model, its card last.
+
+    Parameters
+    ----------
+    cnn1, cnn2
+        Folders of the trained networks.
+    table
+        Table of the training, with its splits, for the card.
+    trained_on
+        See ``describe_training``.
+    """
     from microcalc.cnn.export import average_orientations
 
-    folder = out / "model"
-    with saying_where(folder / "model.json"):
+    with saying_where(folder / DESCRIPTION):
         folder.mkdir(exist_ok=True)
-        shutil.copyfile(out / "cnn1_dense.onnx", folder / "cnn1.onnx")
-    rejection_logit, turn_logit, most = _limits(out, recipe, validation)
+    write_whole(folder / "cnn1.onnx", (cnn1 / CNN1_DENSE).read_bytes())
+    rejection_logit, turn_logit, most = _limits(cnn1 / CNN1_DENSE, cnn2 / CNN2_PATCHES, recipe, validation)
     average_orientations(
-        out / "cnn2.onnx", folder / "cnn2.onnx", orientations=recipe.cnn2.tta_transforms, above=turn_logit
+        cnn2 / CNN2_PATCHES, folder / "cnn2.onnx", orientations=recipe.cnn2.tta_transforms, above=turn_logit
     )
     write_text(folder / RECIPE, dump_recipe(recipe))
     described = _description(
@@ -74,31 +81,40 @@ def write_model(
     write_description(folder, described.model_copy(update={"operating_points": points}), n_validation=len(validation))
     load_model(folder)  # as every user of it will
     write_card(folder, table)
-    return folder
 
 
-def words_on_training(n_images: int, counts: Mapping[str, int], command: str) -> str:
-    """What a model says of its training: images, samples by their kind, and the command."""
+def describe_training(n_images: int, counts: Mapping[str, int], command: str) -> str:
+    """Return what a model's description says of its training: images, samples of each kind, and the command."""
     return f"{n_images} images; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
 
 
-def _limits(out: Path, recipe: Recipe, validation: Sequence[ValidationImage]) -> tuple[float, float, SurvivorLimit]:
-    """CNN1's logit that the recipe's share of the validation pixels reaches, CNN2's to turn at, the most survivors."""
-    networks = [
-        NetworkFile(out / file, sum(part.dilations))
-        for file, part in (("cnn1_dense.onnx", recipe.cnn1), ("cnn2.onnx", recipe.cnn2))
-    ]
+def _limits(
+    cnn1: Path, cnn2: Path, recipe: Recipe, validation: Sequence[TrainingImage]
+) -> tuple[float, float, SurvivorLimit]:
+    """Return three limits that are measured on the validation images.
+
+    Returns
+    -------
+    rejection_logit
+        Logit of CNN1 that the recipe's share of the breast pixels reaches.
+    tta_logit
+        Logit of CNN2 from which patches are rated in all orientations.
+    most_survivors
+        Largest number of pixels that CNN1 passes on.
+    """
+    networks = [NetworkFile(cnn1, sum(recipe.cnn1.dilations)), NetworkFile(cnn2, sum(recipe.cnn2.dilations))]
     pair = CnnPair(*networks, rejection_logit=-np.inf, most_survivors=None, spacing_mm=recipe.data.spacing_mm)
-    first = [pair.rate_all(as_normalised(t.stored))[t.stored.breast] for t in validation]
+    opened = open_images(validation)
+    first = [pair.rate_all(as_normalised(stored))[stored.breast] for stored in opened]
     rejection_logit = float(np.quantile(np.concatenate(first), 1 - recipe.mining.pass_fraction))
     most = _most_survivors(recipe, max(float(np.mean(logits >= rejection_logit)) for logits in first))
     if recipe.cnn2.tta_transforms == 1 or recipe.cnn2.tta_share == 1.0:
         return rejection_logit, -np.inf, most
     second = []
-    for t, logits in zip(validation, first, strict=True):
-        rows, columns = np.nonzero(t.stored.breast)
+    for stored, logits in zip(opened, first, strict=True):
+        rows, columns = np.nonzero(stored.breast)
         survives = logits >= rejection_logit
-        second.append(pair.rate_survivors(as_normalised(t.stored), (rows[survives], columns[survives])))
+        second.append(pair.rate_survivors(as_normalised(stored), (rows[survives], columns[survives])))
     return rejection_logit, float(np.quantile(np.concatenate(second), 1 - recipe.cnn2.tta_share)), most
 
 
@@ -125,7 +141,7 @@ def _description(
 
 
 def _most_survivors(recipe: Recipe, largest_share: float) -> SurvivorLimit:
-    """Four times what CNN1 passes on in the mean of the validation images, and more where one of them needs it."""
+    """Return four times the mean share that CNN1 passes on, or more where a validation image needs more."""
     share = max(_OF_USUAL * recipe.mining.pass_fraction, _OF_LARGEST * largest_share)
     per_cm2 = min(1.0, share) * (10.0 / recipe.data.spacing_mm) ** 2
     return SurvivorLimit(per_cm2=round(per_cm2, 3), per_image=max(1, round(_LARGE_BREAST_CM2 * per_cm2)))
@@ -136,13 +152,13 @@ def _entry(folder: Path, file: str, margin_px: int) -> NetworkEntry:
     return NetworkEntry(file=file, margin_px=margin_px, sha256=digest)
 
 
-def operating_points(model: Model, validation: Sequence[ValidationImage]) -> tuple[OperatingPointEntry, ...]:
-    """For each number of false clusters per image the loosest threshold that keeps to it on the validation set."""
+def operating_points(model: Model, validation: Sequence[TrainingImage]) -> tuple[OperatingPointEntry, ...]:
+    """Return the lowest threshold on the validation set for each number of false clusters per image."""
     lesions, false = [], []
     for image in validation:
-        matched = _matched(detect_normalised(as_normalised(image.stored), model), image.annotations)
-        lesions.append(matched[0])
-        false.append(matched[1])
+        matched = _match(detect_normalised(as_normalised(image.open()), model), image.annotations)
+        lesions.append(matched.lesion_rating)
+        false.append(matched.nl_rating)
     curve = froc_curve(np.concatenate(lesions), np.concatenate(false), len(validation))
     points = []
     for nlf in _NLF:
@@ -152,27 +168,27 @@ def operating_points(model: Model, validation: Sequence[ValidationImage]) -> tup
     return tuple(points)
 
 
-def _matched(found: Detected, annotations: Annotations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _match(detected: Detected, annotations: Annotations) -> Matched:
+    """Match the clusters of one image with the annotated clusters."""
     real = annotations.kind == "microcalcification"
     ignored = np.isin(annotations.kind, IGNORED_KINDS)
-    matched = match_clusters(
-        [found.candidates.centres[c.members] for c in found.clusters],
-        [c.likelihood for c in found.clusters],
+    return match_clusters(
+        [detected.candidates.centres[c.members] for c in detected.clusters],
+        [c.likelihood for c in detected.clusters],
         annotations.centres[real],
         annotations.cluster[real],
         ignored=Regions(annotations.centres[ignored], annotations.diameter_mm[ignored] / 2),
     )
-    return matched.lesion_rating, matched.nl_rating
 
 
 def default_point(n_validation: int) -> int:
-    """Return which operating point shows findings: 0.2 false clusters per image, or more on few validation images."""
+    """Return the index of the default operating point: 0.2 false clusters per image, more on few validation images."""
     enough = [i for i, nlf in enumerate(_NLF) if nlf >= _DEFAULT_NLF and nlf * n_validation >= _LEAST_FALSE]
     return enough[0] if enough else len(_NLF) - 1
 
 
 def write_description(folder: Path, description: ModelDescription | CascadeDescription, *, n_validation: int) -> None:
-    """Write ``model.json``, with the default operating point that so many validation images allow."""
+    """Write ``model.json``, with the default operating point for this number of validation images."""
     last = len(description.operating_points) - 1
     chosen = description.model_copy(update={"default_operating_point": min(default_point(n_validation), last)})
-    write_text(folder / "model.json", chosen.to_json())
+    write_text(folder / DESCRIPTION, chosen.to_json())

@@ -9,8 +9,10 @@ told apart. Beside it stand what a person would ask first, spectra and kurtosis.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -23,12 +25,14 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.display.grey import apply_window, stretch
 from microcalc.domain import BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
+from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.resample import resample, resample_mask
 from microcalc.validation.classifier import Separation, check_torch, tell_apart
 from microcalc.validation.texture import GABOR_PER_MM, gabor_excess, largest_square, periodic_part
 
 Floats = NDArray[np.float64]
+_LOG = logging.getLogger(__name__)
 
 SCALES_MM = (0.1, 0.2, 0.4, 0.8)
 PATCH_PX = 48
@@ -85,7 +89,6 @@ def measure_distance(
     steps: int = 2000,
     folds: int = 3,
     workers: int = 1,
-    say: Callable[[str], None] = lambda line: None,
 ) -> Distance:
     """Compare the processed images of two tables.
 
@@ -112,7 +115,7 @@ def measure_distance(
     found = [_read(rows, scales_mm, jpeg_quality, per_image, seed, workers) for rows in both]
     scales = []
     for k, spacing_mm in enumerate(scales_mm):
-        say(f"telling patches of {spacing_mm:g} mm per pixel apart")
+        _LOG.info("telling patches of %g mm per pixel apart", spacing_mm)
         scales.append(_compared(found, both, k, spacing_mm, steps=steps, folds=folds, seed=seed))
     medians = [tuple(np.nanmedian([excess for _, excess in images], axis=0).tolist()) for images in found]
     return Distance(tuple(scales), medians[0], medians[1])
@@ -132,19 +135,17 @@ def _processed(table: Table, kind: str, folds: int) -> list[ImageRow]:
 def _read(
     rows: Sequence[ImageRow], scales_mm: Sequence[float], quality: int, per_image: int, seed: int, workers: int
 ) -> list[_Image]:
-    from joblib import Parallel, delayed
-
     seeds = np.random.SeedSequence(seed).spawn(len(rows))
-    work = (
-        delayed(_of_image)(row, scales_mm, quality, per_image, child) for row, child in zip(rows, seeds, strict=True)
-    )
-    return list(Parallel(n_jobs=workers)(work))
+    jobs = list(zip(rows, seeds, strict=True))
+    read = partial(_of_image, scales_mm=scales_mm, quality=quality, per_image=per_image)
+    return run_in_order(executor_of(workers), read, jobs, work="reading images")
 
 
 def _of_image(
-    row: ImageRow, scales_mm: Sequence[float], quality: int, per_image: int, seed: np.random.SeedSequence
+    job: tuple[ImageRow, np.random.SeedSequence], *, scales_mm: Sequence[float], quality: int, per_image: int
 ) -> _Image:
-    """Patches at each scale, and the kurtosis."""
+    """Return patches at each scale, and the kurtosis."""
+    row, seed = job
     rng = np.random.default_rng(seed)
     mammogram = open_row(row)
     grey = compressed(grey_levels(mammogram), quality=quality)

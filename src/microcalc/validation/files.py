@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from microcalc.datasets.simulated import Settings, make_exam
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.display.grey import apply_window
 from microcalc.domain import FloatImage
+from microcalc.execution.executor import Processes, executor_of, run_in_order
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import System
 from microcalc.validation.points import Figure
@@ -37,15 +39,14 @@ _CLASS: Mapping[str, str] = {
 
 def measure_files(systems: Sequence[System], *, seed: int) -> list[Figure]:
     """Point 19; of 14 that side, view and spacing come back; of 20 that files do not depend on the processes."""
-    from joblib import Parallel, delayed
-
     settings = Settings(seed, views=("MLO",), lateralities=("R",))
     with tempfile.TemporaryDirectory() as folder:
         made: list[Table] = []
         for workers in (1, 2):
             out = Path(folder) / str(workers)
             out.mkdir()
-            tables = Parallel(n_jobs=workers)(delayed(make_exam)(out, s, 0, settings) for s in systems)
+            make = partial(make_exam, out, number=0, settings=settings)
+            tables = run_in_order(executor_of(workers), make, systems, work="simulating exams")
             made.append(Table(tuple(i for t in tables for i in t.images)))
         return [*_judged(made[0]), *_read_back(made[0]), *_shown(made[0]), _same_files(*made)]
 
@@ -56,12 +57,11 @@ def measure_making(systems: Sequence[System], *, seed: int) -> list[Figure]:
     Time counts in multiples of what a fixed computation takes beside it, so that the
     point says the same on any processor.
     """
-    from joblib.externals.loky import ProcessPoolExecutor
-
     figures = []
     for s in systems:
-        with ProcessPoolExecutor(1) as pool:  # new, so that its peak is that of one image
-            work, peak, note = pool.submit(_cost, s, seed).result()
+        # A new process, so that its peak is that of one image.
+        (outcome,) = Processes(1).run(partial(_cost, seed=seed), [s])
+        work, peak, note = outcome.result()
         figures += [
             Figure(20, s.name, "time of a raw image over that of the reference", work, 0.0, _MOST_WORK, note),
             Figure(20, s.name, "memory in GiB", peak, 0.0, _MOST_GIB),

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
-from microcalc.domain import Annotations, Intent, Mammogram
+from microcalc.domain import Annotations, Intent, Laterality, Mammogram, Window
+from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.simulate.breast import Density, View
-from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.lesions import NO_LESIONS, LesionRates
+from microcalc.simulate.exam import SimulatedMammogram, Technique, simulate_mammogram
+from microcalc.simulate.lesions import NO_LESIONS, Annotation, LesionRates
 from microcalc.simulate.systems import System
+from microcalc.storage.arrays import load_arrays, save_arrays
 from microcalc.storage.key import code_version, key_of
 from microcalc.storage.store import Store as Stored
-from microcalc.storage.write import saying_where, writing
+from microcalc.storage.write import saying_where
 
 Filling = Literal["tissue", "first", "second"]
 """Tissue alone; or with calcium, of which a breast has two drawings that share nothing but the breast and noise."""
@@ -56,32 +62,38 @@ class Store:
 
     def file_of(self, job: Job) -> Path:
         """Where a job's image is kept: by its settings, and by the code and tables that made it."""
-        return Stored(self.folder, ".joblib").path(key_of([code_version(__name__), repr(job)]))
+        return Stored(self.folder, ".npz").path(key_of([code_version(__name__), repr(job)]))
 
     def measure(self, function: Callable[[SimulatedMammogram], _Result], jobs: Sequence[Job]) -> list[_Result]:
-        """A function of each job's image, made if it is not there yet."""
-        return self.each(lambda images: function(images[0]), [(job,) for job in jobs])
+        """Return a function of each job's image; an image that is not in the store yet is made.
+
+        Parameters
+        ----------
+        function
+            Function of a module, or a ``functools.partial`` of one.
+        """
+        return self.each(partial(_first, function), [(job,) for job in jobs])
 
     def each(
         self, function: Callable[[list[SimulatedMammogram]], _Result], groups: Sequence[tuple[Job, ...]]
     ) -> list[_Result]:
-        """A function of the images of each group of jobs."""
-        from joblib import Parallel, delayed
-
-        work = (delayed(_measured)(function, [(job, self.file_of(job)) for job in group]) for group in groups)
-        return list(Parallel(n_jobs=self.workers)(work))
+        """Return a function of the images of each group of jobs; see ``measure``."""
+        work = [[(job, self.file_of(job)) for job in group] for group in groups]
+        return run_in_order(executor_of(self.workers), partial(_measured, function), work, work="measuring images")
 
 
-def _measured(function: Callable[[list[SimulatedMammogram]], Any], jobs: list[tuple[Job, Path]]) -> Any:
+def _first(function: Callable[[SimulatedMammogram], _Result], images: list[SimulatedMammogram]) -> _Result:
+    return function(images[0])
+
+
+def _measured(function: Callable[[list[SimulatedMammogram]], _Result], jobs: list[tuple[Job, Path]]) -> _Result:
     return function([_made(job, file) for job, file in jobs])
 
 
 def _made(job: Job, file: Path) -> SimulatedMammogram:
-    import joblib
-
+    """Return a job's image: read from the store, or simulated and written there."""
     if file.is_file():
-        image: SimulatedMammogram = joblib.load(file)
-        return image
+        return _load(job, file)
     image = simulate_mammogram(
         job.system,
         view=job.view,
@@ -93,9 +105,46 @@ def _made(job: Job, file: Path) -> SimulatedMammogram:
     )
     with saying_where(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with writing(file) as temporary:
-        joblib.dump(image, temporary)
+    _save(image, file)
     return image
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """All of a simulated mammogram but its pixels and what its job says."""
+
+    laterality: Laterality
+    windows: tuple[Window, ...]
+    window_names: tuple[str, ...]
+    annotations: tuple[Annotation, ...]
+    technique: Technique
+    tags: tuple[str, ...]
+
+
+_DESCRIBED: Final = TypeAdapter(_Described)
+
+
+def _save(image: SimulatedMammogram, file: Path) -> None:
+    """Write a simulated mammogram as .npz: stored values by intent, and the rest as JSON."""
+    described = _Described(**{name: getattr(image, name) for name in _Described.__annotations__})
+    text = json.dumps(asdict(described))
+    stored = {str(intent): values for intent, values in image.stored.items()}
+    save_arrays(file, described=np.array(text), **stored)
+
+
+def _load(job: Job, file: Path) -> SimulatedMammogram:
+    """Read a simulated mammogram that ``_save`` wrote."""
+    arrays = load_arrays(file)
+    stored: dict[Intent, NDArray[np.uint16]] = {intent: arrays[intent] for intent in job.intents}
+    described = _DESCRIBED.validate_python(json.loads(str(arrays["described"])))
+    return SimulatedMammogram(
+        system=job.system, view=job.view, density=job.density, stored=stored, **_fields(described)
+    )
+
+
+def _fields(described: _Described) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, not copied."""
+    return {name: getattr(described, name) for name in _Described.__annotations__}
 
 
 def as_read(image: SimulatedMammogram, intent: Intent) -> Mammogram:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.simulate.systems import SYSTEMS, VENDORS, System
 from microcalc.validation import files, learning, receptor, thresholds
 from microcalc.validation.beams import measure_beams
@@ -16,6 +19,8 @@ from microcalc.validation.images import Job, Store
 from microcalc.validation.learning import learning_jobs, measure_learning
 from microcalc.validation.points import Figure, Report, ordered
 from microcalc.validation.texture import measure_texture
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,6 @@ def verify(
     seed: int = 1,
     out: Path | None = None,
     workers: int = 2,
-    say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Measure the simulator against the twenty acceptance points.
 
@@ -54,45 +58,44 @@ def verify(
     out
         Folder that keeps the images, for the next time; by default they are thrown away.
     workers
-        Processes.
-    say
-        Told what is being measured.
+        Number of processes.
     """
     effort = QUICK if quick else FULL
     chosen = tuple(SYSTEMS.values()) if systems is None else tuple(systems)
     with nullcontext(str(out)) if out else tempfile.TemporaryDirectory() as folder:
-        return ordered(_measured(chosen, effort, Store(Path(folder) / "images", workers), seed, say))
+        return ordered(_measured(chosen, effort, Store(Path(folder) / "images", workers), seed))
 
 
-def _measured(
-    systems: tuple[System, ...], effort: Effort, store: Store, seed: int, say: Callable[[str], None]
-) -> list[Figure]:
-    say(f"beams and receptors of {len(systems)} systems")
+def _measured(systems: tuple[System, ...], effort: Effort, store: Store, seed: int) -> list[Figure]:
+    _LOG.info("measuring beams and receptors of %d systems", len(systems))
     figures = [*measure_beams(systems), *_receptors(systems, effort, store.workers, seed)]
     whole = systems if effort.reduced_mm is None else tuple(files.reduced(s, effort.reduced_mm) for s in systems)
     vendors = [s for s in whole if s.name in VENDORS]
-    say("tissue")
+    _LOG.info("measuring tissue")
     figures += measure_texture(whole, store, breasts=effort.breasts, seed=seed)
-    say("calcium")
+    _LOG.info("measuring calcium")
     train, test = learning_jobs(vendors, effort=effort.learning, seed=seed)
     others = [Job(s, seed, filling="first") for s in whole if s not in vendors]
     figures += measure_calcium(whole, store, jobs=[*train, *test, *others], twins=[*test, *others], seed=seed)
-    say("filters and networks")
+    _LOG.info("measuring filters and networks")
     figures += measure_learning(vendors, store, effort=effort.learning, seed=seed)
-    say("files, time and memory")
+    _LOG.info("measuring files, time and memory")
     return [*figures, *files.measure_making(whole, seed=seed), *files.measure_files(whole, seed=seed)]
 
 
 def _receptors(systems: Sequence[System], effort: Effort, workers: int, seed: int) -> list[Figure]:
-    from joblib import Parallel, delayed
-
     work = [
         job
         for s in systems
         for job in (
-            delayed(thresholds.measure_thresholds)(s, effort=effort.thresholds, seed=seed),
-            delayed(receptor.measure_receptor)(s, effort=effort.receptor, seed=seed),
+            partial(thresholds.measure_thresholds, s, effort=effort.thresholds, seed=seed),
+            partial(receptor.measure_receptor, s, effort=effort.receptor, seed=seed),
         )
     ]
-    figures = [f for part in Parallel(n_jobs=workers)(work) for f in part]
+    parts = run_in_order(executor_of(workers), _call, work, work="measuring receptors")
+    figures = [f for part in parts for f in part]
     return [*figures, *thresholds.order_of_systems(figures, tolerance=_ORDER_TOLERANCE)]
+
+
+def _call(measure: Callable[[], list[Figure]]) -> list[Figure]:
+    return measure()

@@ -1,4 +1,4 @@
-"""Arrays on disk, each whole or not at all."""
+"""Arrays on disk, each file whole or not there."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def save_array(file: Path, array: NDArray[Any]) -> None:
 
 
 def load_array(file: Path) -> NDArray[Any]:
-    """Map one array from disk; an empty one, which cannot be mapped, is read."""
+    """Return one array, mapped from disk; an empty array, which cannot be mapped, is read."""
     try:
         return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
     except ValueError:
         return np.asarray(np.load(file, allow_pickle=False))
 
 
-def save_piece(file: Path, **arrays: NDArray[Any]) -> None:
+def save_arrays(file: Path, **arrays: NDArray[Any]) -> None:
     """Write several arrays by name (.npz)."""
     with writing(file) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **dict[str, Any](arrays))
 
 
-def load_piece(file: Path) -> Mapping[str, NDArray[Any]]:
-    """The arrays that ``save_piece`` wrote, in memory."""
+def load_arrays(file: Path) -> Mapping[str, NDArray[Any]]:
+    """Return the arrays that ``save_arrays`` wrote, in memory, by name."""
     with np.load(file, allow_pickle=False) as loaded:
         return {name: loaded[name] for name in loaded.files}

@@ -1,0 +1,60 @@
+"""Images of a training or a study: their line of the table, their annotations, and the file of normalised pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
+from microcalc.domain import Annotations, BoolImage
+from microcalc.sample.draw import negative_mask
+from microcalc.sample.store import StoredImage, open_stored
+from microcalc.training.normalised import NormalisedImages
+from microcalc.training.recipe import Sample
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainingImage:
+    """An image with its annotations and the file of its normalised pixels.
+
+    Attributes
+    ----------
+    rows
+        Lines of the table that annotate the image, in the order of the table.
+    file
+        File that ``NormalisedImages`` made.
+    """
+
+    row: ImageRow
+    rows: tuple[AnnotationRow, ...]
+    file: Path
+
+    @property
+    def annotations(self) -> Annotations:
+        """Annotations with positions in mm."""
+        return Table((self.row,), self.rows).annotations_of(self.row)
+
+    def open(self) -> StoredImage:
+        """Return the normalised pixels, mapped from disk."""
+        return open_stored(self.file)
+
+    def negative_mask(self, stored: StoredImage, rules: Sample) -> BoolImage:
+        """Return where breast pixels are negative, (rows, columns)."""
+        return negative_mask(
+            self.annotations,
+            stored.breast,
+            stored.grid,
+            clearance_mm=rules.clearance_mm,
+            unmeasured_clearance_mm=rules.unmeasured_clearance_mm,
+        )
+
+
+def images_of_split(table: Table, split: Split, normalised: NormalisedImages) -> tuple[TrainingImage, ...]:
+    """Return the images of one split, in the order of the table."""
+    return tuple(TrainingImage(i, table.rows_of(i), normalised.file(i)) for i in table.images if i.split == split)
+
+
+def open_images(images: Sequence[TrainingImage]) -> list[StoredImage]:
+    """Return the normalised pixels of several images, mapped from disk; their breast masks are in memory."""
+    return [image.open() for image in images]
