@@ -182,7 +182,7 @@ def test_a_report_without_marks_drops_the_curves_of_an_earlier_one(figures: Stud
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_claim_that_is_not_borne_out_is_said_so(figures: StudyFigures, tmp_path: Path) -> None:
+def test_a_claim_that_is_not_confirmed_is_marked_so(figures: StudyFigures, tmp_path: Path) -> None:
     group = figures.groups["ge"]
     worse = {p: {f: replace(d, value=-0.1) for f, d in v.items()} for p, v in group.differences.items()}
     lost = replace(figures, groups={**figures.groups, "ge": replace(group, differences=worse)})
@@ -193,13 +193,13 @@ def test_a_claim_that_is_not_borne_out_is_said_so(figures: StudyFigures, tmp_pat
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_scale_that_only_shows_that_all_runs_bears_nothing_out_and_says_so(
+def test_a_scale_that_only_shows_that_all_runs_confirms_nothing_and_says_so(
     figures: StudyFigures, tmp_path: Path
 ) -> None:
     write_report(figures, replace(ABOUT, shows_nothing=True), tmp_path)
     for name in ("report.md", "report.html"):
         text = (tmp_path / name).read_text()
-        assert "borne out" not in text
+        assert "confirmed" not in text
         assert text.count("Its figures mean nothing") == 2
         assert "significantly higher mean sensitivity" in text
     assert load_scale("smoke").evaluation.shows_nothing

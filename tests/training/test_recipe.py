@@ -1,18 +1,16 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from pydantic import ValidationError
 
 from microcalc.errors import RecipeError
 from microcalc.training.recipe import dump_recipe, load_recipe, parse_recipe, shipped_recipes
 
 _TOML = dump_recipe(load_recipe("processed"))
-
-
-def _without(entry: str) -> str:
-    return "\n".join(line for line in _TOML.splitlines() if not line.startswith(f"{entry} ="))
 
 
 @pytest.mark.parametrize("name", ["raw", "processed"])
@@ -29,18 +27,15 @@ def test_a_recipe_of_ones_own_is_read_by_its_path(tmp_path: Path) -> None:
 
 
 def test_every_entry_is_required() -> None:
-    table = ""
-    for line in _TOML.splitlines():
-        if line.startswith("["):
-            table = line.strip("[]") + "."
-        elif "=" in line:
-            entry = line.split(" =")[0]
-            text = _TOML.replace(f"\n{line}\n", "\n", 1) if table else _without(entry)
-            if table:
-                before, after = _TOML.split(f"[{table[:-1]}]\n")
-                text = f"{before}[{table[:-1]}]\n" + f"\n{after}".replace(f"\n{line}\n", "\n", 1)
-            with pytest.raises(RecipeError, match=f"missing entry {table}{entry}$"):
-                parse_recipe(text)
+    document = tomllib.loads(_TOML)
+    places = [[name] for name in document]
+    places += [[table, name] for table, entries in document.items() if isinstance(entries, dict) for name in entries]
+    assert len(places) > 40
+    for place in places:
+        document = tomllib.loads(_TOML)
+        del (document if len(place) == 1 else document[place[0]])[place[-1]]
+        with pytest.raises(RecipeError, match=f"missing entry {'.'.join(place)}$"):
+            parse_recipe(tomli_w.dumps(document))
 
 
 @pytest.mark.parametrize(

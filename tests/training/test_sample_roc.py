@@ -27,8 +27,8 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_are_judged(
     monkeypatch.setattr(sample_roc, "_rate", _rate)
     images = [ImageRow(n, Path(f"{n}.png"), "processed", (0.1, 0.1)) for n in ("good", "bad", "fine")]
     table = Table((*images, ImageRow("raw", Path("raw.png"), "raw", (0.1, 0.1))))
-    made = sample_roc.sample_roc(model_folder("processed"), table, tmp_path / "out", resamples=9, say=lambda line: None)
-    assert made.left_out == ("bad.png: truncated, expected a whole image",)
+    made = sample_roc.sample_roc(model_folder("processed"), table, tmp_path / "out", resamples=9)
+    assert made.refused == ("bad.png: truncated, expected a whole image",)
     document = json.loads((tmp_path / "out" / "roc.json").read_text())
     assert (document["images"], document["samples"]) == (2, {"positive": 8, "negative": 18})
     assert document["left_out"] == {"could not be used": 1, "of another intent": 1}
@@ -39,5 +39,5 @@ def test_where_no_image_can_be_used_the_first_one_is_the_error(tmp_path: Path, m
     monkeypatch.setattr(sample_roc, "_rate", _rate)
     table = Table((ImageRow("bad", Path("bad.png"), "processed", (0.1, 0.1)),))
     with pytest.raises(UnreadableImageError, match=r"^bad\.png: truncated"):
-        sample_roc.sample_roc(model_folder("processed"), table, tmp_path / "out", say=lambda line: None)
+        sample_roc.sample_roc(model_folder("processed"), table, tmp_path / "out")
     assert not (tmp_path / "out").exists()

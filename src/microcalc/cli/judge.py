@@ -270,11 +270,11 @@ def roc(
     check_output_folder(out, "roc", inputs=[truth, folder])
     table = table_of(truth, split)
     with output_folder(out, "roc", inputs=[truth, folder]):
-        made = sample_roc(folder, table, out, resamples=resamples, seed=seed, say=print_line)
+        made = sample_roc(folder, table, out, resamples=resamples, seed=seed)
     print_text(made.text)
-    for why in made.left_out:
+    for why in made.refused:
         print_error(why)
-    return 1 if made.left_out else 0
+    return 1 if made.refused else 0
 
 
 def realism(

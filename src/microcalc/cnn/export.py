@@ -5,7 +5,6 @@ Detection then needs no torch.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -15,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from microcalc.cnn.network import SOFT, Network
+from microcalc.storage.write import write_whole
 
 _OPSET = 17
 _IR_VERSION = 8
@@ -62,7 +62,7 @@ def average_orientations(file: Path, out: Path, *, orientations: int, above: flo
     the cost of as many times the work. The mean hardly ever rates a patch high that is rated low as it is.
     """
     if orientations == 1:
-        shutil.copyfile(file, out)
+        write_whole(out, file.read_bytes())
         return
     model = onnx.load(file)
     side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
@@ -174,6 +174,4 @@ def _write(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION, producer_name="microcalc"
     )
     onnx.checker.check_model(model)
-    temporary = file.with_suffix(".part")
-    temporary.write_bytes(model.SerializeToString(deterministic=True))
-    temporary.replace(file)
+    write_whole(file, model.SerializeToString(deterministic=True))

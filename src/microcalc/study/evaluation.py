@@ -1,4 +1,4 @@
-"""The figures of the study: all methods on the same samples, images and draws of patients."""
+"""Compute the figures of the study: all methods on the same samples, images and resamples of patients."""
 
 from __future__ import annotations
 
@@ -40,8 +40,14 @@ _LOG = logging.getLogger(__name__)
 class RocGroup:
     """ROC figures of one group of samples: pooled, a manufacturer, or a stratum.
 
-    ``estimates`` are by method and figure, ``differences`` by pair of methods (first minus
-    second) and figure.
+    Attributes
+    ----------
+    images, patients, positives, negatives
+        Their numbers.
+    estimates
+        By method and figure.
+    differences
+        By pair of methods (first minus second) and figure.
     """
 
     name: str
@@ -55,7 +61,7 @@ class RocGroup:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrocFigures:
-    """FROC of marks and clusters: lines by method and by pair, and curves by what is counted and method."""
+    """FROC of marks and clusters: figures by method and by pair of methods, curves by kind of lesion and method."""
 
     values: Mapping[str, Sequence[MetricValue]]
     differences: Mapping[Pair, Sequence[MetricValue]]
@@ -64,24 +70,24 @@ class FrocFigures:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StudyFigures:
-    """Every figure of the study with its interval.
+    """All figures of the study with their intervals.
 
     Attributes
     ----------
     methods, vendors
-        In the order shown.
+        Names in the order of the report.
     pairs
-        The differences taken, first minus second.
+        Methods whose differences are computed, first minus second.
     groups
-        ``"pooled"`` and each vendor.
+        Figures of ``"pooled"`` and of each vendor.
     strata
-        By d', diameter and density, pooled over the vendors.
+        Figures by d', diameter and density, pooled over the vendors.
     roc_bands
-        By group and method.
+        Curves by group and method.
     froc
         None where no method has marks.
     examples
-        Hits, misses and the worst false marks of the pair, where images came with pixels.
+        Hits, misses and the worst false marks of the pair, where images have pixels.
     """
 
     methods: tuple[str, ...]
@@ -99,7 +105,7 @@ class StudyFigures:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Samples:
-    """The sample ratings of all images, counted per image, with what the images are."""
+    """The ratings of the samples of all images, counted by image, with properties of the samples and images."""
 
     ratings: Mapping[str, PatientRatings]
     positive: Mapping[str, NDArray[np.float32]]
@@ -116,30 +122,30 @@ def evaluate_study(
     resamples: int = 2000,
     seed: int = 0,
 ) -> StudyFigures:
-    """Judge all methods on the same samples.
+    """Evaluate all methods on the same samples.
 
     Parameters
     ----------
     images
-        The test images, each once; read once, their ratings are kept (4 bytes a rating).
+        The test images, each once. Their ratings are kept in memory (4 bytes each).
     rules
-        Of hits and false marks; give ``Rules(min_d_prime=recipe.sample.min_d_prime)``, so that
-        microcalcifications that nobody can see are neither lesions nor background.
+        Rules of hits and false marks. Give ``Rules(min_d_prime=recipe.sample.min_d_prime)``, so that invisible
+        microcalcifications are neither lesions nor background.
     resamples, seed
-        Of the bootstrap by patient.
+        Number and seed of the bootstrap resamples by patient.
 
     Raises
     ------
     InputError
         There is no image, no positive or no negative sample, or the methods differ between images.
     """
-    taken = list(images)
-    methods = _methods(taken)
+    predictions = list(images)
+    methods = _methods(predictions)
     pairs = _pairs(methods)
-    vendors = _ordered({i.vendor for i in taken}, VENDORS)
-    samples = _gather(taken, methods)
-    vendor = np.array([i.vendor for i in taken])
-    chosen = {"pooled": np.ones(len(taken), dtype=np.bool_)} | {v: vendor == v for v in vendors}
+    vendors = _ordered({i.vendor for i in predictions}, VENDORS)
+    samples = _gather(predictions, methods)
+    vendor = np.array([i.vendor for i in predictions])
+    chosen = {"pooled": np.ones(len(predictions), dtype=np.bool_)} | {v: vendor == v for v in vendors}
     groups, bands = {}, {}
     for name, mask in chosen.items():
         _LOG.info("ROC of %s: %d methods, %d resamples", name, len(methods), resamples)
@@ -147,9 +153,9 @@ def evaluate_study(
         groups[name] = _roc_group(name, ratings, mask, pairs, resamples, seed, with_area=True)
         if groups[name].positives:
             bands[name] = {m: _band(r, resamples, seed, roc=True) for m, r in ratings.items()}
-    strata = _strata(samples, taken, pairs, resamples, seed)
+    strata = _strata(samples, predictions, pairs, resamples, seed)
     rules = rules or Rules()
-    matched = _match(taken, methods, rules)
+    matched = _match(predictions, methods, rules)
     _LOG.info("FROC of marks and clusters")
     return StudyFigures(
         methods,
@@ -159,7 +165,7 @@ def evaluate_study(
         strata,
         bands,
         _froc(matched, pairs, rules, resamples, seed),
-        choose_examples(taken, _shown(matched), rules),
+        choose_examples(predictions, _shown(matched), rules),
         rules,
         resamples,
         seed,
@@ -183,7 +189,7 @@ def _methods(images: Sequence[ImagePredictions]) -> tuple[str, ...]:
 
 
 def _pairs(methods: Sequence[str]) -> tuple[Pair, ...]:
-    """The pair against every other method but the floor, the publication's comparison first."""
+    """Return the pair against every other method except the LoG filter, the publication's comparison first."""
     return tuple(("pair", m) for m in methods if m not in ("pair", "log")) if "pair" in methods else ()
 
 
@@ -217,15 +223,15 @@ def _gather(images: Sequence[ImagePredictions], methods: Sequence[str]) -> _Samp
 def _of_images(
     samples: _Samples, images: NDArray[np.bool_], positives: NDArray[np.bool_] | None = None
 ) -> dict[str, PatientRatings]:
-    """Per method the ratings of some images, counted per patient; of chosen positives only, where given."""
+    """Return the ratings of some images by method, counted by patient; of some positives only, where given."""
     names, patient = np.unique(samples.patient[images], return_inverse=True)
-    found = {}
+    chosen = {}
     for method, ratings in samples.ratings.items():
         if positives is not None:
             rating = np.clip(samples.positive[method][positives], np.finfo(np.float32).min, None)
             ratings = ratings.with_positives(rating, samples.owner[positives])
-        found[method] = ratings.select_patients(images).merge_patients(patient, names.size).without_unused_thresholds()
-    return found
+        chosen[method] = ratings.select_patients(images).merge_patients(patient, names.size).without_unused_thresholds()
+    return chosen
 
 
 def _roc_group(
@@ -264,7 +270,7 @@ def _roc_group(
 def _strata(
     samples: _Samples, images: Sequence[ImagePredictions], pairs: Sequence[Pair], resamples: int, seed: int
 ) -> tuple[RocGroup, ...]:
-    """By d' and diameter (positives of the stratum, all negatives), by density and intent (its images alone)."""
+    """Return figures by d' and diameter (its positives, all negatives), and by density and intent (its images)."""
     everywhere = np.ones(len(images), dtype=np.bool_)
     chosen: list[tuple[str, NDArray[np.bool_], NDArray[np.bool_] | None]] = []
     for quantity, unit, values, edges in (
@@ -287,7 +293,7 @@ def _strata(
 
 
 def _match(images: Sequence[ImagePredictions], methods: Sequence[str], rules: Rules) -> dict[str, list[MatchedImage]]:
-    """Per method that marked every image, what became of its marks."""
+    """Return the judged marks on all images, for each method that has marks on every image."""
     marking = [m for m in methods if all(m in i.detections for i in images)]
     return {m: [_match_one(i, m, rules) for i in images] for m in marking}
 
@@ -325,6 +331,6 @@ def _band(ratings: PatientRatings, resamples: int, seed: int, *, roc: bool) -> B
 
 
 def _shown(matched: Mapping[str, list[MatchedImage]]) -> tuple[str, list[MatchedImage]] | None:
-    """The method whose hits and misses are pictured: the pair, or else the first that marks."""
+    """Return the method whose hits and misses are shown, with its judged marks: the pair, or the first with marks."""
     name = "pair" if "pair" in matched else next(iter(matched), None)
     return None if name is None else (name, matched[name])

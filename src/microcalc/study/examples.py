@@ -1,4 +1,4 @@
-"""Pictures of what a method finds, misses and marks falsely."""
+"""Choose hits, misses and false marks of a method, and crop pictures of them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from microcalc.geometry import Grid, Points
 from microcalc.study.predictions import ImagePredictions
 
 AT_FALSE_MARKS = 1.0
-"""Per image: the threshold between hits and misses (ours)."""
+"""False marks per image at the threshold that divides hits from misses (ours)."""
 _EACH = 12
 _HALF_MM = 3.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Example:
-    """One place as a picture.
+    """A hit, a miss or a false mark with its picture.
 
     Attributes
     ----------
     what
-        A hit and a miss are microcalcifications, at ``AT_FALSE_MARKS`` per image.
+        Hits and misses are microcalcifications, at ``AT_FALSE_MARKS`` per image.
     rating
-        Of its mark; -inf where no mark hits it at all.
+        Rating of the mark; -inf where no mark hits the microcalcification.
     row, column
-        In pixels of the original image.
+        Position in pixels of the original image.
     pixels
-        (k, k) normalised, the place in the middle; NaN beyond the image.
+        (k, k) normalised pixels around the position; NaN outside the image.
     spacing_mm
-        Of these pixels.
+        Pixel spacing of the picture.
     """
 
     what: Literal["hit", "miss", "false"]
@@ -68,14 +68,14 @@ def choose_examples(
     *,
     each: int = _EACH,
 ) -> tuple[Example, ...]:
-    """Hits over the whole range of d', the misses of highest d', and the false marks rated highest.
+    """Return hits over the whole range of d', the misses of highest d', and the highest rated false marks.
 
     Parameters
     ----------
-    images, shown
-        The images, and the name of a method with its marks judged on each; None: no examples.
+    shown
+        Name of a method and its judged marks on each image; None: no examples.
     each
-        How many of each kind at most; images without pixels give none.
+        Largest number of examples of each kind; images without pixels give none.
     """
     if shown is None:
         return ()
@@ -97,7 +97,7 @@ def choose_examples(
 def _places(
     images: Sequence[ImagePredictions], method: str, judged: Sequence[MatchedImage], rules: Rules
 ) -> tuple[list[_Place], list[_Place]]:
-    """Microcalcifications, and false marks, of the images that can be pictured."""
+    """Return the microcalcifications and the false marks of the images that have pixels."""
     lesions: list[_Place] = []
     false: list[_Place] = []
     for i, (image, j, counted) in enumerate(zip(images, judged, counted_images(judged, rules), strict=True)):
@@ -114,7 +114,7 @@ def _places(
 
 
 def _threshold(judged: Sequence[MatchedImage], rules: Rules) -> float:
-    """The loosest rating with at most ``AT_FALSE_MARKS`` per image."""
+    """Return the lowest rating with at most ``AT_FALSE_MARKS`` per image."""
     counted = counted_images(judged, rules)
     if not counted.any():
         return -np.finfo(np.float64).max
@@ -129,7 +129,7 @@ def _by_d_prime(place: _Place) -> float:
 
 def _example(what: Literal["hit", "miss", "false"], method: str, place: _Place, image: ImagePredictions) -> Example:
     if image.pixels is None:
-        raise ValueError(f"image {image.row.image!r} has no pixels, expected some to picture")
+        raise ValueError(f"image {image.row.image!r} has no pixels, expected pixels for a picture")
     pixels, grid = image.pixels()
     centre = image.row.grid.to_mm(np.array([place.centre]))
     return Example(
@@ -147,7 +147,7 @@ def _example(what: Literal["hit", "miss", "false"], method: str, place: _Place, 
 
 
 def _crop(pixels: NDArray[np.floating], grid: Grid, centre: Points) -> NDArray[np.float32]:
-    """(k, k) around a position, NaN where the image ends."""
+    """Return the pixels (k, k) around a position; NaN outside the image."""
     half = round(_HALF_MM / grid.spacing_mm[0])
     middle = np.rint(grid.to_pixels(centre)[0]).astype(int)
     rows, columns = (np.arange(m - half, m + half + 1) for m in middle)

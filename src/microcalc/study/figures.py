@@ -1,4 +1,4 @@
-"""The study's curves as SVG; the same figures give the same bytes."""
+"""Draw the curves of the study as SVG; the same figures give the same bytes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ _OTHER_COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#000000")
 
 
 def draw_roc_curves(file: Path, groups: Mapping[str, Mapping[str, Band]], words: Mapping[str, str]) -> None:
-    """A column for each group: above with FPF on a logarithmic axis, below linear from 0 to 0.1.
+    """Draw ROC curves in a column for each group: FPF on a logarithmic axis, and below from 0 to 0.1 on a linear one.
 
-    The linear panels begin below the lowest method but the floor (``log``), which may fall out of them.
+    The vertical axis of the linear panels begins below the lowest method except the LoG filter (``log``), which may
+    lie outside.
 
     Parameters
     ----------
     file
-        SVG or PNG, by its suffix.
+        SVG or PNG file, by its suffix.
     groups
-        By name and method.
+        Bands by group and method.
     words
-        What groups and methods are called.
+        Names of groups and methods for the legend.
     """
     sheet = new_sheet(4.4 * len(groups), 8.0)
     lowest = _lowest_shown(groups.values())
@@ -50,13 +51,13 @@ def draw_roc_curves(file: Path, groups: Mapping[str, Mapping[str, Band]], words:
 
 
 def draw_froc_curves(file: Path, panels: Mapping[str, Mapping[str, Band]], words: Mapping[str, str]) -> None:
-    """A panel for each thing that is counted (marks, clusters), a line for each method."""
+    """Draw FROC curves in a panel for each kind of lesion (microcalcifications, clusters)."""
     sheet = new_sheet(5.5 * len(panels), 4.2)
-    for i, (about, bands) in enumerate(panels.items()):
+    for i, (lesions, bands) in enumerate(panels.items()):
         axes = sheet.add_subplot(1, len(panels), i + 1)
         _draw_methods(axes, bands, words, step=True)
-        false = "false marks" if about == "microcalcifications" else f"false {about}"
-        axes.set(xscale="log", ylim=(0, 1.01), xlabel=f"{false} per image", ylabel=f"sensitivity, {about}")
+        false = "false marks" if lesions == "microcalcifications" else f"false {lesions}"
+        axes.set(xscale="log", ylim=(0, 1.01), xlabel=f"{false} per image", ylabel=f"sensitivity, {lesions}")
     _legend(sheet)
     save_sheet(sheet, file)
 
@@ -64,12 +65,12 @@ def draw_froc_curves(file: Path, panels: Mapping[str, Mapping[str, Band]], words
 def draw_means(
     file: Path, panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], words: Mapping[str, str]
 ) -> None:
-    """Mean sensitivities with intervals: a panel for each, a row for each group, a point for each method.
+    """Draw mean sensitivities with intervals: a row for each group, a point for each method.
 
     Parameters
     ----------
     panels
-        By what is shown, group and method.
+        Estimates by title of the panel, group and method.
     """
     sheet = new_sheet(5.2 * len(panels), 4.0)
     for i, (title, groups) in enumerate(panels.items()):
@@ -96,7 +97,7 @@ def _draw_methods(axes: Axes, bands: Mapping[str, Band], words: Mapping[str, str
 
 
 def _lowest_shown(groups: Iterable[Mapping[str, Band]]) -> float:
-    """Where the linear axes begin, in steps of 0.05."""
+    """Return where the vertical axis of the linear panels begins, in steps of 0.05."""
     lows = [
         band.low[(band.x >= _LEFT_END) & np.isfinite(band.low)]
         for bands in groups
@@ -108,12 +109,12 @@ def _lowest_shown(groups: Iterable[Mapping[str, Band]]) -> float:
 
 
 def _legend(sheet: Figure) -> None:
-    """One for all panels, below them."""
+    """Draw one legend for all panels, below them."""
     lines, labels = sheet.axes[0].get_legend_handles_labels()
     sheet.legend(lines, labels, loc="outside lower center", ncols=len(labels), frameon=False)
 
 
 def _colours(methods: Sequence[str]) -> dict[str, str]:
-    """A colour of its own for each method, always the same for the four of the comparison."""
+    """Return the colours of the methods; those of the comparison always have the same ones."""
     others = [m for m in methods if m not in _COLOURS]
     return {m: _COLOURS[m] if m in _COLOURS else _OTHER_COLOURS[others.index(m) % len(_OTHER_COLOURS)] for m in methods}

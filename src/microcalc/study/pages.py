@@ -1,4 +1,4 @@
-"""Sections as one HTML page without outside resources, or as Markdown."""
+"""Write sections as one HTML page that loads nothing, or as Markdown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ figure { margin: 0; width: 195px; font-size: .78rem; } figure img { image-render
 
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:
-    """One text; pictures are named as files beside it."""
+    """Return the sections as Markdown; pictures are files in the same folder."""
     lines = [f"# {title}", "", f"**{NOTICE}**", ""]
     for s in sections:
         lines += [f"## {s.title}", ""]
@@ -60,12 +60,12 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
 
 
 def to_html(title: str, sections: Sequence[Section], pictures: Mapping[str, bytes], examples: Sequence[Example]) -> str:
-    """One page that loads nothing.
+    """Return the sections as one HTML page that loads nothing.
 
     Parameters
     ----------
     pictures
-        The SVG files that the sections name.
+        Contents of the SVG files that the sections name, by file name.
     """
     body = [f"<h1>{escape(title)}</h1>", f'<p class="notice">{NOTICE}</p>']
     for s in sections:
@@ -86,7 +86,7 @@ def to_html(title: str, sections: Sequence[Section], pictures: Mapping[str, byte
 
 
 def picture(example: Example) -> NDArray[np.uint8]:
-    """(k, k) greys, enlarged, with ticks at the margins that point at the place and cover nothing."""
+    """Return an enlarged picture (k, k) with ticks in the margins that point at the position and cover nothing."""
     scaled = (np.nan_to_num(example.pixels, nan=_LOWEST) - _LOWEST) / (_HIGHEST - _LOWEST)
     grey = (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
     grey = np.kron(grey, np.ones((_ENLARGED, _ENLARGED), dtype=np.uint8))
@@ -106,7 +106,7 @@ def _html_examples(examples: Sequence[Example]) -> list[str]:
     parts = [
         "<section>\n<h2>Hits, misses and the worst false marks</h2>",
         f"<p>Each picture shows {side_mm:.1f} mm, normalised, {_LOWEST:g} (black) to {_HIGHEST:g} (white) standard "
-        f"deviations of the noise; the ticks point at the place. Where they lie: examples.csv.</p>",
+        f"deviations of the noise; the ticks point at the position. Positions: examples.csv.</p>",
     ]
     for kind, heading in _KINDS.items():
         of_kind = [e for e in examples if e.what == kind]
@@ -126,7 +126,7 @@ def _html_example(example: Example) -> str:
 
 
 def caption_of(example: Example) -> str:
-    """What is known of the place, without the image's name."""
+    """Return the caption of an example: vendor, d', diameter and rating, without the name of the image."""
     rating = f"rated {example.rating:.3g}" if math.isfinite(example.rating) else "no mark"
     known = [f"d' {example.d_prime:.1f}"] if math.isfinite(example.d_prime) else []
     known += [f"{example.diameter_mm:.2f} mm"] if math.isfinite(example.diameter_mm) and example.diameter_mm > 0 else []

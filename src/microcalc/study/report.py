@@ -1,4 +1,4 @@
-"""The report of the study: a page, a text, tables, curves and ``summary.json``."""
+"""Write the report of the study: a page, a text, tables, curves and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ TITLE = "Two CNNs with hard negative mining against a cascade"
 _AXES = {"linear": LINEAR, "log": LOG}
 
 _SUMMARY_KEY = {"no_mining": "unmined"}
-"""Keys of ``summary.json`` that programs read already, where the study's own word is another."""
+"""Names in ``summary.json`` that programs already read, where the study uses another name."""
 
 Row = tuple[object, ...]
 
 
-def write_report(figures: StudyFigures, about: Provenance, out: Path) -> None:
+def write_report(figures: StudyFigures, provenance: Provenance, out: Path) -> None:
     """Write ``report.html`` and ``report.md``, the figures and curves as CSV and SVG, and ``summary.json``.
 
     Parameters
     ----------
     out
-        Folder for the results; made if it is not there. Files of an earlier report are replaced.
+        Folder of the report, which need not exist. Files of an earlier report are replaced.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def write_report(figures: StudyFigures, about: Provenance, out: Path) -> None:
     with saying_where(out / "report.md"):
         out.mkdir(parents=True, exist_ok=True)
         drawn = _draw(figures, out)
-    sections = sections_of(figures, about)
-    title = f"{TITLE}: {about.scale}, {about.intent}"
+    sections = sections_of(figures, provenance)
+    title = f"{TITLE}: {provenance.scale}, {provenance.intent}"
     write_text(out / "report.md", to_markdown(title, sections))
     write_text(
         out / "report.html", to_html(title, sections, {f: (out / f).read_bytes() for f in drawn}, figures.examples)
@@ -56,19 +56,19 @@ def write_report(figures: StudyFigures, about: Provenance, out: Path) -> None:
     write_text(out / "figures.csv", _csv(_FIGURE_COLUMNS, _figure_rows(figures)))
     write_text(out / "curves.csv", _csv(_CURVE_COLUMNS, _curve_rows(figures)))
     write_text(out / "examples.csv", _csv(_EXAMPLE_COLUMNS, map(_example_row, figures.examples)))
-    summary = json.dumps(summary_of(figures, about), indent=1, allow_nan=False, ensure_ascii=False)
+    summary = json.dumps(summary_of(figures, provenance), indent=1, allow_nan=False, ensure_ascii=False)
     write_text(out / "summary.json", summary + "\n")
 
 
-def summary_of(figures: StudyFigures, about: Provenance) -> dict[str, object]:
-    """The figures that the study is about, as plain values; None where one is not defined."""
+def summary_of(figures: StudyFigures, provenance: Provenance) -> dict[str, object]:
+    """Return the main figures of the study as plain values; None where a figure is undefined."""
     groups = figures.groups
     return {
-        "scale": about.scale,
-        "intent": about.intent,
+        "scale": provenance.scale,
+        "intent": provenance.intent,
         "samples": {
             split: {"positive": counts.positive, "negative": counts.negative}
-            for split, counts in (("train", about.train), ("test", about.test))
+            for split, counts in (("train", provenance.train), ("test", provenance.test))
         },
         "mean_sensitivity": {
             name: {_key(m): {axis: _plain(e[f]) for axis, f in _AXES.items()} for m, e in group.estimates.items()}
@@ -81,7 +81,7 @@ def summary_of(figures: StudyFigures, about: Provenance) -> dict[str, object]:
             }
             for name, group in groups.items()
         },
-        "seconds": {_key(stage): seconds for stage, seconds in about.seconds.items()},
+        "seconds": {_key(stage): seconds for stage, seconds in provenance.seconds.items()},
     }
 
 
@@ -114,7 +114,7 @@ _EXAMPLE_COLUMNS = (
 
 
 def _figure_rows(figures: StudyFigures) -> Iterable[Row]:
-    """Every figure of the study, one a line."""
+    """Yield the rows of ``figures.csv``, one for each figure."""
     for part, groups in (("roc", list(figures.groups.values())), ("roc stratum", list(figures.strata))):
         for g in groups:
             where = (part, g.name, "samples")
@@ -136,8 +136,8 @@ def _figure_rows(figures: StudyFigures) -> Iterable[Row]:
 def _curve_rows(figures: StudyFigures) -> Iterable[Row]:
     for group, bands in figures.roc_bands.items():
         yield from _band_rows("roc", group, bands)
-    for about, bands in (figures.froc.bands if figures.froc is not None else {}).items():
-        yield from _band_rows("froc", about, bands)
+    for lesions, bands in (figures.froc.bands if figures.froc is not None else {}).items():
+        yield from _band_rows("froc", lesions, bands)
 
 
 def _band_rows(curve: str, group: str, bands: Mapping[str, Band]) -> Iterable[Row]:

@@ -1,4 +1,4 @@
-"""The publication's experiment on one page: exams, samples, methods, scoring, report.
+"""Repeat the publication's experiment: exams, samples, methods, scoring, report.
 
 Mordang et al., IWDM 2016, doi 10.1007/978-3-319-41546-8_5: two networks with hard negative
 mining against a cascade, on the same samples of three manufacturers.

@@ -1,6 +1,6 @@
-"""How large a study is: a scale, every number of it in a TOML file of the package.
+"""The scale of a study: all numbers that decide how large it is, in a TOML file of the package.
 
-Strict, as a recipe is: an unknown, missing or impossible entry is an error that names it.
+As in a recipe, an unknown, missing or impossible entry is an error that names it.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class _Part(BaseModel):
 
 
 class Exams(_Part):
-    """Which exams are simulated.
+    """The exams that are simulated.
 
     Attributes
     ----------
     systems
         Short names of ``simulate.systems``.
     train, validation, test
-        Patients of each system.
+        Number of patients of each system.
     test_free
-        More patients of each system in test, without any microcalcification: on their images every
+        Number of additional test patients of each system without any microcalcification, on whose images every
         mark is false.
     clusters, singles, confusers
-        Means per breast, and the factor on what confuses, as of ``microcalc simulate``.
+        Mean numbers per breast, and the factor on the rates of confusers, as in ``microcalc simulate``.
     field_mm
-        Rows and columns of the image in mm; left out: the system's own.
+        Height and width of the images in mm; None: those of the system.
     """
 
     systems: Names
@@ -57,7 +57,7 @@ class Exams(_Part):
 
 
 class SampleCounts(_Part):
-    """How many samples the two splits hold: positives at least, negatives as many, where there are as many."""
+    """Numbers of samples: positives are a minimum; negatives are drawn in this number, or all there are."""
 
     train_positive: Count
     train_negative: Count
@@ -66,14 +66,14 @@ class SampleCounts(_Part):
 
 
 class Training(_Part):
-    """Optimiser steps in place of the recipe's."""
+    """Numbers of optimiser steps in place of the recipe's."""
 
     cnn1_steps: Count
     cnn2_steps: Count
 
 
 class CascadeTraining(_Part):
-    """As of ``cascade.fit.CascadeSettings``."""
+    """Settings of the cascade; see ``cascade.fit.CascadeSettings``."""
 
     boosting: Literal["ranking", "classification"]
     deep: bool
@@ -83,12 +83,14 @@ class CascadeTraining(_Part):
 
 
 class Evaluation(_Part):
-    """How the intervals are made, and whether the figures mean anything.
+    """Settings of the evaluation.
 
     Attributes
     ----------
+    resamples
+        Number of bootstrap resamples.
     shows_nothing
-        The study only shows that everything runs: its report draws no conclusion from its figures.
+        True: the study only shows that everything runs, and its report draws no conclusion.
     """
 
     resamples: Count
@@ -96,7 +98,7 @@ class Evaluation(_Part):
 
 
 class Scale(_Part):
-    """All numbers of a study that its recipe does not hold."""
+    """All numbers of a study that are not in its recipe."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     exams: Exams
@@ -107,17 +109,17 @@ class Scale(_Part):
 
 
 def shipped_scales() -> list[str]:
-    """Names of the scales in the package."""
+    """Return the names of the scales in the package."""
     return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
 
 
 def load_scale(name_or_path: str | Path) -> Scale:
-    """Read a scale of the package by its name, or any by the path of its TOML file.
+    """Read a scale of the package by its name, or any scale by the path of its TOML file.
 
     Raises
     ------
     RecipeError
-        No such scale, not TOML, or an entry is unknown, missing or impossible.
+        There is no such scale, the file is not TOML, or an entry is unknown, missing or impossible.
     """
     file = _find(str(name_or_path))
     try:

@@ -1,4 +1,4 @@
-"""What the report says: sections of sentences, tables and pictures, the same for the page and the text."""
+"""The content of the report: sections of sentences, tables and pictures, the same for the page and the text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ WORDS: Mapping[str, str] = {
     "siemens": "Siemens",
     "pooled": "Pooled",
 }
-"""What methods and groups are called; others by their own names."""
+"""Names of methods and groups in the report; others keep their own names."""
 PAPER_FPF = 0.1
 NOTHING_SHOWN = (
-    "This scale shows that everything runs, no more: few and small images, hardly any training. Its figures mean "
-    "nothing, and neither bear out nor refute a claim."
+    "This scale only shows that everything runs: few and small images, hardly any training. Its figures mean "
+    "nothing, and neither confirm nor refute a claim."
 )
 _P_SIGNIFICANT = 0.05
 _INTERVALS = "In brackets: 95 % interval"
@@ -47,34 +47,34 @@ class Section:
     verbatim: str = ""
 
 
-def sections_of(figures: StudyFigures, about: Provenance) -> list[Section]:
-    """All sections but the pictures of hits and misses."""
-    sections = [_basis(figures, about), _means(figures)]
+def sections_of(figures: StudyFigures, provenance: Provenance) -> list[Section]:
+    """Return all sections except the pictures of hits and misses."""
+    sections = [_data(figures, provenance), _means(figures)]
     if ("pair", "cascade") in figures.pairs:
-        sections.append(_claims(figures, about))
+        sections.append(_claims(figures, provenance))
     sections.append(_roc(figures))
     if figures.froc is not None:
         sections += [_froc(figures, figures.froc), _froc_strata(figures, figures.froc)]
-    return [*sections, _strata(figures), *_provenance(about)]
+    return [*sections, _strata(figures), *_provenance(provenance)]
 
 
 def word(name: str) -> str:
-    """What a method or group is called in the report."""
+    """Return the name of a method or group in the report."""
     return WORDS.get(name, name)
 
 
 def pair_words(pair: tuple[str, str]) -> str:
-    """How a difference is called."""
+    """Return the name of a difference between two methods."""
     return f"{word(pair[0])} minus {word(pair[1])}"
 
 
-def _basis(figures: StudyFigures, about: Provenance) -> Section:
+def _data(figures: StudyFigures, provenance: Provenance) -> Section:
     pooled, rules = figures.groups["pooled"], figures.rules
     counts = TextTable(
         ("samples", "positive", "negative"),
         (
-            ("train", f"{about.train.positive:,}", f"{about.train.negative:,}"),
-            ("test", f"{about.test.positive:,}", f"{about.test.negative:,}"),
+            ("train", f"{provenance.train.positive:,}", f"{provenance.train.negative:,}"),
+            ("test", f"{provenance.test.positive:,}", f"{provenance.test.negative:,}"),
         ),
     )
     per_vendor = TextTable(
@@ -88,15 +88,15 @@ def _basis(figures: StudyFigures, about: Provenance) -> Section:
     return Section(
         "Data",
         (
-            *([NOTHING_SHOWN] if about.shows_nothing else []),
-            f"Scale {about.scale}, {about.intent} images; {pooled.images:,} test images of {pooled.patients:,} "
-            "patients, none of whom was trained on. All methods rate the same samples.",
+            *([NOTHING_SHOWN] if provenance.shows_nothing else []),
+            f"Scale {provenance.scale}, {provenance.intent} images; {pooled.images:,} test images of "
+            f"{pooled.patients:,} patients, none of whom was trained on. All methods rate the same samples.",
             f"A mark hits within {rules.hit_mm:g} mm of a microcalcification's centre; one mark serves one. Benign "
             f"calcium is {'background' if rules.count_ignored else 'neither hit nor false'}.{visible} False marks "
             f"are counted on {'all images' if rules.false_on == 'all' else 'images without microcalcifications'}.",
             f"{_INTERVALS}, bootstrap by patient, {figures.resamples:,} resamples, seed {figures.seed}; "
             "differences are paired, p two-sided.",
-            *about.notes,
+            *provenance.notes,
         ),
         (counts, per_vendor),
     )
@@ -117,7 +117,7 @@ def _means(figures: StudyFigures) -> Section:
 _AXES = {"FPF 0 to 0.1 (linear)": LINEAR, "FPF 1e-6 to 1e-1 (logarithmic)": LOG}
 
 
-def _claims(figures: StudyFigures, about: Provenance) -> Section:
+def _claims(figures: StudyFigures, provenance: Provenance) -> Section:
     pair = ("pair", "cascade")
     rows: list[tuple[str, ...]] = []
     for name, bands in figures.roc_bands.items():
@@ -133,8 +133,8 @@ def _claims(figures: StudyFigures, about: Provenance) -> Section:
         "The publication (Mordang et al., IWDM 2016) claims these of its two CNNs against its cascade; here the "
         f"CNN pair against ours. Significant: p below {_P_SIGNIFICANT:g}. Its own figures are not public."
     ]
-    header: tuple[str, ...] = ("claim", "here", "borne out")
-    if about.shows_nothing:
+    header: tuple[str, ...] = ("claim", "here", "confirmed")
+    if provenance.shows_nothing:
         sentences.append(NOTHING_SHOWN)
         header, rows = header[:2], [row[:2] for row in rows]
     return Section("What the publication claims", tuple(sentences), (TextTable(header, tuple(rows)),))
@@ -180,15 +180,15 @@ def _roc(figures: StudyFigures) -> Section:
 
 def _froc(figures: StudyFigures, froc: FrocFigures) -> Section:
     tables: list[TextTable] = []
-    for about in ("microcalcifications", "clusters"):
-        tables += [_froc_table(froc, group, about) for group in _froc_groups(figures, froc, about)]
+    for lesions in ("microcalcifications", "clusters"):
+        tables += [_froc_table(froc, group, lesions) for group in _froc_groups(figures, froc, lesions)]
     if froc.differences:
         tables.append(_froc_differences(froc))
     return Section("FROC of marks and clusters", (), tuple(tables), (FROC_FILE,))
 
 
 def _froc_differences(froc: FrocFigures) -> TextTable:
-    """Pooled, a column for each pair."""
+    """Return the pooled differences, with a column for each pair of methods."""
     by_pair = {p: {(a.target, a.metric): a for a in v if a.group == "all"} for p, v in froc.differences.items()}
     keys = list(dict.fromkeys(key for of_pair in by_pair.values() for key in of_pair))
     rows = [
@@ -197,21 +197,21 @@ def _froc_differences(froc: FrocFigures) -> TextTable:
     return TextTable(("Pooled", "figure", *map(pair_words, by_pair)), tuple(rows))
 
 
-def _froc_groups(figures: StudyFigures, froc: FrocFigures, about: str) -> list[str]:
+def _froc_groups(figures: StudyFigures, froc: FrocFigures, lesions: str) -> list[str]:
     wanted = [*(f"system {v}" for v in figures.vendors), "all"]
-    there = {a.group for values in froc.values.values() for a in values if a.target == about}
+    there = {a.group for values in froc.values.values() for a in values if a.target == lesions}
     return [g for g in wanted if g in there]
 
 
-def _froc_table(froc: FrocFigures, group: str, about: str) -> TextTable:
-    by_method = {m: {a.metric: a for a in v if (a.group, a.target) == (group, about)} for m, v in froc.values.items()}
+def _froc_table(froc: FrocFigures, group: str, lesions: str) -> TextTable:
+    by_method = {m: {a.metric: a for a in v if (a.group, a.target) == (group, lesions)} for m, v in froc.values.items()}
     shown = list(dict.fromkeys(f for of_method in by_method.values() for f in of_method))
-    lesions = next(a.lesions for of_method in by_method.values() for a in of_method.values())
+    count = next(a.lesions for of_method in by_method.values() for a in of_method.values())
     rows = [
         (f, *(estimate_text(of_method[f].estimate) if f in of_method else "–" for of_method in by_method.values()))
         for f in shown
     ]
-    title = f"{_group_word(group)}, {lesions:,} {about}"
+    title = f"{_group_word(group)}, {count:,} {lesions}"
     return TextTable((title, *map(word, by_method)), tuple(rows))
 
 
@@ -249,20 +249,25 @@ def _strata(figures: StudyFigures) -> Section:
     return Section("Mean sensitivity by stratum", (sentence,), tuple(tables) if figures.strata else ())
 
 
-def _provenance(about: Provenance) -> list[Section]:
-    named = {"seed": about.seeds, "machine": about.machine, "version": about.versions, "hash (SHA-256)": about.hashes}
+def _provenance(provenance: Provenance) -> list[Section]:
+    named = {
+        "seed": provenance.seeds,
+        "machine": provenance.machine,
+        "version": provenance.versions,
+        "hash (SHA-256)": provenance.hashes,
+    }
     tables = [
         TextTable((title, "value"), tuple((name, str(value)) for name, value in values.items()))
         for title, values in named.items()
         if values
     ]
-    seconds = [(stage, f"{s:,.0f}") for stage, s in about.seconds.items()]
-    seconds.append(("all", f"{sum(about.seconds.values()):,.0f}"))
+    seconds = [(stage, f"{s:,.0f}") for stage, s in provenance.seconds.items()]
+    seconds.append(("all", f"{sum(provenance.seconds.values()):,.0f}"))
     return [
-        Section("How to repeat it", ("The command:",), (), (), about.command),
+        Section("How to repeat it", ("The command:",), (), (), provenance.command),
         Section("Seconds per stage", (), (TextTable(("stage", "seconds"), tuple(seconds)),)),
         Section("Seeds, machine, versions, hashes", (), tuple(tables)),
-        Section("Recipe", (), (), (), about.recipe),
+        Section("Recipe", (), (), (), provenance.recipe),
     ]
 
 

@@ -1,6 +1,6 @@
-"""Copies results out of their stage to where a user looks for them, and never over what a user put there.
+"""Copy results from their stage to where the user looks for them, and never over the user's own files.
 
-The folder that is shown keeps a list of the files that were put into it, with the SHA-256 of each. Only these,
+The target folder keeps a list of the files that were copied into it, with the SHA-256 of each. Only these files, if
 unchanged, are replaced or removed.
 """
 
@@ -22,12 +22,12 @@ _LIST, _LOCK = ".shown.json", ".lock"
 
 
 def check_shown(target: Path) -> None:
-    """Refuse a folder with anything in it that was not put there by ``show``, or was changed since.
+    """Refuse a folder with a file that ``show`` did not copy there, or that was changed since.
 
     Raises
     ------
     InputError
-        Names the folder and the file.
+        There is such a file; the message names it and the folder.
     """
     check_output_folder(target, COMMAND)
     if not target.exists():
@@ -36,23 +36,23 @@ def check_shown(target: Path) -> None:
     for name, file in _files(target).items():
         if file_sha256(file) not in listed.get(name, ()):
             raise InputError(
-                f"{target.name}: {name} was not made by microcalc study, or changed since, and would be lost; "
+                f"{target.name}: {name} was not made by microcalc study, or was changed since, and would be lost; "
                 f"expected it in another folder"
             )
 
 
 def show(source: Path, target: Path, *, only: Iterable[str] = (".",)) -> None:
-    """Copy folders of ``source`` to ``target``, in place of what an earlier start showed there.
+    """Copy folders of ``source`` to ``target``, in place of the results of an earlier start.
 
     Parameters
     ----------
     only
-        Folders in ``source``.
+        Names of the folders in ``source``.
 
     Raises
     ------
     InputError
-        ``target`` has files of the user's; nothing was changed.
+        ``target`` has files of the user; nothing was changed.
     OutputError
         The system refused to write.
     """
@@ -64,7 +64,7 @@ def show(source: Path, target: Path, *, only: Iterable[str] = (".",)) -> None:
         given = {name: file for name, file in given.items() if file.is_file()}
         new = {name: [file_sha256(file)] for name, file in given.items()}
         old = {name: file_sha256(file) for name, file in _files(target).items()}
-        # First the list of both: after a kill anywhere between, every file is a listed one.
+        # The list of old and new files comes first: after a kill, every file is in the list.
         both = {n: [*new.get(n, []), *([old[n]] if n in old else [])] for n in sorted({*new, *old})}
         write_json(target / _LIST, both)
         for name, file in given.items():
@@ -83,7 +83,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _files(target: Path) -> dict[str, Path]:
-    """Return the files of a folder but for our own notes, by their path in it."""
+    """Return the files of a folder, without our own lists and locks, by their path in it."""
     own = {target / name for name in (MARK, _LIST, _LOCK)}
     return {
         f.relative_to(target).as_posix(): f

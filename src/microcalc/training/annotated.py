@@ -1,4 +1,4 @@
-"""What a training takes from annotations: which can be seen, which make a cluster, which splits have them."""
+"""Prepare the annotations of a training: visibility, clusters, positions inside the images, and splits."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def _is_visible(annotation: AnnotationRow, min_d_prime: float) -> bool:
 
 
 def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table:
-    """Return the table with its microcalcifications grouped into clusters, where it names no cluster at all.
+    """Return the table with its microcalcifications grouped into clusters, unless it names a cluster itself.
 
-    The rule is that of the recipe's findings: members lie at most ``max_gap_mm`` from the next, at least
-    ``min_members`` of them on ``max_area_cm2``. A table that names some clusters keeps them and nothing is
-    added: what it leaves out are single microcalcifications.
+    The rules are those of the recipe's findings: neighbours lie at most ``max_gap_mm`` apart, and at least
+    ``min_members`` of them on ``max_area_cm2``. In a table that names some clusters, all other microcalcifications
+    are single ones.
 
     Parameters
     ----------
     min_d_prime
-        What is less visible to the ideal observer is no member.
+        Microcalcifications of a lower d' are not members of clusters.
     """
     real = [a for a in table.annotations if a.kind == "microcalcification"]
     if any(a.cluster for a in real):
@@ -62,7 +62,7 @@ def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table
 
 
 def key_of_table(table: Table) -> str:
-    """Return a key of all that a table says; of its images the bytes count (``with_hashes``), not where they lie."""
+    """Return a key of a table from ``with_hashes``: of its lines and the bytes of its images, not of their paths."""
     images = [{**asdict(i), "file": ""} for i in table.images]
     annotations = [
         {**asdict(a), "where": "", "row": float(a.row), "column": float(a.column)} for a in table.annotations
@@ -71,17 +71,18 @@ def key_of_table(table: Table) -> str:
 
 
 def check_inside(table: Table, file_of: Callable[[ImageRow], Path]) -> None:
-    """Refuse annotations that lie outside their images, whether or not the table says the images' sizes.
+    """Refuse annotations outside their images, also where the table does not state the sizes of the images.
 
     Parameters
     ----------
     file_of
-        Gives an image's normalised file; its size in mm is that of the image to within a pixel or two.
+        Function that returns the normalised file of an image; its size in mm is that of the image to within two
+        pixels.
 
     Raises
     ------
     TableError
-        Names the first such place and its line, and how many more there are.
+        An annotation lies outside its image; the message names the first and its line, and the number of others.
     """
     check_places(Table(tuple(_sized(row, file_of(row)) for row in table.images), table.annotations))
 
@@ -93,16 +94,16 @@ def _sized(row: ImageRow, file: Path) -> ImageRow:
 
 
 def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_in: Split = "validation") -> None:
-    """Refuse, before any work, splits that cannot carry a training, and say which patients could.
+    """Refuse, before any work, splits that lack what a training needs, and name patients that have it.
 
     Parameters
     ----------
     table
-        With what cannot be seen as ``unsure``, and its clusters.
+        Table with invisible annotations as ``unsure``, and with clusters.
     positives_in
         Splits that need a microcalcification.
     clusters_in
-        The split that needs a cluster, to choose thresholds on.
+        Split that needs a cluster, to choose thresholds on.
 
     Raises
     ------

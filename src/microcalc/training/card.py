@@ -1,4 +1,4 @@
-"""Writes a model's card: what it is, what it was made of, how, and what was measured."""
+"""Write a model's card: what the model is, what it was trained on, how, and what was measured."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def write_card(folder: Path, table: Table, *, figures: Sequence[str] = ()) -> No
     Parameters
     ----------
     folder
-        With ``model.json``, ``recipe.toml`` and the networks.
+        Folder of the model, with ``model.json``, ``recipe.toml`` and the networks.
     table
-        Of the run, with its splits (``RUN/table``).
+        Table of the run, with its splits (``RUN/table``).
     figures
         Lines of Markdown for the section "Measured on test".
 
     Raises
     ------
     RecipeError
-        ``model.json`` or ``recipe.toml`` is broken.
+        ``model.json`` or ``recipe.toml`` is not valid.
     """
     described = parse_pair_description((folder / DESCRIPTION).read_bytes(), where=f"{folder.name}/{DESCRIPTION}")
     recipe = load_recipe(folder / RECIPE)

@@ -16,6 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from microcalc.domain import Intent
@@ -34,14 +35,14 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """What the images are brought to.
+    """Images that the model is for.
 
     Attributes
     ----------
     spacing_mm
-        Pixel spacing that every system is resampled to.
+        Pixel spacing that all images are resampled to.
     intent
-        ``raw`` or ``processed``: one model is trained for one of them.
+        ``raw`` or ``processed``; a model is trained for one of them.
     """
 
     spacing_mm: Annotated[float, Field(ge=0.03, le=0.2)]
@@ -226,7 +227,7 @@ class Recipe(_Part):
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes in the package."""
+    """Return the names of the recipes in the package."""
     return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
 
 
@@ -303,20 +304,13 @@ def _place(file: Traversable) -> str:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as TOML, such that ``parse_recipe`` gives it back."""
+    """Return the recipe as TOML, from which ``parse_recipe`` makes the same recipe."""
     return dump_settings(recipe)
 
 
 def dump_settings(settings: BaseModel) -> str:
-    """Settings with one level of parts as TOML; what is None is left out."""
-    plain: list[str] = []
-    tables: list[str] = []
-    for name, value in settings.model_dump(exclude_none=True).items():
-        if isinstance(value, dict):
-            tables += ["", f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in value.items())]
-        else:
-            plain.append(f"{name} = {_toml(value)}")
-    return "\n".join([*plain, *tables, ""])
+    """Return settings as TOML, without the entries that are None."""
+    return tomli_w.dumps(settings.model_dump(exclude_none=True))
 
 
 def _folder() -> Traversable:
@@ -334,7 +328,7 @@ def _find(name_or_path: str, *, beside: Traversable | None = None) -> Traversabl
 
 
 def tuples_of(value: object) -> object:
-    """TOML's arrays as tuples, which a frozen model can hold."""
+    """Return a TOML document with arrays as tuples, which a frozen model can hold."""
     if isinstance(value, dict):
         return {k: tuples_of(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -343,7 +337,7 @@ def tuples_of(value: object) -> object:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first fault, in one line, with the entry's path; unknown and missing ones first."""
+    """Return the first fault in one line, with the path of the entry; unknown and missing entries come first."""
     order = {"extra_forbidden": 0, "missing": 1}
     fault = min(error.errors(), key=lambda e: order.get(e["type"], 2))
     entry = ".".join(str(part) for part in fault["loc"])
@@ -354,13 +348,3 @@ def first_fault(error: ValidationError) -> str:
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("\n", " ")
     given = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
     return f"{entry}{given}: {message}"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return repr(value)

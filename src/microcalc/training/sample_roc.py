@@ -1,12 +1,12 @@
-"""Sample-level ROC of a model on a table: CNN1, the pair, and the LoG filter on the same samples.
+"""Measure the ROC of a model on a table, sample by sample: the pair, CNN1 and the LoG filter on the same samples.
 
-Every breast pixel that is negative is a sample; positive is the pixel nearest to each
-microcalcification's centre. Microcalcifications that the recipe calls invisible are neither.
+Every negative breast pixel is a sample, and so is the pixel nearest to the centre of each microcalcification, which is
+positive. Microcalcifications that are less visible than the recipe's ``min_d_prime`` are neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from microcalc.errors import InputError, MicrocalcError
 from microcalc.evaluation.bootstrap import bootstrap, compare
 from microcalc.evaluation.ratings import PatientRatings
 from microcalc.evaluation.roc import ROC_METRICS, gather_samples
+from microcalc.execution.progress import track
 from microcalc.images.open import naming
 from microcalc.models.laplacian import LaplacianFilter
 from microcalc.models.model import open_pair
@@ -28,28 +29,43 @@ from microcalc.sample.draw import negative_mask, positive_pixels
 from microcalc.storage.write import write_json, write_text
 from microcalc.training.recipe import Recipe, load_recipe
 
-Ratings = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class SampleRoc:
-    """The text of ``roc.md``, and why images are left out, each reason with the file's name."""
+    """Result of ``sample_roc``.
+
+    Attributes
+    ----------
+    text
+        Text of ``roc.md``.
+    refused
+        Why images could not be used, each reason with the name of the file.
+    """
 
     text: str
-    left_out: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
-def sample_roc(
-    model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0, say: Callable[[str], None] = print
-) -> SampleRoc:
-    """Rate every sample of every image three ways; write ``roc.json`` and ``roc.md``.
+Ratings = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Ratings of the positive samples (p,) and of the negative samples (n,)."""
 
-    Images that cannot be used are left out; both files say how many, and how many are of another intent.
+
+def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0) -> SampleRoc:
+    """Rate every sample of every image by the pair, by CNN1 and by the LoG filter; write ``roc.json`` and ``roc.md``.
+
+    Images that cannot be used, and images of another intent, are left out; both files state their numbers.
+
+    Parameters
+    ----------
+    model
+        Folder of a model.
+    resamples, seed
+        Number and seed of the bootstrap resamples by patient.
 
     Raises
     ------
     InputError
-        No image is of the model's intent, none can be used, or none has a microcalcification that can be seen.
+        No image is of the model's intent, none can be used, or none has a visible microcalcification.
     """
     scorers: dict[str, PixelScorer] = {
         "pair": open_pair(model),
@@ -60,61 +76,68 @@ def sample_roc(
     images = [i for i in table.images if i.intent == recipe.data.intent]
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
-    ratings_of, failed = _rate_all(images, table, recipe, scorers, say)
-    other_intent = len(table.images) - len(images)
-    images = [i for i in images if i.image in ratings_of]
+    ratings, refused = _rate_all(images, table, recipe, scorers)
+    excluded = {"could not be used": len(refused), "of another intent": len(table.images) - len(images)}
+    images = [i for i in images if i.image in ratings]
     if not images:
-        raise failed[0]
-    patients = sorted({i.patient_or_image for i in images})
-    place = {patient: n for n, patient in enumerate(patients)}
-    rated = {name: [(place[i.patient_or_image], *ratings_of[i.image][name]) for i in images] for name in scorers}
-    gathered = {name: _gather(parts, len(patients)) for name, parts in rated.items()}
-    if not any(len(p) for _, p, _ in rated["pair"]):
+        raise refused[0]
+    positives, negatives = (sum(len(of_image["pair"][k]) for of_image in ratings.values()) for k in (0, 1))
+    if not positives:
         raise InputError("no image has a microcalcification that can be seen, expected some")
-    systems = {i.patient_or_image: i.system or "unknown system" for i in images}
-    groups = {"pooled": np.ones(len(patients), dtype=bool)} | {
-        s: np.array([systems[p] == s for p in patients]) for s in sorted(set(systems.values()))
-    }
-    figures = {
-        group: _figures({n: g.select_patients(mask) for n, g in gathered.items()}, resamples, seed)
-        for group, mask in groups.items()
-    }
-    counts = {"positive": sum(len(p) for _, p, _ in rated["pair"]), "negative": sum(len(n) for *_, n in rated["pair"])}
+    patients = sorted({i.patient_or_image for i in images})
+    figures = _figures_by_group(images, patients, ratings, resamples, seed)
+    counts = {"positive": positives, "negative": negatives}
     out.mkdir(parents=True, exist_ok=True)
-    left_out = {"could not be used": len(failed), "of another intent": other_intent}
     document = {
-        "samples": counts, "images": len(images), "patients": len(patients), "left_out": left_out, "figures": figures,
+        "samples": counts, "images": len(images), "patients": len(patients), "left_out": excluded, "figures": figures,
     }  # fmt: skip
     write_json(out / "roc.json", document)
     text = _markdown(counts, len(images), len(patients), figures)
-    text += "".join(f"\n**{count} images {why}, left out**\n" for why, count in left_out.items() if count)
+    text += "".join(f"\n**{count} images {why}, left out**\n" for why, count in excluded.items() if count)
     write_text(out / "roc.md", text)
-    return SampleRoc(text, tuple(str(error) for error in failed))
+    return SampleRoc(text, tuple(str(error) for error in refused))
 
 
 def _rate_all(
-    images: Sequence[ImageRow],
-    table: Table,
-    recipe: Recipe,
-    scorers: Mapping[str, PixelScorer],
-    say: Callable[[str], None],
-) -> tuple[dict[str, dict[str, tuple[Ratings, Ratings]]], list[MicrocalcError]]:
-    """Ratings by image and scorer, and why images could not be used."""
-    rated, failed = {}, []
-    for number, image in enumerate(images, 1):
+    images: Sequence[ImageRow], table: Table, recipe: Recipe, scorers: Mapping[str, PixelScorer]
+) -> tuple[dict[str, dict[str, Ratings]], list[MicrocalcError]]:
+    """Return ratings by image and scorer, and the errors of images that could not be used."""
+    rated, refused = {}, []
+    for image in track(images, "rating images", total=len(images)):
         try:
             with naming(image.file):
                 rated[image.image] = _rate(image, table, recipe, scorers)
         except MicrocalcError as error:
-            failed.append(error)
-        say(f"{'rated' if image.image in rated else 'left out'} image {number} of {len(images)}")
-    return rated, failed
+            refused.append(error)
+    return rated, refused
 
 
-def _rate(
-    image: ImageRow, table: Table, recipe: Recipe, scorers: Mapping[str, PixelScorer]
-) -> dict[str, tuple[Ratings, Ratings]]:
-    """Ratings of the positive and of the negative samples of one image, by scorer."""
+def _figures_by_group(
+    images: Sequence[ImageRow],
+    patients: Sequence[str],
+    ratings: Mapping[str, Mapping[str, Ratings]],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, dict[str, object]]]:
+    """Return the figures of all patients and of those of each system, by scorer."""
+    number = {patient: n for n, patient in enumerate(patients)}
+    scorers = next(iter(ratings.values()))
+    gathered = {
+        name: _gather([(number[i.patient_or_image], *ratings[i.image][name]) for i in images], len(patients))
+        for name in scorers
+    }
+    systems = {i.patient_or_image: i.system or "unknown system" for i in images}
+    groups = {"pooled": np.ones(len(patients), dtype=bool)} | {
+        s: np.array([systems[p] == s for p in patients]) for s in sorted(set(systems.values()))
+    }
+    return {
+        group: _figures({n: g.select_patients(mask) for n, g in gathered.items()}, resamples, seed)
+        for group, mask in groups.items()
+    }
+
+
+def _rate(image: ImageRow, table: Table, recipe: Recipe, scorers: Mapping[str, PixelScorer]) -> dict[str, Ratings]:
+    """Return the ratings of the samples of one image, by scorer."""
     annotations = table.annotations_of(image)
     d_prime = np.array([np.inf if a.d_prime is None else a.d_prime for a in table.rows_of(image)])
     visible = d_prime >= recipe.sample.min_d_prime
@@ -135,7 +158,14 @@ def _rate(
     return ratings
 
 
-def _gather(parts: list[tuple[int, Ratings, Ratings]], n_patients: int) -> PatientRatings:
+def _gather(parts: Sequence[tuple[int, NDArray[np.float32], NDArray[np.float32]]], n_patients: int) -> PatientRatings:
+    """Return the ratings of all images, counted by patient.
+
+    Parameters
+    ----------
+    parts
+        Number of the patient, ratings of positive and of negative samples, of each image.
+    """
     positive_patient = np.concatenate([np.full(len(p), i) for i, p, _ in parts])
     negative_patient = np.concatenate([np.full(len(n), i) for i, _, n in parts])
     return gather_samples(
@@ -148,15 +178,15 @@ def _gather(parts: list[tuple[int, Ratings, Ratings]], n_patients: int) -> Patie
 
 
 def _figures(ratings: Mapping[str, PatientRatings], resamples: int, seed: int) -> dict[str, dict[str, object]]:
-    """Each figure per scorer, and the pair's paired difference to CNN1."""
+    """Return each figure of each scorer, and the paired difference between the pair and CNN1."""
     values: dict[str, dict[str, object]] = {}
     for name, of_scorer in ratings.items():
-        found = bootstrap(of_scorer, ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed))
-        values[name] = {figure: asdict(estimate) for figure, estimate in found.items()}
-    found_pair = compare(
+        estimates = bootstrap(of_scorer, ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed))
+        values[name] = {figure: asdict(estimate) for figure, estimate in estimates.items()}
+    differences = compare(
         ratings["pair"], ratings["cnn1"], ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed)
     )
-    values["pair-cnn1"] = {figure: asdict(difference) for figure, difference in found_pair.items()}
+    values["pair-cnn1"] = {figure: asdict(difference) for figure, difference in differences.items()}
     return values
 
 

@@ -1,4 +1,4 @@
-"""Splits by patient, never by image."""
+"""Split a table into train and validation by patient, never by image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DRAWS = 200
 
 
 def split_by_patient(table: Table, *, seed: int) -> Table:
-    """Return the table with a split for every image: its own, or 80 : 20 into train and validation where it has none.
+    """Return the table as it is if an image has a split, else with its patients split 80 : 20 at random.
 
-    The first draw of the seed that leaves microcalcifications to train and a cluster to validation is taken; where none
-    of many does, the first.
+    Splits are drawn until train has a microcalcification and validation has a cluster. Where no draw of many has
+    both, the first draw is returned.
     """
     if any(i.split for i in table.images):
         return table
@@ -39,7 +39,7 @@ def _drawn(table: Table, rng: np.random.Generator) -> Table:
 
 
 def _carries(table: Table) -> bool:
-    """Return whether a training can stand on the splits: positives to learn from, clusters to choose thresholds on."""
+    """Return whether the splits have what a training needs: positives in train, a cluster in validation."""
     split_of = {i.image: i.split for i in table.images}
     real = [a for a in table.annotations if a.kind == "microcalcification"]
     return any(split_of[a.image] == "train" for a in real) and any(

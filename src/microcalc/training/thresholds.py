@@ -16,7 +16,7 @@ from microcalc.datasets.table import Table
 from microcalc.detection.stages import Detected, detect_normalised
 from microcalc.domain import Annotations
 from microcalc.evaluation.froc import froc_curve
-from microcalc.evaluation.match import Matched, Regions, match_clusters
+from microcalc.evaluation.match import Matches, Regions, match_clusters
 from microcalc.evaluation.matched_images import IGNORED_KINDS
 from microcalc.models.description import (
     DESCRIPTION,
@@ -168,7 +168,7 @@ def operating_points(model: Model, validation: Sequence[TrainingImage]) -> tuple
     return tuple(points)
 
 
-def _match(detected: Detected, annotations: Annotations) -> Matched:
+def _match(detected: Detected, annotations: Annotations) -> Matches:
     """Match the clusters of one image with the annotated clusters."""
     real = annotations.kind == "microcalcification"
     ignored = np.isin(annotations.kind, IGNORED_KINDS)
