@@ -106,7 +106,7 @@ def _fitted(settings: CascadeSettings, train: Split, validation: Split, folder: 
 
     return fit_cascade(
         train.images, train.positive, train.negative, validation.images, validation.positive,
-        settings=settings, seed=1, folder=folder, say=lambda _: None,
+        settings=settings, seed=1, folder=folder,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.cascade.cascades import rate_samples, stored
+from tests.logs import KilledError, logged
 
 from microcalc.cascade.boost import Boosting
 from microcalc.cascade.cascade import Cascade
@@ -45,13 +46,10 @@ _TRAIN, _TUNE, _TEST = _images(12, seed=1), _images(6, seed=2), _images(4, seed=
 
 
 def _fit(folder: Path, settings: CascadeSettings = _SETTINGS, *, killed_at: str = "") -> Cascade:
-    def say(line: str) -> None:
-        if killed_at and line.startswith(killed_at):
-            raise KeyboardInterrupt
-
-    return fit_cascade(
-        _TRAIN[0], _TRAIN[1], _TRAIN[2], _TUNE[0], _TUNE[1], settings=settings, seed=1, folder=folder, say=say
-    )
+    with logged(kill_at=f"cascade: {killed_at}" if killed_at else None):
+        return fit_cascade(
+            _TRAIN[0], _TRAIN[1], _TRAIN[2], _TUNE[0], _TUNE[1], settings=settings, seed=1, folder=folder
+        )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def test_each_node_lets_fewer_negatives_pass(trained: tuple[Cascade, Path]) -> N
 def test_a_training_killed_at_any_node_goes_on_to_the_same_bytes(
     killed_at: str, trained: tuple[Cascade, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KilledError):
         _fit(tmp_path, killed_at=killed_at)
     _fit(tmp_path)
     for file in sorted(trained[1].iterdir()):
@@ -112,14 +110,11 @@ def test_nodes_that_are_not_deep_stop_at_their_goal(tmp_path: Path) -> None:
 
 
 def test_no_node_is_trained_on_a_handful_of_negatives(tmp_path: Path) -> None:
-    said: list[str] = []
-    few = _TRAIN[2][:300]
-    cascade = fit_cascade(
-        _TRAIN[0], _TRAIN[1], few, _TUNE[0], _TUNE[1],
-        settings=replace(_SETTINGS, least_negatives=299), seed=1, folder=tmp_path, say=said.append,
-    )  # fmt: skip
+    few, settings = _TRAIN[2][:300], replace(_SETTINGS, least_negatives=299)
+    with logged() as messages:
+        cascade = fit_cascade(_TRAIN[0], _TRAIN[1], few, _TUNE[0], _TUNE[1], settings=settings, seed=1, folder=tmp_path)
     assert cascade.n_nodes < 3
-    assert said[-1].endswith("no further node")
+    assert messages[-1].endswith("no further node")
 
 
 @pytest.mark.parametrize(("empty", "name"), [(1, "positive"), (2, "negative"), (4, "positive validation")])

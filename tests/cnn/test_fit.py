@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from tests.logs import KilledError, logged
 
 from microcalc.cnn import fit as fitting
 from microcalc.cnn.fit import augmented, check_device, fit
@@ -17,10 +17,6 @@ from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
 
 _STEPS = 12
-
-
-class _KilledError(Exception):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +39,13 @@ def _fit(
     *,
     steps: int = _STEPS,
     precision: Literal["float32", "bfloat16"] = "float32",
-    progress: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> dict[str, torch.Tensor]:
     images, positives, negatives = toy
     torch.manual_seed(3)
     network = fit(
         Network([4, 4], [1, 2]), images, positives, [(negatives, 0.75), (negatives[:9], 0.25)],
         steps=steps, batch=16, learning_rate=0.01, weight_decay=1e-4, positive_share=0.4, gain_range=(0.8, 1.2),
-        noise=0.1, flips=True, precision=precision, seed=5, device="cpu", folder=folder, progress=progress,
+        noise=0.1, flips=True, precision=precision, seed=5, device="cpu", folder=folder,
     )  # fmt: skip
     return network.state_dict()
 
@@ -63,10 +58,11 @@ def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_the_loss_falls_until_the_specks_are_told_from_the_noise(
     toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path, precision: Literal["float32", "bfloat16"]
 ) -> None:
-    seen: list[tuple[int, float]] = []
-    _fit(toy, tmp_path, steps=150, precision=precision, progress=lambda step, loss: seen.append((step, loss)))
+    with logged() as messages:
+        _fit(toy, tmp_path, steps=150, precision=precision)
+    assert [m.split(":")[0] for m in messages] == [f"{tmp_path.name} step {n} of 150" for n in (50, 100, 150)]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [step for step, _ in seen] == [50, 100, 150]
+    assert [line["step"] for line in lines] == [50, 100, 150]
     assert lines[0]["loss"] > 3 * lines[-1]["loss"]
     assert lines[-1]["loss"] < 0.25  # 0.67 where nothing is told
 
@@ -83,13 +79,8 @@ def test_a_training_killed_at_any_step_ends_in_the_weights_of_one_that_was_not(
     monkeypatch.setattr(fitting, "_LOG_EVERY", 1)
     whole = _fit(toy, tmp_path / "whole")
     monkeypatch.setattr(fitting, "_SAVE_EVERY_S", save_every_s)
-
-    def kill(step: int, _loss: float) -> None:
-        if step == killed_at:
-            raise _KilledError
-
-    with pytest.raises(_KilledError):
-        _fit(toy, tmp_path / "killed", progress=kill)
+    with pytest.raises(KilledError), logged(kill_at=f"killed step {killed_at} "):
+        _fit(toy, tmp_path / "killed")
     assert _same(_fit(toy, tmp_path / "killed"), whole)
     logs = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("whole", "killed")]
     assert logs[0] == logs[1]
@@ -118,10 +109,10 @@ def test_killed_between_two_lines_of_the_log_it_writes_the_same_log(
     def kill_after_saving(*arguments: Any) -> None:
         save(*arguments)
         if next(steps) == 7:
-            raise _KilledError
+            raise KilledError
 
     monkeypatch.setattr(fitting, "_save", kill_after_saving)
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         _fit(toy, tmp_path / "killed")
     with (tmp_path / "killed" / "metrics.jsonl").open("a") as handle:
         handle.write('{"step": 9, "lo')  # a line that the kill cut off
@@ -134,9 +125,9 @@ def test_a_finished_training_is_not_trained_again(
 ) -> None:
     whole = _fit(toy, tmp_path)
     before = (tmp_path / "metrics.jsonl").read_text()
-    seen: list[int] = []
-    assert _same(_fit(toy, tmp_path, progress=lambda step, _loss: seen.append(step)), whole)
-    assert seen == []
+    with logged() as messages:
+        assert _same(_fit(toy, tmp_path), whole)
+    assert messages == []
     assert (tmp_path / "metrics.jsonl").read_text() == before
 
 

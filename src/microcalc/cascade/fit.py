@@ -8,7 +8,8 @@ all included (ours; after Fleuret and Geman, J. Mach. Learn. Res. 9 (2008) 2549)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from microcalc.cascade.windows import by_image, feature_values, integral_windows
 from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage
 
-Say = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,6 @@ def fit_cascade(
     settings: CascadeSettings,
     seed: int,
     folder: Path,
-    say: Say = print,
 ) -> Cascade:
     """Train a cascade; go on from ``folder``'s nodes where there are some.
 
@@ -111,17 +111,20 @@ def fit_cascade(
     files = [folder / f"node_{node:02d}.npz" for node in range(len(settings.rounds))]
     done = next((k for k, file in enumerate(files) if not file.is_file()), len(files))
     cascade = load_cascade(files[done - 1]) if done else None
-    known = _Known(images, positives, validation_images, validation_positives, settings, say)
+    known = _Known(images, positives, validation_images, validation_positives, settings)
     passing = _Passing(np.arange(len(negatives)), np.zeros(len(negatives), dtype=np.float32))
     for node in range(done, len(settings.rounds)):
         if cascade is not None:
             passing = _passing(cascade, images, negatives, passing.index)
             if len(passing.index) < settings.least_negatives:
-                say(f"{len(passing.index)} negatives pass {node} nodes: no further node")
+                _LOG.info("cascade: %d negatives pass %d nodes: no further node", len(passing.index), node)
                 break
         rng = np.random.default_rng([seed, node])
         drawn, counts = draw_by_weight(passing.score, settings.negatives_per_node, rng)
-        say(f"node {node + 1}: {len(passing.index)} of {len(negatives)} negatives pass so far, {len(drawn)} drawn")
+        _LOG.info(
+            "cascade: node %d: %d of %d negatives pass so far, %d drawn",
+            node + 1, len(passing.index), len(negatives), len(drawn),
+        )  # fmt: skip
         cascade = _with_node(cascade, known, negatives[passing.index[drawn]], counts, node, rng)
         save_cascade(cascade, files[node])
     assert cascade is not None
@@ -137,7 +140,6 @@ class _Known:
     validation_images: Sequence[StoredImage]
     validation_positives: Samples
     settings: CascadeSettings
-    say: Say
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -224,7 +226,7 @@ def _with_node(
         passed = float(np.average(score[n_positive:] >= limit, weights=counts))
         if len(trees) == settings.rounds[node] or (not settings.deep and passed <= settings.passed):
             break
-    known.say(f"node {node + 1}: {len(trees)} trees let {passed:.3g} of the negatives pass")
+    _LOG.info("cascade: node %d: %d trees let %.3g of the negatives pass", node + 1, len(trees), passed)
     return _appended(cascade, features, trees, limit, known.images[0].spacing_mm)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from microcalc.storage.write import saying_where, write_text, write_whole
 
 _SAVE_EVERY_S = 30.0
 _LOG_EVERY = 50
+_LOGGER = logging.getLogger(__name__)
 
 
+# More than eight parameters: the numbers of the recipe, each in plain view. The recipe itself belongs to ``training``.
 def fit(
     network: Network,
     images: Sequence[StoredImage],
@@ -42,7 +45,6 @@ def fit(
     seed: int,
     device: str,
     folder: Path,
-    progress: Callable[[int, float], None],
 ) -> Network:
     """Train a network on patches; go on from ``folder``'s checkpoint where there is one.
 
@@ -61,9 +63,7 @@ def fit(
     seed
         Seed of the batches and their augmentation; the caller sets the network's initial weights.
     folder
-        Takes ``checkpoint.pt`` (about every half minute) and ``metrics.jsonl``.
-    progress
-        Called with (step, loss).
+        Folder of ``checkpoint.pt`` (written about every half minute) and ``metrics.jsonl``; its name stands in the log.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def fit(
         losses.append(float(loss.detach()))
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
             _log(folder / "metrics.jsonl", step + 1, losses)
-            progress(step + 1, float(np.mean(losses)))
+            _LOGGER.info("%s step %d of %d: loss %.4f", folder.name, step + 1, steps, np.mean(losses))
             losses.clear()
         if time.monotonic() - saved > _SAVE_EVERY_S or step + 1 == steps:
             _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1, losses)

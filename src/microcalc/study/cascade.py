@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from microcalc.cascade.fit import CascadeSettings
 
 CASCADE_FILE = "cascade.npz"
-_LOG = logging.getLogger(__name__)
 
 
 def cascade_stage(samples: Stage, cascade: CascadeTraining, *, seed: int) -> Stage:
@@ -42,7 +40,6 @@ def train_cascade(stage: Stage, samples: Stage, images: Images, settings: Cascad
             settings=_settings(settings),
             seed=seed,
             folder=stage.folder,
-            say=lambda line: _LOG.info("cascade: %s", line),
         )
         save_cascade(fitted, stage.folder / CASCADE_FILE)
 

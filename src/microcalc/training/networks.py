@@ -103,7 +103,6 @@ def _train_network(
         seed=recipe.seed,
         device=device,
         folder=out / name,
-        progress=lambda step, loss: _LOG.info("%s step %d of %d: loss %.4f", name, step, settings.steps, loss),
     )
     with saying_where(out / f"{name}.onnx"):
         export_patches(network, out / f"{name}.onnx")

@@ -245,7 +245,6 @@ def train_small(images: Sequence[Sampled], *, steps: int, seed: int, folder: Pat
         seed=seed,
         device="cpu",
         folder=folder,
-        progress=lambda step, loss: None,
     )
 
 
