@@ -116,6 +116,21 @@ def test_the_first_error_ends_the_work_on_the_others_at_once() -> None:
     assert time.monotonic() - started < 50
 
 
+def _pid(_item: int) -> int:
+    return os.getpid()
+
+
+def test_runs_in_a_block_share_their_processes_until_one_dies() -> None:
+    with executor_of(2) as executor:
+        first, second = (set(run_in_order(executor, _pid, range(20), work="counting")) for _ in range(2))
+        assert len(first | second) <= 2
+        assert [o.item for o in executor.run(_die_at_two, range(4)) if o.error is not None] == [2]
+        assert not first & set(run_in_order(executor, _pid, range(20), work="counting"))
+        with pytest.raises(InputError):
+            run_in_order(executor, _double, [3], work="doubling")
+        assert run_in_order(executor, _double, [1], work="doubling") == [2]
+
+
 def test_one_worker_is_this_process() -> None:
     assert isinstance(executor_of(1), Serial)
     assert executor_of(3) == Processes(3)

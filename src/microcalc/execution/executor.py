@@ -20,13 +20,13 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
 
 from microcalc.errors import WorkerDiedError
 from microcalc.execution.progress import track
@@ -63,7 +63,14 @@ class Outcome(Generic[Item, Result]):
 
 
 class Executor(Protocol):
-    """Runs a function on items: the place where work runs."""
+    """Runs a function on items: the place where work runs.
+
+    As a context manager it shares its processes between the runs in the block, where it has processes.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_error: Any) -> None: ...
 
     def run(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -84,6 +91,12 @@ class Executor(Protocol):
 class Serial:
     """Runs everything in this process, one item after the other, in the order given."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Do nothing: there are no processes to end."""
+
     def run(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[Outcome[Item, Result], None, None]:
@@ -92,11 +105,12 @@ class Serial:
             yield Outcome(item, *_attempt(function, item))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Processes:
     """Runs items in several processes, each with one thread for its arithmetic.
 
-    The processes end with the one that started them, however that one ends.
+    The processes end with the one that started them, however that one ends. Each run starts its own processes, unless
+    the executor is used as a context manager: then the runs in the block share them, and import their libraries once.
 
     Attributes
     ----------
@@ -105,6 +119,16 @@ class Processes:
     """
 
     workers: int
+    _is_shared: bool = field(default=False, init=False, compare=False)
+    _shared: tuple[ExitStack, ProcessPoolExecutor] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def __enter__(self) -> Self:
+        self._is_shared = True
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._is_shared = False
+        self._end_shared(*error)
 
     def run(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -120,19 +144,50 @@ class Processes:
     ) -> Generator[Outcome[Item, Result], None, list[Item]]:
         """Yield outcomes until no item waits or a worker dies; return the items that were in hand then."""
         in_hand: dict[Future[_Attempt[Result]], Item] = {}
-        with _worker_pool(self.workers) as pool:
-            while True:
-                for item in islice(waiting, 2 * self.workers - len(in_hand)):
-                    try:
-                        in_hand[pool.submit(_attempt, function, item)] = item
-                    except BrokenProcessPool:
-                        return [*in_hand.values(), item]
-                if not in_hand:
-                    return []
-                for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
-                    if isinstance(future.exception(), BrokenProcessPool):
-                        return list(in_hand.values())
-                    yield Outcome(in_hand.pop(future), *future.result())
+        try:
+            with self._pool() as pool:
+                while True:
+                    for item in islice(waiting, 2 * self.workers - len(in_hand)):
+                        in_hand[_submit(pool, function, item)] = item
+                    if not in_hand:
+                        return []
+                    for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
+                        if isinstance(error := future.exception(), BrokenProcessPool):
+                            raise error
+                        yield Outcome(in_hand.pop(future), *future.result())
+        except BrokenProcessPool:
+            return list(in_hand.values())
+
+    @contextmanager
+    def _pool(self) -> Iterator[ProcessPoolExecutor]:
+        if not self._is_shared:
+            with _worker_pool(self.workers) as pool:
+                yield pool
+            return
+        if self._shared is None:
+            stack = ExitStack()
+            self._shared = stack, stack.enter_context(_worker_pool(self.workers))
+        try:
+            yield self._shared[1]
+        except BaseException as error:
+            self._end_shared(type(error), error, error.__traceback__)
+            raise
+
+    def _end_shared(self, *error: Any) -> None:
+        """End the shared processes: at once where there is an error, else when they are done."""
+        if self._shared is not None:
+            stack, self._shared = self._shared[0], None
+            stack.__exit__(*error)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[_Attempt[Result]]:
+    """Submit an item to a pool; where the pool is broken already, return a future that says so."""
+    try:
+        return pool.submit(_attempt, function, item)
+    except BrokenProcessPool as error:
+        broken: Future[_Attempt[Result]] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def executor_of(workers: int) -> Executor:

@@ -94,8 +94,26 @@ def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path]
     check_left_out(options.left_out, scale.exams if own is None else own)
     open_output_folder(out, COMMAND)
     _LOG.info(describe_precision(given, recipe, "cpu"))
-    executor = executor_of(workers)
+    with executor_of(workers) as executor:
+        report, models = _run_stages(scale, out, recipe, options, own, own_tables=len(data), executor=executor)
+    show(report.folder / "report", out / "report")
+    show(models.folder, out / "models", only=MODELS)
+    _LOG.info("finished after %s", in_words(monotonic() - started))
+    return out / "report"
 
+
+def _run_stages(
+    scale: Scale, out: Path, recipe: Recipe, options: Options, own: Table | None, *, own_tables: int, executor: Executor
+) -> tuple[Stage, Stage]:
+    """Run the stages that are not done yet; return those of the report and of the models.
+
+    Parameters
+    ----------
+    own
+        The user's tables as one; None: exams are simulated.
+    own_tables
+        Number of the user's tables.
+    """
     exams, table = _exams(scale, out, options, own, executor)
     store = normalised_images(out, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
     normalised = normalise_stage(exams, store)
@@ -104,7 +122,7 @@ def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path]
     images = images_of(table, store, min_d_prime=recipe.sample.min_d_prime)
 
     samples = samples_stage(normalised, scale.samples, recipe.sample, left_out=options.left_out, seed=options.seed)
-    exact = not data and options.left_out is None
+    exact = own is None and options.left_out is None
     draw_samples(samples, images, scale.samples, recipe.sample, exact=exact, seed=options.seed, executor=executor)
     for split in ("train", "test"):
         drawn = split_samples(samples, split)
@@ -113,7 +131,7 @@ def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path]
     methods = method_stages(samples, recipe, scale.cascade)
     train_methods(methods, samples, images, recipe, scale.cascade, executor)
     models = models_stage(methods, recipe)
-    command = command_line(scale, options, own_tables=len(data))
+    command = command_line(scale, options, own_tables=own_tables)
     trained_on = _trained_on(len(images.train), samples, mined_count(methods.networks), command)
     make_models(models, methods, images.validation, table, recipe, trained_on, executor=executor)
     scoring = scoring_stage(models, samples)
@@ -124,11 +142,7 @@ def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path]
         exams, normalised, samples, methods.cascade, networks.cnn1, networks.mining, networks.cnn2,
         networks.no_mining, models, scoring,
     ]  # fmt: skip
-    report = _report(stages, scoring, samples, images, scale, recipe, options, own_tables=len(data))
-    show(report.folder / "report", out / "report")
-    show(models.folder, out / "models", only=MODELS)
-    _LOG.info("finished after %s", in_words(monotonic() - started))
-    return out / "report"
+    return _report(stages, scoring, samples, images, scale, recipe, options, own_tables=own_tables), models
 
 
 def _trained_on(n_images: int, samples: Stage, n_mined: int, command: str) -> dict[str, str]:
