@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microcalc.domain import FloatImage, Intent, Mammogram
-from microcalc.simulate.insertion import draw_places, insert_processed, insert_raw
+from microcalc.simulate.insertion import draw_centres, insert_processed, insert_raw
 
 SHAPE = (120, 140)
 
@@ -98,7 +98,7 @@ def _places(seed: int, *, n: int = 8, taken: np.ndarray | None = None) -> np.nda
     allowed[10:90, 5:70] = True
     brightness = np.tile(np.arange(80, dtype=np.float32), (100, 1))
     taken_mm = np.zeros((0, 2)) if taken is None else taken
-    return draw_places(
+    return draw_centres(
         np.random.default_rng(seed), allowed, brightness, n=n, spacing_mm=1.0, min_distance_mm=12.0, taken_mm=taken_mm
     )
 
@@ -121,7 +121,7 @@ def test_most_places_lie_in_the_denser_half() -> None:
 
 def test_where_room_is_short_there_are_fewer_places_and_without_room_none() -> None:
     assert 5 <= len(_places(0, n=200)) < 60
-    empty = draw_places(
+    empty = draw_centres(
         np.random.default_rng(0), np.zeros((9, 9), dtype=bool), np.zeros((9, 9), dtype=np.float32),
         n=3, spacing_mm=1.0, min_distance_mm=1.0, taken_mm=np.zeros((0, 2)),
     )  # fmt: skip

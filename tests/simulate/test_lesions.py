@@ -21,10 +21,9 @@ from microcalc.simulate.lesions import (
     add_lesions,
     draw_location,
     draw_locations,
-    motion_blurred,
-    overlap,
     tissue_maps,
 )
+from microcalc.simulate.raster import motion_blurred, overlap
 from microcalc.simulate.systems import system
 
 HEIGHT, WIDTH = 100.0, 80.0

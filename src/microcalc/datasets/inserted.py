@@ -40,7 +40,7 @@ from microcalc.simulate.calcification import (
     render,
     render_calcification,
 )
-from microcalc.simulate.insertion import Placed, draw_places, insert_processed, insert_raw
+from microcalc.simulate.insertion import PlacedCalcification, draw_centres, insert_processed, insert_raw
 from microcalc.simulate.systems import SYSTEMS, System
 from microcalc.storage.key import file_sha256
 from microcalc.storage.ownership import check_editable, output_folder
@@ -201,7 +201,7 @@ def _insert_one(job: _Job) -> tuple[ImageRow, list[AnnotationRow]]:
     taken = mammogram.grid.to_mm(np.array([(a.row, a.column) for a in known if a.kind != "no_calcium"]))
     placed = _draw(rng, mammogram, tissue, insertion, d_prime=imaging.d_prime, taken_mm=taken)
     file = out / f"{_file_stem(name)}.png"
-    _write_png(file, _compressed_as(image.file, _with(rng, mammogram, tissue, placed, imaging)))
+    _write_png(file, _compressed_as(image.file, _inserted_into(rng, mammogram, tissue, placed, imaging)))
     row = replace(
         image,
         image=name,
@@ -242,8 +242,12 @@ def _imaging(rng: np.random.Generator, mammogram: Mammogram) -> _Imaging:
     )
 
 
-def _with(
-    rng: np.random.Generator, mammogram: Mammogram, tissue: BoolImage, placed: list[Placed], imaging: _Imaging
+def _inserted_into(
+    rng: np.random.Generator,
+    mammogram: Mammogram,
+    tissue: BoolImage,
+    placed: list[PlacedCalcification],
+    imaging: _Imaging,
 ) -> Mammogram:
     """Return the mammogram with the calcifications inserted."""
     contrast = render(
@@ -309,7 +313,7 @@ def _draw(
     *,
     d_prime: Callable[[Calcification], float],
     taken_mm: NDArray[np.float64],
-) -> list[Placed]:
+) -> list[PlacedCalcification]:
     step = max(1, round(1.0 / mammogram.spacing_mm[0]))
     coarse_mm = step * mammogram.spacing_mm[0]
     inner = np.pad(tissue[::step, ::step], 1)  # a millimetre raster, the border counts as skin
@@ -317,11 +321,11 @@ def _draw(
     allowed &= ~_clipped(mammogram.pixels, step)
     brightness = ndimage.gaussian_filter(mammogram.pixels, step, truncate=2.0)[::step, ::step]
     n = insertion.clusters + insertion.singles
-    centres = draw_places(
+    centres = draw_centres(
         rng, allowed, brightness, n=n, spacing_mm=coarse_mm, min_distance_mm=_APART_MM, taken_mm=taken_mm
     )
     nipple = _nipple(tissue[::step, ::step]) * coarse_mm
-    placed: list[Placed] = []
+    placed: list[PlacedCalcification] = []
     for i, centre in enumerate(centres):
         if i < insertion.clusters:
             placed += _cluster(
@@ -329,7 +333,7 @@ def _draw(
             )
         else:
             single = _visible(rng, insertion, d_prime, lambda: [draw_microcalcification(rng)])
-            placed += [Placed(m, (float(centre[0]), float(centre[1])), "") for m in single]
+            placed += [PlacedCalcification(m, (float(centre[0]), float(centre[1])), "") for m in single]
     return placed
 
 
@@ -355,13 +359,13 @@ def _cluster(
     insertion: Insertion,
     d_prime: Callable[[Calcification], float],
     inside: Callable[[NDArray[np.float64]], bool],
-) -> list[Placed]:
+) -> list[PlacedCalcification]:
     """Draw a cluster of at least four visible members in the breast; return none if all attempts fail."""
     towards = (0.0, float(nipple[0] - centre[0]), float(nipple[1] - centre[1]))
     for _ in range(50):
         members = _visible(rng, insertion, d_prime, lambda: draw_cluster(rng, to_nipple=towards))
         positions = [(m, centre + np.array(m.offset_mm)) for m in members]
-        placed = [Placed(m, (float(p[0]), float(p[1])), name) for m, p in positions if inside(p)]
+        placed = [PlacedCalcification(m, (float(p[0]), float(p[1])), name) for m, p in positions if inside(p)]
         if len(placed) >= _MIN_MEMBERS:
             return placed
     return []
@@ -399,7 +403,7 @@ def _system_of(mammogram: Mammogram) -> System:
     return max(SYSTEMS.values(), key=likeness)
 
 
-def _annotation(name: str, placed: Placed, grid: Grid, d_prime: float) -> AnnotationRow:
+def _annotation(name: str, placed: PlacedCalcification, grid: Grid, d_prime: float) -> AnnotationRow:
     row, column = grid.to_pixels(np.array([placed.centre_mm]))[0]
     outline = grid.to_pixels(placed.calcification.outline_mm + np.array(placed.centre_mm))
     return AnnotationRow(

@@ -23,6 +23,7 @@ from scipy import fft, ndimage
 from microcalc.domain import FloatImage
 from microcalc.geometry import Grid, Points
 from microcalc.simulate.layouts import Layout, place_members
+from microcalc.simulate.raster import add_patch
 from microcalc.simulate.shapes import SHAPES, Floats, Morphology, Shape, voxels
 from microcalc.simulate.spectrum import Material, Receptor, removed_fraction
 from microcalc.simulate.systems import Beam
@@ -273,7 +274,7 @@ def render(
     out = np.zeros(shape, dtype=np.float32)
     for contrast, position in zip(contrasts, grid.to_pixels(centres_mm), strict=True):
         corner, patch = render_calcification(contrast, position, spacing_mm=grid.spacing_mm, mtf=mtf)
-        _add(out, patch, corner)
+        add_patch(out, corner, patch)
     return out
 
 
@@ -315,13 +316,6 @@ def render_calcification(
     patch = ndimage.map_coordinates(blurred, [rows, columns], order=1, mode="grid-wrap")
     patch -= np.mean([patch[0].mean(), patch[-1].mean(), patch[:, 0].mean(), patch[:, -1].mean()])
     return (first[0], first[1]), patch.astype(np.float32)
-
-
-def _add(out: FloatImage, patch: FloatImage, corner: tuple[int, int]) -> None:
-    r0, c0 = max(corner[0], 0), max(corner[1], 0)
-    r1, c1 = min(corner[0] + patch.shape[0], out.shape[0]), min(corner[1] + patch.shape[1], out.shape[1])
-    if r0 < r1 and c0 < c1:
-        out[r0:r1, c0:c1] += patch[r0 - corner[0] : r1 - corner[0], c0 - corner[1] : c1 - corner[1]]
 
 
 def _solid(shape: Shape, diameter_mm: float) -> NDArray[np.float32]:

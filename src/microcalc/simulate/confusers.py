@@ -52,7 +52,7 @@ class Confuser:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ConfuserKind:
     """Describe a confuser: kind of its annotation, zone, mean number per breast (Poisson), and its bodies."""
 
     kind: Kind
@@ -302,22 +302,22 @@ def _clip(rng: np.random.Generator) -> tuple[Body, ...]:
     return (Lines(path[None], 0.2 * flat, flat, step, 0.0, 6.0, "titanium", 1.0),)
 
 
-CONFUSERS: Mapping[str, Row] = MappingProxyType(
+CONFUSERS: Mapping[str, ConfuserKind] = MappingProxyType(
     {
         # arterial calcium in 12 per cent of women; calcium of some kind in half of all mammograms from 50 years on
-        "arterial": Row("vascular", "breast", 0.15, _artery),
-        "coarse": Row("coarse", "gland", 0.35, _coarse),
-        "popcorn": Row("popcorn", "gland", 0.05, _popcorn),
-        "rod-like": Row("rod_like", "gland", 0.05, _rods, to_nipple=True),
-        "rim": Row("rim", "breast", 0.15, _rim),
-        "round": Row("round", "gland", 0.3, _round),
-        "skin": Row("skin", "skin", 0.12, _skin),
-        "milk-of-calcium": Row("milk_of_calcium", "gland", 0.05, _milk),
-        "dystrophic": Row("dystrophic", "breast", 0.06, _dystrophic),
-        "suture": Row("suture", "breast", 0.03, _suture),
-        "clip": Row("no_calcium", "gland", 0.03, _clip),
-        "metal-marker": Row("no_calcium", "skin", 0.03, _marker),
-        "deodorant": Row("no_calcium", "axilla", 0.05, _deodorant),
+        "arterial": ConfuserKind("vascular", "breast", 0.15, _artery),
+        "coarse": ConfuserKind("coarse", "gland", 0.35, _coarse),
+        "popcorn": ConfuserKind("popcorn", "gland", 0.05, _popcorn),
+        "rod-like": ConfuserKind("rod_like", "gland", 0.05, _rods, to_nipple=True),
+        "rim": ConfuserKind("rim", "breast", 0.15, _rim),
+        "round": ConfuserKind("round", "gland", 0.3, _round),
+        "skin": ConfuserKind("skin", "skin", 0.12, _skin),
+        "milk-of-calcium": ConfuserKind("milk_of_calcium", "gland", 0.05, _milk),
+        "dystrophic": ConfuserKind("dystrophic", "breast", 0.06, _dystrophic),
+        "suture": ConfuserKind("suture", "breast", 0.03, _suture),
+        "clip": ConfuserKind("no_calcium", "gland", 0.03, _clip),
+        "metal-marker": ConfuserKind("no_calcium", "skin", 0.03, _marker),
+        "deodorant": ConfuserKind("no_calcium", "axilla", 0.05, _deodorant),
     }
 )
 """Every confuser by its name."""

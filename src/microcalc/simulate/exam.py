@@ -29,13 +29,11 @@ from microcalc.simulate.lesions import (
     LesionRates,
     Scene,
     add_lesions,
-    add_patch,
     draw_locations,
-    motion_blurred,
-    overlap,
     tissue_maps,
 )
 from microcalc.simulate.processing import present
+from microcalc.simulate.raster import add_patch, motion_blurred, overlap
 from microcalc.simulate.systems import Beam, System
 
 RAW_ONLY: tuple[Intent, ...] = ("raw",)
@@ -118,8 +116,8 @@ def simulate_mammogram(
     """
     woman, breast = _sequence(seed).spawn(2)
     traits = draw_traits(np.random.default_rng(woman), density)
-    order = _Order(system, tuple(intents), rates or LesionRates(), (view,), dose)
-    return next(_mammograms(order, traits, laterality, breast))
+    settings = _ExamSettings(system, tuple(intents), rates or LesionRates(), (view,), dose)
+    return next(_mammograms(settings, traits, laterality, breast))
 
 
 def simulate_exam(
@@ -143,14 +141,14 @@ def simulate_exam(
     """
     woman, *sides = _sequence(seed).spawn(1 + len(LATERALITIES))
     traits = draw_traits(np.random.default_rng(woman), density)
-    order = _Order(system, tuple(intents), rates or LesionRates(), tuple(views), dose)
+    settings = _ExamSettings(system, tuple(intents), rates or LesionRates(), tuple(views), dose)
     for laterality in lateralities:
         own, breast = sides[LATERALITIES.index(laterality)].spawn(2)
-        yield from _mammograms(order, other_breast(np.random.default_rng(own), traits), laterality, breast)
+        yield from _mammograms(settings, other_breast(np.random.default_rng(own), traits), laterality, breast)
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class _ExamSettings:
     """Hold the parameters that all breasts of an exam share."""
 
     system: System
@@ -161,7 +159,7 @@ class _Order:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Shot:
+class _ExposedView:
     """Hold one view, exposed and not yet read out, and its conspicuous tissue: name, row and column in pixels."""
 
     scene: Scene
@@ -178,33 +176,33 @@ def _sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
 
 
 def _mammograms(
-    order: _Order, traits: Traits, laterality: Laterality, sequence: np.random.SeedSequence
+    settings: _ExamSettings, traits: Traits, laterality: Laterality, sequence: np.random.SeedSequence
 ) -> Iterator[SimulatedMammogram]:
     """Yield the views of one breast: expose them all, add the same lesions to all, and read them out one by one."""
     shared, *each = sequence.spawn(1 + len(VIEWS))
     rng = np.random.default_rng(shared)
-    extra = _Extra.draw(rng, order.rates)
-    generators = [[np.random.default_rng(s) for s in each[VIEWS.index(view)].spawn(4)] for view in order.views]
+    extra = _ExtraTissue.draw(rng, settings.rates)
+    generators = [[np.random.default_rng(s) for s in each[VIEWS.index(view)].spawn(4)] for view in settings.views]
     shots = [
-        _expose(tissue, technique, order, traits, view, extra)
-        for view, (tissue, technique, _, _) in zip(order.views, generators, strict=True)
+        _expose(tissue, technique, settings, traits, view, extra)
+        for view, (tissue, technique, _, _) in zip(settings.views, generators, strict=True)
     ]
-    add_lesions(rng, [shot.scene for shot in shots], order.rates)
+    add_lesions(rng, [shot.scene for shot in shots], settings.rates)
     shots.reverse()
-    for view, (_, _, noise, look) in zip(order.views, generators, strict=True):
+    for view, (_, _, noise, look) in zip(settings.views, generators, strict=True):
         shot = shots.pop()
         raw, found = _read_out(noise, shot)
         scene = shot.scene
         annotations = [
             *scene.annotations,
-            *_no_calcium(found, scene.annotations, _CLEARANCE_MM / order.system.pitch_mm),
+            *_no_calcium(found, scene.annotations, _CLEARANCE_MM / settings.system.pitch_mm),
         ]
-        stored: dict[Intent, NDArray[np.uint16]] = {"raw": raw} if "raw" in order.intents else {}
-        shown = present(order.system, raw, look) if "processed" in order.intents else None
+        stored: dict[Intent, NDArray[np.uint16]] = {"raw": raw} if "raw" in settings.intents else {}
+        shown = present(settings.system, raw, look) if "processed" in settings.intents else None
         if shown is not None:
             stored["processed"] = shown.stored
         yield SimulatedMammogram(
-            system=order.system,
+            system=settings.system,
             view=view,
             laterality=laterality,
             density=traits.density,
@@ -218,14 +216,14 @@ def _mammograms(
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Extra:
+class _ExtraTissue:
     """Hold the locations (n, 3), in ``BreastCoordinates``, of lymph nodes and moles, which both views show."""
 
     nodes: NDArray[np.float64]
     moles: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, rates: LesionRates) -> _Extra:
+    def draw(cls, rng: np.random.Generator, rates: LesionRates) -> _ExtraTissue:
         nodes = draw_locations(rng, int(rng.poisson(rates.nodes)), "axilla", 1.0)
         nodes[:, 1:] *= rng.uniform(0.6, 0.9)
         return cls(nodes, draw_locations(rng, int(rng.poisson(rates.moles)), "skin", 1.0))
@@ -234,21 +232,22 @@ class _Extra:
 def _expose(
     rng: np.random.Generator,
     technique: np.random.Generator,
-    order: _Order,
+    settings: _ExamSettings,
     traits: Traits,
     view: View,
-    extra: _Extra,
-) -> _Shot:
+    extra: _ExtraTissue,
+) -> _ExposedView:
     """Compress a breast, fill it with tissue, and expose it; what ``rng`` draws does not depend on the rates."""
-    s = order.system
+    s = settings.system
     shape = _field(s, traits)
     height, width = shape[0] * s.pitch_mm, shape[1] * s.pitch_mm
     breast = compress(rng, traits, view=view, height_mm=height, width_mm=width, size=min(1.0, height / 210.0))
-    anatomy = build(rng, breast, shape, s.pitch_mm, n_crossings=int(technique.poisson(order.rates.crossings)))
+    anatomy = build(rng, breast, shape, s.pitch_mm, n_crossings=int(technique.poisson(settings.rates.crossings)))
     space = BreastCoordinates(breast, height)
-    _add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=int(technique.poisson(order.rates.folds)))
-    faults = artefacts.draw_faults(technique, artefacts=order.rates.artefacts, low_dose=order.rates.low_dose)
-    faults = replace(faults, dose=faults.dose * order.dose)
+    folds = int(technique.poisson(settings.rates.folds))
+    _add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=folds)
+    faults = artefacts.draw_faults(technique, artefacts=settings.rates.artefacts, low_dose=settings.rates.low_dose)
+    faults = replace(faults, dose=faults.dose * settings.dose)
     beam = s.beam(breast.thickness_mm)
     # automatic exposure control varies by 12 per cent (ours)
     kerma = faults.dose * s.kerma_ugy(breast.thickness_mm) * float(np.exp(technique.normal(0.0, 0.12)))
@@ -275,7 +274,7 @@ def _expose(
     made = anatomy.crossings / s.pitch_mm
     natural = conspicuous_tissue(exposure.primary, (anatomy.depth > 3.0) & ~anatomy.muscle, s.pitch_mm) / s.pitch_mm
     found = [(name, float(r), float(c)) for name, at in (("crossing", made), ("tissue", natural)) for r, c in at]
-    return _Shot(scene, faults, tuple(found), _technique(technique, beam, breast.thickness_mm, kerma))
+    return _ExposedView(scene, faults, tuple(found), _technique(technique, beam, breast.thickness_mm, kerma))
 
 
 def _field(system: System, traits: Traits) -> tuple[int, int]:
@@ -293,7 +292,7 @@ def _add_tissue(
     anatomy: Anatomy,
     breast: Breast,
     space: BreastCoordinates,
-    extra: _Extra,
+    extra: _ExtraTissue,
     pitch_mm: float,
     *,
     folds: int,
@@ -323,7 +322,9 @@ def _replace_fat(anatomy: Anatomy, patch: Patch) -> None:
     anatomy.gland_mm[here] += inside
 
 
-def _read_out(rng: np.random.Generator, shot: _Shot) -> tuple[NDArray[np.uint16], list[tuple[str, float, float]]]:
+def _read_out(
+    rng: np.random.Generator, shot: _ExposedView
+) -> tuple[NDArray[np.uint16], list[tuple[str, float, float]]]:
     """Apply the shadows of calcium, the artefacts, noise and digitisation to an exposed view.
 
     Returns

@@ -23,7 +23,7 @@ from microcalc.simulate.calcification import Calcification
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Placed:
+class PlacedCalcification:
     """Hold a calcification, the position of its centre in mm, and the name of its cluster (empty if it is single)."""
 
     calcification: Calcification
@@ -76,7 +76,7 @@ def insert_processed(
     return replace(mammogram, pixels=np.where(np.abs(signal) < 0.25, mammogram.pixels, changed).astype(np.float32))
 
 
-def draw_places(
+def draw_centres(
     rng: np.random.Generator,
     allowed: BoolImage,
     brightness: FloatImage,

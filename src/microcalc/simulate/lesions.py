@@ -29,7 +29,7 @@ from microcalc.simulate.calcification import (
     render_calcification,
 )
 from microcalc.simulate.confusers import CONFUSERS, Confuser, Zone, draw_confuser
-from microcalc.simulate.raster import filtered
+from microcalc.simulate.raster import add_patch, motion_blurred, overlap
 from microcalc.simulate.spectrum import removed_fraction
 from microcalc.simulate.systems import Beam, System
 
@@ -412,31 +412,3 @@ def _behind(scene: Scene, centre_mm: Points) -> tuple[float, float]:
     """Return the paths in mm through fat and gland at a position (2,) in mm."""
     ground, at = scene.ground, np.asarray(centre_mm)[None]
     return float(ground.at(ground.fat_mm, at)[0]), float(ground.at(ground.gland_mm, at)[0])
-
-
-def add_patch(image: FloatImage, corner: tuple[int, int], patch: FloatImage) -> None:
-    """Add a patch to an image in place, as far as it lies in the image."""
-    here, part = overlap(image.shape, corner, patch.shape)
-    image[here] += patch[part]
-
-
-def overlap(
-    shape: tuple[int, ...], corner: tuple[int, int], size: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return the part of an image that a patch covers, and the part of the patch that lies in the image."""
-    first = [max(c, 0) for c in corner]
-    last = [max(min(c + n, m), f) for c, n, m, f in zip(corner, size, shape, first, strict=True)]
-    here = (slice(first[0], last[0]), slice(first[1], last[1]))
-    return here, (slice(first[0] - corner[0], last[0] - corner[0]), slice(first[1] - corner[1], last[1] - corner[1]))
-
-
-def motion_blurred(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
-    """Return an image blurred by a uniform motion during the exposure."""
-    if motion_mm == (0.0, 0.0) or not image.size:
-        return image
-    row_mm, column_mm = motion_mm
-
-    def transfer(row_f: FloatImage, column_f: FloatImage) -> NDArray[np.floating]:
-        return np.sinc(row_f * row_mm + column_f * column_mm)
-
-    return filtered(image, pitch_mm, transfer)

@@ -1,4 +1,4 @@
-"""Interpolate and filter rasters."""
+"""Interpolate and filter rasters, and add patches to them."""
 
 from __future__ import annotations
 
@@ -79,3 +79,31 @@ def _padded(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
     rows = np.r_[0:h, np.full((shape[0] - h) // 2, h - 1), np.zeros(shape[0] - h - (shape[0] - h) // 2, int)]
     columns = np.r_[0:w, np.full((shape[1] - w) // 2, w - 1), np.zeros(shape[1] - w - (shape[1] - w) // 2, int)]
     return image[rows][:, columns]
+
+
+def add_patch(image: FloatImage, corner: tuple[int, int], patch: FloatImage) -> None:
+    """Add a patch to an image in place, as far as it lies in the image."""
+    here, part = overlap(image.shape, corner, patch.shape)
+    image[here] += patch[part]
+
+
+def overlap(
+    shape: tuple[int, ...], corner: tuple[int, int], size: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return the part of an image that a patch covers, and the part of the patch that lies in the image."""
+    first = [max(c, 0) for c in corner]
+    last = [max(min(c + n, m), f) for c, n, m, f in zip(corner, size, shape, first, strict=True)]
+    here = (slice(first[0], last[0]), slice(first[1], last[1]))
+    return here, (slice(first[0] - corner[0], last[0] - corner[0]), slice(first[1] - corner[1], last[1] - corner[1]))
+
+
+def motion_blurred(image: FloatImage, motion_mm: tuple[float, float], pitch_mm: float) -> FloatImage:
+    """Return an image blurred by a uniform motion during the exposure."""
+    if motion_mm == (0.0, 0.0) or not image.size:
+        return image
+    row_mm, column_mm = motion_mm
+
+    def transfer(row_f: FloatImage, column_f: FloatImage) -> NDArray[np.floating]:
+        return np.sinc(row_f * row_mm + column_f * column_mm)
+
+    return filtered(image, pitch_mm, transfer)
