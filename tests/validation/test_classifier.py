@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from microcalc.validation.classifier import auc, folds_of, separation, tell_apart
+from microcalc.validation.classifier import auc, cross_validate, folds_of, separation
 
 
 def _patches(rng: np.random.Generator, n: int, seam: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -20,12 +20,12 @@ def _patches(rng: np.random.Generator, n: int, seam: float) -> tuple[np.ndarray,
 
 def test_a_faint_seam_around_patches_is_found() -> None:
     patches, marked, patient = _patches(np.random.default_rng(0), 400, 1.0)
-    assert tell_apart(patches, marked, patient, steps=60, folds=2, seed=1).auc > 0.8
+    assert cross_validate(patches, marked, patient, steps=60, folds=2, seed=1).auc > 0.8
 
 
 def test_patches_alike_are_not_told_apart() -> None:
     patches, marked, patient = _patches(np.random.default_rng(1), 400, 0.0)
-    found = tell_apart(patches, marked, patient, steps=20, folds=2, seed=1)
+    found = cross_validate(patches, marked, patient, steps=20, folds=2, seed=1)
     assert abs(found.auc - 0.5) < 4 * found.standard_error
     assert found.low < 0.5 < found.high
 

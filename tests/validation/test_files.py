@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from microcalc.simulate.systems import system
 from microcalc.validation import files
-from microcalc.validation.files import rank_correlation, reduced
+from microcalc.validation.files import rank_correlation, with_small_receptor
 
 
 def _breast() -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ def test_grey_levels_of_something_else_have_no_order() -> None:
 
 
 def test_a_reduced_receptor_keeps_its_pixels() -> None:
-    s = reduced(system("ge"), 80.0)
+    s = with_small_receptor(system("ge"), 80.0)
     assert s.fields[0][0] * s.pitch_mm == pytest.approx(80.0, abs=0.1)
     assert s.pitch_mm == system("ge").pitch_mm
 

@@ -1,4 +1,4 @@
-"""The points of the receptors hold for the systems as they are, and each planted fault is found by its point."""
+"""Criteria 2 to 7 are met by the systems as they are, and each planted fault fails its criterion."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from microcalc.simulate.spectrum import attenuation_per_mm
 from microcalc.simulate.systems import SYSTEMS, System, system
 from microcalc.validation import receptor, thresholds
 from microcalc.validation.beams import half_value_layer_mm, measure_beams
-from microcalc.validation.points import Figure
+from microcalc.validation.criteria import Measurement
 
 
-def _points_missed(figures: list[Figure]) -> set[int]:
-    return {f.point for f in figures if not f.holds}
+def _failed(measurements: list[Measurement]) -> set[int]:
+    return {f.criterion for f in measurements if not f.is_met}
 
 
 @pytest.mark.parametrize("name", list(SYSTEMS))
 def test_every_system_passes(name: str) -> None:
-    figures = receptor.measure_receptor(system(name), effort=receptor.QUICK, seed=1)
-    assert {f.point for f in figures} == {2, 3, 4, 5, 6, 7}
-    assert [f for f in figures if not f.holds] == []
+    measurements = receptor.measure_receptor(system(name), effort=receptor.QUICK, seed=1)
+    assert {f.criterion for f in measurements} == {2, 3, 4, 5, 6, 7}
+    assert [f for f in measurements if not f.is_met] == []
 
 
 _FAULTS: dict[str, tuple[str, Callable[[System], System], int]] = {
@@ -42,15 +42,15 @@ _FAULTS: dict[str, tuple[str, Callable[[System], System], int]] = {
 
 
 @pytest.mark.parametrize("fault", list(_FAULTS))
-def test_a_planted_fault_makes_its_point_miss(fault: str) -> None:
+def test_a_planted_fault_fails_its_criterion(fault: str) -> None:
     name, plant, point = _FAULTS[fault]
-    figures = receptor.measure_receptor(plant(system(name)), effort=receptor.QUICK, seed=1)
-    assert point in _points_missed(figures)
+    measurements = receptor.measure_receptor(plant(system(name)), effort=receptor.QUICK, seed=1)
+    assert point in _failed(measurements)
 
 
 def test_a_system_without_targets_is_a_miss_and_no_pass() -> None:
-    figures = receptor.measure_receptor(replace(system("ge"), name="unheard-of"), effort=receptor.QUICK, seed=1)
-    assert {2, 4, 5, 7} <= _points_missed(figures)
+    measurements = receptor.measure_receptor(replace(system("ge"), name="unheard-of"), effort=receptor.QUICK, seed=1)
+    assert {2, 4, 5, 7} <= _failed(measurements)
 
 
 def test_gold_thresholds_lie_in_their_range_and_double_noise_lifts_them() -> None:
@@ -66,7 +66,7 @@ def test_gold_thresholds_lie_in_their_range_and_double_noise_lifts_them() -> Non
 
 
 def test_beams_pass_and_a_hardened_one_does_not() -> None:
-    assert _points_missed(measure_beams(list(SYSTEMS.values()))) == set()
+    assert _failed(measure_beams(list(SYSTEMS.values()))) == set()
     energy = np.arange(10.0, 30.0)
     bare = half_value_layer_mm(energy, np.ones(20))
     assert half_value_layer_mm(energy, np.exp(-0.5 * attenuation_per_mm("aluminium", energy))) > bare

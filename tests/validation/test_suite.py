@@ -1,4 +1,4 @@
-"""The whole suite, quick: every point is measured, and what is broken in the images is found by its point."""
+"""The whole suite, quick: every criterion is measured, and broken images fail theirs."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.lesions import Annotation
 from microcalc.simulate.systems import system
 from microcalc.validation import files, learning, suite, texture, verify
-from microcalc.validation.classifier import tell_apart
-from microcalc.validation.images import Job, Store
-from microcalc.validation.points import POINTS
+from microcalc.validation.classifier import cross_validate
+from microcalc.validation.criteria import CRITERIA
+from microcalc.validation.images import ImageSpec, ImageStore
 
 
 @pytest.fixture(scope="module")
 def mammogram() -> SimulatedMammogram:
     """Tissue of a breast of 130 mm: whole regions fit into it."""
-    small = files.reduced(system("ge"), 130.0)
+    small = files.with_small_receptor(system("ge"), 130.0)
     return simulate_mammogram(small, seed=1, density="C", intents=("raw", "processed"))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a miniature has too little for some means
-def test_every_point_is_measured_or_says_why_not(
+def test_every_criterion_is_measured_or_says_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     few = replace(learning.QUICK, train=1, steps=5, shortcut_steps=5)
     monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=few, reduced_mm=57.0))
     with caplog.at_level(logging.INFO, "microcalc"):
         report = verify([system("ge")], quick=True, out=tmp_path, workers=1)
-    assert {f.point for f in report.figures} == set(POINTS)
-    assert all(report.holds(point) for point in range(1, 8))
-    assert not report.holds(8)  # its order takes all vendors, and so does what follows
-    assert not report.holds(17)
-    assert len(report.lines()) == len(report.figures) + len(POINTS) + 2
+    assert {f.criterion for f in report.measurements} == set(CRITERIA)
+    assert all(report.is_met(criterion) for criterion in range(1, 8))
+    assert not report.is_met(8)  # its order takes all vendors, and so does what follows
+    assert not report.is_met(17)
+    assert len(report.lines()) == len(report.measurements) + len(CRITERIA) + 2
     assert len([r for r in caplog.records if r.name == suite.__name__]) == 5
 
 
@@ -63,9 +63,9 @@ def test_images_of_broken_tissue_miss(
     missed: tuple[str, ...],
 ) -> None:
     tissue = [texture.tissue_of(break_it(mammogram))]
-    broken = texture.figures_of(mammogram.system, tissue, tissue)
+    broken = texture.measurements_of(mammogram.system, tissue, tissue)
     for figure in missed:
-        assert any(figure in f.what and not f.holds for f in broken), figure
+        assert any(figure in f.what and not f.is_met for f in broken), figure
 
 
 def _twin_patches(image: SimulatedMammogram, seam: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -92,19 +92,19 @@ def test_a_ridge_around_what_was_inserted_is_found_and_nothing_is_not(mammogram:
         patients = [_twin_patches(mammogram, seam, seed) for seed in range(6)]
         patient = np.repeat([f"p{k}" for k in range(6)], [len(i) for _, i in patients])
         patches, inserted = (np.concatenate([p[k] for p in patients]) for k in (0, 1))
-        found.append(tell_apart(patches, inserted.astype(np.bool_), patient, steps=60, folds=2, seed=1).auc)
+        found.append(cross_validate(patches, inserted.astype(np.bool_), patient, steps=60, folds=2, seed=1).auc)
     assert found[0] > 0.6
     assert found[1] == pytest.approx(0.5, abs=0.03)
 
 
 def test_an_image_is_made_once_for_the_same_job_and_again_for_another_system(tmp_path: Path) -> None:
-    small = files.reduced(system("ge"), 60.0)
-    images = Store(tmp_path)
-    first = images.measure(lambda i: int(i.stored["raw"].sum()), [Job(small, 1)])
+    small = files.with_small_receptor(system("ge"), 60.0)
+    images = ImageStore(tmp_path)
+    first = images.measure(lambda i: int(i.stored["raw"].sum()), [ImageSpec(small, 1)])
     assert len(list(tmp_path.iterdir())) == 1
-    assert images.measure(lambda i: int(i.stored["raw"].sum()), [Job(small, 1)]) == first
+    assert images.measure(lambda i: int(i.stored["raw"].sum()), [ImageSpec(small, 1)]) == first
     assert len(list(tmp_path.iterdir())) == 1
-    images.measure(lambda i: 0, [Job(replace(small, offset=9.0), 1)])
+    images.measure(lambda i: 0, [ImageSpec(replace(small, offset=9.0), 1)])
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -113,21 +113,21 @@ def _itself(image: SimulatedMammogram) -> SimulatedMammogram:
 
 
 def test_an_image_read_from_the_store_is_the_one_that_was_made(tmp_path: Path) -> None:
-    job = Job(files.reduced(system("ge"), 60.0), 1, filling="first", intents=("raw", "processed"))
-    made, read = (Store(tmp_path).measure(_itself, [job])[0] for _ in range(2))
+    spec = ImageSpec(files.with_small_receptor(system("ge"), 60.0), 1, filling="first", intents=("raw", "processed"))
+    made, read = (ImageStore(tmp_path).measure(_itself, [spec])[0] for _ in range(2))
     assert made.annotations
     for name in SimulatedMammogram.__slots__:
         if name != "stored":
             assert getattr(read, name) == getattr(made, name)
-    for intent in job.intents:
+    for intent in spec.intents:
         np.testing.assert_array_equal(read.stored[intent], made.stored[intent])
 
 
 def test_the_two_drawings_of_a_breast_share_all_but_the_calcium(tmp_path: Path) -> None:
-    small = files.reduced(system("ge"), 60.0)
-    found = Store(tmp_path).each(
+    small = files.with_small_receptor(system("ge"), 60.0)
+    found = ImageStore(tmp_path).each(
         lambda images: [i.stored["raw"].astype(np.float64) for i in images],
-        [tuple(Job(small, 2, filling=f) for f in ("tissue", "first", "second"))],
+        [tuple(ImageSpec(small, 2, filling=f) for f in ("tissue", "first", "second"))],
     )[0]
     tissue, first, second = found
     assert 0.0 < np.mean(first != tissue) < 0.1

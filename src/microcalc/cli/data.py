@@ -120,7 +120,7 @@ def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | No
         report = verify(systems, quick=quick, seed=seed, out=out, workers=worker_count(workers))
     for line in report.lines():
         print_line(line)
-    return 0 if report.all_hold else 1
+    return 0 if report.all_met else 1
 
 
 def insert(

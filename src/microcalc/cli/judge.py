@@ -310,9 +310,9 @@ def realism(
     from microcalc.extras import require_modules
 
     require_modules("torch")
-    from microcalc.validation.distance import SCALES_MM, measure_distance
+    from microcalc.validation.realism import SCALES_MM, measure_realism
 
-    distance = measure_distance(
+    distance = measure_realism(
         table_of(simulated, "all"),
         table_of(real, "all"),
         seed=seed,

@@ -1,4 +1,4 @@
-"""Measures the simulator against its acceptance points, and simulated images against real ones."""
+"""Validation of the simulator: acceptance criteria, and comparison of simulated with real images."""
 
 from microcalc.validation.suite import verify
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microcalc.simulate.spectrum import attenuation_per_mm
 from microcalc.simulate.systems import System
-from microcalc.validation.points import Figure, missed
+from microcalc.validation.criteria import Measurement, not_measured
 
 Floats = NDArray[np.float64]
 
@@ -48,23 +48,23 @@ _AIR_KEV = np.array([3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 40.0])
 _AIR_ABSORPTION = np.array([160.2, 76.37, 39.31, 22.70, 9.446, 4.742, 1.334, 0.5389, 0.1537, 0.06833])
 
 
-def measure_beams(systems: Sequence[System]) -> list[Figure]:
+def measure_beams(systems: Sequence[System]) -> list[Measurement]:
     """Measure the largest error of the attenuation table, and the half-value layer of every beam that a system uses."""
-    figures = [
-        Figure(1, "all", f"attenuation of {material} over reference", *_worst_ratio(material, values))
+    measurements = [
+        Measurement(1, "all", f"attenuation of {material} over reference", *_worst_ratio(material, values))
         for material, values in _NIST_PER_MM.items()
     ]
     for s in systems:
         for name in sorted({s.beam(float(mm)).spectrum for mm in range(15, 111)}):
             key = next((k for k in _HALF_VALUE_MM if name.endswith(k)), None)
             if key is None:
-                figures.append(missed(1, f"no reference for the half-value layer of {name}", system=s.name))
+                measurements.append(not_measured(1, f"no reference for the half-value layer of {name}", system=s.name))
                 continue
             expected = _HALF_VALUE_MM[key]
             measured = half_value_layer_mm(*_photons()[name])
             what = f"half-value layer of {key} in mm Al"
-            figures.append(Figure(1, s.name, what, measured, 0.95 * expected, 1.05 * expected))
-    return figures
+            measurements.append(Measurement(1, s.name, what, measured, 0.95 * expected, 1.05 * expected))
+    return measurements
 
 
 def half_value_layer_mm(energy_kev: Floats, photons: Floats) -> float:

@@ -17,9 +17,9 @@ from microcalc.simulate.calcification import Calcification
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.lesions import Annotation
 from microcalc.simulate.systems import System
-from microcalc.validation.images import Job, Store
+from microcalc.validation.criteria import Measurement, not_measured
+from microcalc.validation.images import ImageSpec, ImageStore
 from microcalc.validation.phantoms import sphere_thickness
-from microcalc.validation.points import Figure, missed
 
 Floats = NDArray[np.float64]
 
@@ -51,26 +51,26 @@ class Calcium:
 
 
 def measure_calcium(
-    systems: Sequence[System], store: Store, *, jobs: Sequence[Job], twins: Sequence[Job], seed: int
-) -> list[Figure]:
+    systems: Sequence[System], store: ImageStore, *, specs: Sequence[ImageSpec], twins: Sequence[ImageSpec], seed: int
+) -> list[Measurement]:
     """Measure criteria 13 and 14, and the visibility of criterion 15.
 
     Parameters
     ----------
-    jobs
+    specs
         Craniocaudal images with calcifications.
     twins
         Those of them that are also simulated without calcifications.
     """
-    found = store.measure(calcium_of, jobs)
-    apart = {job.seed: calcium for job, calcium in zip(jobs, found, strict=True)}  # one system each: breasts recur
-    figures = [*_sizes(list(apart.values())), *_visibilities(found)]
-    bare = [replace(job, filling="tissue", intents=("raw", "processed")) for job in twins]  # as for the texture
+    found = store.measure(calcium_of, specs)
+    apart = {spec.seed: calcium for spec, calcium in zip(specs, found, strict=True)}  # one system each: breasts recur
+    measurements = [*_sizes(list(apart.values())), *_visibilities(found)]
+    bare = [replace(spec, filling="tissue", intents=("raw", "processed")) for spec in twins]  # as for the texture
     errors = store.each(_centroid_errors, list(zip(twins, bare, strict=True)))
     for s in systems:
-        mine = [e for e, job in zip(errors, twins, strict=True) if job.system.name == s.name]
-        figures += [*_centred(s, np.concatenate(mine)), *_outlined(s), *_mirrored(s, seed)]
-    return figures
+        mine = [e for e, spec in zip(errors, twins, strict=True) if spec.system.name == s.name]
+        measurements += [*_centred(s, np.concatenate(mine)), *_outlined(s), *_mirrored(s, seed)]
+    return measurements
 
 
 def calcium_of(image: SimulatedMammogram) -> Calcium:
@@ -105,14 +105,14 @@ def lognormal_p(diameter_mm: Floats) -> float:
     return float(special.kolmogorov(np.sqrt(n) * apart))
 
 
-def _sizes(found: Sequence[Calcium]) -> list[Figure]:
+def _sizes(found: Sequence[Calcium]) -> list[Measurement]:
     """Measure diameters (single microcalcifications only: those of a cluster are correlated), numbers and distances."""
     distance, size = (np.concatenate([getattr(c, name) for c in found]) for name in ("distance_mm", "cluster_sizes"))
     diameter = np.concatenate([c.diameter_mm[np.isnan(c.distance_mm)] for c in found])
     if len(diameter) < 100 or not len(size):
-        return [missed(13, f"{len(diameter)} single microcalcifications, expected 100 or more, and clusters")]
+        return [not_measured(13, f"{len(diameter)} single microcalcifications, expected 100 or more, and clusters")]
     return [
-        Figure(
+        Measurement(
             13,
             "all",
             "p of diameters, lognormal",
@@ -122,19 +122,19 @@ def _sizes(found: Sequence[Calcium]) -> list[Figure]:
             f"{len(diameter)} single ones of different breasts",
         ),
         # ours: around the least of 4 and the mean of 12 that the sampler is to have; skewed, so below the mean
-        Figure(13, "all", "median number per cluster", float(np.median(size)), 6.0, 16.0, f"{len(size)} clusters"),
-        Figure(13, "all", "largest number per cluster", float(size.max()), 4.0, 60.0),
-        Figure(13, "all", "median nearest distance in mm", float(np.nanmedian(distance)), 0.3, 1.5),
+        Measurement(13, "all", "median number per cluster", float(np.median(size)), 6.0, 16.0, f"{len(size)} clusters"),
+        Measurement(13, "all", "largest number per cluster", float(size.max()), 4.0, 60.0),
+        Measurement(13, "all", "median nearest distance in mm", float(np.nanmedian(distance)), 0.3, 1.5),
     ]
 
 
-def _visibilities(found: Sequence[Calcium]) -> list[Figure]:
+def _visibilities(found: Sequence[Calcium]) -> list[Measurement]:
     d_prime = np.concatenate([c.d_prime for c in found])
     if not len(d_prime):
-        return [missed(15, "no microcalcification")]
+        return [not_measured(15, "no microcalcification")]
     shares = [np.mean(d_prime < 3.5), np.mean((d_prime >= 3.5) & (d_prime < 8.0)), np.mean(d_prime > 20.0)]
     return [
-        Figure(15, "all", f"share with d' {name}", float(share), low, high)
+        Measurement(15, "all", f"share with d' {name}", float(share), low, high)
         for (name, (low, high)), share in zip(_SHARES.items(), shares, strict=True)
     ]
 
@@ -173,15 +173,15 @@ def centroid_error(shadow: FloatImage, row: float, column: float, *, half_px: in
     return float(np.hypot(found[0] - row, found[1] - column))
 
 
-def _centred(s: System, errors: Floats) -> list[Figure]:
+def _centred(s: System, errors: Floats) -> list[Measurement]:
     if len(errors) < 5:
-        return [missed(14, f"{len(errors)} plain single microcalcifications, expected 5 or more", system=s.name)]
+        return [not_measured(14, f"{len(errors)} plain single microcalcifications, expected 5 or more", system=s.name)]
     note = f"{len(errors)} single ones of d' above {_CENTRED_D_PRIME:g}"
     largest = float(np.quantile(errors, 0.95))
-    return [Figure(14, s.name, "centroid error in pixels, 95 % of them", largest, 0.0, 0.5, note)]
+    return [Measurement(14, s.name, "centroid error in pixels, 95 % of them", largest, 0.0, 0.5, note)]
 
 
-def _outlined(s: System) -> list[Figure]:
+def _outlined(s: System) -> list[Measurement]:
     """Measure the area within the outline of spheres, relative to that of their circles."""
     ratios = []
     for diameter in (0.2, 0.35, 0.6):
@@ -196,7 +196,7 @@ def _outlined(s: System) -> list[Figure]:
         )
         ratios.append(polygon_area(sphere.outline_mm) / (np.pi * diameter**2 / 4))
     worst = max(ratios, key=lambda r: abs(r - 1.0))
-    return [Figure(14, s.name, "outlined area of a sphere over its circle", worst, 0.9, 1.1)]
+    return [Measurement(14, s.name, "outlined area of a sphere over its circle", worst, 0.9, 1.1)]
 
 
 def polygon_area(corners: Points) -> float:
@@ -205,7 +205,7 @@ def polygon_area(corners: Points) -> float:
     return 0.5 * abs(float(np.dot(y, np.roll(x, 1)) - np.dot(x, np.roll(y, 1))))
 
 
-def _mirrored(s: System, seed: int) -> list[Figure]:
+def _mirrored(s: System, seed: int) -> list[Measurement]:
     """Check that the chest wall is at the left border of left breasts, and that places are mirrored with the pixels."""
     small = replace(s, fields=((round(60 / s.pitch_mm), round(45 / s.pitch_mm)),))
     right = simulate_mammogram(small, seed=seed, laterality="R")
@@ -216,8 +216,8 @@ def _mirrored(s: System, seed: int) -> list[Figure]:
         rows, columns = image.stored["raw"].shape
         misplaced += sum(not (0 <= p.row < rows and 0 <= p.column < columns) for p in image.annotations)
     return [
-        Figure(14, s.name, "chest wall left in L, right in R", float(sides == [True, False]), 1.0, 1.0),
-        Figure(14, s.name, "places outside the image", float(misplaced), 0.0, 0.0),
+        Measurement(14, s.name, "chest wall left in L, right in R", float(sides == [True, False]), 1.0, 1.0),
+        Measurement(14, s.name, "places outside the image", float(misplaced), 0.0, 0.0),
     ]
 
 

@@ -42,7 +42,7 @@ def check_torch() -> None:
         raise MissingExtraError("torch is not installed, expected pip install 'microcalc[train]'") from error
 
 
-def tell_apart(
+def cross_validate(
     patches: FloatImage, is_second: NDArray[np.bool_], patient: NDArray[np.str_], *, steps: int, folds: int, seed: int
 ) -> Separation:
     """Train a network on all folds but one, rate that fold, and so for each fold; no patient is in two folds.

@@ -1,4 +1,4 @@
-"""Points 19 and 20: files, and how they are made."""
+"""Criteria 19 and 20: the DICOM files, their reproducibility, and the time and memory that an image takes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from microcalc.domain import FloatImage
 from microcalc.execution.executor import Processes, executor_of, run_in_order
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import System
-from microcalc.validation.points import Figure
+from microcalc.validation.criteria import Measurement
 
 _MOST_WORK = 50.0
-"""In multiples of ``reference_seconds``: 12 to 15 s where that takes 0.25 to 0.3 s (ours)."""
+"""Largest time in multiples of ``reference_seconds`` (ours): 12 to 15 s where that is 0.25 to 0.3 s."""
 _MOST_GIB = 1.86
-"""2 GB a worker."""
+"""Largest memory of a worker: 2 GB."""
 
 _PRESENTATION: Mapping[str, str] = {"raw": "FOR PROCESSING", "processed": "FOR PRESENTATION"}
 _CLASS: Mapping[str, str] = {
@@ -37,8 +37,8 @@ _CLASS: Mapping[str, str] = {
 }
 
 
-def measure_files(systems: Sequence[System], *, seed: int) -> list[Figure]:
-    """Point 19; of 14 that side, view and spacing come back; of 20 that files do not depend on the processes."""
+def measure_files(systems: Sequence[System], *, seed: int) -> list[Measurement]:
+    """Measure criterion 19, header fields of criterion 14, and of criterion 20 that files do not depend on workers."""
     settings = Settings(seed, views=("MLO",), lateralities=("R",))
     with tempfile.TemporaryDirectory() as folder:
         made: list[Table] = []
@@ -51,33 +51,38 @@ def measure_files(systems: Sequence[System], *, seed: int) -> list[Figure]:
         return [*_judged(made[0]), *_read_back(made[0]), *_shown(made[0]), _same_files(*made)]
 
 
-def measure_making(systems: Sequence[System], *, seed: int) -> list[Figure]:
-    """Point 20: time and memory of one image, made alone in a process of its own.
+def measure_cost(systems: Sequence[System], *, seed: int) -> list[Measurement]:
+    """Measure criterion 20: processor time and peak memory of one image, in a new process.
 
-    Time counts in multiples of what a fixed computation takes beside it, so that the
-    point says the same on any processor.
+    Time is measured in multiples of a reference computation, so that the limit applies to any processor.
     """
-    figures = []
+    measurements = []
     for s in systems:
         # A new process, so that its peak is that of one image.
         (outcome,) = Processes(1).run(partial(_cost, seed=seed), [s])
         work, peak, note = outcome.result()
-        figures += [
-            Figure(20, s.name, "time of a raw image over that of the reference", work, 0.0, _MOST_WORK, note),
-            Figure(20, s.name, "memory in GiB", peak, 0.0, _MOST_GIB),
+        measurements += [
+            Measurement(20, s.name, "time of a raw image over that of the reference", work, 0.0, _MOST_WORK, note),
+            Measurement(20, s.name, "memory in GiB", peak, 0.0, _MOST_GIB),
         ]
-    return figures
+    return measurements
 
 
-def reduced(s: System, height_mm: float) -> System:
-    """A system with a receptor of few pixels, for trials."""
+def with_small_receptor(s: System, height_mm: float) -> System:
+    """Return a system with a small receptor, for quick measurements.
+
+    Parameters
+    ----------
+    height_mm
+        Height of the receptor; its width is 0.8 times the height.
+    """
     return replace(s, fields=((round(height_mm / s.pitch_mm), round(0.8 * height_mm / s.pitch_mm)),))
 
 
 def _cost(s: System, seed: int) -> tuple[float, float, str]:
-    """One raw image: its time over that of the reference, the process's peak memory in GiB, and both times in words."""
+    """Return the time of one raw image relative to the reference, the peak memory in GiB, and both times as text."""
     before = reference_seconds()
-    start = time.process_time()  # not the clock's: others may be at work
+    start = time.process_time()  # not wall-clock time: other processes may run
     simulate_mammogram(s, seed=seed, density="C")
     seconds = time.process_time() - start
     reference = (before + reference_seconds()) / 2
@@ -86,34 +91,36 @@ def _cost(s: System, seed: int) -> tuple[float, float, str]:
 
 
 def reference_seconds() -> float:
-    """Processor seconds of a fixed computation of the simulator's kind: noise of 2048 x 2048 pixels, filtered twice."""
+    """Return the processor time in s of a reference computation: noise of 2048 x 2048 pixels, filtered twice."""
     start = time.process_time()
     noise = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
     np.exp(fft.irfft2(fft.rfft2(ndimage.gaussian_filter(noise, 8.0))))
     return time.process_time() - start
 
 
-def _judged(table: Table) -> list[Figure]:
-    """Errors that an outside judge of DICOM finds, or pydicom where that one is not installed."""
+def _judged(table: Table) -> list[Measurement]:
+    """Count the errors that dciodvfy finds in each file, or pydicom where dciodvfy is not installed."""
     judge = shutil.which("dciodvfy")
-    figures = []
+    measurements = []
     for row in table.images:
         if judge:
             done = subprocess.run([judge, row.file], capture_output=True, text=True, check=False)
             errors, by = sum(line.startswith("Error") for line in done.stderr.splitlines()), "by dciodvfy"
         else:
             errors, by = len(_wrong(row)), "by pydicom: dciodvfy is not installed"
-        figures.append(Figure(19, _short(row), f"errors in the {row.intent} file", float(errors), 0.0, 0.0, by))
-    return figures
+        measurements.append(
+            Measurement(19, _short(row), f"errors in the {row.intent} file", float(errors), 0.0, 0.0, by)
+        )
+    return measurements
 
 
 def _short(row: ImageRow) -> str:
-    """The system's short name, which simulated patients begin with."""
+    """Return the short name of the system, with which the names of simulated patients begin."""
     return row.patient.rsplit("-", 2)[0]
 
 
 def _wrong(row: ImageRow) -> list[str]:
-    """What a plain reading of the header finds wrong."""
+    """Return the attributes of a file that do not have the expected value, according to pydicom."""
     import pydicom
 
     ds = pydicom.dcmread(row.file)
@@ -139,8 +146,8 @@ def _wrong(row: ImageRow) -> list[str]:
     return wrong
 
 
-def _read_back(table: Table) -> list[Figure]:
-    """Laterality, view and spacing come back as the table has them, the chest wall on its side."""
+def _read_back(table: Table) -> list[Measurement]:
+    """Count files with another laterality, view, spacing or side of the chest wall than the table says."""
     wrong = 0
     for row in table.images:
         image = open_row(row)
@@ -148,20 +155,20 @@ def _read_back(table: Table) -> list[Figure]:
         wrong += (image.laterality, image.view) != (row.laterality, row.view)
         wrong += not np.allclose(image.spacing_mm, row.spacing_mm, rtol=1e-6)
         wrong += wall_left != (row.laterality == "L")
-    return [Figure(14, "all", "files whose side, view or spacing differ", float(wrong), 0.0, 0.0)]
+    return [Measurement(14, "all", "files whose side, view or spacing differ", float(wrong), 0.0, 0.0)]
 
 
 def _darker_side(pixels: FloatImage, intent: str) -> bool:
-    """Whether the breast (brighter than air, as mammograms are read) touches the first column more than the last."""
+    """Return whether the image is brighter at the first columns than at the last: the breast is brighter than air."""
     return float(pixels[:, :5].mean()) > float(pixels[:, -5:].mean())
 
 
-def _shown(table: Table) -> list[Figure]:
-    """The window as pydicom applies it against ours; and that processed grey rises with density."""
+def _shown(table: Table) -> list[Measurement]:
+    """Compare the window with that of pydicom, and processed grey levels with density."""
     import pydicom
     from pydicom.pixels.processing import apply_voi_lut
 
-    figures = []
+    measurements = []
     raw = {row.patient: row for row in table.images if row.intent == "raw"}
     for row in table.images:
         if row.intent != "processed":
@@ -173,15 +180,15 @@ def _shown(table: Table) -> list[Figure]:
         worst = float("nan")
         if image.window is not None:
             worst = float(np.abs(apply_window(image.pixels, image.window).astype(np.float64) - np.floor(grey)).max())
-        figures.append(Figure(19, _short(row), "grey levels off the reference window", worst, 0.0, 1.0))
+        measurements.append(Measurement(19, _short(row), "grey levels off the reference window", worst, 0.0, 1.0))
         rho = rank_correlation(open_row(raw[row.patient]).pixels, image.pixels, row.spacing_mm[0])
         # ours: order is kept where it can be seen, over millimetres; equalisation shifts levels across the breast
-        figures.append(Figure(19, _short(row), "rank correlation of processed and density", rho, 0.8, 1.0))
-    return figures
+        measurements.append(Measurement(19, _short(row), "rank correlation of processed and density", rho, 0.8, 1.0))
+    return measurements
 
 
 def rank_correlation(raw: FloatImage, processed: FloatImage, pitch_mm: float) -> float:
-    """Spearman's, of minus log exposure and processed grey, each smoothed and against its surroundings of 8 mm."""
+    """Return the Spearman correlation of -log exposure and processed grey, smoothed and relative to 8 mm around."""
     k = max(round(0.5 / pitch_mm), 1)
     log_raw, grey = (ndimage.uniform_filter(i, k)[::k, ::k] for i in (-np.log(np.maximum(-raw, 1.0)), processed))
     inside = ndimage.binary_erosion(grey > 0, iterations=round(10 / 0.5)) & (grey > 0)
@@ -195,7 +202,7 @@ def rank_correlation(raw: FloatImage, processed: FloatImage, pitch_mm: float) ->
     return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 
 
-def _same_files(one: Table, two: Table) -> Figure:
-    """Whether one and two processes wrote the same bytes."""
+def _same_files(one: Table, two: Table) -> Measurement:
+    """Compare the bytes of the files that one and two processes wrote."""
     same = [a.file.read_bytes() == b.file.read_bytes() for a, b in zip(one.images, two.images, strict=True)]
-    return Figure(20, "all", "share of files alike for 1 and 2 processes", float(np.mean(same)), 1.0, 1.0)
+    return Measurement(20, "all", "share of files alike for 1 and 2 processes", float(np.mean(same)), 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Simulated mammograms for the points, made once, kept in a folder, and measured one by one on all cores."""
+"""Simulated mammograms for the acceptance criteria: each is simulated once and kept in a folder."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from microcalc.storage.store import Store as Stored
 from microcalc.storage.write import saying_where
 
 Filling = Literal["tissue", "first", "second"]
-"""Tissue alone; or with calcium, of which a breast has two drawings that share nothing but the breast and noise."""
+"""Tissue without calcifications, or with one of two independent sets of calcifications in the same breast and noise."""
 
 DENSITIES: tuple[Density, ...] = ("B", "C", "B", "C", "A", "D")
-"""Of breasts by their number: about the shares in a screened population."""
+"""Densities of breasts by their number, approximately as in a screened population."""
 
 _Result = TypeVar("_Result")
 _TISSUE = replace(NO_LESIONS, crossings=LesionRates().crossings)
 _CALCIUM = replace(_TISSUE, singles=25.0, confusers=LesionRates().confusers)
-# with clusters to draw, or none, what is drawn after them differs: two drawings of one breast
+# whether clusters are drawn changes all that is drawn after them: two sets for one breast
 _FILLINGS: Mapping[Filling, LesionRates] = MappingProxyType(
     {"tissue": _TISSUE, "first": replace(_CALCIUM, clusters=2.0), "second": _CALCIUM}
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One image to be made: the same job gives the same image."""
+class ImageSpec:
+    """The settings of one simulated image; the same settings give the same image."""
 
     system: System
     seed: int
@@ -54,31 +54,31 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """A folder of images already made; ``workers`` processes make and measure."""
+class ImageStore:
+    """A folder of simulated images, which several processes simulate and measure."""
 
     folder: Path
     workers: int = 1
 
-    def file_of(self, job: Job) -> Path:
-        """Where a job's image is kept: by its settings, and by the code and tables that made it."""
-        return Stored(self.folder, ".npz").path(key_of([code_version(__name__), repr(job)]))
+    def file_of(self, spec: ImageSpec) -> Path:
+        """Return the file of an image, named by its settings and by the version of the code."""
+        return Stored(self.folder, ".npz").path(key_of([code_version(__name__), repr(spec)]))
 
-    def measure(self, function: Callable[[SimulatedMammogram], _Result], jobs: Sequence[Job]) -> list[_Result]:
-        """Return a function of each job's image; an image that is not in the store yet is made.
+    def measure(self, function: Callable[[SimulatedMammogram], _Result], specs: Sequence[ImageSpec]) -> list[_Result]:
+        """Return the values of a function of each image; images that are not in the folder are simulated.
 
         Parameters
         ----------
         function
             Function of a module, or a ``functools.partial`` of one.
         """
-        return self.each(partial(_first, function), [(job,) for job in jobs])
+        return self.each(partial(_first, function), [(spec,) for spec in specs])
 
     def each(
-        self, function: Callable[[list[SimulatedMammogram]], _Result], groups: Sequence[tuple[Job, ...]]
+        self, function: Callable[[list[SimulatedMammogram]], _Result], groups: Sequence[tuple[ImageSpec, ...]]
     ) -> list[_Result]:
-        """Return a function of the images of each group of jobs; see ``measure``."""
-        work = [[(job, self.file_of(job)) for job in group] for group in groups]
+        """Return the values of a function of each group of images; see ``measure``."""
+        work = [[(spec, self.file_of(spec)) for spec in group] for group in groups]
         return run_in_order(executor_of(self.workers), partial(_measured, function), work, work="measuring images")
 
 
@@ -86,22 +86,22 @@ def _first(function: Callable[[SimulatedMammogram], _Result], images: list[Simul
     return function(images[0])
 
 
-def _measured(function: Callable[[list[SimulatedMammogram]], _Result], jobs: list[tuple[Job, Path]]) -> _Result:
-    return function([_made(job, file) for job, file in jobs])
+def _measured(function: Callable[[list[SimulatedMammogram]], _Result], specs: list[tuple[ImageSpec, Path]]) -> _Result:
+    return function([_made(spec, file) for spec, file in specs])
 
 
-def _made(job: Job, file: Path) -> SimulatedMammogram:
-    """Return a job's image: read from the store, or simulated and written there."""
+def _made(spec: ImageSpec, file: Path) -> SimulatedMammogram:
+    """Return an image from the folder, or simulate it and write it there."""
     if file.is_file():
-        return _load(job, file)
+        return _load(spec, file)
     image = simulate_mammogram(
-        job.system,
-        view=job.view,
-        density=job.density,
-        seed=job.seed,
-        intents=job.intents,
-        rates=_FILLINGS[job.filling],
-        dose=job.dose,
+        spec.system,
+        view=spec.view,
+        density=spec.density,
+        seed=spec.seed,
+        intents=spec.intents,
+        rates=_FILLINGS[spec.filling],
+        dose=spec.dose,
     )
     with saying_where(file):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _made(job: Job, file: Path) -> SimulatedMammogram:
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """All of a simulated mammogram but its pixels and what its job says."""
+    """A simulated mammogram without its pixels and its settings."""
 
     laterality: Laterality
     windows: tuple[Window, ...]
@@ -132,13 +132,13 @@ def _save(image: SimulatedMammogram, file: Path) -> None:
     save_arrays(file, described=np.array(text), **stored)
 
 
-def _load(job: Job, file: Path) -> SimulatedMammogram:
+def _load(spec: ImageSpec, file: Path) -> SimulatedMammogram:
     """Read a simulated mammogram that ``_save`` wrote."""
     arrays = load_arrays(file)
-    stored: dict[Intent, NDArray[np.uint16]] = {intent: arrays[intent] for intent in job.intents}
+    stored: dict[Intent, NDArray[np.uint16]] = {intent: arrays[intent] for intent in spec.intents}
     described = _DESCRIBED.validate_python(json.loads(str(arrays["described"])))
     return SimulatedMammogram(
-        system=job.system, view=job.view, density=job.density, stored=stored, **_fields(described)
+        system=spec.system, view=spec.view, density=spec.density, stored=stored, **_fields(described)
     )
 
 
@@ -148,7 +148,7 @@ def _fields(described: _Described) -> dict[str, Any]:
 
 
 def as_read(image: SimulatedMammogram, intent: Intent) -> Mammogram:
-    """The mammogram that its file would give."""
+    """Return the mammogram that would be read from the file of a simulated image."""
     stored = image.stored[intent].astype(np.float32)
     s = image.system
     return Mammogram(
@@ -164,7 +164,7 @@ def as_read(image: SimulatedMammogram, intent: Intent) -> Mammogram:
 
 
 def truth_of(image: SimulatedMammogram) -> Annotations:
-    """Its places as annotations, positions in mm."""
+    """Return the annotations of a simulated image."""
     pitch = image.system.pitch_mm
     return Annotations(
         centres=np.array([(p.row, p.column) for p in image.annotations], dtype=np.float64).reshape(-1, 2) * pitch,

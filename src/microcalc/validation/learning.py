@@ -25,9 +25,9 @@ from microcalc.sample.draw import draw_negatives, negative_mask, peaks, positive
 from microcalc.sample.store import Samples, StoredImage, gather, open_stored, store
 from microcalc.simulate.exam import SimulatedMammogram
 from microcalc.simulate.systems import System
-from microcalc.validation.classifier import check_torch, tell_apart
-from microcalc.validation.images import DENSITIES, Job, Store, as_read, truth_of
-from microcalc.validation.points import Figure, missed
+from microcalc.validation.classifier import check_torch, cross_validate
+from microcalc.validation.criteria import Measurement, not_measured
+from microcalc.validation.images import DENSITIES, ImageSpec, ImageStore, as_read, truth_of
 
 if TYPE_CHECKING:
     from microcalc.cnn.network import Network
@@ -102,38 +102,38 @@ class Sampled:
     explained: NDArray[np.bool_]
 
 
-def learning_jobs(systems: Sequence[System], *, effort: Effort, seed: int) -> tuple[list[Job], list[Job]]:
+def learning_images(systems: Sequence[System], *, effort: Effort, seed: int) -> tuple[list[ImageSpec], list[ImageSpec]]:
     """Return the images to train and to test on: different breasts, CC views, with the first set of calcifications."""
-    jobs = [
-        Job(s, seed + n, "CC", DENSITIES[n % len(DENSITIES)], "first")
+    specs = [
+        ImageSpec(s, seed + n, "CC", DENSITIES[n % len(DENSITIES)], "first")
         for n in range(effort.train + effort.test)
         for s in systems
     ]
     n_test = effort.test * len(systems)
-    return jobs[n_test:], jobs[:n_test]
+    return specs[n_test:], specs[:n_test]
 
 
-def measure_learning(systems: Sequence[System], images: Store, *, effort: Effort, seed: int) -> list[Figure]:
+def measure_learning(systems: Sequence[System], images: ImageStore, *, effort: Effort, seed: int) -> list[Measurement]:
     """Measure criteria 15 to 18, on one system per vendor."""
-    train, test = learning_jobs(systems, effort=effort, seed=seed)
-    train = [j for job in train for j in (job, replace(job, filling="second"))]
+    train, test = learning_images(systems, effort=effort, seed=seed)
+    train = [j for spec in train for j in (spec, replace(spec, filling="second"))]
     with tempfile.TemporaryDirectory() as folder:
         prepare = partial(_sampled, Path(folder), "normalised", effort.negatives)
         lower = [[replace(j, dose=d) for j in test] for d in _DOSES[1:]]
         tested = images.each(prepare, [(j,) for j in test])
         dosed = [tested, *(images.each(prepare, list(zip(j, test, strict=True))) for j in lower)]
-        figures = _confusable(tested)
+        measurements = _confusable(tested)
         try:
             check_torch()
         except MissingExtraError as error:
-            figures += _trend([_log_curve(t) for t in dosed], "Laplacian of Gaussian")
-            return [*figures, *(missed(point, str(error)) for point in (15, 17, 18))]
+            measurements += _trend([_log_curve(t) for t in dosed], "Laplacian of Gaussian")
+            return [*measurements, *(not_measured(point, str(error)) for point in (15, 17, 18))]
         trained = images.each(prepare, [(j,) for j in train])
         network = train_small(trained, steps=effort.steps, seed=seed, folder=Path(folder) / "all")
         curves = [_curve(network, t) for t in dosed]
-        figures += [*_log_filter(_log_curve(tested), curves[0]), *_trend(curves, "network trained at full dose")]
-        figures += _across(images, train, test, trained, tested, effort, seed, Path(folder))
-    return [*figures, *_shortcut(images, train, test, effort, seed)]
+        measurements += [*_log_filter(_log_curve(tested), curves[0]), *_trend(curves, "network trained at full dose")]
+        measurements += _across(images, train, test, trained, tested, effort, seed, Path(folder))
+    return [*measurements, *_shortcut(images, train, test, effort, seed)]
 
 
 def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram]) -> Sampled:
@@ -148,7 +148,7 @@ def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram
     """
     image, truth = images[0], truth_of(images[-1])
     mammogram = as_read(image, "raw")
-    scaled = normalise(mammogram, spacing_mm=SPACING_MM) if scale == "normalised" else only_scaled(image)
+    scaled = normalise(mammogram, spacing_mm=SPACING_MM) if scale == "normalised" else scale_only(image)
     file = Path(tempfile.mkdtemp(dir=folder)) / "image.npy"
     store(scaled, file, border_px=_BORDER_PX)
     seen = np.array(
@@ -176,7 +176,7 @@ def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram
     )
 
 
-def only_scaled(image: SimulatedMammogram) -> NormalisedMammogram:
+def scale_only(image: SimulatedMammogram) -> NormalisedMammogram:
     """Return a raw image at its own spacing, minus the mean of the breast, in tenths of its standard deviation."""
     mammogram = as_read(image, "raw")
     pitch = image.system.pitch_mm
@@ -282,64 +282,64 @@ def _figure(curve: RocCurve) -> float:
     return log_mean_sensitivity(curve, low=1e-5)
 
 
-def _confusable(tested: Sequence[Sampled]) -> list[Figure]:
+def _confusable(tested: Sequence[Sampled]) -> list[Measurement]:
     """Measure the fraction of the false marks of the filter, at an FPF of 1e-4, that lie on recorded confusers."""
     negative = np.concatenate([s.log_negative for s in tested])
     threshold = np.quantile(negative, 1.0 - 1e-4)
     explained = np.concatenate([s.explained[s.marks > threshold] for s in tested])
     share = float(explained.mean()) if len(explained) else math.nan
     note = f"of {len(explained)} false marks at FPF 1e-4, those within 1 mm of a confuser or benign calcium"
-    return [Figure(15, "vendors", "share of LoG false marks on hard negatives", share, 0.7, 1.0, note)]
+    return [Measurement(15, "vendors", "share of LoG false marks on hard negatives", share, 0.7, 1.0, note)]
 
 
-def _log_filter(by_filter: RocCurve, by_network: RocCurve) -> list[Figure]:
+def _log_filter(by_filter: RocCurve, by_network: RocCurve) -> list[Measurement]:
     plain, learned = (sensitivity_at_fpf(c, 1e-4) for c in (by_filter, by_network))
     clearly_below = learned - _LEAST_DROP
     note = f"0.5 to 0.8, or clearly (0.1) below the network's {learned:.3f}"
     areas = [mean_sensitivity(c, high=1.0) for c in (by_filter, by_network)]
     return [
-        Figure(
+        Measurement(
             15, "vendors", "LoG sensitivity at FPF 1e-4", plain, 0.0 if plain <= clearly_below else 0.5,
             max(_MAX_LOG_SENSITIVITY, clearly_below), note,
         ),
-        Figure(
+        Measurement(
             15, "vendors", "network less LoG, over log FPF", _figure(by_network) - _figure(by_filter), 0.05,
             note="ours: 0.05, twice what trainings differ by",
         ),
-        Figure(15, "vendors", "network less LoG, area under the curve", areas[1] - areas[0], 0.0),
+        Measurement(15, "vendors", "network less LoG, area under the curve", areas[1] - areas[0], 0.0),
     ]  # fmt: skip
 
 
-def _trend(curves: Sequence[RocCurve], scorer: str) -> list[Figure]:
+def _trend(curves: Sequence[RocCurve], scorer: str) -> list[Measurement]:
     values = [_figure(c) for c in curves]
-    figures = [
-        Figure(16, "vendors", f"sensitivity lost from {a:.0%} to {b:.0%} dose", x - y, _LEAST_FALL)
+    measurements = [
+        Measurement(16, "vendors", f"sensitivity lost from {a:.0%} to {b:.0%} dose", x - y, _LEAST_FALL)
         for a, b, x, y in zip(_DOSES, _DOSES[1:], values, values[1:], strict=False)
     ]
     note = f"{scorer}; mean over log FPF at 100, 50, 30 %: " + ", ".join(f"{v:.3f}" for v in values)
-    return [replace(figures[0], note=note), *figures[1:]]
+    return [replace(measurements[0], note=note), *measurements[1:]]
 
 
 def _across(
-    images: Store,
-    train: Sequence[Job],
-    test: Sequence[Job],
+    images: ImageStore,
+    train: Sequence[ImageSpec],
+    test: Sequence[ImageSpec],
     trained: Sequence[Sampled],
     tested: Sequence[Sampled],
     effort: Effort,
     seed: int,
     folder: Path,
-) -> list[Figure]:
+) -> list[Measurement]:
     """Measure networks of one vendor on the images of another, without and with normalisation."""
     names = ("hologic", "ge")
     if not set(names) <= {j.system.name for j in train}:
-        return [missed(17, "takes the systems hologic and ge")]
+        return [not_measured(17, "takes the systems hologic and ge")]
     scaled = partial(_sampled, folder, "only scaled", effort.negatives)
-    of_two = [[j for j in jobs if j.system.name in names] for jobs in (train, test)]
-    plain_train, plain_test = (images.each(scaled, [(j,) for j in jobs]) for jobs in of_two)
+    of_two = [[j for j in specs if j.system.name in names] for specs in (train, test)]
+    plain_train, plain_test = (images.each(scaled, [(j,) for j in specs]) for specs in of_two)
     normal_train = [s for s, j in zip(trained, train, strict=True) if j.system.name in names]
     normal_test = [s for s, j in zip(tested, test, strict=True) if j.system.name in names]
-    own = [[j.system.name for j in jobs] for jobs in of_two]
+    own = [[j.system.name for j in specs] for specs in of_two]
     levels = [
         _own_and_other(names, (a, own[0]), (b, own[1]), effort, seed, folder / str(i))
         for i, (a, b) in enumerate([(plain_train, plain_test), (normal_train, normal_test)])
@@ -347,8 +347,8 @@ def _across(
     lost, left = (a - b for a, b in levels)
     notes = [f"mean over log FPF, own {a:.3f}, other's {b:.3f}" for a, b in levels]
     return [
-        Figure(17, "hologic, ge", "loss on the other vendor, only scaled", lost, _LEAST_DROP, note=notes[0]),
-        Figure(17, "hologic, ge", "the same normalised, over that", left / lost, high=_RECOVERED, note=notes[1]),
+        Measurement(17, "hologic, ge", "loss on the other vendor, only scaled", lost, _LEAST_DROP, note=notes[0]),
+        Measurement(17, "hologic, ge", "the same normalised, over that", left / lost, high=_RECOVERED, note=notes[1]),
     ]
 
 
@@ -376,7 +376,9 @@ def _of_system(images: Sequence[Sampled], own: Sequence[str], name: str) -> list
     return [s for s, n in zip(images, own, strict=True) if n == name]
 
 
-def _shortcut(images: Store, train: Sequence[Job], test: Sequence[Job], effort: Effort, seed: int) -> list[Figure]:
+def _shortcut(
+    images: ImageStore, train: Sequence[ImageSpec], test: Sequence[ImageSpec], effort: Effort, seed: int
+) -> list[Measurement]:
     """Measure whether a network recognises insertion from the surroundings of calcifications."""
     first = [j for j in (*train, *test) if j.filling == "first"]
     groups = [(j, replace(j, filling="second")) for j in first]
@@ -387,14 +389,14 @@ def _shortcut(images: Store, train: Sequence[Job], test: Sequence[Job], effort: 
     patches = np.concatenate([p for p, _ in found])
     inserted = np.concatenate([i for _, i in found])
     if inserted.sum() < _LEAST_PLACES:
-        return [missed(18, f"{inserted.sum()} single microcalcifications, expected {_LEAST_PLACES} or more")]
-    told = tell_apart(patches, inserted, patient, steps=effort.shortcut_steps, folds=3, seed=seed)
+        return [not_measured(18, f"{inserted.sum()} single microcalcifications, expected {_LEAST_PLACES} or more")]
+    told = cross_validate(patches, inserted, patient, steps=effort.shortcut_steps, folds=3, seed=seed)
     note = (
         f"{int(inserted.sum())} places with, {int((~inserted).sum())} without; 95 % {told.low:.3f} .. {told.high:.3f}"
     )
     return [
-        Figure(18, "vendors", "AUC of patches, calcification masked", told.auc, 0.47, 0.53, note),
-        Figure(18, "vendors", "its standard error by patient", told.standard_error, 0.0, 0.015),
+        Measurement(18, "vendors", "AUC of patches, calcification masked", told.auc, 0.47, 0.53, note),
+        Measurement(18, "vendors", "its standard error by patient", told.standard_error, 0.0, 0.015),
     ]
 
 

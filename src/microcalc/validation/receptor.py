@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from microcalc.domain import FloatImage
 from microcalc.simulate.systems import System
+from microcalc.validation.criteria import Measurement
 from microcalc.validation.edge import edge_transfer
 from microcalc.validation.noise import (
     NoiseModel,
@@ -23,7 +24,6 @@ from microcalc.validation.noise import (
     power_at,
 )
 from microcalc.validation.phantoms import aluminium, edge, edge_softness, exposed, flat_field, steps
-from microcalc.validation.points import Figure
 
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
@@ -129,7 +129,7 @@ class FlatFields:
         return np.array([float(np.mean(noise_of(a[:, band], b[:, band]) ** 2)) for a, b in self.pairs])
 
 
-def measure_receptor(s: System, *, effort: Effort, seed: int) -> list[Figure]:
+def measure_receptor(s: System, *, effort: Effort, seed: int) -> list[Measurement]:
     """Measure criteria 2 to 7 of one system."""
     rng = np.random.default_rng([seed, 2, *s.name.encode()])
     flats = expose_flats(rng, s, side=effort.side)
@@ -160,39 +160,39 @@ def response(flats: FlatFields) -> tuple[float, float, float]:
     return float(offset), float(gain), float(1.0 - np.sum(rest**2) / np.sum((level - level.mean()) ** 2))
 
 
-def _response(rng: np.random.Generator, s: System, flats: FlatFields) -> list[Figure]:
+def _response(rng: np.random.Generator, s: System, flats: FlatFields) -> list[Measurement]:
     offset, gain, r2 = response(flats)
-    figures = [
-        Figure(2, s.name, "R² of stored value over kerma", r2, 0.999, 1.0),
+    measurements = [
+        Measurement(2, s.name, "R² of stored value over kerma", r2, 0.999, 1.0),
         _bounded(2, s, "offset", offset, _OFFSET),
         _bounded(2, s, "stored values per uGy", gain, _GAIN),
     ]
     if s.name == "siemens":
         air = exposed(rng, s, np.ones((64, 64), dtype=np.float32), kerma_ugy=3000.0)
-        figures.append(Figure(2, s.name, "highest stored value in air", float(air.max()), 7500.0, 7500.0))
-        figures.append(Figure(2, s.name, "lowest stored value in air", float(air.min()), 7500.0, 7500.0))
-    return figures
+        measurements.append(Measurement(2, s.name, "highest stored value in air", float(air.max()), 7500.0, 7500.0))
+        measurements.append(Measurement(2, s.name, "lowest stored value in air", float(air.min()), 7500.0, 7500.0))
+    return measurements
 
 
-def _modulation(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
+def _modulation(rng: np.random.Generator, s: System, effort: Effort) -> list[Measurement]:
     wanted = _TRANSFER.get(s.name, ())
     below_half = np.linspace(4.5, 5.75, 6)  # of Siemens only
     f = np.concatenate([[w[0] for w in wanted], below_half])
     image: FloatImage = np.sum([edge(rng, s, kerma_ugy=200.0) for _ in range(effort.edges)], axis=0)
     measured = edge_transfer(image, s.pitch_mm, f) / edge_softness(s, f)
-    figures = [
-        Figure(3, s.name, f"modulation transfer at {w[0]:g} /mm", float(m), w[1] - w[2], w[1] + w[2])
+    measurements = [
+        Measurement(3, s.name, f"modulation transfer at {w[0]:g} /mm", float(m), w[1] - w[2], w[1] + w[2])
         for w, m in zip(wanted, measured, strict=False)
     ]
     if s.name == "siemens":
         fall, at_zero = np.polyfit(below_half, measured[len(wanted) :], 1)
         note = "by a line through 4.5 to 5.75 /mm: the raster ends at 5.9 /mm"
         half = float((0.5 - at_zero) / fall)
-        figures.append(Figure(3, s.name, "frequency in 1/mm of transfer 0.5", half, 5.5, 6.5, note))
-    return figures
+        measurements.append(Measurement(3, s.name, "frequency in 1/mm of transfer 0.5", half, 5.5, 6.5, note))
+    return measurements
 
 
-def _variance(s: System, flats: FlatFields, offset: float) -> list[Figure]:
+def _variance(s: System, flats: FlatFields, offset: float) -> list[Measurement]:
     side = flats.pairs[0][0].shape[1]
     middle = slice(side // 3, side - side // 3)  # the gain changes over the field
     signal, variance = flats.level - offset, flats.variance(middle)
@@ -203,32 +203,34 @@ def _variance(s: System, flats: FlatFields, offset: float) -> list[Figure]:
     note = "electronic variance, the fit's intercept, taken off"
     return [
         _bounded(4, s, "variance over signal at 100 uGy", float(variance[at] / signal[at]), _VARIANCE),
-        Figure(
+        Measurement(
             4, s.name, "slope of log variance, 20-200 uGy", log_slope(signal[clinical], quantum[clinical]), 0.95, 1.05,
             note,
         ),
     ]  # fmt: skip
 
 
-def _correlation(s: System, flats: FlatFields) -> list[Figure]:
+def _correlation(s: System, flats: FlatFields) -> list[Measurement]:
     noise = noise_of(*flats.pairs[int(np.flatnonzero(_KERMA == 100.0)[0])])
     rows, columns = neighbour_correlation(noise)
-    figures = [
+    measurements = [
         _bounded(5, s, "noise correlation with next row", rows, _CORRELATION),
         _bounded(5, s, "noise correlation with next column", columns, _CORRELATION),
     ]
     if s.name in _FINE_NOISE:
         power, f = noise_power_spectrum(noise, s.pitch_mm)
         ratio = power_at(power, f, 5.0, width=0.25) / power_at(power, f, 1.0, width=0.25)
-        figures.append(_bounded(5, s, "noise power at 5 /mm over 1 /mm", ratio, _FINE_NOISE))
-    return figures
+        measurements.append(_bounded(5, s, "noise power at 5 /mm over 1 /mm", ratio, _FINE_NOISE))
+    return measurements
 
 
 _STEPS_MM = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
 _BANDS = 6
 
 
-def _stabilised(rng: np.random.Generator, s: System, flats: FlatFields, offset: float, effort: Effort) -> list[Figure]:
+def _stabilised(
+    rng: np.random.Generator, s: System, flats: FlatFields, offset: float, effort: Effort
+) -> list[Measurement]:
     """Measure the stabilised noise of steps, with the gain of their own columns, and with one overall gain."""
     side = flats.pairs[0][0].shape[1]
     edges = np.linspace(0, side, _BANDS + 1).astype(int)
@@ -240,8 +242,8 @@ def _stabilised(rng: np.random.Generator, s: System, flats: FlatFields, offset: 
     with_map = worst_deviation(pair, bands, local, len(_STEPS_MM))
     with_one = worst_deviation(pair, bands, [single] * _BANDS, len(_STEPS_MM))
     return [
-        Figure(6, s.name, "worst |SD - 1| of steps, local gain", with_map, 0.0, 0.03),
-        Figure(6, s.name, "worst |SD - 1| of steps, one gain", with_one, 0.03, math.inf, "has to fail"),
+        Measurement(6, s.name, "worst |SD - 1| of steps, local gain", with_map, 0.0, 0.03),
+        Measurement(6, s.name, "worst |SD - 1| of steps, one gain", with_one, 0.03, math.inf, "has to fail"),
     ]
 
 
@@ -263,7 +265,7 @@ def worst_deviation(pair: list[FloatImage], bands: list[slice], models: list[Noi
     return max(abs(sd - 1.0) for sd in [*by_step, *by_band])
 
 
-def _aluminium(rng: np.random.Generator, s: System, offset: float, effort: Effort) -> list[Figure]:
+def _aluminium(rng: np.random.Generator, s: System, offset: float, effort: Effort) -> list[Measurement]:
     contrast, ratio = {}, {}
     for kerma in (50.0, 100.0, 200.0):
         found = [plate_contrast(*aluminium(rng, s, kerma_ugy=kerma), offset, s.pitch_mm) for _ in range(effort.plates)]
@@ -271,8 +273,10 @@ def _aluminium(rng: np.random.Generator, s: System, offset: float, effort: Effor
     return [
         _bounded(7, s, "contrast of 0.2 mm Al", contrast[100.0], _ALUMINIUM),
         _bounded(7, s, "contrast-to-noise at 100 uGy", ratio[100.0], _CONTRAST_TO_NOISE),
-        Figure(7, s.name, "CNR 50 over 100 uGy, x sqrt 2", ratio[50.0] / ratio[100.0] * math.sqrt(2), 0.95, 1.05),
-        Figure(7, s.name, "CNR 200 over 100 uGy, / sqrt 2", ratio[200.0] / ratio[100.0] / math.sqrt(2), 0.95, 1.05),
+        Measurement(7, s.name, "CNR 50 over 100 uGy, x sqrt 2", ratio[50.0] / ratio[100.0] * math.sqrt(2), 0.95, 1.05),
+        Measurement(
+            7, s.name, "CNR 200 over 100 uGy, / sqrt 2", ratio[200.0] / ratio[100.0] / math.sqrt(2), 0.95, 1.05
+        ),
     ]
 
 
@@ -287,7 +291,9 @@ def plate_contrast(image: FloatImage, plate: NDArray[np.bool_], offset: float, p
     return drop / (float(around.mean()) - offset), drop / float(np.std(around))
 
 
-def _bounded(point: int, s: System, what: str, measured: float, bounds: Mapping[str, Range]) -> Figure:
+def _bounded(criterion: int, s: System, what: str, measured: float, bounds: Mapping[str, Range]) -> Measurement:
     """Return a measurement with the limits of its system; a system without limits fails."""
     low, high = bounds.get(s.name, (math.inf, math.inf))
-    return Figure(point, s.name, what, measured, low, high, "" if s.name in bounds else "no target for this system")
+    return Measurement(
+        criterion, s.name, what, measured, low, high, "" if s.name in bounds else "no target for this system"
+    )

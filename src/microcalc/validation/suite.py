@@ -1,4 +1,4 @@
-"""All twenty points, measured."""
+"""The measurement of all acceptance criteria."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from microcalc.simulate.systems import SYSTEMS, VENDORS, System
 from microcalc.validation import files, learning, receptor, thresholds
 from microcalc.validation.beams import measure_beams
 from microcalc.validation.calcium import measure_calcium
-from microcalc.validation.images import Job, Store
-from microcalc.validation.learning import learning_jobs, measure_learning
-from microcalc.validation.points import Figure, Report, ordered
+from microcalc.validation.criteria import Measurement, Report, report_of
+from microcalc.validation.images import ImageSpec, ImageStore
+from microcalc.validation.learning import learning_images, measure_learning
 from microcalc.validation.texture import measure_texture
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +25,15 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured; ``reduced_mm``: height of the receptors where whole images are made, None: their own."""
+    """Size of the measurements.
+
+    Attributes
+    ----------
+    breasts
+        Number of breasts per view and system.
+    reduced_mm
+        Height of the receptor in mm for whole images; None for the size of the system.
+    """
 
     receptor: receptor.Effort
     thresholds: thresholds.Effort
@@ -47,55 +55,59 @@ def verify(
     out: Path | None = None,
     workers: int = 2,
 ) -> Report:
-    """Measure the simulator against the twenty acceptance points.
+    """Measure the simulator against its twenty acceptance criteria.
 
     Parameters
     ----------
     systems
-        By default all. Points that compare vendors miss where a vendor is left out.
+        By default all. Criteria that compare vendors are not met where a vendor is missing.
     quick
-        Fewer and smaller images: says that all runs, not that the points hold.
+        Use fewer and smaller images, which shows that everything runs, not that the criteria are met.
     out
-        Folder that keeps the images, for the next time; by default they are thrown away.
+        Folder that keeps the images for later calls; by default they are deleted.
     workers
         Number of processes.
     """
     effort = QUICK if quick else FULL
     chosen = tuple(SYSTEMS.values()) if systems is None else tuple(systems)
     with nullcontext(str(out)) if out else tempfile.TemporaryDirectory() as folder:
-        return ordered(_measured(chosen, effort, Store(Path(folder) / "images", workers), seed))
+        return report_of(_measured(chosen, effort, ImageStore(Path(folder) / "images", workers), seed))
 
 
-def _measured(systems: tuple[System, ...], effort: Effort, store: Store, seed: int) -> list[Figure]:
+def _measured(systems: tuple[System, ...], effort: Effort, store: ImageStore, seed: int) -> list[Measurement]:
     _LOG.info("measuring beams and receptors of %d systems", len(systems))
-    figures = [*measure_beams(systems), *_receptors(systems, effort, store.workers, seed)]
-    whole = systems if effort.reduced_mm is None else tuple(files.reduced(s, effort.reduced_mm) for s in systems)
+    measurements = [*measure_beams(systems), *_receptors(systems, effort, store.workers, seed)]
+    whole = (
+        systems
+        if effort.reduced_mm is None
+        else tuple(files.with_small_receptor(s, effort.reduced_mm) for s in systems)
+    )
     vendors = [s for s in whole if s.name in VENDORS]
     _LOG.info("measuring tissue")
-    figures += measure_texture(whole, store, breasts=effort.breasts, seed=seed)
+    measurements += measure_texture(whole, store, breasts=effort.breasts, seed=seed)
     _LOG.info("measuring calcium")
-    train, test = learning_jobs(vendors, effort=effort.learning, seed=seed)
-    others = [Job(s, seed, filling="first") for s in whole if s not in vendors]
-    figures += measure_calcium(whole, store, jobs=[*train, *test, *others], twins=[*test, *others], seed=seed)
+    train, test = learning_images(vendors, effort=effort.learning, seed=seed)
+    others = [ImageSpec(s, seed, filling="first") for s in whole if s not in vendors]
+    measurements += measure_calcium(whole, store, specs=[*train, *test, *others], twins=[*test, *others], seed=seed)
     _LOG.info("measuring filters and networks")
-    figures += measure_learning(vendors, store, effort=effort.learning, seed=seed)
+    measurements += measure_learning(vendors, store, effort=effort.learning, seed=seed)
     _LOG.info("measuring files, time and memory")
-    return [*figures, *files.measure_making(whole, seed=seed), *files.measure_files(whole, seed=seed)]
+    return [*measurements, *files.measure_cost(whole, seed=seed), *files.measure_files(whole, seed=seed)]
 
 
-def _receptors(systems: Sequence[System], effort: Effort, workers: int, seed: int) -> list[Figure]:
+def _receptors(systems: Sequence[System], effort: Effort, workers: int, seed: int) -> list[Measurement]:
     work = [
-        job
+        spec
         for s in systems
-        for job in (
+        for spec in (
             partial(thresholds.measure_thresholds, s, effort=effort.thresholds, seed=seed),
             partial(receptor.measure_receptor, s, effort=effort.receptor, seed=seed),
         )
     ]
     parts = run_in_order(executor_of(workers), _call, work, work="measuring receptors")
-    figures = [f for part in parts for f in part]
-    return [*figures, *thresholds.order_of_systems(figures, tolerance=_ORDER_TOLERANCE)]
+    measurements = [f for part in parts for f in part]
+    return [*measurements, *thresholds.order_of_systems(measurements, tolerance=_ORDER_TOLERANCE)]
 
 
-def _call(measure: Callable[[], list[Figure]]) -> list[Figure]:
+def _call(measure: Callable[[], list[Measurement]]) -> list[Measurement]:
     return measure()

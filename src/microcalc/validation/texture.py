@@ -16,9 +16,9 @@ from microcalc.normalise.pectoral import without_pectoral
 from microcalc.simulate.breast import View
 from microcalc.simulate.exam import SimulatedMammogram
 from microcalc.simulate.systems import System
-from microcalc.validation.images import DENSITIES, Job, Store, as_read
+from microcalc.validation.criteria import Measurement, not_measured
+from microcalc.validation.images import DENSITIES, ImageSpec, ImageStore, as_read
 from microcalc.validation.phantoms import flat_field
-from microcalc.validation.points import Figure, missed
 
 Floats = NDArray[np.float64]
 
@@ -62,26 +62,26 @@ class Tissue:
     levels: tuple[float, float]
 
 
-def measure_texture(systems: Sequence[System], store: Store, *, breasts: int, seed: int) -> list[Figure]:
+def measure_texture(systems: Sequence[System], store: ImageStore, *, breasts: int, seed: int) -> list[Measurement]:
     """Measure criteria 10 to 12, on ``breasts`` images of each view and system."""
     views: tuple[View, ...] = ("CC", "MLO")
-    jobs = [
-        Job(s, seed + number, view, DENSITIES[number % len(DENSITIES)], intents=("raw", "processed"))
+    specs = [
+        ImageSpec(s, seed + number, view, DENSITIES[number % len(DENSITIES)], intents=("raw", "processed"))
         for s in systems
         for number in range(breasts)
         for view in views
     ]
-    found = store.measure(tissue_of, jobs)
+    found = store.measure(tissue_of, specs)
     mine = {
-        (s.name, view): [t for t, j in zip(found, jobs, strict=True) if (j.system.name, j.view) == (s.name, view)]
+        (s.name, view): [t for t, j in zip(found, specs, strict=True) if (j.system.name, j.view) == (s.name, view)]
         for s in systems
         for view in views
     }
-    figures = [f for s in systems for f in figures_of(s, mine[s.name, "CC"], mine[s.name, "MLO"])]
-    return [*figures, *_views(systems, mine)]
+    measurements = [f for s in systems for f in measurements_of(s, mine[s.name, "CC"], mine[s.name, "MLO"])]
+    return [*measurements, *_views(systems, mine)]
 
 
-def figures_of(s: System, craniocaudal: Sequence[Tissue], oblique: Sequence[Tissue]) -> list[Figure]:
+def measurements_of(s: System, craniocaudal: Sequence[Tissue], oblique: Sequence[Tissue]) -> list[Measurement]:
     """Return criteria 10 to 12 of one system, from the measurements of its images."""
     both = [*craniocaudal, *oblique]
     return [*_spectrum(s, both), *_structure(s, both), *_levels(s, both)]
@@ -237,53 +237,53 @@ def gabor_excess(region: Floats, pitch_mm: float) -> tuple[float, ...]:
     return tuple(out)
 
 
-def _spectrum(s: System, both: Sequence[Tissue]) -> list[Figure]:
+def _spectrum(s: System, both: Sequence[Tissue]) -> list[Measurement]:
     beta, fine = (np.concatenate([getattr(t, name) for t in both]) for name in ("exponents", "fine"))
     if not len(beta):
-        return [missed(10, f"no region of {REGION_MM} mm fits into the breasts", system=s.name)]
+        return [not_measured(10, f"no region of {REGION_MM} mm fits into the breasts", system=s.name)]
     within = float(np.mean((beta >= 2.5) & (beta <= 3.8)))
     noise = noise_exponent(s)
     left = float((fine.mean() - noise) / (beta.mean() - noise))
     note = f"fall at 2.5-4.5 /mm {fine.mean():.2f}, of a flat field {noise:.2f}"
     return [
-        Figure(10, s.name, "mean beta of log raw", float(beta.mean()), 3.0, 3.4, f"{len(beta)} regions"),
-        Figure(10, s.name, "SD of beta over regions", float(beta.std()), 0.2, 0.35),
-        Figure(10, s.name, "share of beta in 2.5 .. 3.8", within, 0.98, 1.0),
+        Measurement(10, s.name, "mean beta of log raw", float(beta.mean()), 3.0, 3.4, f"{len(beta)} regions"),
+        Measurement(10, s.name, "SD of beta over regions", float(beta.std()), 0.2, 0.35),
+        Measurement(10, s.name, "share of beta in 2.5 .. 3.8", within, 0.98, 1.0),
         # ours: at least half of the way from tissue's fall to that of the system's own noise
-        Figure(10, s.name, "short of the noise floor, 2.5-4.5 /mm", left, -0.25, 0.5, note),
+        Measurement(10, s.name, "short of the noise floor, 2.5-4.5 /mm", left, -0.25, 0.5, note),
     ]
 
 
-def _views(systems: Sequence[System], mine: Mapping[tuple[str, View], Sequence[Tissue]]) -> list[Figure]:
+def _views(systems: Sequence[System], mine: Mapping[tuple[str, View], Sequence[Tissue]]) -> list[Measurement]:
     """Measure the difference of beta, MLO minus CC, over all systems; published is 0.13 +- 0.07 (23 women)."""
     cc, mlo = (
         np.array([t.exponents.mean() for s in systems for t in mine[s.name, view] if len(t.exponents)])
         for view in ("CC", "MLO")
     )
     if len(cc) < 2 or len(mlo) < 2:
-        return [missed(10, "too few breasts for the difference of the views")]
+        return [not_measured(10, "too few breasts for the difference of the views")]
     error = math.sqrt(cc.var(ddof=1) / len(cc) + mlo.var(ddof=1) / len(mlo))
     difference = float(mlo.mean() - cc.mean())
-    return [Figure(10, "all", "mean beta, MLO less CC", difference, 0.0, 0.25, f"standard error {error:.2f}")]
+    return [Measurement(10, "all", "mean beta, MLO less CC", difference, 0.0, 0.25, f"standard error {error:.2f}")]
 
 
-def _structure(s: System, both: Sequence[Tissue]) -> list[Figure]:
+def _structure(s: System, both: Sequence[Tissue]) -> list[Measurement]:
     raw, surrogate, processed = (
         np.mean([getattr(t, f"{name}_excess") for t in both], axis=0) for name in ("raw", "surrogate", "processed")
     )
-    figures = []
+    measurements = []
     for f, r, g, p in zip(GABOR_PER_MM, raw, surrogate, processed, strict=True):
-        figures += [
-            Figure(11, s.name, f"kurtosis over surrogate, {f:g} /mm", float(r - g), _KURTOSIS_MARGIN),
-            Figure(11, s.name, f"processed over log raw, {f:g} /mm", float(p - r), 0.0),
+        measurements += [
+            Measurement(11, s.name, f"kurtosis over surrogate, {f:g} /mm", float(r - g), _KURTOSIS_MARGIN),
+            Measurement(11, s.name, f"processed over log raw, {f:g} /mm", float(p - r), 0.0),
         ]
-    return figures
+    return measurements
 
 
-def _levels(s: System, both: Sequence[Tissue]) -> list[Figure]:
+def _levels(s: System, both: Sequence[Tissue]) -> list[Measurement]:
     low, high = _LEVELS.get(s.name, (math.inf, math.inf))
     lowest, highest = np.mean([t.levels for t in both], axis=0)
     return [
-        Figure(12, s.name, "2.5th percentile of interior", float(lowest), low, high),
-        Figure(12, s.name, "97.5th percentile of interior", float(highest), low, high),
+        Measurement(12, s.name, "2.5th percentile of interior", float(lowest), low, high),
+        Measurement(12, s.name, "97.5th percentile of interior", float(highest), low, high),
     ]

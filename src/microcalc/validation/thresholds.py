@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from microcalc.domain import FloatImage
 from microcalc.simulate.spectrum import Material, removed_fraction
 from microcalc.simulate.systems import System
+from microcalc.validation.criteria import Measurement, not_measured
 from microcalc.validation.observer import THRESHOLD, hotelling_d_prime, matched_filter_d_prime
 from microcalc.validation.phantoms import (
     BREAST_MM,
@@ -22,7 +23,6 @@ from microcalc.validation.phantoms import (
     structured_background,
     transmission,
 )
-from microcalc.validation.points import Figure, missed
 
 Floats = NDArray[np.float64]
 
@@ -52,43 +52,43 @@ _HALF_PX = 9
 _DIAMETERS_MM = np.array([0.07, 0.09, 0.12, 0.16, 0.21])
 
 
-def measure_thresholds(s: System, *, effort: Effort, seed: int) -> list[Figure]:
+def measure_thresholds(s: System, *, effort: Effort, seed: int) -> list[Measurement]:
     """Measure criteria 8 and 9 of one system."""
     rng = np.random.default_rng([seed, 8, *s.name.encode()])
     return [*_discs(rng, s, effort), *_spheres(rng, s, effort)]
 
 
-def order_of_systems(figures: Sequence[Figure], *, tolerance: float) -> list[Figure]:
+def order_of_systems(measurements: Sequence[Measurement], *, tolerance: float) -> list[Measurement]:
     """Return the order of criterion 8, Hologic <= Siemens < GE, from the thresholds at 0.25 mm.
 
     Parameters
     ----------
-    figures
+    measurements
         Measurements of all systems.
     tolerance
         Tolerance of the first comparison, relative: two standard errors of a ratio.
     """
-    gold = {f.system: f.measured for f in figures if f.point == 8 and f.what == _GOLD.format(0.25)}
+    gold = {f.system: f.measured for f in measurements if f.criterion == 8 and f.what == _GOLD.format(0.25)}
     if not {"hologic", "siemens"} < set(gold) or not any(name.startswith("ge") for name in gold):
-        return [missed(8, "the order takes Hologic, Siemens and a GE system")]
+        return [not_measured(8, "the order takes Hologic, Siemens and a GE system")]
     best = min(v for name, v in gold.items() if name.startswith("ge"))
     return [
-        Figure(8, "all", "Hologic over Siemens, 0.25 mm", gold["hologic"] / gold["siemens"], 0.0, 1.0 + tolerance),
-        Figure(8, "all", "lowest GE over Siemens, 0.25 mm", best / gold["siemens"], 1.0),
+        Measurement(8, "all", "Hologic over Siemens, 0.25 mm", gold["hologic"] / gold["siemens"], 0.0, 1.0 + tolerance),
+        Measurement(8, "all", "lowest GE over Siemens, 0.25 mm", best / gold["siemens"], 1.0),
     ]
 
 
 _GOLD = "gold threshold of {:g} mm in um"
 
 
-def _discs(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
+def _discs(rng: np.random.Generator, s: System, effort: Effort) -> list[Measurement]:
     at_100, at_50, at_200 = (uniform(rng, s, effort, kerma_ugy=kerma) for kerma in (100.0, 50.0, 200.0))
     exponent = np.log(gold_threshold_um(rng, s, at_200, 0.25) / gold_threshold_um(rng, s, at_50, 0.25)) / np.log(4.0)
     return [
-        Figure(8, s.name, _GOLD.format(0.25), gold_threshold_um(rng, s, at_100, 0.25), 0.15, 0.30),
-        Figure(8, s.name, _GOLD.format(0.1), gold_threshold_um(rng, s, at_100, 0.1), 0.7, 1.6),
+        Measurement(8, s.name, _GOLD.format(0.25), gold_threshold_um(rng, s, at_100, 0.25), 0.15, 0.30),
+        Measurement(8, s.name, _GOLD.format(0.1), gold_threshold_um(rng, s, at_100, 0.1), 0.7, 1.6),
         # ours: electronic noise of 2.3 stored values alone makes it -0.535 from 50 to 200 uGy, fixed noise flattens it
-        Figure(8, s.name, "exponent of its fall, 50-200 uGy", float(exponent), -0.57, -0.43),
+        Measurement(8, s.name, "exponent of its fall, 50-200 uGy", float(exponent), -0.57, -0.43),
     ]
 
 
@@ -121,10 +121,10 @@ _SPHERES: Mapping[str, tuple[Material, float, float]] = {
 }
 
 
-def _spheres(rng: np.random.Generator, s: System, effort: Effort) -> list[Figure]:
+def _spheres(rng: np.random.Generator, s: System, effort: Effort) -> list[Measurement]:
     even, structured = uniform(rng, s, effort, kerma_ugy=100.0), _structured(rng, s, effort)
     return [
-        Figure(
+        Measurement(
             9,
             s.name,
             f"threshold of {name} in mm",

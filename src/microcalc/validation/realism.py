@@ -1,9 +1,9 @@
-"""Distance to real: how well a network that sees small patches tells simulated from real processed images. Needs torch.
+"""Realism of simulated processed images: how well a small network tells their patches from real ones. Needs torch.
 
-Both go the same way: grey levels of the header's window, 8 bit, JPEG, resampled, cut into
-patches of 48 pixels that are each brought to mean 0 and deviation 1. At 0.1 mm per pixel
-it is noise, sharpness and processing that are compared, at 0.8 mm the tissue. 0.5 is: not
-told apart. Beside it stand what a person would ask first, spectra and kurtosis.
+Both kinds are treated alike: grey levels through the window of the header, 8 bit, JPEG, resampled, and cut into patches
+of 48 pixels, each normalised to mean 0 and standard deviation 1. At 0.1 mm per pixel the network compares noise,
+sharpness and processing, at 0.8 mm tissue. An AUC of 0.5 means that the kinds cannot be told apart. Power spectra and
+kurtosis are compared as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from microcalc.errors import InputError
 from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.resample import resample, resample_mask
-from microcalc.validation.classifier import Separation, check_torch, tell_apart
+from microcalc.validation.classifier import Separation, check_torch, cross_validate
 from microcalc.validation.texture import GABOR_PER_MM, gabor_excess, largest_square, periodic_part
 
 Floats = NDArray[np.float64]
@@ -42,9 +42,14 @@ _MOST_WITHOUT = 0.02  # of a patch, outside the breast
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One scale: how well patches are told apart, and power of simulated over real in octaves of frequency.
+    """The comparison at one scale.
 
-    ``octaves``: (centre in cycles/mm, ratio) of the mean power spectra of the normalised patches.
+    Attributes
+    ----------
+    separation
+        Performance of the classifier.
+    octaves
+        Centre of each octave in cycles/mm, and ratio of the mean power of simulated to real normalised patches.
     """
 
     spacing_mm: float
@@ -55,15 +60,15 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Distance:
-    """All scales; and the medians over images of the kurtosis of Gabor responses at 0.25, 0.5 and 1 /mm."""
+class Realism:
+    """The comparison at all scales, and the median excess kurtosis of Gabor responses at 0.25, 0.5 and 1 /mm."""
 
     scales: tuple[Scale, ...]
     simulated_excess: tuple[float, ...]
     real_excess: tuple[float, ...]
 
     def lines(self) -> list[str]:
-        """The report: a line per scale, then the spectra, then the kurtosis."""
+        """Return the lines of the report: one per scale, then the spectra, then the kurtosis."""
         lines = ["mm per pixel   AUC (95 % by patient)   patches simulated, real   (AUC 0.5: not told apart)"]
         for s in self.scales:
             t = s.separation
@@ -78,7 +83,7 @@ class Distance:
         return lines
 
 
-def measure_distance(
+def measure_realism(
     simulated: Table,
     real: Table,
     *,
@@ -89,24 +94,24 @@ def measure_distance(
     steps: int = 2000,
     folds: int = 3,
     workers: int = 1,
-) -> Distance:
+) -> Realism:
     """Compare the processed images of two tables.
 
     Parameters
     ----------
     jpeg_quality
-        Of the compression that both go through; best that of the real ones, where they are pictures.
+        JPEG quality of all images; preferably that of the real images, where these are JPEG files.
     per_image
-        Patches of each image and scale, fewer where fewer places are.
+        Largest number of patches of each image and scale.
     steps, folds
-        Of the network's training, per fold; patients are never split.
+        Training steps per fold, and number of folds; no patient is in two folds.
     workers
         Processes that read images.
 
     Raises
     ------
     InputError
-        A table has fewer than as many patients with processed images as there are folds.
+        A table has fewer patients with processed images than there are folds.
     MissingExtraError
         torch is not installed.
     """
@@ -118,7 +123,7 @@ def measure_distance(
         _LOG.info("telling patches of %g mm per pixel apart", spacing_mm)
         scales.append(_compared(found, both, k, spacing_mm, steps=steps, folds=folds, seed=seed))
     medians = [tuple(np.nanmedian([excess for _, excess in images], axis=0).tolist()) for images in found]
-    return Distance(tuple(scales), medians[0], medians[1])
+    return Realism(tuple(scales), medians[0], medians[1])
 
 
 _Image = tuple[list[FloatImage], tuple[float, ...]]
@@ -136,16 +141,16 @@ def _read(
     rows: Sequence[ImageRow], scales_mm: Sequence[float], quality: int, per_image: int, seed: int, workers: int
 ) -> list[_Image]:
     seeds = np.random.SeedSequence(seed).spawn(len(rows))
-    jobs = list(zip(rows, seeds, strict=True))
+    specs = list(zip(rows, seeds, strict=True))
     read = partial(_of_image, scales_mm=scales_mm, quality=quality, per_image=per_image)
-    return run_in_order(executor_of(workers), read, jobs, work="reading images")
+    return run_in_order(executor_of(workers), read, specs, work="reading images")
 
 
 def _of_image(
-    job: tuple[ImageRow, np.random.SeedSequence], *, scales_mm: Sequence[float], quality: int, per_image: int
+    spec: tuple[ImageRow, np.random.SeedSequence], *, scales_mm: Sequence[float], quality: int, per_image: int
 ) -> _Image:
     """Return patches at each scale, and the kurtosis."""
-    row, seed = job
+    row, seed = spec
     rng = np.random.default_rng(seed)
     mammogram = open_row(row)
     grey = compressed(grey_levels(mammogram), quality=quality)
@@ -165,21 +170,21 @@ def _of_image(
 
 
 def grey_levels(mammogram: Mammogram) -> NDArray[np.uint8]:
-    """As the header's window shows it; without one from the lowest to the highest value."""
+    """Return grey levels by the window of the header, or without one from the lowest to the highest value."""
     if mammogram.window is not None:
         return apply_window(mammogram.pixels, mammogram.window)
     return stretch(mammogram.pixels, float(mammogram.pixels.min()), float(mammogram.pixels.max()))
 
 
 def compressed(grey: NDArray[np.uint8], *, quality: int) -> FloatImage:
-    """What JPEG leaves of it, float32."""
+    """Return the image after JPEG compression, as float32."""
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file), dtype=np.float32)
 
 
 def draw_patches(rng: np.random.Generator, pixels: FloatImage, inside: BoolImage, *, n: int) -> FloatImage:
-    """Up to n patches (m, 48, 48) within a mask, at random, each of mean 0 and standard deviation 1."""
+    """Return up to n random patches (m, 48, 48) within a mask, each with mean 0 and standard deviation 1."""
     half = PATCH_PX // 2
     covered = ndimage.uniform_filter(inside.astype(np.float32), PATCH_PX) > 1.0 - _MOST_WITHOUT
     covered[:half] = covered[-half:] = False
@@ -194,7 +199,7 @@ def draw_patches(rng: np.random.Generator, pixels: FloatImage, inside: BoolImage
 
 
 def octave_powers(patches: FloatImage, spacing_mm: float) -> tuple[Floats, Floats]:
-    """Centres (k,) in 1/mm and mean power (k,) of Hann-windowed patches in octaves up to the raster's end."""
+    """Return the centres (k,) in 1/mm and the mean power (k,) of octaves up to the Nyquist frequency."""
     window = np.outer(np.hanning(PATCH_PX), np.hanning(PATCH_PX))
     power = np.mean(np.abs(np.fft.fft2(patches * window)) ** 2, axis=0)
     f = np.hypot(np.fft.fftfreq(PATCH_PX, spacing_mm)[:, None], np.fft.fftfreq(PATCH_PX, spacing_mm)[None, :])
@@ -214,7 +219,7 @@ def _compared(
     folds: int,
     seed: int,
 ) -> Scale:
-    """One scale of two sets of images."""
+    """Compare two sets of images at one scale."""
     patches = [np.concatenate([p[k] for p, _ in images]) for images in found]
     if min(len(p) for p in patches) < folds:
         raise InputError(f"no patch of {PATCH_PX * spacing_mm:g} mm fits into the breasts of a table, expected some")
@@ -225,7 +230,7 @@ def _compared(
         for _ in range(len(p[k]))
     ]
     is_real = np.repeat([False, True], [len(p) for p in patches])
-    told = tell_apart(np.concatenate(patches), is_real, np.array(patient), steps=steps, folds=folds, seed=seed)
+    told = cross_validate(np.concatenate(patches), is_real, np.array(patient), steps=steps, folds=folds, seed=seed)
     (centres, first), (_, second) = (octave_powers(p, spacing_mm) for p in patches)
     octaves = tuple(zip(centres.tolist(), (first / second).tolist(), strict=True))
     return Scale(spacing_mm, told, len(patches[0]), len(patches[1]), octaves)
