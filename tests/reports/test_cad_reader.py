@@ -111,7 +111,7 @@ def test_a_finding_that_is_not_for_presentation_is_passed_over_with_a_word() -> 
     _set_intent(_cluster_item(root), _NOT_SHOWN)
     report = parse_cad_report(root)
     assert len(report.findings) == 1
-    assert report.remarks == ("2 findings not for presentation and passed over",)  # the cluster, and the one in it
+    assert report.remarks == ("2 findings not for presentation, ignored",)  # the cluster, and the one in it
 
 
 def test_what_stands_below_an_impression_that_is_not_shown_is_not_shown() -> None:
@@ -130,7 +130,7 @@ def test_an_intent_that_the_standard_does_not_have_is_that_of_the_impression() -
     _set_intent(next(i for i in walk(root) if has_name(i, c.INDIVIDUAL_IMPRESSION)), ("1", "99X", "No"))
     report = parse_cad_report(root)
     assert [finding.required for finding in report.findings] == [True]
-    assert report.remarks == ("1 finding of a rendering intent that the standard does not have, and taken as required",)
+    assert report.remarks == ("1 finding with an unknown rendering intent, treated as required",)
 
 
 def _detections_of(root: Dataset, kind: tuple[str, str, str]) -> None:

@@ -349,7 +349,7 @@ def test_what_is_passed_over_in_a_report_is_said(
     write_data_set(root, tmp_path / "x.dcm")
     out = write_results_of_reports(tmp_path / "x.dcm", read_table(exam), tmp_path / "o")
     assert not any(_document(file)["clusters"] for file in out.glob("*.json"))
-    assert re.fullmatch(r"x\.dcm: \d+ findings not for presentation and passed over", caplog.messages[0])
+    assert re.fullmatch(r"x\.dcm: \d+ findings not for presentation, ignored", caplog.messages[0])
 
 
 def test_two_reports_of_one_image_are_refused(exam: Path, reported: Path, tmp_path: Path) -> None:

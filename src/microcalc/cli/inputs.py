@@ -12,7 +12,7 @@ from microcalc.errors import InputError, MicrocalcError
 
 if TYPE_CHECKING:
     from microcalc.batch.inputs import GivenImages, Input, Inputs
-    from microcalc.images.open import Facts
+    from microcalc.images.info import Facts
 
 _FACTS = ("pixel_spacing", "intent", "system", "view", "laterality")
 
@@ -108,7 +108,7 @@ def check_effect(given: GivenImages, said: Mapping[str, object], *, any_view: bo
         if said.get(option) is None:
             continue
         name = f"--{option.replace('_', '-')}"
-        users = [image for image, fact in known if image.row is None and option not in fact.said]
+        users = [image for image, fact in known if image.row is None and option not in fact.stated]
         if not users and not unknown and known:
             raise InputError(f"{name}: {_who_says(known[0][0], len(known))}, expected no {name}")
         if len(users) < len(known):

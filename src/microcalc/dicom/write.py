@@ -31,6 +31,7 @@ __all__ = [
     "ExposureHeader",
     "ReceptorHeader",
     "StoredValues",
+    "decimal_string",
     "file_meta",
     "hashed_uid",
     "write_data_set",
@@ -105,6 +106,11 @@ def hashed_uid(*words: str) -> str:
     """Return a UID of the 2.25 root, hashed from words (PS3.5 B.2)."""
     digest = hashlib.sha256("\x1f".join(("microcalc", *words)).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def decimal_string(value: float) -> str:
+    """Return a DS value, which has at most 16 characters (PS3.5 6.2)."""
+    return f"{value:.10g}"
 
 
 def _dataset(header: AcquisitionHeader, uid: str) -> Dataset:
@@ -194,44 +200,44 @@ def _add_equipment(dataset: Dataset, header: AcquisitionHeader) -> None:
 
 
 def _add_exposure(dataset: Dataset, exposure: ExposureHeader) -> None:
-    dataset.KVP = _decimal(exposure.kvp)
+    dataset.KVP = decimal_string(exposure.kvp)
     dataset.Exposure = round(exposure.mas)
     dataset.ExposureInuAs = round(exposure.mas * 1000)
     dataset.AnodeTargetMaterial = exposure.anode
     dataset.FilterType = "STRIP"
     dataset.FilterMaterial = exposure.filter_material
     if exposure.filter_thickness_mm is not None:
-        dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = _decimal(exposure.filter_thickness_mm)
-    dataset.BodyPartThickness = _decimal(exposure.thickness_mm)
-    dataset.CompressionForce = _decimal(exposure.force_n)
+        dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = decimal_string(exposure.filter_thickness_mm)
+    dataset.BodyPartThickness = decimal_string(exposure.thickness_mm)
+    dataset.CompressionForce = decimal_string(exposure.force_n)
     dataset.FocalSpots = "0.3"
     dataset.OrganExposed = "BREAST"
     if exposure.organ_dose_dgy is not None:
-        dataset.OrganDose = _decimal(exposure.organ_dose_dgy)
+        dataset.OrganDose = decimal_string(exposure.organ_dose_dgy)
 
 
 def _add_receptor(dataset: Dataset, header: AcquisitionHeader) -> None:
     receptor = header.receptor
-    dataset.ImagerPixelSpacing = [_decimal(spacing) for spacing in header.spacing_mm]
+    dataset.ImagerPixelSpacing = [decimal_string(spacing) for spacing in header.spacing_mm]
     dataset.DetectorType = receptor.detector_type
     dataset.DetectorConfiguration = "AREA"
-    dataset.DetectorElementSpacing = [_decimal(spacing) for spacing in receptor.element_spacing_mm]
+    dataset.DetectorElementSpacing = [decimal_string(spacing) for spacing in receptor.element_spacing_mm]
     if receptor.active_mm is not None:
         dataset.DetectorActiveShape = "RECTANGLE"
-        dataset.DetectorActiveDimensions = [_decimal(side) for side in receptor.active_mm]
+        dataset.DetectorActiveDimensions = [decimal_string(side) for side in receptor.active_mm]
     if receptor.field_of_view_mm is not None:
         dataset.FieldOfViewShape = "RECTANGLE"
         dataset.FieldOfViewDimensions = list(receptor.field_of_view_mm)
     dataset.FieldOfViewOrigin = list(receptor.field_of_view_origin)
     dataset.FieldOfViewRotation = str(receptor.field_of_view_rotation)
     dataset.FieldOfViewHorizontalFlip = "NO"
-    dataset.DistanceSourceToDetector = _decimal(receptor.source_to_detector_mm)
-    dataset.DistanceSourceToPatient = _decimal(receptor.source_to_patient_mm)
-    dataset.EstimatedRadiographicMagnificationFactor = _decimal(receptor.magnification)
+    dataset.DistanceSourceToDetector = decimal_string(receptor.source_to_detector_mm)
+    dataset.DistanceSourceToPatient = decimal_string(receptor.source_to_patient_mm)
+    dataset.EstimatedRadiographicMagnificationFactor = decimal_string(receptor.magnification)
     if receptor.grid:
         dataset.Grid = list(receptor.grid)
     if receptor.sensitivity is not None:
-        dataset.Sensitivity = _decimal(receptor.sensitivity)
+        dataset.Sensitivity = decimal_string(receptor.sensitivity)
 
 
 def _add_view(dataset: Dataset, header: AcquisitionHeader) -> None:
@@ -263,8 +269,8 @@ def _add_presentation(dataset: Dataset, header: AcquisitionHeader) -> None:
     functions = {window.function for window in header.windows}
     if len(functions) != 1:
         raise ValueError("windows of several VOI LUT functions or none, expected at least one window and one function")
-    dataset.WindowCenter = [_decimal(window.centre) for window in header.windows]
-    dataset.WindowWidth = [_decimal(window.width) for window in header.windows]
+    dataset.WindowCenter = [decimal_string(window.centre) for window in header.windows]
+    dataset.WindowWidth = [decimal_string(window.width) for window in header.windows]
     if header.window_names:
         dataset.WindowCenterWidthExplanation = list(header.window_names)
     dataset.VOILUTFunction = functions.pop().upper()
@@ -283,12 +289,10 @@ def _add_pixels(dataset: Dataset, header: AcquisitionHeader, shape: tuple[int, .
         dataset.PixelPaddingRangeLimit = stored.padding_limit
     dataset.PixelIntensityRelationship = stored.relationship
     dataset.PixelIntensityRelationshipSign = stored.sign
-    dataset.RescaleIntercept, dataset.RescaleSlope = _decimal(stored.rescale_intercept), _decimal(stored.rescale_slope)
+    dataset.RescaleIntercept, dataset.RescaleSlope = (
+        decimal_string(stored.rescale_intercept),
+        decimal_string(stored.rescale_slope),
+    )
     dataset.RescaleType = "US"
     dataset.PresentationLUTShape = stored.lut_shape
     dataset.PixelData = pixels
-
-
-def _decimal(value: float) -> str:
-    """Return a DS value, which has at most 16 characters (PS3.5 6.2)."""
-    return f"{value:.10g}"

@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from microcalc.domain import Intent, Laterality
+
+Fact = Literal["pixel_spacing", "intent", "system", "view", "laterality"]
+"""A fact that the file of an image may state; a picture states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The facts that the file of an image states.
+
+    Attributes
+    ----------
+    uid
+        SOP Instance UID, empty if it is missing or invalid; or the SHA-256 of the file, as in ``Mammogram``.
+    stated
+        Facts that the file states, so that the user need not, and cannot, give them.
+    shape, spacing_mm
+        Rows and columns, and the pixel spacing (row, column); None if the file does not state them.
+    """
+
+    uid: str
+    stated: frozenset[Fact]
+    shape: tuple[int, int] | None = None
+    spacing_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,43 +6,19 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, UnreadableImageError
 from microcalc.images.dicom.position import view_named
 from microcalc.images.dicom.sniff import is_dicom
-from microcalc.images.info import NO_INFO, ImageInfo
+from microcalc.images.info import NO_INFO, Facts, ImageInfo
 from microcalc.storage.key import file_sha256
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]")
 _PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
-
-
-Fact = Literal["pixel_spacing", "intent", "system", "view", "laterality"]
-"""What an image file may state about its image; a picture states nothing, and a user can supply it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What an image file states about its image.
-
-    Attributes
-    ----------
-    uid
-        As in ``Mammogram``: the SOP Instance UID, or the file's SHA-256.
-    said
-        What the file states, so that the user cannot supply it.
-    shape, spacing_mm
-        (rows, columns), and the pixel spacing (row, column); None where the file does not state them.
-    """
-
-    uid: str
-    said: frozenset[Fact]
-    shape: tuple[int, int] | None = None
-    spacing_mm: tuple[float, float] | None = None
 
 
 def facts_of(path: Path) -> Facts:
@@ -61,7 +37,7 @@ def facts_of(path: Path) -> Facts:
     from microcalc.images.dicom.facts import read_facts
 
     facts = read_facts(path)
-    return Facts(facts.uid or _sha256(path), frozenset(facts.said), facts.shape, facts.spacing_mm)
+    return facts if facts.uid else replace(facts, uid=_sha256(path))
 
 
 def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = False) -> Mammogram:

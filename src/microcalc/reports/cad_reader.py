@@ -201,7 +201,7 @@ def _images(root: Dataset, findings: Sequence[ReadFinding]) -> tuple[LibraryImag
 
 
 def _distinct(words: Iterator[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(said for said in words if said))
+    return tuple(dict.fromkeys(text for text in words if text))
 
 
 def _text(item: Dataset | None, name: c.Concept) -> str:
@@ -209,10 +209,10 @@ def _text(item: Dataset | None, name: c.Concept) -> str:
 
 
 def _library_image(item: Dataset) -> LibraryImage:
-    def said(name: c.Concept) -> str:
+    def term(name: c.Concept) -> str:
         return next((meaning(child, "ConceptCodeSequence") for child in named(item, name)), "")
 
-    return LibraryImage(_image_uid(item), said(c.IMAGE_LATERALITY), said(c.IMAGE_VIEW))
+    return LibraryImage(_image_uid(item), term(c.IMAGE_LATERALITY), term(c.IMAGE_VIEW))
 
 
 def _image_uid(item: Dataset) -> str:
@@ -285,12 +285,12 @@ def _findings(root: Dataset) -> tuple[list[ReadFinding], tuple[str, ...]]:
     unknown = sum(intent is None and bool(named(item, c.RENDERING_INTENT)) for item, intent in shown)
     homeless = sum(not finding.uid for finding in findings)
     remarks = (
-        (not_shown, "not for presentation and passed over"),
-        (unknown, "of a rendering intent that the standard does not have, and taken as required"),
-        (homeless, "of no image, and passed over"),
+        (not_shown, "not for presentation, ignored"),
+        (unknown, "with an unknown rendering intent, treated as required"),
+        (homeless, "without an image, ignored"),
     )
     return [finding for finding in findings if finding.uid], tuple(
-        f"{count} finding{'s' * (count != 1)} {said}" for count, said in remarks if count
+        f"{count} finding{'s' * (count != 1)} {remark}" for count, remark in remarks if count
     )
 
 
@@ -305,8 +305,8 @@ def _by_intent(root: Dataset) -> tuple[list[tuple[Dataset, Dataset | None]], int
     while waiting:
         item, intent, is_hidden = waiting.pop()
         own = named(item, c.RENDERING_INTENT)
-        is_hidden = is_hidden or any(has_value(said, c.NOT_SHOWN) for said in own)
-        known = [said for said in own if has_value(said, c.REQUIRED) or has_value(said, c.OPTIONAL)]
+        is_hidden = is_hidden or any(has_value(item, c.NOT_SHOWN) for item in own)
+        known = [item for item in own if has_value(item, c.REQUIRED) or has_value(item, c.OPTIONAL)]
         intent = known[0] if known else intent
         if has_name(item, c.SINGLE_IMAGE_FINDING):
             if is_hidden:

@@ -135,9 +135,9 @@ def _summary(results: Sequence[ReportedImage]) -> Dataset:
     failed = [result for result in results if result.failure is not None]
     found = [(n, result) for n, result in enumerate(results, start=1) if result.reported_clusters()]
     summary = code(c.SUMMARY, _outcome(len(failed), len(results), found=bool(found)))
-    said = impression_sentences(results)
-    if said:
-        add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(said)))
+    sentences = impression_sentences(results)
+    if sentences:
+        add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(sentences)))
         add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
     add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in found))
     return summary
@@ -231,7 +231,7 @@ def _performed(numbered: Sequence[tuple[int, ReportedImage]]) -> list[Dataset]:
         for kind in (c.CLUSTER, c.INDIVIDUAL):
             entry = code(c.DETECTION_PERFORMED, kind)
             add(entry, "HAS PROPERTIES", *_algorithm_items(algorithm))
-            add(entry, "HAS PROPERTIES", *(text(c.ALGORITHM_PARAMETERS, said) for said in algorithm.points_in_words()))
+            add(entry, "HAS PROPERTIES", *(text(c.ALGORITHM_PARAMETERS, line) for line in algorithm.points_in_words()))
             add(entry, "HAS PROPERTIES", *(pointer((*_LIBRARY, n)) for n in numbers))
             if kind == c.CLUSTER:
                 add(entry, "HAS PROPERTIES", *_operating_points(algorithm))

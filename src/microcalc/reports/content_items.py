@@ -17,6 +17,7 @@ from microcalc.dicom.tags import items, numbers, word
 from microcalc.reports.concepts import SRT_OF, Concept
 
 if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept
     from pydicom.dataset import Dataset
 
 Position = Sequence[int]
@@ -30,6 +31,13 @@ def code_item(concept: Concept) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = concept.value, concept.scheme, concept.meaning
     return item
+
+
+def coded_concept(concept: Concept) -> CodedConcept:
+    """Return a concept as an object of highdicom."""
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(concept.value, concept.scheme, concept.meaning)
 
 
 def add(parent: Dataset, relationship: str, *children: Dataset) -> None:

@@ -120,9 +120,9 @@ def _tree(dataset: Dataset) -> Iterator[str]:
     waiting = [(dataset, 0)]
     while waiting:
         item, depth = waiting.pop()
-        said = ": ".join(part for part in (meaning(item, "ConceptNameCodeSequence"), _value(item)) if part)
-        if said:
-            yield "  " * depth + said
+        line = ": ".join(part for part in (meaning(item, "ConceptNameCodeSequence"), _value(item)) if part)
+        if line:
+            yield "  " * depth + line
         waiting += [(child, depth + 1) for child in reversed(children(item))]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from microcalc.dicom.tags import quiet
 from microcalc.dicom.write import hashed_uid
 from microcalc.reports import concepts as c
-from microcalc.reports.content_items import add, text
+from microcalc.reports.content_items import add, coded_concept, text
 from microcalc.reports.header import MANUFACTURER, check_one_exam, report_uid, start_report
 from microcalc.reports.reported_image import Algorithm, ReportedImage, impression_sentences
 
@@ -49,7 +49,7 @@ def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> D
         groups = [group for result in results for group in _groups(result, uid)]
         content = MeasurementReport(
             observation_context=_observer(),
-            procedure_reported=_coded(_MAMMOGRAPHY),
+            procedure_reported=coded_concept(_MAMMOGRAPHY),
             imaging_measurements=groups,
         )
         root = start_report("tid1500", results, uid, made)
@@ -58,14 +58,8 @@ def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> D
         items = list(root.ContentSequence)
         del root.ContentSequence  # the library's sequence type accepts only its own items
         root.ContentSequence = items
-        add(root, "CONTAINS", *(text(c.COMMENT, said) for said in impression_sentences(results)))
+        add(root, "CONTAINS", *(text(c.COMMENT, sentence) for sentence in impression_sentences(results)))
     return root
-
-
-def _coded(concept: c.Concept) -> highdicom.sr.CodedConcept:
-    from highdicom.sr import CodedConcept
-
-    return CodedConcept(concept.value, concept.scheme, concept.meaning)
 
 
 def _observer() -> highdicom.sr.ObservationContext:
@@ -74,7 +68,7 @@ def _observer() -> highdicom.sr.ObservationContext:
     device = DeviceObserverIdentifyingAttributes(
         uid=hashed_uid("device"), name=MANUFACTURER, manufacturer_name=MANUFACTURER, model_name=MANUFACTURER
     )
-    kind = _coded(c.Concept("121007", "DCM", "Device"))
+    kind = coded_concept(c.Concept("121007", "DCM", "Device"))
     return ObservationContext(observer_device_context=ObserverContext(kind, device))
 
 
@@ -115,11 +109,11 @@ def _region_of(
             hashed_uid("cluster", uid, header.uid, str(number)), f"{header.label} cluster {number}"
         ),
         referenced_region=region,
-        finding_type=_coded(c.CLUSTER),
+        finding_type=coded_concept(c.CLUSTER),
         algorithm_id=_algorithm(result.algorithm),
         measurements=[
-            Measurement(_coded(c.CERTAINTY), 100 * cluster.likelihood, _coded(c.PERCENT)),
-            Measurement(_coded(c.CALCIFICATION_COUNT), len(cluster.members), _coded(c.NO_UNITS)),
+            Measurement(coded_concept(c.CERTAINTY), 100 * cluster.likelihood, coded_concept(c.PERCENT)),
+            Measurement(coded_concept(c.CALCIFICATION_COUNT), len(cluster.members), coded_concept(c.NO_UNITS)),
         ],
     )
 
@@ -137,6 +131,6 @@ def _without_clusters(result: ReportedImage, uid: str) -> MeasurementsAndQualita
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(hashed_uid("image", uid, header.uid), header.label),
         algorithm_id=_algorithm(result.algorithm),
-        qualitative_evaluations=[QualitativeEvaluation(_coded(c.SUMMARY), _coded(outcome))],
+        qualitative_evaluations=[QualitativeEvaluation(coded_concept(c.SUMMARY), coded_concept(outcome))],
         source_images=[SourceImageForMeasurementGroup(header.sop_class, header.uid)],
     )

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from microcalc.dicom.source_values import long_text
 from microcalc.dicom.tags import integer, items, number, numbers, quiet, word, words
+from microcalc.dicom.write import decimal_string
 from microcalc.domain import Cluster
 from microcalc.images.dicom.read import read_data_set
 from microcalc.reports.header import RESEARCH_ONLY, made_at, report_uid, start_instance
@@ -124,8 +125,8 @@ def _add_grey_scale(state: Dataset, source: Dataset) -> None:
     """Add rescaling, VOI and polarity of the image."""
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
     if slope is not None or intercept is not None:
-        state.RescaleSlope = _decimal(1.0 if slope is None else slope)
-        state.RescaleIntercept = _decimal(0.0 if intercept is None else intercept)
+        state.RescaleSlope = decimal_string(1.0 if slope is None else slope)
+        state.RescaleIntercept = decimal_string(0.0 if intercept is None else intercept)
         state.RescaleType = long_text(source, "RescaleType").value or "US"
     voi = _voi_lut(source) or _window(source)
     if voi is not None:
@@ -144,7 +145,7 @@ def _window(source: Dataset) -> Dataset | None:
     if not centres or not widths or widths[0] < narrowest:
         return None
     item = Dataset()
-    item.WindowCenter, item.WindowWidth = _decimal(centres[0]), _decimal(widths[0])
+    item.WindowCenter, item.WindowWidth = decimal_string(centres[0]), decimal_string(widths[0])
     if function in _NARROWEST and function != "LINEAR":
         item.VOILUTFunction = function
     return item
@@ -284,8 +285,3 @@ def _layer(order: int, name: str, description: str) -> Dataset:
     item = Dataset()
     item.GraphicLayer, item.GraphicLayerOrder, item.GraphicLayerDescription = name, order, description
     return item
-
-
-def _decimal(value: float) -> str:
-    """Return a DS value, which has at most 16 characters (PS3.5 6.2)."""
-    return f"{value:.10g}"

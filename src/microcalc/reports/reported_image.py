@@ -47,14 +47,14 @@ class Algorithm:
 
     def points_in_words(self) -> list[str]:
         """Return a description of each operating point."""
-        words = []
+        lines = []
         for k, point in enumerate(self.operating_points):
-            said = f"operating_point_{k}: clusters of certainty {100 * point.threshold:.6g} % or more"
-            said += ", the findings" if k == 0 else ", optional below the points before"
+            line = f"operating_point_{k}: clusters of certainty {100 * point.threshold:.6g} % or more"
+            line += ", the findings" if k == 0 else ", optional below the points before"
             if point.llf is not None and point.nlf is not None:
-                said += f"; where measured, {point.nlf:.3g} false clusters per image, sensitivity {point.llf:.3g}"
-            words.append(said)
-        return words
+                line += f"; where measured, {point.nlf:.3g} false clusters per image, sensitivity {point.llf:.3g}"
+            lines.append(line)
+        return lines
 
     def operating_point_index(self, likelihood: float) -> int | None:
         """Return the index of the first operating point that a likelihood reaches; None if it reaches none."""

@@ -20,6 +20,7 @@ from microcalc import __version__
 from microcalc.dicom.tags import quiet
 from microcalc.dicom.write import hashed_uid
 from microcalc.reports import concepts as c
+from microcalc.reports.content_items import coded_concept
 from microcalc.reports.header import (
     MANUFACTURER,
     RESEARCH_ONLY,
@@ -111,19 +112,15 @@ def _settled(dataset: Dataset, result: ReportedImage, made: datetime) -> Dataset
 def _segments(result: ReportedImage) -> list[SegmentDescription]:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
-    from highdicom.sr import CodedConcept
-
-    def coded(concept: c.Concept) -> CodedConcept:
-        return CodedConcept(concept.value, concept.scheme, concept.meaning)
 
     algorithm, label = result.algorithm, result.header.label
-    described = AlgorithmIdentificationSequence(algorithm.name, coded(_LEARNED), algorithm.version)
+    described = AlgorithmIdentificationSequence(algorithm.name, coded_concept(_LEARNED), algorithm.version)
     segments = [
         SegmentDescription(
             segment_number=n,
             segment_label=f"{label} cluster {n}",
-            segmented_property_category=coded(_ALTERED),
-            segmented_property_type=coded(c.CLUSTER),
+            segmented_property_category=coded_concept(_ALTERED),
+            segmented_property_type=coded_concept(c.CLUSTER),
             algorithm_type="AUTOMATIC",
             algorithm_identification=described,
             tracking_uid=hashed_uid("segment", report_uid("seg", [result]), str(n)),

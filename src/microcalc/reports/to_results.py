@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,20 +66,27 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
         There is no CAD report, one violates its template, or two include the same image.
     """
     files = [file for file in sorted(path.iterdir()) if is_cad_report(file)] if path.is_dir() else [path]
-    reports = [(file, read_cad_report(file)) for file in files]
+    reports = {file: read_cad_report(file) for file in files}
     if not reports:
         raise InputError(f"{path.name}: DICOM files but no Mammography CAD SR, expected at least one")
     names = {row.sop_instance_uid: row.file.name for row in table.images if row.sop_instance_uid}
+    documents = _documents(reports, names)
+    with saying_where(out / "documents"):
+        out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob("*.json"):
+        if is_uid(stale.stem) and stale.stem not in documents:
+            stale.unlink()
+    for uid, document in documents.items():
+        write_result(document, out / f"{uid}.json")
+    return out
+
+
+def _documents(reports: Mapping[Path, CadReport], names: Mapping[str, str]) -> dict[str, Result]:
+    """Return SOP Instance UID → document; ``names`` are UIDs and files of the table's images."""
     documents: dict[str, Result] = {}
     reported_in: dict[str, str] = {}
-    for file, report in reports:
-        for remark in report.remarks:
-            _LOG.warning("%s: %s", file.name, remark)
-        benign = sum(finding.is_calcium and finding.is_benign for finding in report.findings)
-        if benign:
-            _LOG.warning(
-                "%s: findings that are reported as typically benign calcium, not evaluated: %d", file.name, benign
-            )
+    for file, report in reports.items():
+        _log_remarks(file, report)
         for image in report.images:
             if image.uid in report.failed | report.not_searched:
                 continue
@@ -92,14 +100,15 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
                 )
             reported_in[image.uid] = file.name
             documents[image.uid] = _document(name, report, image.uid)
-    with saying_where(out / "documents"):
-        out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("*.json"):
-        if is_uid(stale.stem) and stale.stem not in documents:
-            stale.unlink()
-    for uid, document in documents.items():
-        write_result(document, out / f"{uid}.json")
-    return out
+    return documents
+
+
+def _log_remarks(file: Path, report: CadReport) -> None:
+    for remark in report.remarks:
+        _LOG.warning("%s: %s", file.name, remark)
+    benign = sum(finding.is_calcium and finding.is_benign for finding in report.findings)
+    if benign:
+        _LOG.warning("%s: findings that are reported as typically benign calcium, not evaluated: %d", file.name, benign)
 
 
 def _document(name: str, report: CadReport, uid: str) -> Result:

@@ -28,7 +28,7 @@ INTENTS: dict[str, Intent] = {
 """SOP Class UID → intent."""
 _INTENT_TYPES: dict[str, Intent] = {"FOR PROCESSING": "raw", "FOR PRESENTATION": "processed"}
 
-_INTENT_OF = {intent: said for said, intent in _INTENT_TYPES.items()}
+_INTENT_OF = {intent: name for name, intent in _INTENT_TYPES.items()}
 
 _TOMOSYNTHESIS = {
     f"{_STORAGE}13.1.3": "Breast Tomosynthesis Image",
@@ -93,10 +93,10 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
     if not any_view:
         _check_view(dataset, name)
     intent = INTENTS[sop_class]
-    said = word(dataset, "PresentationIntentType").upper()
-    if said and said in _INTENT_TYPES and _INTENT_TYPES[said] != intent:
+    stated = word(dataset, "PresentationIntentType").upper()
+    if stated in _INTENT_TYPES and _INTENT_TYPES[stated] != intent:
         raise NotAMammogramError(
-            f"{name}: PresentationIntentType {said}, but the SOP class of {_INTENT_OF[intent]}, expected the same"
+            f"{name}: PresentationIntentType {stated}, but the SOP class of {_INTENT_OF[intent]}, expected the same"
         )
     return intent
 

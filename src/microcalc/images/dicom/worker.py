@@ -152,8 +152,8 @@ def _answer(line: bytes, complaints: IO[bytes]) -> tuple[dict[str, object], byte
     try:
         pixels = decode_file(request["path"], Syntax(*request["syntax"]), (rows, columns))
         complaints.seek(0)
-        said = complaints.read()
-        if any(words in said for words in _LOST_PIXELS):
+        output = complaints.read()
+        if any(words in output for words in _LOST_PIXELS):
             raise DamagedPixelsError("damaged or truncated pixel data according to the codec, expected a whole frame")
     except DamagedPixelsError as error:
         return {"error": str(error)}, b""
