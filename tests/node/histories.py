@@ -99,12 +99,12 @@ class FakeWorker:
             return {outcome: "why"}
         if job["job"] == "detect":
             assert Path(job["file"]).is_file()
-            Path(job["found"]).write_text(self.model)
+            Path(job["detections"]).write_text(self.model)
             return {"seconds": 1.0}
         uids = []
         for image in job["images"]:
             assert Path(image["file"]).is_file()
-            found = image["found"]
+            found = image["detections"]
             if found is not None and not (Path(found).is_file() and Path(found).read_text() == self.model):
                 return {"unusable": [image["uid"]]}
             uids.append(image["uid"])

@@ -95,7 +95,7 @@ def test_an_image_that_is_put_back_lets_the_others_go_first(queue: JobQueue) -> 
         image = queue.next_image()
         assert image is not None
         assert (image.uid, image.tries) == (expected, 1)
-        queue.again(image, count=False)
+        queue.requeue(image, count=False)
     assert queue.most_repeats() == (2, 0)
 
 

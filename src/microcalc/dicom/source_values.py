@@ -36,71 +36,73 @@ NOT_DECLARED: Final = "not in the declared character set"
 TAKEN_AS_UTF8: Final = "not in the declared character set, taken as UTF-8"
 
 
-class Taken(NamedTuple):
+class HeaderValue(NamedTuple):
     """A value, empty if the header has no usable one, and what was wrong with it, empty if nothing was."""
 
     value: str
     fault: str = ""
 
 
-def long_text(dataset: Dataset, keyword: str, *, most: int = 64) -> Taken:
+def long_text(dataset: Dataset, keyword: str, *, most: int = 64) -> HeaderValue:
     """Return a value of representation LO (at most 64 characters) or SH (at most 16)."""
     text, fault = _decoded(dataset, keyword)
     if _CONTROL.search(text):
-        return Taken("", "several values, or characters that no value may have")
+        return HeaderValue("", "several values, or characters that no value may have")
     if len(text) > most:
-        return Taken("", f"{len(text)} characters, of which at most {most} are valid")
-    return Taken(text, fault)
+        return HeaderValue("", f"{len(text)} characters, of which at most {most} are valid")
+    return HeaderValue(text, fault)
 
 
-def person_name(dataset: Dataset, keyword: str) -> Taken:
+def person_name(dataset: Dataset, keyword: str) -> HeaderValue:
     """Return a value of representation PN; a name that is too long is truncated."""
     text, fault = _decoded(dataset, keyword)
     if _CONTROL.search(text):
-        return Taken("", "several values, or characters that no name may have")
+        return HeaderValue("", "several values, or characters that no name may have")
     groups = text.split("=")
     kept = "=".join(_name_group(group) for group in groups[:_NAME_GROUPS])
     if kept.rstrip("^= ") != text.rstrip("^= "):
         fault = fault or f"longer than a name may be ({_NAME_CHARACTERS} characters, {_NAME_COMPONENTS} parts), cut"
-    return Taken(kept, fault)
+    return HeaderValue(kept, fault)
 
 
 def _name_group(group: str) -> str:
     return "^".join(group.split("^")[:_NAME_COMPONENTS])[:_NAME_CHARACTERS]
 
 
-def date(dataset: Dataset, keyword: str) -> Taken:
+def date(dataset: Dataset, keyword: str) -> HeaderValue:
     """Return a calendar date as YYYYMMDD; dots (as before DICOM 3) and hyphens are removed."""
-    found = _single(dataset, keyword)
-    match = _DATE.fullmatch(found)
+    text = _single(dataset, keyword)
+    match = _DATE.fullmatch(text)
     if match is None:
-        return Taken("", _fault(found, "no date"))
+        return HeaderValue("", _fault(text, "no date"))
     year, _, month, day = match.groups()
     try:
         datetime.date(int(year), int(month), int(day))
     except ValueError:
-        return Taken("", "no date of the calendar")
-    return Taken(f"{year}{month}{day}")
+        return HeaderValue("", "no date of the calendar")
+    return HeaderValue(f"{year}{month}{day}")
 
 
-def time(dataset: Dataset, keyword: str) -> Taken:
+def time(dataset: Dataset, keyword: str) -> HeaderValue:
     """Return a time as HHMMSS.ffffff or a leading part of it; colons (as before DICOM 3) are removed."""
-    found = _single(dataset, keyword)
-    plain = found.replace(":", "")
-    return Taken(plain) if _TIME.fullmatch(plain) else Taken("", _fault(found, "no time of day"))
+    text = _single(dataset, keyword)
+    plain = text.replace(":", "")
+    return HeaderValue(plain) if _TIME.fullmatch(plain) else HeaderValue("", _fault(text, "no time of day"))
 
 
-def sex(dataset: Dataset) -> Taken:
+def sex(dataset: Dataset) -> HeaderValue:
     """Return the patient's sex: F, M or O."""
-    found = _single(dataset, "PatientSex")
-    return Taken(found.upper()) if found.upper() in ("F", "M", "O") else Taken("", _fault(found, "not F, M or O"))
+    text = _single(dataset, "PatientSex")
+    return (
+        HeaderValue(text.upper()) if text.upper() in ("F", "M", "O") else HeaderValue("", _fault(text, "not F, M or O"))
+    )
 
 
-def time_zone(dataset: Dataset) -> Taken:
+def time_zone(dataset: Dataset) -> HeaderValue:
     """Return the offset of the header's times from UTC, as ``+0100``; empty if the header does not state it."""
-    found = _single(dataset, "TimezoneOffsetFromUTC")
-    valid = _ZONE.fullmatch(found) is not None and found != "-0000"
-    return Taken(found) if valid else Taken("", _fault(found, "no offset from UTC"))
+    text = _single(dataset, "TimezoneOffsetFromUTC")
+    valid = _ZONE.fullmatch(text) is not None and text != "-0000"
+    return HeaderValue(text) if valid else HeaderValue("", _fault(text, "no offset from UTC"))
 
 
 def raw_text(dataset: Dataset, keyword: str) -> bytes:
@@ -122,25 +124,25 @@ def _single(dataset: Dataset, keyword: str) -> str:
     return "\\".join(words(dataset, keyword))
 
 
-def _fault(found: str, what: str) -> str:
-    return what if found else ""
+def _fault(text: str, what: str) -> str:
+    return what if text else ""
 
 
-def _decoded(dataset: Dataset, keyword: str) -> Taken:
+def _decoded(dataset: Dataset, keyword: str) -> HeaderValue:
     """Decode a text with the declared character set, or as UTF-8 if its bytes are clearly UTF-8."""
     raw = raw_text(dataset, keyword)
     if raw.isascii() and _ESCAPE not in raw:
-        return Taken(raw.decode("ascii"))
+        return HeaderValue(raw.decode("ascii"))
     if not _is_raw(dataset, keyword):  # decoded already by the library, which marks invalid bytes
         text = raw.decode()
-        return Taken("", NOT_DECLARED) if "\ufffd" in text else Taken(text)
+        return HeaderValue("", NOT_DECLARED) if "\ufffd" in text else HeaderValue(text)
     declared, one_byte = _by_declared_set(raw, words(dataset, "SpecificCharacterSet"))
     if declared is not None and not one_byte:
-        return Taken(declared)
+        return HeaderValue(declared)
     try:
-        return Taken(raw.decode("utf-8"), TAKEN_AS_UTF8)
+        return HeaderValue(raw.decode("utf-8"), TAKEN_AS_UTF8)
     except UnicodeDecodeError:
-        return Taken("", NOT_DECLARED) if declared is None else Taken(declared)
+        return HeaderValue("", NOT_DECLARED) if declared is None else HeaderValue(declared)
 
 
 def _is_raw(dataset: Dataset, keyword: str) -> bool:

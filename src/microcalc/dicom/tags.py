@@ -95,14 +95,14 @@ def is_empty(dataset: Dataset, keyword: str) -> bool:
 
 def only_word(dataset: Dataset, keyword: str) -> str:
     """Return the value of an element as a stripped string; empty if it is absent or has several different values."""
-    found = set(words(dataset, keyword))
-    return found.pop() if len(found) == 1 else ""
+    different = set(words(dataset, keyword))
+    return different.pop() if len(different) == 1 else ""
 
 
 def content(dataset: Dataset, keyword: str) -> bytes:
     """Return the bytes of an element, such as pixel data; empty if it is absent or not bytes."""
-    found = _values(dataset, keyword)
-    return found[0] if len(found) == 1 and isinstance(found[0], bytes) else b""
+    values = _values(dataset, keyword)
+    return values[0] if len(values) == 1 and isinstance(values[0], bytes) else b""
 
 
 def words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def word(dataset: Dataset, keyword: str) -> str:
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """Return the values of an element as finite numbers; empty if it is absent or one is not a finite number."""
-    found = []
+    finite = []
     for value in _values(dataset, keyword):
         try:
             number = float(value)  # type: ignore[arg-type]
@@ -125,8 +125,8 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
             return ()
         if not math.isfinite(number):
             return ()
-        found.append(number)
-    return tuple(found)
+        finite.append(number)
+    return tuple(finite)
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
@@ -136,8 +136,8 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 def integer(dataset: Dataset, keyword: str) -> int | None:
     """Return the first value of an element as an integer; None if it is absent or not an integer."""
-    found = number(dataset, keyword)
-    return None if found is None or found != int(found) else int(found)
+    value = number(dataset, keyword)
+    return None if value is None or value != int(value) else int(value)
 
 
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:

@@ -224,7 +224,7 @@ class Analysis:
         job = {
             "job": "detect",
             "file": str(self.folder.image(image.uid)),
-            "found": str(self.folder.detections(image.uid)),
+            "detections": str(self.folder.detections(image.uid)),
         }
         try:
             reply = worker.ask(job, limit_s=self.settings.detect.image_s)
@@ -245,7 +245,7 @@ class Analysis:
             self.watch.progress()
         elif "later" in reply:
             _LOG.error("image %s: later: %s", name, reply["later"])
-            self._persist(lambda: self.queue.again(image, count=False))
+            self._persist(lambda: self.queue.requeue(image, count=False))
             self._rest(_PAUSE_S)
         else:
             self._persist(lambda: self._unanswered(image, f"{_in_words(reply)} in the analysis"))
@@ -259,10 +259,10 @@ class Analysis:
     def _unanswered(self, image: QueuedImage, reason: str) -> None:
         name = image_name(image.uid)
         if self.stopping:
-            self.queue.again(image, count=False)
+            self.queue.requeue(image, count=False)
         elif image.tries < self.settings.detect.tries:
             _LOG.warning("image %s: attempt %d: %s, trying again", name, image.tries, reason)
-            self.queue.again(image, count=True)
+            self.queue.requeue(image, count=True)
         else:
             _LOG.error("image %s: failed: %s, %d times", name, reason, image.tries)
             self.queue.failed(image, f"{reason}, {image.tries} times")
@@ -314,8 +314,13 @@ class Analysis:
             self._not_reported(images, str(reason), tries=1)
 
     def _entry(self, image: QueuedImage) -> dict[str, str | None]:
-        found = str(self.folder.detections(image.uid)) if image.reason is None else None
-        return {"uid": image.uid, "file": str(self.folder.image(image.uid)), "found": found, "reason": image.reason}
+        detections = str(self.folder.detections(image.uid)) if image.reason is None else None
+        return {
+            "uid": image.uid,
+            "file": str(self.folder.image(image.uid)),
+            "detections": detections,
+            "reason": image.reason,
+        }
 
     def _keep(self, images: Sequence[QueuedImage], reports: Sequence[str]) -> None:
         """Record the reports, which are complete temporary files, publish them, and finish the images."""

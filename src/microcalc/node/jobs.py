@@ -162,8 +162,8 @@ class JobQueue:
 
     def image(self, uid: str) -> QueuedImage | None:
         """Return an image, whatever its state; None if it was never received."""
-        found = self._rows(f"{_IMAGE} WHERE uid = ?", uid)
-        return QueuedImage(*found[0]) if found else None  # type: ignore[arg-type]
+        rows = self._rows(f"{_IMAGE} WHERE uid = ?", uid)
+        return QueuedImage(*rows[0]) if rows else None  # type: ignore[arg-type]
 
     def add(self, image: QueuedImage, *, place: str, now: float) -> None:
         """Add an image; ``place`` is its breast and view as in ``STANDARD_VIEWS``."""
@@ -189,10 +189,10 @@ class JobQueue:
     def next_image(self) -> QueuedImage | None:
         """Return the next waiting image and mark it as being worked on; None if no image waits."""
         with self._change() as db:
-            found = db.execute(f"{_IMAGE} WHERE state = 'waiting' ORDER BY turn LIMIT 1").fetchone()
-            if found is None:
+            row = db.execute(f"{_IMAGE} WHERE state = 'waiting' ORDER BY turn LIMIT 1").fetchone()
+            if row is None:
                 return None
-            image = QueuedImage(*found)
+            image = QueuedImage(*row)
             _one(db, IMAGES, "take", image.uid, also="tries = tries + 1")
             return replace(image, tries=image.tries + 1, state="working")
 
@@ -204,7 +204,7 @@ class JobQueue:
         """Record that the image cannot be analysed, and why."""
         self._move_one("analyse", image, also="tries = 0, put_back = 0, reason = ?", given=[reason])
 
-    def again(self, image: QueuedImage, *, count: bool) -> None:
+    def requeue(self, image: QueuedImage, *, count: bool) -> None:
         """Requeue the image behind the others; if ``count``, this attempt counts."""
         fair = "" if count else "tries = max(tries - 1, 0), put_back = put_back + 1, "
         self._move_one("put back", image, also=f"{fair}turn = {_LAST}")
@@ -246,16 +246,16 @@ class JobQueue:
         marks = ", ".join("?" * len(STANDARD_VIEWS))
         with self._change() as db:
             db.execute(f"UPDATE image SET received = ? WHERE received > ? AND {_OPEN}", (now, now))
-            found = db.execute(
+            exam = db.execute(
                 "SELECT exam FROM image WHERE state IN ('waiting', 'working', 'analysed') GROUP BY exam "
                 "HAVING sum(state <> 'analysed') = 0 AND (exam = max(uid) OR max(received) <= ? "
                 f"OR count(DISTINCT CASE WHEN place IN ({marks}) THEN place END) = ?) ORDER BY min(turn) LIMIT 1",
                 (now - wait_s, *STANDARD_VIEWS, len(STANDARD_VIEWS)),
             ).fetchone()
-            if found is None:
+            if exam is None:
                 return []
             rows = db.execute(
-                f"{_IMAGE} WHERE exam = ? AND state = 'analysed' ORDER BY received, rowid LIMIT ?", (*found, most)
+                f"{_IMAGE} WHERE exam = ? AND state = 'analysed' ORDER BY received, rowid LIMIT ?", (*exam, most)
             ).fetchall()
             images = [replace(QueuedImage(*row), tries=row[4] + 1, state="reporting") for row in rows]
             for image in images:
@@ -290,14 +290,14 @@ class JobQueue:
 
     def due_reports(self, *, now: float, longest_wait_s: float, limit: int = 20) -> list[QueuedReport]:
         """Return the reports that are due, the longest overdue first."""
-        found = self._rows(
+        rows = self._rows(
             "SELECT uid, tries FROM report WHERE state = 'waiting' AND (due <= ? OR due > ?) "
             "ORDER BY due, rowid LIMIT ?",
             now,
             now + longest_wait_s,  # the clock was set back
             limit,
         )
-        return [QueuedReport(*row) for row in found]  # type: ignore[arg-type]
+        return [QueuedReport(*row) for row in rows]  # type: ignore[arg-type]
 
     def sent(self, report: QueuedReport, *, now: float) -> None:
         """Record that the report arrived at its destination."""
@@ -322,8 +322,8 @@ class JobQueue:
 
     def report_state(self, uid: str) -> str | None:
         """Return the state of a report; None if there is no such report."""
-        found = self._rows("SELECT state FROM report WHERE uid = ?", uid)
-        return str(found[0][0]) if found else None
+        rows = self._rows("SELECT state FROM report WHERE uid = ?", uid)
+        return str(rows[0][0]) if rows else None
 
     # Quarantine
 

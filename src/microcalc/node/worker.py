@@ -89,8 +89,8 @@ def answer(work: _Work, job: Job) -> Answer:
 
 def _detect(work: _Work, job: Job) -> Answer:
     """Detect in one image; answer with the duration in seconds."""
-    start, found = perf_counter(), Path(job["found"])
-    detect_file(Path(job["file"]), work.models, stem=found.stem, out=found.parent, overlay=False)
+    start, detections = perf_counter(), Path(job["detections"])
+    detect_file(Path(job["file"]), work.models, stem=detections.stem, out=detections.parent, overlay=False)
     return {"seconds": perf_counter() - start}
 
 
@@ -112,15 +112,15 @@ def _result(work: _Work, image: Mapping[str, str | None]) -> ReportedImage | Non
     """Return an image for its report; None if its detections are unreadable or from another model."""
     header = read_image_header(Path(str(image["file"])))
     algorithm = work.algorithm(header.intent)
-    if image["found"] is None:
+    if image["detections"] is None:
         return reported_image(header, algorithm, image["reason"] or "not analysed")
     try:
-        found = read_result(Path(image["found"]))
+        detections = read_result(Path(image["detections"]))
     except InputError:
         return None
-    if found.model is None or found.model.sha256 != algorithm.sha256:
+    if detections.model is None or detections.model.sha256 != algorithm.sha256:
         return None
-    return reported_image(header, algorithm, found)
+    return reported_image(header, algorithm, detections)
 
 
 def _private_output() -> IO[bytes]:

@@ -152,9 +152,9 @@ def read_cad_report(file: Path) -> CadReport:
     """
     with quiet():
         root = read_whole(file)
-        found = word(root, "SOPClassUID")
-        if found != SOP_CLASSES["sr"]:
-            raise InputError(f"{file.name}: SOP class {shown_uid(found)}, expected Mammography CAD SR")
+        sop_class = word(root, "SOPClassUID")
+        if sop_class != SOP_CLASSES["sr"]:
+            raise InputError(f"{file.name}: SOP class {shown_uid(sop_class)}, expected Mammography CAD SR")
         try:
             return parse_cad_report(root)
         except InputError as error:
@@ -234,22 +234,22 @@ def _target(root: Dataset, item: Dataset) -> Dataset:
     position = _position(item)
     if not position:
         return item
-    found = at(root, position)
-    if found is None:
+    target = at(root, position)
+    if target is None:
         raise InputError(
             f"content item {'.'.join(map(str, position))} missing, expected it since another item refers to it"
         )
-    return found
+    return target
 
 
-def _without_search(root: Dataset, images: set[str], found: set[str]) -> tuple[frozenset[str], frozenset[str]]:
+def _without_search(root: Dataset, images: set[str], with_findings: set[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the images in which the detection of calcifications failed, and those in which it was not attempted.
 
     A report that lists no detections at all is assumed to have searched every image.
 
     Parameters
     ----------
-    images, found
+    images, with_findings
         UIDs of the images of the report, and of those with findings of calcium.
     """
 
@@ -262,11 +262,11 @@ def _without_search(root: Dataset, images: set[str], found: set[str]) -> tuple[f
         return {_image_uid(item) for item in below if word(item, "ValueType") == "IMAGE"} - {""}
 
     succeeded, failed = entries(c.SUCCESSFUL_DETECTIONS), entries(c.FAILED_DETECTIONS)
-    done = of_calcium(succeeded) | found
+    done = of_calcium(succeeded) | with_findings
     lost = of_calcium(failed) - done
     summaries = named(root, c.DETECTIONS)
     if any(has_value(summary, c.FAILED) for summary in summaries) and not (succeeded or failed):
-        return frozenset(images - found), frozenset()
+        return frozenset(images - with_findings), frozenset()
     if succeeded or failed or any(has_value(summary, c.NOT_ATTEMPTED) for summary in summaries):
         return frozenset(lost), frozenset(images - done - lost)
     return frozenset(), frozenset()
@@ -280,8 +280,8 @@ def _findings(root: Dataset) -> tuple[list[ReadFinding], tuple[str, ...]]:
     """Return the findings that are not part of another one, and remarks about ignored and unusual ones."""
     shown, not_shown = _by_intent(root)
     inside = {id(part) for item, _ in shown if has_value(item, c.CLUSTER) for part in _parts(root, item)}
-    found = [(item, _finding(root, item, intent)) for item, intent in shown if id(item) not in inside]
-    findings = [finding for _, finding in found if finding is not None]
+    separate = [(item, _finding(root, item, intent)) for item, intent in shown if id(item) not in inside]
+    findings = [finding for _, finding in separate if finding is not None]
     unknown = sum(intent is None and bool(named(item, c.RENDERING_INTENT)) for item, intent in shown)
     homeless = sum(not finding.uid for finding in findings)
     remarks = (

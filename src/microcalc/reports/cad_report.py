@@ -133,22 +133,22 @@ def _library_entry(header: ImageHeader) -> Dataset:
 def _summary(results: Sequence[ReportedImage]) -> Dataset:
     """Return the overall summary (TID 4001) with an impression for each image with clusters (TID 4003)."""
     failed = [result for result in results if result.failure is not None]
-    found = [(n, result) for n, result in enumerate(results, start=1) if result.reported_clusters()]
-    summary = code(c.SUMMARY, _outcome(len(failed), len(results), found=bool(found)))
+    with_clusters = [(n, result) for n, result in enumerate(results, start=1) if result.reported_clusters()]
+    summary = code(c.SUMMARY, _outcome(len(failed), len(results), findings=bool(with_clusters)))
     sentences = impression_sentences(results)
     if sentences:
         add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(sentences)))
         add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
-    add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in found))
+    add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in with_clusters))
     return summary
 
 
-def _outcome(failed: int, images: int, *, found: bool) -> c.Concept:
+def _outcome(failed: int, images: int, *, findings: bool) -> c.Concept:
     if failed == images:
         return c.NONE_SUCCEEDED
     if failed:
-        return c.NOT_ALL_SUCCEEDED_WITH if found else c.NOT_ALL_SUCCEEDED_WITHOUT
-    return c.ALL_SUCCEEDED_WITH if found else c.ALL_SUCCEEDED_WITHOUT
+        return c.NOT_ALL_SUCCEEDED_WITH if findings else c.NOT_ALL_SUCCEEDED_WITHOUT
+    return c.ALL_SUCCEEDED_WITH if findings else c.ALL_SUCCEEDED_WITHOUT
 
 
 def _impression(number_: int, result: ReportedImage) -> Dataset:
@@ -193,8 +193,8 @@ def _geometry(number_: int, result: ReportedImage, centre: Points, outline: Poin
     regions = [region(c.CENTER, "POINT", result.columns_rows(centre))]
     if outline is not None:
         regions.append(region(c.OUTLINE, "POLYLINE", result.columns_rows(outline)))
-    for found in regions:
-        add(found, "SELECTED FROM", pointer((*_LIBRARY, number_)))
+    for region_ in regions:
+        add(region_, "SELECTED FROM", pointer((*_LIBRARY, number_)))
     return regions
 
 

@@ -165,9 +165,9 @@ def walk(item: Dataset) -> Iterator[Dataset]:
     """Yield an item and all items below it, in document order."""
     waiting = [item]
     while waiting:
-        found = waiting.pop()
-        yield found
-        waiting += reversed(children(found))
+        current = waiting.pop()
+        yield current
+        waiting += reversed(children(current))
 
 
 def at(root: Dataset, position: Position) -> Dataset | None:

@@ -39,14 +39,14 @@ def algorithm_of(model: Model, parameters: Sequence[str] = ()) -> Algorithm:
     )
 
 
-def reported_image(header: ImageHeader, algorithm: Algorithm, found: Result | MicrocalcError | str) -> ReportedImage:
+def reported_image(header: ImageHeader, algorithm: Algorithm, result: Result | MicrocalcError | str) -> ReportedImage:
     """Return one image for its report.
 
     Parameters
     ----------
     header
         Header of the image's file; see ``read_image_header``.
-    found
+    result
         The detections, or the reason why there are none; the file's name is removed from the reason.
 
     Raises
@@ -54,17 +54,17 @@ def reported_image(header: ImageHeader, algorithm: Algorithm, found: Result | Mi
     InputError
         The detections have no pixel spacing.
     """
-    if not isinstance(found, Result):
-        return ReportedImage(header, algorithm, failure=str(found).removeprefix(f"{header.file.name}: "))
-    if found.image.pixel_spacing_mm is None:
+    if not isinstance(result, Result):
+        return ReportedImage(header, algorithm, failure=str(result).removeprefix(f"{header.file.name}: "))
+    if result.image.pixel_spacing_mm is None:
         raise InputError(f"{header.file.name}: its detections have no pixel spacing, expected those of microcalc")
-    grid = Grid(found.image.pixel_spacing_mm)
+    grid = Grid(result.image.pixel_spacing_mm)
     return ReportedImage(
-        replace(header, spacing_mm=found.image.pixel_spacing_mm),  # the user may have given it, if the header does not
+        replace(header, spacing_mm=result.image.pixel_spacing_mm),  # the user may have given it, if the header does not
         algorithm,
-        Candidates(grid.to_mm(found.places), np.array([c.likelihood for c in found.candidates])),
+        Candidates(grid.to_mm(result.places), np.array([c.likelihood for c in result.candidates])),
         [
             Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood)
-            for c in found.clusters
+            for c in result.clusters
         ],
     )

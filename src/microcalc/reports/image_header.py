@@ -219,17 +219,19 @@ def _spacing(dataset: Dataset, name: str) -> tuple[float, float] | None:
 
 
 def _view_modifiers(dataset: Dataset) -> tuple[Concept, ...]:
-    found = {
+    codes = {
         word(modifier, "CodeValue")
         for view in items(dataset, "ViewCodeSequence")
         for modifier in items(view, "ViewModifierCodeSequence")
     }
-    return tuple(concept for concept in VIEW_MODIFIERS if found & {concept.value, concept.srt})
+    return tuple(concept for concept in VIEW_MODIFIERS if codes & {concept.value, concept.srt})
 
 
 def _orientation(dataset: Dataset) -> tuple[str, str] | None:
-    found = [direction.upper() for direction in words(dataset, "PatientOrientation")]
-    return (found[0], found[1]) if len(found) == 2 and all(map(_DIRECTION.fullmatch, found)) else None
+    directions = [direction.upper() for direction in words(dataset, "PatientOrientation")]
+    if len(directions) != 2 or not all(map(_DIRECTION.fullmatch, directions)):
+        return None
+    return directions[0], directions[1]
 
 
 def _source(dataset: Dataset) -> tuple[str, bool] | None:

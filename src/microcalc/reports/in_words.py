@@ -79,19 +79,19 @@ def _cad(dataset: Dataset) -> Iterator[str]:
 
 def _findings_of_image(report: CadReport, uid: str) -> str:
     """Return the numbers of required and of optional findings, or why there are none."""
-    found = [finding for finding in report.findings if finding.uid == uid]
-    if not found:
+    findings = [finding for finding in report.findings if finding.uid == uid]
+    if not findings:
         return (
             "failed" if uid in report.failed
             else "not searched for calcifications" if uid in report.not_searched
             else "no finding"
         )  # fmt: skip
-    shown = sum(finding.required for finding in found)
+    shown = sum(finding.required for finding in findings)
     default = "" if report.max_point is None else " at the default operating point (0)"
     words = [f"{shown} finding{'s' * (shown != 1)}{default}"]
-    if shown < len(found):
+    if shown < len(findings):
         words.append(
-            f"{len(found) - shown} optional" + ("" if report.max_point is None else " at more sensitive points")
+            f"{len(findings) - shown} optional" + ("" if report.max_point is None else " at more sensitive points")
         )
     return ", ".join(words)
 

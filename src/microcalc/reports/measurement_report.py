@@ -75,10 +75,10 @@ def _observer() -> highdicom.sr.ObservationContext:
 def _groups(
     result: ReportedImage, uid: str
 ) -> list[PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations]:
-    found = result.findings()
-    if not found:
+    findings = result.findings()
+    if not findings:
         return [_without_clusters(result, uid)]
-    return [_region_of(result, cluster, n, uid) for n, cluster in enumerate(found, start=1)]
+    return [_region_of(result, cluster, n, uid) for n, cluster in enumerate(findings, start=1)]
 
 
 def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:

@@ -192,10 +192,10 @@ def _lut_entries(source: Dataset, lut: Dataset) -> NDArray[np.float64]:
 def _add_shutter(state: Dataset, source: Dataset) -> None:
     shapes = []
     for shape, described in _SHUTTERS.items():
-        found = {keyword: _whole(numbers(source, keyword), count) for keyword, count in described}
-        if shape in words(source, "ShutterShape") and all(found.values()):
+        values_of = {keyword: _whole(numbers(source, keyword), count) for keyword, count in described}
+        if shape in words(source, "ShutterShape") and all(values_of.values()):
             shapes.append(shape)
-            for keyword, values in found.items():
+            for keyword, values in values_of.items():
                 setattr(state, keyword, values)
     if shapes:
         state.ShutterShape = shapes
@@ -205,9 +205,9 @@ def _add_shutter(state: Dataset, source: Dataset) -> None:
 
 def _whole(values: Iterable[float], count: int) -> list[int]:
     """Return the values as integers; an empty list if they are not integers or their number is not ``count``."""
-    found = list(values)
-    right = len(found) == count or (count == 0 and len(found) >= 6 and len(found) % 2 == 0)
-    return [int(value) for value in found] if right and all(value == int(value) for value in found) else []
+    entries = list(values)
+    right = len(entries) == count or (count == 0 and len(entries) >= 6 and len(entries) % 2 == 0)
+    return [int(value) for value in entries] if right and all(value == int(value) for value in entries) else []
 
 
 def _activate_overlays(state: Dataset, source: Dataset) -> bool:

@@ -53,12 +53,12 @@ def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
     """
     from highdicom.seg import Segmentation
 
-    found = result.findings()
-    if not found:
+    findings = result.findings()
+    if not findings:
         return None
     with quiet():
         source = _source(result.header)
-        inside = np.stack([_inside(result, cluster.outline) for cluster in found], axis=-1)
+        inside = np.stack([_inside(result, cluster.outline) for cluster in findings], axis=-1)
         made_of = Segmentation(
             source_images=[source],
             pixel_array=inside[None],

@@ -162,10 +162,10 @@ def write_editable(path: Path, content: bytes) -> None:
         raise OutputError(f"{path.absolute().parent.name}: has no mark of microcalc, expected a folder of its results")
     recorded = document.setdefault("editable", {})
     if path.exists():
-        found = _sha256(path.read_bytes())
-        if found == _sha256(content):
+        existing = _sha256(path.read_bytes())
+        if existing == _sha256(content):
             return
-        if recorded.get(path.name) != found:
+        if recorded.get(path.name) != existing:
             raise OutputError(
                 f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
                 f"or the file as it was written"

@@ -87,8 +87,8 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
     if kind is not None:
         raise UnsupportedViewError(f"{name}: tomosynthesis ({kind}), expected a plain mammogram")
     if sop_class not in INTENTS:
-        found = _OTHERS.get(sop_class, f"SOP class {shown_uid(sop_class)}")
-        raise NotAMammogramError(f"{name}: {found}, expected Digital Mammography X-Ray Image")
+        other = _OTHERS.get(sop_class, f"SOP class {shown_uid(sop_class)}")
+        raise NotAMammogramError(f"{name}: {other}, expected Digital Mammography X-Ray Image")
     _check_never(dataset, name)
     if not any_view:
         _check_view(dataset, name)
@@ -115,9 +115,9 @@ def _check_never(dataset: Dataset, name: str) -> None:
 
 
 def _check_view(dataset: Dataset, name: str) -> None:
-    found = _unusual_view(dataset)
-    if found is not None:
-        raise UnsupportedViewError(f"{name}: {found}, expected a plain mammogram (--any-view takes it)")
+    unusual = _unusual_view(dataset)
+    if unusual is not None:
+        raise UnsupportedViewError(f"{name}: {unusual}, expected a plain mammogram (--any-view takes it)")
 
 
 def _unusual_view(dataset: Dataset) -> str | None:

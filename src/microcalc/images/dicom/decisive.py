@@ -62,10 +62,10 @@ def check_decisive(dataset: Dataset, name: str) -> None:
     for keyword, rule in _RULES.items():
         if is_empty(dataset, keyword):
             continue
-        found = numbers(dataset, keyword)
-        if len(set(found)) > 1:
-            raise UnreadableImageError(f"{name}: {len(found)} values of {keyword}, expected one")
-        if not found:
+        values = numbers(dataset, keyword)
+        if len(set(values)) > 1:
+            raise UnreadableImageError(f"{name}: {len(values)} values of {keyword}, expected one")
+        if not values:
             raise UnreadableImageError(f"{name}: {keyword} damaged, expected {rule.expected}")
-        if not rule.holds(found[0]):
-            raise UnreadableImageError(f"{name}: {keyword} {found[0]:g}, expected {rule.expected}")
+        if not rule.holds(values[0]):
+            raise UnreadableImageError(f"{name}: {keyword} {values[0]:g}, expected {rule.expected}")

@@ -90,10 +90,10 @@ def _view_spelt(letters: str) -> str | None:
 
 def orientation_of(header: Dataset) -> Orientation | None:
     """Return the patient's directions in the image; None if PatientOrientation is missing or invalid."""
-    found = tuple(value.upper() for value in words(header, "PatientOrientation"))
-    if len(found) != 2 or not all(_is_direction(value) for value in found):
+    directions = tuple(value.upper() for value in words(header, "PatientOrientation"))
+    if len(directions) != 2 or not all(_is_direction(value) for value in directions):
         return None
-    right, bottom = found
+    right, bottom = directions
     if right[0] in (bottom[0], _OPPOSITE[bottom[0]]):  # rows and columns cannot have the same axis
         return None
     return Orientation(right, bottom)

@@ -81,8 +81,8 @@ def to_pixels(dataset: Dataset, intent: Intent, name: str) -> ToPixels:
     """
     photometric = word(dataset, "PhotometricInterpretation").upper()
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        found = photometric if photometric in _COLOURS else "damaged" if photometric else "missing"
-        raise NotAMammogramError(f"{name}: PhotometricInterpretation {found}, expected MONOCHROME1 or MONOCHROME2")
+        stated = photometric if photometric in _COLOURS else "damaged" if photometric else "missing"
+        raise NotAMammogramError(f"{name}: PhotometricInterpretation {stated}, expected MONOCHROME1 or MONOCHROME2")
     if items(dataset, "ModalityLUTSequence"):
         raise NotAMammogramError(f"{name}: a modality LUT, expected RescaleSlope and RescaleIntercept")
     slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
@@ -102,8 +102,8 @@ def to_pixels(dataset: Dataset, intent: Intent, name: str) -> ToPixels:
 def _raw_to_pixels(dataset: Dataset, photometric: str, slope: float, intercept: float, name: str) -> ToPixels:
     relationship = word(dataset, "PixelIntensityRelationship").upper()
     if relationship not in ("", "LIN"):
-        found = relationship if relationship in ("LOG", "DISP") else "damaged"
-        raise NotAMammogramError(f"{name}: PixelIntensityRelationship {found} in a FOR PROCESSING image, expected LIN")
+        stated = relationship if relationship in ("LOG", "DISP") else "damaged"
+        raise NotAMammogramError(f"{name}: PixelIntensityRelationship {stated} in a FOR PROCESSING image, expected LIN")
     sign = integer(dataset, "PixelIntensityRelationshipSign")
     if sign == 65535:  # -1, read as unsigned
         sign = -1
