@@ -1,4 +1,4 @@
-"""Small raw mammograms of three vendors: a half disc of tissue, with a cluster of specks where asked for."""
+"""Write small raw mammograms of three vendors: a half disc of tissue, optionally with a cluster of specks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from microcalc.dicom.write import write_dicom
 from microcalc.domain import Laterality
 
 NAME, ID = "GEHEIM^NAME", "GEHEIM-4711"
-"""What no log may hold."""
+"""Name and ID of the patient, which no log may contain."""
 VIEWS: tuple[tuple[Laterality, View], ...] = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 VENDORS = {
     "hologic": ("HOLOGIC, Inc.", "Selenia Dimensions", 0.07),
@@ -32,7 +32,7 @@ def write_exam(
     specks: int = 0,
     shape: tuple[int, int] = SHAPE,
 ) -> list[Path]:
-    """One file a view, all of one study; ``specks`` bright ones in each."""
+    """Write one file for each view, all of one study, with ``specks`` bright specks in each."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for number, (laterality, view) in enumerate(views):
@@ -44,7 +44,7 @@ def write_exam(
 
 
 def _pixels(seed: list[int], specks: int, shape: tuple[int, int], laterality: Laterality) -> NDArray[np.uint16]:
-    """Exposure of 300 to 900 behind the breast, 7000 in air, chest wall at the left for a left breast."""
+    """Return pixels: exposure 300 to 900 behind the breast, 7000 in air; chest wall at the left for a left breast."""
     rng = np.random.default_rng(seed)
     rows, columns = np.indices(shape, dtype=float)
     tissue = 600 + 300 * np.sin(rows / 150) * np.cos(columns / 120)

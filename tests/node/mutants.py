@@ -1,4 +1,4 @@
-"""Files that nobody should send: a mammogram with bytes changed, cut, doubled or filled."""
+"""Write damaged files: a mammogram with bytes changed, removed, doubled or filled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydicom.filereader import read_file_meta_info
 
 
 def mutate(file: Path, target: Path, rng: random.Random) -> Path:
-    """One mutant, of an instance of its own: of header, pixel data, or anywhere behind the file meta information."""
+    """Write a mutant with its own UID, changed in header, pixel data, or anywhere after the file meta information."""
     uid = str(read_file_meta_info(file).MediaStorageSOPInstanceUID).encode()
     data = bytearray(file.read_bytes().replace(uid, uid[:-12] + b"%012d" % rng.randrange(10**12)))
     header_end = data.rindex(b"\xe0\x7f\x10\x00")

@@ -1,4 +1,4 @@
-"""Both neighbours of a node: who sends to it, and the archive that it sends to."""
+"""The neighbours of a node: a sender of images, and the archive to which the node sends reports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def settings(folder: Path, archive_port: int, **parts: object) -> NodeSettings:
-    """A node on free ports with the LoG filter, which needs no networks; ``parts`` change it."""
+    """Return settings of a node on free ports with the LoG filter, which needs no networks; ``parts`` replace some."""
     given: dict[str, object] = {
         "storage": {"folder": folder, "free_mib": 0},
         "listen": {"port": 0, "calling_ae_titles": (SENDER, "ORTHANC")},
@@ -58,7 +58,7 @@ def settings(folder: Path, archive_port: int, **parts: object) -> NodeSettings:
 
 
 class Archive:
-    """A server that keeps the reports it gets; ``answer`` is its status."""
+    """A server that keeps the reports that it receives; ``answer`` is the status of its answers."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -83,7 +83,7 @@ class Archive:
             return self.answer
 
     def images(self) -> Counter[str]:
-        """How many different reports speak of each image."""
+        """Return the number of different reports that include each image."""
         with self._lock:
             different = {str(report.SOPInstanceUID): report for report in self.reports}
         return Counter(uid for report in different.values() for uid in images_of(report))
@@ -110,7 +110,7 @@ def send(
     called: str = "MICROCALC",
     tls: tuple[SSLContext, str] | None = None,
 ) -> list[int | None]:
-    """Send files as they are; the status of each, None where there was no answer."""
+    """Send files unchanged; return the status of each, None without an answer."""
     files = list(files)
     ae = AE(ae_title=ae_title)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
@@ -143,7 +143,7 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 60.0) -> Non
 
 
 def page(port: int, path: str) -> tuple[int, str]:
-    """Status and text of a page."""
+    """Return status and text of a page."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return answer.status, answer.read().decode()
@@ -153,7 +153,7 @@ def page(port: int, path: str) -> tuple[int, str]:
 
 
 class NodeProcess:
-    """``microcalc node`` as a process of its own, with its log in a file."""
+    """``microcalc node`` as a separate process, with its log in a file."""
 
     def __init__(
         self,
@@ -213,29 +213,29 @@ port = {self.health_port}
             return False
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """Send it a signal; its exit code."""
+        """Send a signal to the process; return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(60)
 
     def worker_ids(self) -> list[int]:
-        """Process ids of its workers (Linux)."""
+        """Return the process ids of the workers (Linux)."""
         assert self.process is not None
         return children(self.process.pid)
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started; none where it is gone."""
+    """Return the ids of the children of a process; none if it has ended."""
     found: list[int] = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):  # a thread may end while it is asked
+            with suppress(OSError):  # a thread may end meanwhile
                 found += map(int, (task / "children").read_text().split())
     return found
 
 
 class LogLines(logging.Handler):
-    """All that the node's log says."""
+    """Collects all messages of the node's log."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
