@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from microcalc.datasets.table import ImageRow, Table
-from microcalc.errors import UnreadableImageError
+from microcalc.errors import InputError, UnreadableImageError
 from microcalc.models.model import model_folder
 from microcalc.training import sample_roc
 
@@ -35,9 +35,9 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_are_judged(
     assert "**1 images could not be used, left out**" in made.text
 
 
-def test_where_no_image_can_be_used_the_first_one_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_image_can_be_used_all_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_roc, "_rate", _rate)
     table = Table((ImageRow("bad", Path("bad.png"), "processed", (0.1, 0.1)),))
-    with pytest.raises(UnreadableImageError, match=r"^bad\.png: truncated"):
+    with pytest.raises(InputError, match=r"^none of 1 images could be used: bad\.png: truncated"):
         sample_roc.sample_roc(model_folder("processed"), table, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -80,7 +80,7 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
     excluded = {"could not be used": len(refused), "of another intent": len(table.images) - len(images)}
     images = [i for i in images if i.image in ratings]
     if not images:
-        raise refused[0]
+        raise InputError(f"none of {len(refused)} images could be used: " + "; ".join(map(str, refused)))
     positives, negatives = (sum(len(of_image["pair"][k]) for of_image in ratings.values()) for k in (0, 1))
     if not positives:
         raise InputError("no image has a microcalcification that can be seen, expected some")
