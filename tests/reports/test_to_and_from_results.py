@@ -118,6 +118,7 @@ def test_an_exam_gets_one_report_and_each_image_with_findings_its_drawings(repor
         "cc.tid1500.dcm",
         "index.json",
         "mlo.json",
+        "summary.csv",
     ]
 
 
