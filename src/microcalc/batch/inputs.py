@@ -12,7 +12,8 @@ from microcalc.batch.folder import is_result
 from microcalc.datasets.table import ImageRow, is_table
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.images.dicom.sniff import is_dicom
-from microcalc.images.open import Facts, is_picture
+from microcalc.images.info import Facts
+from microcalc.images.open import is_picture
 from microcalc.storage.ownership import owner_of
 
 _IMAGE_SUFFIXES: Final = frozenset((".dcm", ".dicom", ".ima", ".png", ".tif", ".tiff", ".jpg", ".jpeg"))
