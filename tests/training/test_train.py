@@ -460,8 +460,10 @@ def test_two_starts_in_one_folder_do_not_work_at_once(table: Table, tmp_path: Pa
     def hold(messages: list[str]) -> None:
         with locked(run / ".lock"):
             held.set()
-            while not messages:
-                time.sleep(0.01)
+            for _ in range(3000):  # a minute at most
+                if messages:
+                    break
+                time.sleep(0.02)
 
     with pytest.raises(KilledError), logged(kill_at="training in") as messages:  # noqa: PT012
         other = threading.Thread(target=hold, args=(messages,))
