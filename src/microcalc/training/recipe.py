@@ -55,14 +55,18 @@ class Sample(_Part):
     Attributes
     ----------
     positive_radius_mm
-        Pixels this near to a microcalcification's centre are positive; 0: the nearest pixel alone.
-    clearance_mm, unmeasured_clearance_mm
-        Pixels nearer than this to the edge of an annotation, or to the centre of one without a
-        diameter, are not negative.
+        Pixels within this distance of the centre of a microcalcification are positive, in mm; with 0, only the
+        nearest pixel is.
+    clearance_mm
+        Pixels closer than this to the edge of an annotation are not negative, in mm.
+    unmeasured_clearance_mm
+        The same distance from the centre of an annotation without a diameter, in mm.
     min_d_prime
-        Microcalcifications that are known to be less visible than this are neither.
-    max_positives_per_image, negatives_per_image
-        At most so many of each are drawn from one image.
+        Microcalcifications with a smaller d' are neither positive nor negative.
+    max_positives_per_image
+        Largest number of positive pixels drawn from one image.
+    negatives_per_image
+        Largest number of random negative pixels drawn from one image.
     """
 
     positive_radius_mm: NonNegative
@@ -84,18 +88,24 @@ class NetworkRecipe(_Part):
 
     Attributes
     ----------
-    channels, dilations
-        Of its 3 x 3 convolutions, first to last; the margin is the sum of the dilations in pixels.
-    steps, batch
-        Optimiser steps, and patches in each.
-    learning_rate, weight_decay
-        Of AdamW, the rate at its highest.
+    channels
+        Number of output channels of each 3 x 3 convolution, first to last.
+    dilations
+        Dilation of each convolution in pixels; the network's margin is their sum.
+    steps
+        Number of optimiser steps.
+    batch
+        Number of patches in each step.
+    learning_rate
+        Highest learning rate of AdamW; it rises to this value and falls again.
+    weight_decay
+        Weight decay of AdamW.
     positive_share
-        Share of each batch that is positive.
+        Fraction of each batch that is positive.
     precision
-        Of the training's convolutions: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where the
-        processor or GPU multiplies it itself (half the time) and float32 elsewhere (there bfloat16 takes up to
-        7 times as long). Weights and their updates are float32 always.
+        Number format of the convolutions in training: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 if the
+        processor or GPU supports it in hardware (half the time) and float32 otherwise (bfloat16 then takes up to
+        7 times as long). Weights and their updates are always float32.
     """
 
     channels: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -120,8 +130,8 @@ class SecondNetwork(NetworkRecipe):
     Attributes
     ----------
     tta_transforms
-        Its logit is the mean over so many orientations of the patch: itself (1), with a half turn (2), all
-        quarter turns (4), their mirror images too (8).
+        Number of orientations of the patch over which the logit is averaged: 1 (the patch as it is), 2 (also turned
+        by 180 degrees), 4 (all quarter turns) or 8 (also their mirror images).
     tta_share
         Fraction of the pixels passed by CNN1, measured on the validation set, that are rated in all of them: those
         rated highest as they lie. The others keep that one rating.
@@ -137,13 +147,13 @@ class Mining(_Part):
     Attributes
     ----------
     hard_per_positive
-        Negatives rated highest by CNN1, for each positive.
+        Number of mined negatives, those that CNN1 rates highest, for each positive.
     random_share
-        Share of CNN2's negatives that are drawn at random.
+        Fraction of CNN2's negatives that are drawn at random.
     min_distance_mm
-        At most one mined negative in this neighbourhood.
+        Smallest distance between two mined negatives of an image, in mm.
     pass_fraction
-        Share of the breast's pixels that CNN1 passes on to CNN2, measured on the validation set.
+        Fraction of the breast's pixels that CNN1 passes on to CNN2, measured on the validation set.
     """
 
     hard_per_positive: Positive
@@ -158,11 +168,11 @@ class Augment(_Part):
     Attributes
     ----------
     flips
-        Flips and quarter turns.
+        Whether patches are mirrored and turned by quarter turns.
     gain_range
-        Factor on the patch, lowest and highest.
+        Lowest and highest factor by which a patch is multiplied.
     noise
-        Standard deviation of added noise, in units of the image's own.
+        Standard deviation of the added noise, in units of the image's noise.
     """
 
     flips: bool
@@ -182,11 +192,11 @@ class Detect(_Part):
     Attributes
     ----------
     min_distance_mm
-        Between two candidates.
+        Smallest distance between two candidates, in mm.
     min_likelihood
-        Candidates below are not listed.
+        Smallest likelihood of a candidate.
     max_count
-        At most so many candidates are listed per image.
+        Largest number of candidates per image.
     """
 
     min_distance_mm: Positive
@@ -200,9 +210,13 @@ class Clusters(_Part):
     Attributes
     ----------
     min_likelihood
-        Of the candidates that may be members; above 0 and below 1.
-    max_gap_mm, min_members, max_area_cm2
-        Neighbours lie this near, at least so many of them, on this area at most.
+        Smallest likelihood of a member; above 0 and below 1.
+    max_gap_mm
+        Largest distance between neighbouring members, in mm.
+    min_members
+        Smallest number of members.
+    max_area_cm2
+        Largest area that holds these members, in cm².
     """
 
     min_likelihood: Annotated[float, Field(gt=0.0, lt=1.0)]
