@@ -138,7 +138,8 @@ def transfer_syntax(file: Path) -> str:
 def wait_until(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "waited in vain"
+        if time.monotonic() > until:
+            raise TimeoutError("waited in vain")
         time.sleep(0.02)
 
 
