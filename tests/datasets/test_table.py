@@ -60,7 +60,11 @@ def _tables(draw: st.DrawFn) -> Table:
                 columns=draw(st.one_of(st.none(), st.integers(4001, 5000))),
             )
         )
-    rows = st.lists(_annotations(names), max_size=5, unique_by=lambda a: (a.image, a.row, a.column, a.judge))
+    rows = st.lists(
+        _annotations(names),
+        max_size=5,
+        unique_by=(lambda a: (a.image, a.row, a.column, a.judge), lambda a: a.id or object()),
+    )
     return Table(tuple(images), tuple(draw(rows)))
 
 
@@ -77,6 +81,8 @@ def _annotations(names: list[str]) -> st.SearchStrategy[AnnotationRow]:
         d_prime=st.one_of(st.none(), st.integers(0, 900).map(lambda n: n / 10)),
         judge=st.one_of(st.just(""), _WORD),
         morphology=st.one_of(st.just(""), _WORD),
+        id=st.one_of(st.just(""), _WORD),
+        when=st.sampled_from(("", "2026-11-28T12:00:00Z")),
     )
 
 
@@ -95,6 +101,16 @@ def test_a_written_table_is_read_back_as_it_was(tmp_path_factory: pytest.TempPat
 
 def _at(image: ImageRow, folder: Path) -> ImageRow:
     return replace(image, file=folder / image.file)
+
+
+def test_two_annotations_of_one_id_are_refused_and_those_without_an_id_are_not(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("image,file,intent,row_spacing_mm,column_spacing_mm\na,a.png,raw,0.1,0.1\n")
+    lines = ["image,row,column,kind,id", "a,1,1,coarse,", "a,2,2,coarse,", "a,3,3,coarse,x", "a,4,4,coarse,x"]
+    (tmp_path / "annotations.csv").write_text("\n".join(lines))
+    with pytest.raises(TableError, match=r"annotations.csv line 5: the id of .* line 4, expected every id once"):
+        read_table(tmp_path)
+    (tmp_path / "annotations.csv").write_text("\n".join(lines[:-1]))
+    assert [row.id for row in read_table(tmp_path).annotations] == ["", "", "x"]
 
 
 def test_annotations_are_given_in_millimetres() -> None:

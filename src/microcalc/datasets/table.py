@@ -14,11 +14,13 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     fractions allowed), ``diameter_mm`` (0: not measured), ``kind``, ``cluster``
     (empty: none), ``outline`` (``row column; row column; ...``, may be empty),
     ``d_prime`` (visibility to the ideal observer, may be empty), ``judge`` (who says so),
-    ``morphology`` (words, may be empty).
+    ``morphology`` (words, may be empty), ``id`` (identifies the annotation when it is moved,
+    exported and read back; may be empty), ``when`` (time of the last change, ISO 8601 in UTC,
+    may be empty).
 
 ``patient``, ``system``, ``view`` and ``laterality`` may be empty for pictures; an
 image without a patient counts as a separate patient. No image is listed twice, by
-name, file, content or UID, and no annotation either. No annotation lies outside its
+name, file, content or UID, and no annotation either, by place or ``id``. No annotation lies outside its
 image, where the size of the image is known.
 """
 
@@ -105,6 +107,8 @@ class AnnotationRow:
     d_prime: float | None = None
     judge: str = ""
     morphology: str = ""
+    id: str = ""
+    when: str = ""
     where: str = field(default="", compare=False, repr=False)
 
 
@@ -263,7 +267,7 @@ def _annotation_texts(a: AnnotationRow) -> Sequence[str]:
     return (
         a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
         "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
-        "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology,
+        "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology, a.id, a.when,
     )  # fmt: skip
 
 
@@ -273,7 +277,8 @@ _IMAGE_COLUMNS: Final = (
 )  # fmt: skip
 _IMAGE_REQUIRED: Final = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
 _ANNOTATION_COLUMNS: Final = (
-    "image", "row", "column", "diameter_mm", "kind", "cluster", "outline", "d_prime", "judge", "morphology",
+    "image", "row", "column", "diameter_mm", "kind", "cluster", "outline", "d_prime", "judge", "morphology", "id",
+    "when",
 )  # fmt: skip
 _ANNOTATION_REQUIRED: Final = ("image", "row", "column", "kind")
 
@@ -302,7 +307,16 @@ def _read_annotations(file: Path, where: str, images: set[str]) -> tuple[Annotat
                 "expected each place once"
             )
         rows.append(row)
+    _refuse_repeated_ids(rows)
     return tuple(rows)
+
+
+def _refuse_repeated_ids(rows: Sequence[AnnotationRow]) -> None:
+    first: dict[str, AnnotationRow] = {}
+    for row in rows:
+        other = first.setdefault(row.id, row) if row.id else row
+        if other is not row:
+            raise TableError(f"{row.where}: the id of {other.where}, expected every id once")
 
 
 def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
@@ -357,6 +371,8 @@ def _annotation_row(line: Line, where: str) -> AnnotationRow:
         d_prime=_not_negative(line, "d_prime", where),
         judge=line.get("judge", ""),
         morphology=line.get("morphology", ""),
+        id=text_in(line, "id", where),
+        when=text_in(line, "when", where),
         where=where,
     )
 

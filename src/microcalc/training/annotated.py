@@ -65,7 +65,8 @@ def key_of_table(table: Table) -> str:
     """Return a key of a table from ``with_hashes``: of its lines and the bytes of its images, not of their paths."""
     images = [{**asdict(i), "file": ""} for i in table.images]
     annotations = [
-        {**asdict(a), "where": "", "row": float(a.row), "column": float(a.column)} for a in table.annotations
+        {**asdict(a), "where": "", "id": "", "when": "", "row": float(a.row), "column": float(a.column)}
+        for a in table.annotations
     ]
     return key_of([images, annotations])
 
