@@ -539,7 +539,7 @@ def test_a_review_takes_no_picture_of_its_own_for_an_image(tmp_path: Path, capsy
     assert "empty.png: " in capsys.readouterr().err
     assert cli.run(words) == 1
     assert (folder / "review" / "round-02" / "verdicts.csv").is_file()
-    assert "60 places in 1 images" in capsys.readouterr().out
+    assert "60 places in 1 image" in capsys.readouterr().out
 
 
 def test_a_pipe_a_socket_and_a_dead_link_are_named_and_waited_for_by_nobody(

@@ -80,7 +80,7 @@ class BatchError(MicrocalcError):
 
     def __init__(self, failures: Mapping[Path, Exception], *, total: int) -> None:
         names = "; ".join(" ".join(str(error).split()) for error in failures.values())
-        super().__init__(f"{len(failures)} of {total} files could not be used: {names}")
+        super().__init__(f"{len(failures)} of {total} file{'s' * (total != 1)} could not be used: {names}")
         self.failures = dict(failures)
 
 

@@ -106,7 +106,7 @@ def test_the_command_says_how_many_reviewed_places_it_took(tmp_path: Path, capsy
         f"file,sha256,row,column,verdict,judge\nIM0101.jpg,{sha256},10,20,coarse,A\nother.jpg,{'0' * 64},1,2,coarse,A\n"
     )
     assert cli.run(["table", "cdd-cesm", str(folder), "--out", str(tmp_path / "out"), "--reviewed", str(reviewed)]) == 0
-    assert "1 reviewed places taken from mine.csv" in capsys.readouterr().out
+    assert "1 reviewed place taken from mine.csv" in capsys.readouterr().out
     assert [a.kind for a in read_table(tmp_path / "out").annotations] == ["coarse"]
 
 

@@ -74,7 +74,7 @@ def test_pictures_are_identified_by_their_content_and_size(tmp_path: Path) -> No
 
 def test_a_table_that_says_another_size_than_the_file_is_refused(tmp_path: Path) -> None:
     row = replace(_picture(tmp_path / "a.png"), rows=100, columns=80)
-    with pytest.raises(TableError, match=r"a\.png: 80 x 100 pixels, but the table says 100 x 80"):
+    with pytest.raises(TableError, match=r"a\.png: 80 x 100 pixels, expected 100 x 80 as in the table"):
         identified_table(Table((row,)))
 
 

@@ -67,9 +67,9 @@ def test_a_picture_with_oblong_pixels_is_refused(picture: Path) -> None:
 def test_a_header_that_contradicts_the_table_is_refused(shared_data: Path) -> None:
     row = ImageRow("real", shared_data / "fo-dicom" / "GH133.dcm", "processed", (0.0940909, 0.0940909))
     assert open_row(row).view == "MLO"
-    with pytest.raises(TableError, match=r"GH133\.dcm: pixels of 0\.09409 x 0\.09409 mm, but the table says 0\.1 x"):
+    with pytest.raises(TableError, match=r"GH133\.dcm: pixels of 0\.09409 x 0\.09409 mm, expected 0\.1 x"):
         open_row(replace(row, spacing_mm=(0.1, 0.1)))
-    with pytest.raises(TableError, match=r"GH133\.dcm: a processed image, but the table says raw"):
+    with pytest.raises(TableError, match=r"GH133\.dcm: a processed image, expected a raw one as in the table"):
         open_row(replace(row, intent="raw"))
 
 

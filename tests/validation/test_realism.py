@@ -42,7 +42,7 @@ def test_sets_of_one_kind_are_near_and_of_two_kinds_far(tmp_path: Path) -> None:
 
 def test_a_table_without_processed_images_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    with pytest.raises(InputError, match="0 patients with processed simulated images"):
+    with pytest.raises(InputError, match="processed simulated images of 0 patients"):
         measure_realism(Table(()), _pictures(tmp_path / "a", "a", 3.0, n=3), seed=1)
 
 

@@ -17,6 +17,7 @@ from microcalc.reports.header import SOP_CLASSES
 from microcalc.storage.index import INDEX, IndexEntry, read_index, update_index
 from microcalc.storage.ownership import MARK, check_output_folder, open_output_folder, owner_of
 from microcalc.storage.write import saying_where
+from microcalc.wording import quantity
 
 _REPORT_SUFFIXES: Final = tuple(f".{kind}.dcm" for kind in SOP_CLASSES)
 _SUFFIXES: Final = (".json", ".png", *_REPORT_SUFFIXES)
@@ -93,8 +94,8 @@ class ResultsFolder:
         others = self.others(stems)
         if self._different and others:
             raise InputError(
-                f"{self.folder.resolve().name}: holds results of another {', '.join(self._different)} for {others} "
-                f"image{'s' * (others != 1)} not in this call, expected a new folder, or the same model and options"
+                f"{self.folder.resolve().name}: holds results of another {', '.join(self._different)} for "
+                f"{quantity(others, 'image')} not in this call, expected a new folder, or the same model and options"
             )
 
     def is_finished(self, stem: str, made_from: str, *, overlay: bool) -> bool:

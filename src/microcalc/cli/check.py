@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from microcalc.cli.options import ABOUT_IMAGES, IntentOption, Json, SpacingOption
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_result
 from microcalc.errors import InputError, OutputError
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.describe import Described
@@ -104,7 +105,7 @@ def doctor(*, json: Json = False) -> int:
         else:
             print_result(f"{check.state:8} {check.name:22} {check.detail}")
     if broken:
-        return print_error(f"{broken} checks failed: detection does not work on this machine", code=1)
+        return print_error(f"{quantity(broken, 'check')} failed: detection does not work on this machine", code=1)
     print_line("Detection works on this machine.")
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from microcalc.cli.options import (
     Amount,
@@ -24,6 +24,10 @@ from microcalc.cli.options import (
 from microcalc.cli.output import print_error, print_line
 from microcalc.errors import InputError
 from microcalc.storage.ownership import check_output_folder, output_folder
+from microcalc.wording import quantity
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
 
 
 def simulate(
@@ -106,7 +110,7 @@ def simulate(
         rates=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
         workers=worker_count(workers),
     )
-    print_line(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+    print_line(_described(table, out))
     return 0
 
 
@@ -178,12 +182,15 @@ def insert(
         seed=seed,
         workers=worker_count(workers),
     )
-    for error in refused:
-        print_error(str(error))
-    print_line(f"{out}: {len(made.images)} images, {len(made.annotations)} annotated places")
+    print_line(_described(made, out))
     if not refused:
         return 0
-    return print_error(f"{len(refused)} of {len(chosen.images)} images could not be used", code=1)
+    return print_error(f"{len(refused)} of {quantity(len(chosen.images), 'image')} could not be used", code=1)
+
+
+def _described(table: Table, out: Path) -> str:
+    """Return what a folder holds, for a person."""
+    return f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotated place')}"
 
 
 def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, rounds: Count | None = None) -> None:
@@ -212,11 +219,11 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, 
     table = read_cdd_cesm(folder, reviewed=file, rounds=rounds)
     with output_folder(out, "table cdd-cesm", inputs=inputs):
         write_table(table, out)
-    print_line(f"{out}: {len(table.images)} images, {len(table.annotations)} annotated places")
+    print_line(_described(table, out))
     if file is None:
         print_line(
             "No reviewed places: they are not part of the installed package. They are in data/cdd-cesm/reviewed.csv of "
             "the source tree and of the sdist; pass that file as --reviewed FILE."
         )
     else:
-        print_line(f"{len(table.annotations)} reviewed places taken from {file.name}")
+        print_line(f"{quantity(len(table.annotations), 'reviewed place')} taken from {file.name}")

@@ -29,6 +29,7 @@ from microcalc.cli.options import (
 )
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line
 from microcalc.errors import InputError, OutputError
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.report import BatchReports, WrittenReport
@@ -170,11 +171,13 @@ def _run(batch: Batch) -> int:
     for problem in batch.given.problems:
         print_error(str(problem))
     if not batch.images:
-        return print_error(f"{len(batch.given.problems)} files or folders could not be used")
+        return print_error(
+            f"{quantity(len(batch.given.problems), 'file or folder', 'files or folders')} could not be used"
+        )
     others = batch.others
     if others:
-        images = f"{others} other image{'s' * (others != 1)}"
-        print_line(f"{batch.out.resolve().name}: also holds results of {images}, which stay")
+        images = quantity(others, "other image")
+        print_line(f"{batch.out.resolve().name}: also holds results of {images}, which are kept")
     batch.begin()
     reports = None
     try:
@@ -214,12 +217,12 @@ def _in_words(result: Result, *, finished: bool) -> str:
     where = "" if point is None else f" at the default operating point (likelihood from {point.threshold:.3f})"
     time = "finished before" if finished else f"{result.total_seconds:.1f} s"
     limit = _LIMIT_REACHED * (result.survivor_limit_reached is True)
-    return f"{findings} finding{'s' * (findings != 1)}{where}, {len(result.candidates)} candidates, {time}{limit}"
+    return f"{quantity(findings, 'finding')}{where}, {quantity(len(result.candidates), 'candidate')}, {time}{limit}"
 
 
 def _print_report(report: WrittenReport) -> None:
     more = f", {report.more} more at operating points of higher sensitivity" * bool(report.more)
-    findings = f"{report.findings} finding{'s' * (report.findings != 1)}"
+    findings = quantity(report.findings, "finding")
     print_line(f"report: {report.file.name} ({findings} at the default operating point{more})")
 
 
@@ -231,8 +234,7 @@ def _print_end(batch: Batch) -> None:
     found = [i for i in results if i.result is not None and any(cluster.finding for cluster in i.result.clusters)]
     before = sum(image.finished for image in results)
     skipped = f"; {before} finished before (--again repeats them)" * bool(before)
-    count = f"{len(results)} image{'s' * (len(results) != 1)}"
-    print_line(f"{batch.out}: results of {count}, {len(found)} with findings{skipped}")
+    print_line(f"{batch.out}: results of {quantity(len(results), 'image')}, {len(found)} with findings{skipped}")
     folder = shlex.quote(str(batch.out))
     first = (found or results)[0].stem
     if any(image.image.row is not None for image in results):
@@ -247,10 +249,10 @@ def _exit_code(batch: Batch, reports: BatchReports | None) -> int:
     """Print what failed; return the exit code."""
     failed = sum(image.result is None for image in batch.images) + len(batch.given.problems)
     total = len(batch.images) + len(batch.given.problems)
-    lost = [f"{failed} of {total} files could not be used"] * bool(failed)
+    lost = [f"{failed} of {quantity(total, 'file')} could not be used"] * bool(failed)
     if reports is not None:
-        lost += [f"{reports.unreported} could not be reported"] * bool(reports.unreported)
-        lost += [f"{reports.failed} reports could not be made"] * bool(reports.failed)
+        lost += [f"{quantity(reports.unreported, 'image')} could not be reported"] * bool(reports.unreported)
+        lost += [f"{quantity(reports.failed, 'report')} could not be made"] * bool(reports.failed)
     return print_error(", ".join(lost), code=2 if failed == total == 1 else 1) if lost else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from microcalc.cli.options import SplitOption, table_of
 from microcalc.cli.output import print_line
 from microcalc.errors import InputError, MicrocalcError
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.inputs import GivenImages, Input, Inputs
@@ -51,12 +52,12 @@ def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictu
 
 def _print_skipped(found: Inputs) -> None:
     if found.passed_over:
-        print_line(f"skipped: {found.passed_over} file{'s' * (found.passed_over != 1)} that are not images")
+        print_line(f"skipped: {quantity(found.passed_over, 'file that is not an image', 'files that are not images')}")
     if found.results:
-        print_line(f"skipped: {found.results} result{'s' * (found.results != 1)} of microcalc")
+        print_line(f"skipped: {quantity(found.results, 'result')} of microcalc")
     if found.pictures:
         print_line(
-            f"skipped: {found.pictures} picture{'s' * (found.pictures != 1)} among DICOM files; "
+            f"skipped: {quantity(found.pictures, 'picture')} among DICOM files; "
             "--pixel-spacing and --intent include pictures"
         )
 

@@ -32,6 +32,7 @@ from microcalc.cli.output import PRINTING, print_error, print_json, print_line, 
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
 from microcalc.storage.ownership import check_output_folder, output_folder
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -96,7 +97,7 @@ def review(
     for line in describe_round(made):
         print_line(line)
     failed = len(unread) + len(made.failed)
-    return print_error(f"{failed} images could not be used", code=1) if failed else 0
+    return print_error(f"{quantity(failed, 'image')} could not be used", code=1) if failed else 0
 
 
 def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
@@ -272,9 +273,8 @@ def roc(
     with output_folder(out, "roc", inputs=[truth, folder]):
         made = sample_roc(folder, table, out, resamples=resamples, seed=seed)
     print_text(made.text)
-    for why in made.refused:
-        print_error(why)
-    return 1 if made.refused else 0
+    failed, total = len(made.refused), len(table.images)
+    return print_error(f"{failed} of {quantity(total, 'image')} could not be used", code=1) if failed else 0
 
 
 def realism(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft, ndimage
 
-from microcalc.datasets.open import open_row, refuse_images
+from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import ANNOTATIONS, IMAGES, AnnotationRow, ImageRow, Table, check_places, write_table
 from microcalc.domain import BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
@@ -46,6 +47,7 @@ from microcalc.storage.key import file_sha256
 from microcalc.storage.ownership import check_editable, output_folder
 from microcalc.storage.write import write_whole
 
+_LOG = logging.getLogger(__name__)
 COMMAND: Final = "insert"
 _SKIN_MM = 4.0
 _APART_MM = 12.0
@@ -145,6 +147,9 @@ def insert_data_set(
     with output_folder(out, COMMAND):
         for name in (IMAGES, ANNOTATIONS):
             check_editable(out / name)
+        refused = unusable_images(table.images)
+        for error in refused.values():
+            _LOG.warning("%s", error)
         jobs = [
             (
                 image,
@@ -155,9 +160,11 @@ def insert_data_set(
                 (seed, variant, int(hashlib.sha256(image.image.encode()).hexdigest()[:8], 16)),
             )
             for image in table.images
+            if image.image not in refused
             for variant in range(variants)
         ]
-        made, refused = _inserted(jobs, workers)
+        made, failed_later = _inserted(jobs, workers)
+        refused |= failed_later
         failed = tuple(refused[i.image] for i in table.images if i.image in refused)
         if not made:
             refuse_images(failed, of=len(table.images))
@@ -176,6 +183,8 @@ def _inserted(
     with closing(executor_of(workers).run(_insert_one, jobs)) as outcomes:
         for outcome in track(outcomes, "inserting microcalcifications", total=len(jobs)):
             if isinstance(outcome.error, InputError):
+                if outcome.item[0].image not in refused:  # once for all variants
+                    _LOG.warning("%s", outcome.error)
                 refused[outcome.item[0].image] = outcome.error
             else:
                 made[outcome.item[4]] = outcome.result()

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microcalc.datasets.table import ImageRow, Table, check_places, read_table, refuse_repeated
-from microcalc.domain import Mammogram
+from microcalc.domain import Intent, Mammogram
 from microcalc.errors import InputError, TableError
 from microcalc.geometry import same_spacing
 from microcalc.images.dicom.facts import read_facts
 from microcalc.images.dicom.read import is_dicom
-from microcalc.images.open import open_mammogram
+from microcalc.images.open import check_header, naming, open_mammogram
 from microcalc.images.picture import picture_shape
 from microcalc.storage.key import file_sha256
 
@@ -77,15 +77,12 @@ def _identified(image: ImageRow) -> ImageRow:
         return image
     name = image.file.name
     if image.shape is not None and header.shape is not None and image.shape != header.shape:
-        raise TableError(f"{name}: {_by(header.shape)} pixels, but the table says {_by(image.shape)}")
+        raise TableError(f"{name}: {_by(header.shape)} pixels, expected {_by(image.shape)} as in the table")
     if image.sop_instance_uid and header.uid and image.sop_instance_uid != header.uid:
-        raise TableError(f"{name}: another SOP Instance UID than the table says, expected the same image")
+        raise TableError(f"{name}: its SOP Instance UID differs from the table's, expected the same image")
     spacing = header.spacing_mm
     if spacing is not None and not same_spacing(spacing, image.spacing_mm):
-        raise TableError(
-            f"{name}: pixels of {spacing[0]:.4g} x {spacing[1]:.4g} mm, "
-            f"but the table says {image.spacing_mm[0]:.4g} x {image.spacing_mm[1]:.4g} mm"
-        )
+        raise TableError(_spacing_differs(name, spacing, image))
     rows, columns = (image.rows, image.columns) if header.shape is None else header.shape
     uid = header.uid or image.sop_instance_uid
     sha256 = image.sha256 if image.sha256 or uid else file_sha256(image.file)
@@ -120,25 +117,46 @@ def open_row(row: ImageRow) -> Mammogram:
         Its size, spacing or intent differs from the table, or the pixels of a picture are not square.
     """
     mammogram = open_mammogram(row.file, row.info, any_view=True)
-    _check_spacing(mammogram, row)
-    shape = mammogram.pixels.shape
-    if row.shape not in (None, shape):
-        raise TableError(
-            f"{row.file.name}: {shape[0]} x {shape[1]} pixels, but the table says {row.rows} x {row.columns}"
-        )
-    if mammogram.intent != row.intent:
-        raise TableError(f"{row.file.name}: a {mammogram.intent} image, but the table says {row.intent}")
+    _check_fits(row, mammogram.intent, mammogram.pixels.shape, mammogram.spacing_mm)
     return mammogram
 
 
-def _check_spacing(mammogram: Mammogram, row: ImageRow) -> None:
-    """Refuse a pixel spacing other than that of the table, in which the annotations are measured."""
-    found, expected = mammogram.spacing_mm, row.spacing_mm
-    if not same_spacing(found, expected):
-        raise TableError(
-            f"{row.file.name}: pixels of {found[0]:.4g} x {found[1]:.4g} mm, "
-            f"but the table says {expected[0]:.4g} x {expected[1]:.4g} mm"
-        )
+def unusable_images(images: Iterable[ImageRow]) -> dict[str, InputError]:
+    """Return, by image, why ``open_row`` would refuse it, as far as this can be told without decoding pixels.
+
+    A long work begins with this check, so that a file that is missing, is no mammogram or does not fit its line of the
+    table is named at once.
+    """
+    errors: dict[str, InputError] = {}
+    for row in images:
+        try:
+            with naming(row.file):
+                intent, shape, spacing_mm = check_header(row.file, row.info, any_view=True)
+                _check_fits(row, intent, shape, spacing_mm)
+        except InputError as error:
+            errors[row.image] = error
+    return errors
+
+
+def _check_fits(
+    row: ImageRow, intent: Intent | None, shape: tuple[int, ...], spacing_mm: tuple[float, float] | None
+) -> None:
+    """Refuse a file whose size, intent or pixel spacing, in which the annotations are measured, is not the table's."""
+    name = row.file.name
+    if spacing_mm is not None and not same_spacing(spacing_mm, row.spacing_mm):
+        raise TableError(_spacing_differs(name, spacing_mm, row))
+    if row.shape not in (None, shape):
+        raise TableError(f"{name}: {shape[0]} x {shape[1]} pixels, expected {row.rows} x {row.columns} as in the table")
+    if intent != row.intent:
+        raise TableError(f"{name}: a {intent} image, expected a {row.intent} one as in the table")
+
+
+def _spacing_differs(name: str, found: tuple[float, float], row: ImageRow) -> str:
+    expected = row.spacing_mm
+    return (
+        f"{name}: pixels of {found[0]:.4g} x {found[1]:.4g} mm, "
+        f"expected {expected[0]:.4g} x {expected[1]:.4g} mm as in the table"
+    )
 
 
 def refuse_images(refused: Sequence[InputError], *, of: int) -> None:

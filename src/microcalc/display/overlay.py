@@ -15,6 +15,7 @@ from microcalc.detection.result import ClusterEntry, Result
 from microcalc.display.grey import GreyImage, breast_of, local_grey, shown_values, whole_grey
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.storage.write import write_whole
+from microcalc.wording import quantity
 
 Colour = tuple[int, int, int]
 
@@ -199,10 +200,10 @@ def _write_margins(page: Image.Image, result: Result, *, shown: int) -> None:
     found = sum(cluster.finding for cluster in result.clusters)
     rest = len(result.clusters) - found
     identity = " ".join(word for word in (image.system, image.laterality, image.view, image.intent) if word)
-    counts = f"{found} finding{'s' * (found != 1)}"
+    counts = quantity(found, "finding")
     if result.operating_point is not None:
         counts += f" (likelihood from {result.operating_point.threshold:.3f})"
-    counts += f", {rest} cluster{'s' * (rest != 1)} below" + (f"; the first {shown} shown" * (found + rest > shown))
+    counts += f", {quantity(rest, 'cluster')} below" + (f"; the first {shown} shown" * (found + rest > shown))
     model = "" if result.model is None else f"model {result.model.name} {result.model.version}"
     pen.text((GAP_PX, 10), f"{image.file}   {identity}   {counts}   {model}", fill=TEXT, font=_font(18))
     pen.text((page.width - GAP_PX, page.height - 10), NOTICE, fill=TEXT, font=_font(18), anchor="rb")

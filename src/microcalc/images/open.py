@@ -88,6 +88,35 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
     return replace(picture, file=printable(path.name))
 
 
+def check_header(
+    path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = False
+) -> tuple[Intent | None, tuple[int, int], tuple[float, float] | None]:
+    """Check an image file as ``open_mammogram`` does, as far as this needs no decoded pixels.
+
+    Returns
+    -------
+    intent
+        Of the header, else of ``info``.
+    shape
+        (rows, columns).
+    spacing_mm
+        (row, column), of the header, else of ``info``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be used; the message says why.
+    """
+    _check_is_file(path)
+    if is_picture(path):
+        from microcalc.images.picture import picture_shape
+
+        return info.intent, picture_shape(path), info.pixel_spacing_mm
+    from microcalc.images.dicom.read import check_dicom_header
+
+    return check_dicom_header(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm)
+
+
 def read(
     path: str | Path,
     *,

@@ -27,6 +27,7 @@ from microcalc.node.jobs import JobQueue, QueuedImage
 from microcalc.node.settings import Detect, NodeSettings
 from microcalc.node.settle import finish, lose
 from microcalc.node.watch import Watch
+from microcalc.wording import quantity
 
 Answer = Mapping[str, Any]
 _LOG = logging.getLogger("microcalc.node")
@@ -328,7 +329,7 @@ class Analysis:
         if self.stopping and any(self.queue.report_state(uid) is None for uid in reports):
             return  # not recorded, as the disk is full: the next start reports the exam again
         self.watch.progress()
-        _LOG.info("exam of %d images: %d reports made", len(images), len(reports))
+        _LOG.info("exam of %s: %s made", quantity(len(images), "image"), quantity(len(reports), "report"))
         for uid in reports:
             self.folder.publish(uid)
         for image in images:
@@ -352,7 +353,11 @@ class Analysis:
         for name in names:
             reason = reason.removeprefix(f"{name}.dcm: ")
         if len(images) > 1:
-            _LOG.warning("exam of %d images: no common report (%s), each image gets its own", len(images), reason)
+            _LOG.warning(
+                "exam of %s: no common report (%s), each image gets its own",
+                quantity(len(images), "image"),
+                reason,
+            )
             self._persist(lambda: self.queue.split_exam(images))
             return
         self._give_up(images[0], f"no report can be made: {reason}")

@@ -124,10 +124,10 @@ class Node:
             "the analysis has ended": self.analysis.alive(),
             "the delivery has ended": self.delivery.alive(),
             f"images wait, and nothing was analysed or reported for {seconds:g} s": analysed,
-            f"{counts.reports_waiting} reports wait, and none was sent for {seconds:g} s": sent,
+            f"reports waiting: {counts.reports_waiting}, and none was sent for {seconds:g} s": sent,
             f"an image was put back {put_back} times in a row": put_back < MOST_REPEATS,
             f"a report could not be sent {not_sent} times in a row": not_sent < MOST_REPEATS,
-            f"{lost} images lost: their files were removed from the folder; send them again": lost <= 0,
+            f"images lost: {lost}; their files were removed from the folder; send them again": lost <= 0,
             f"disk nearly full: {left // MEBIBYTE} MiB left": left >= self.settings.storage.free_mib * MEBIBYTE,
         }
         return [fault for fault, good in checks.items() if not good]

@@ -40,6 +40,7 @@ from microcalc.reports.content_items import at, children, has_name, has_value, m
 from microcalc.reports.graphics import Pixels, middle, polygon
 from microcalc.reports.header import SOP_CLASSES
 from microcalc.reports.whole import read_whole
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -290,7 +291,7 @@ def _findings(root: Dataset) -> tuple[list[ReadFinding], tuple[str, ...]]:
         (homeless, "without an image, ignored"),
     )
     return [finding for finding in findings if finding.uid], tuple(
-        f"{count} finding{'s' * (count != 1)} {remark}" for count, remark in remarks if count
+        f"{quantity(count, 'finding')} {remark}" for count, remark in remarks if count
     )
 
 

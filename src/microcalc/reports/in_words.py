@@ -16,6 +16,7 @@ from microcalc.reports.cad_reader import CadReport, ReadFinding, parse_cad_repor
 from microcalc.reports.content_items import children, meaning, measured
 from microcalc.reports.header import SOP_CLASSES
 from microcalc.reports.whole import read_whole
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -88,7 +89,7 @@ def _findings_of_image(report: CadReport, uid: str) -> str:
         )  # fmt: skip
     shown = sum(finding.required for finding in findings)
     default = "" if report.max_point is None else " at the default operating point (0)"
-    words = [f"{shown} finding{'s' * (shown != 1)}{default}"]
+    words = [f"{quantity(shown, 'finding')}{default}"]
     if shown < len(findings):
         words.append(
             f"{len(findings) - shown} optional" + ("" if report.max_point is None else " at more sensitive points")
@@ -99,7 +100,7 @@ def _findings_of_image(report: CadReport, uid: str) -> str:
 def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
     words = [f"{finding.kind} at row {finding.centre[0]:.1f}, column {finding.centre[1]:.1f}"]
     if finding.count is not None:
-        words.append(f"{finding.count} calcifications")
+        words.append(quantity(finding.count, "calcification"))
     plain = c.MICROCALCIFICATIONS.meaning
     words += [kind for kind in finding.types if kind != plain]
     if finding.certainty is not None:
@@ -137,7 +138,7 @@ def _value(item: Dataset) -> str:
     if kind == "SCOORD":
         data = numbers(item, "GraphicData")
         where = _where(data)
-        return f"{word(item, 'GraphicType')}, {len(data) // 2} point{'s' * (len(data) != 2)}, {where}"
+        return f"{word(item, 'GraphicType')}, {quantity(len(data) // 2, 'point')}, {where}"
     if kind == "IMAGE":
         return "image"
     keyword = {"TEXT": "TextValue", "UIDREF": "UID", "DATE": "Date", "TIME": "Time", "DATETIME": "DateTime"}.get(kind)

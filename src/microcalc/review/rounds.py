@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from microcalc.datasets.open import unusable_images
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.display.contact_sheets import LAYOUT, draw_overview, draw_sheet
@@ -40,6 +41,7 @@ from microcalc.geometry import Points
 from microcalc.images.open import unforeseen
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
 from microcalc.storage.write import write_text, writing
+from microcalc.wording import quantity
 
 Rate = Callable[[ImageRow], tuple[Mammogram, Candidates]]
 """A function that reads an image and rates it; candidates in descending order of likelihood."""
@@ -185,8 +187,11 @@ def _identify(images: Sequence[ImageRow]) -> tuple[dict[str, ImageRow], list[tup
     """Return the images by the SHA-256 of their files, and the name and reason of each that cannot be used."""
     by_sha256: dict[str, ImageRow] = {}
     failed: list[tuple[str, str]] = []
+    unusable = unusable_images(images)
     for image in images:
         try:
+            if image.image in unusable:
+                raise unusable[image.image]
             sha256 = sha256_of(image.file)
             if sha256 in by_sha256:
                 same = by_sha256[sha256].image
@@ -199,7 +204,7 @@ def _identify(images: Sequence[ImageRow]) -> tuple[dict[str, ImageRow], list[tup
 
 
 def _none_usable(verb: str, failed: Sequence[tuple[str, str]]) -> str:
-    return f"none of {len(failed)} images could be {verb}: " + "; ".join(reason for _, reason in failed)
+    return f"none of {quantity(len(failed), 'image')} could be {verb}: " + "; ".join(reason for _, reason in failed)
 
 
 def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> ImportedVerdicts:
@@ -234,7 +239,7 @@ def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> Imp
 def describe_round(made: Round) -> list[str]:
     """Return the lines that tell a reader what a round contains and what to do next."""
     images = len({place.sha256 for place in made.places})
-    lines = [f"round {made.number}: {len(made.places)} places in {images} images"]
+    lines = [f"round {made.number}: {quantity(len(made.places), 'place')} in {quantity(images, 'image')}"]
     lines += [f"not rated: {why}" for _, why in made.failed]
     if made.places:
         lines.append(f"look at the sheets in {made.folder} and fill in {made.table}")
@@ -244,9 +249,9 @@ def describe_round(made: Round) -> list[str]:
 def describe_import(imported: ImportedVerdicts) -> list[str]:
     """Return the lines that tell a reader which verdicts were added."""
     counts = ", ".join(f"{imported.counts[kind]} {kind}" for kind in get_args(Kind) if imported.counts.get(kind))
-    lines = [f"{sum(imported.counts.values())} verdicts: {counts or 'none'}"]
-    lines += [f"{image}: {n} new places of calcium" for image, n in imported.new_calcium.items()]
-    lines.append(f"{imported.changed} changed, {imported.unjudged} places shown so far have no verdict")
+    lines = [f"{quantity(sum(imported.counts.values()), 'verdict')}: {counts or 'none'}"]
+    lines += [f"{image}: {quantity(n, 'new place')} of calcium" for image, n in imported.new_calcium.items()]
+    lines.append(f"{imported.changed} changed, {quantity(imported.unjudged, 'place')} shown so far without a verdict")
     lines.append(f"all verdicts are in {imported.reviewed}")
     return lines
 

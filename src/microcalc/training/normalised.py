@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from microcalc.datasets.open import open_row, refuse_images
+from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import ImageRow, Table, refuse_repeated
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.errors import InputError, OutputError
@@ -81,12 +81,14 @@ class NormalisedImages:
         Raises
         ------
         InputError
-            Some images cannot be used; the message names them all. The others are normalised all the same.
+            Some images cannot be used; the message names them all. What can be told from headers is checked before
+            anything is normalised; if pixels cannot be used, the other images are normalised all the same.
         OutputError
             The system refused to write.
         """
         jobs = [(row, self.file(row), self.spacing_mm, self.equalised) for row in rows]
         todo = [job for job in jobs if not job[1].is_file()]
+        refuse_images(list(unusable_images(row for row, *_ in todo).values()), of=len(rows))
         refused: dict[str, InputError] = {}
         with closing(executor.run(_make, todo)) as outcomes:
             done = track(outcomes, "normalising images", total=len(jobs), before=len(jobs) - len(todo))
@@ -122,7 +124,9 @@ def with_hashes(table: Table) -> Table:
             continue
         if row.sha256 and row.sha256.lower() != sha256:
             refused.append(
-                InputError(f"{row.file.name}: SHA-256 {sha256[:12]}…, but the table says {row.sha256[:12].lower()}…")
+                InputError(
+                    f"{row.file.name}: SHA-256 {sha256[:12]}…, expected {row.sha256[:12].lower()}… as in the table"
+                )
             )
         rows.append(replace(row, sha256=sha256))
     refuse_images(refused, of=len(table.images))

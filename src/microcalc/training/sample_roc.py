@@ -6,6 +6,7 @@ positive. Microcalcifications that are less visible than the recipe's ``min_d_pr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.datasets.open import open_row
+from microcalc.datasets.open import open_row, unusable_images
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.domain import PixelScorer
 from microcalc.errors import InputError, MicrocalcError
@@ -28,6 +29,9 @@ from microcalc.normalise.mammogram import normalise
 from microcalc.sample.draw import negative_mask, positive_pixels
 from microcalc.storage.write import write_json, write_text
 from microcalc.training.recipe import Recipe, load_recipe
+from microcalc.wording import quantity
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ Ratings = tuple[NDArray[np.float32], NDArray[np.float32]]
 def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0) -> SampleRoc:
     """Rate every sample of every image by the pair, by CNN1 and by the LoG filter; write ``roc.json`` and ``roc.md``.
 
-    Images that cannot be used, and images of another intent, are left out; both files state their numbers.
+    Images that cannot be used, which the log names, and images of another intent are excluded; both files state how
+    many. What can be told from headers is named before anything is rated.
 
     Parameters
     ----------
@@ -76,11 +81,15 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
     images = [i for i in table.images if i.intent == recipe.data.intent]
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
-    ratings, refused = _rate_all(images, table, recipe, scorers)
+    unusable = unusable_images(images)
+    for error in unusable.values():
+        _LOG.warning("%s", error)
+    ratings, unrated = _rate_all([i for i in images if i.image not in unusable], table, recipe, scorers)
+    refused = [*unusable.values(), *unrated]
     excluded = {"could not be used": len(refused), "of another intent": len(table.images) - len(images)}
     images = [i for i in images if i.image in ratings]
     if not images:
-        raise InputError(f"none of {len(refused)} images could be used: " + "; ".join(map(str, refused)))
+        raise InputError(f"none of {quantity(len(refused), 'image')} could be used: " + "; ".join(map(str, refused)))
     positives, negatives = (sum(len(of_image["pair"][k]) for of_image in ratings.values()) for k in (0, 1))
     if not positives:
         raise InputError("no image has a microcalcification that can be seen, expected some")
@@ -93,7 +102,7 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
     }  # fmt: skip
     write_json(out / "roc.json", document)
     text = _markdown(counts, len(images), len(patients), figures)
-    text += "".join(f"\n**{count} images {why}, left out**\n" for why, count in excluded.items() if count)
+    text += "".join(f"\n**{quantity(count, 'image')} excluded: {why}**\n" for why, count in excluded.items() if count)
     write_text(out / "roc.md", text)
     return SampleRoc(text, tuple(str(error) for error in refused))
 
@@ -108,6 +117,7 @@ def _rate_all(
             with naming(image.file):
                 rated[image.image] = _rate(image, table, recipe, scorers)
         except MicrocalcError as error:
+            _LOG.warning("%s", error)
             refused.append(error)
     return rated, refused
 
@@ -194,10 +204,10 @@ def _markdown(
     counts: Mapping[str, int], n_images: int, n_patients: int, figures: Mapping[str, Mapping[str, Mapping[str, object]]]
 ) -> str:
     lines = [
-        f"{n_images} images of {n_patients} patients; {counts['positive']} positive and {counts['negative']} negative "
-        "samples. In brackets: 95 % interval, bootstrap by patient.",
+        f"{quantity(n_images, 'image')} of {quantity(n_patients, 'patient')}; samples: {counts['positive']} positive, "
+        f"{counts['negative']} negative. In brackets: 95 % interval, bootstrap by patient.",
         "",
-        "| system | figure | pair | CNN1 | LoG | pair less CNN1 |",
+        "| system | figure | pair | CNN1 | LoG | pair minus CNN1 |",
         "|---|---|---|---|---|---|",
     ]
     for group, by_scorer in figures.items():

@@ -33,6 +33,7 @@ from microcalc.training.card import RECIPE, write_card
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.networks import CNN1_DENSE, CNN2_PATCHES
 from microcalc.training.recipe import Recipe, dump_recipe
+from microcalc.wording import quantity
 
 _NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
 _OF_USUAL = 4.0  # ours: none of 65 real images passes on three times the usual share
@@ -85,7 +86,7 @@ def write_model(
 
 def describe_training(n_images: int, counts: Mapping[str, int], command: str) -> str:
     """Return what a model's description says of its training: images, samples of each kind, and the command."""
-    return f"{n_images} images; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
+    return f"{quantity(n_images, 'image')}; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
 
 
 def _limits(

@@ -20,6 +20,7 @@ from microcalc.simulate.systems import System
 from microcalc.validation.criteria import Measurement, not_measured
 from microcalc.validation.images import ImageSpec, ImageStore
 from microcalc.validation.phantoms import sphere_thickness
+from microcalc.wording import quantity
 
 Floats = NDArray[np.float64]
 
@@ -110,7 +111,11 @@ def _sizes(found: Sequence[Calcium]) -> list[Measurement]:
     distance, size = (np.concatenate([getattr(c, name) for c in found]) for name in ("distance_mm", "cluster_sizes"))
     diameter = np.concatenate([c.diameter_mm[np.isnan(c.distance_mm)] for c in found])
     if len(diameter) < 100 or not len(size):
-        return [not_measured(13, f"{len(diameter)} single microcalcifications, expected 100 or more, and clusters")]
+        return [
+            not_measured(
+                13, f"{quantity(len(diameter), 'single microcalcification')}, expected 100 or more, and clusters"
+            )
+        ]
     return [
         Measurement(
             13,
@@ -119,10 +124,12 @@ def _sizes(found: Sequence[Calcium]) -> list[Measurement]:
             lognormal_p(diameter),
             0.01,
             1.0,
-            f"{len(diameter)} single ones of different breasts",
+            f"{quantity(len(diameter), 'single microcalcification')} of different breasts",
         ),
         # ours: around the least of 4 and the mean of 12 that the sampler is to have; skewed, so below the mean
-        Measurement(13, "all", "median number per cluster", float(np.median(size)), 6.0, 16.0, f"{len(size)} clusters"),
+        Measurement(
+            13, "all", "median number per cluster", float(np.median(size)), 6.0, 16.0, quantity(len(size), "cluster")
+        ),
         Measurement(13, "all", "largest number per cluster", float(size.max()), 4.0, 60.0),
         Measurement(13, "all", "median nearest distance in mm", float(np.nanmedian(distance)), 0.3, 1.5),
     ]
@@ -176,7 +183,7 @@ def centroid_error(shadow: FloatImage, row: float, column: float, *, half_px: in
 def _centred(s: System, errors: Floats) -> list[Measurement]:
     if len(errors) < 5:
         return [not_measured(14, f"{len(errors)} plain single microcalcifications, expected 5 or more", system=s.name)]
-    note = f"{len(errors)} single ones of d' above {_CENTRED_D_PRIME:g}"
+    note = f"{quantity(len(errors), 'single microcalcification')} of d' above {_CENTRED_D_PRIME:g}"
     largest = float(np.quantile(errors, 0.95))
     return [Measurement(14, s.name, "centroid error in pixels, 95 % of them", largest, 0.0, 0.5, note)]
 

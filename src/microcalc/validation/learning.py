@@ -28,6 +28,7 @@ from microcalc.simulate.systems import System
 from microcalc.validation.classifier import check_torch, cross_validate
 from microcalc.validation.criteria import Measurement, not_measured
 from microcalc.validation.images import DENSITIES, ImageSpec, ImageStore, as_read, truth_of
+from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.cnn.network import Network
@@ -389,7 +390,11 @@ def _shortcut(
     patches = np.concatenate([p for p, _ in found])
     inserted = np.concatenate([i for _, i in found])
     if inserted.sum() < _LEAST_PLACES:
-        return [not_measured(18, f"{inserted.sum()} single microcalcifications, expected {_LEAST_PLACES} or more")]
+        return [
+            not_measured(
+                18, f"{quantity(int(inserted.sum()), 'single microcalcification')}, expected {_LEAST_PLACES} or more"
+            )
+        ]
     told = cross_validate(patches, inserted, patient, steps=effort.shortcut_steps, folds=3, seed=seed)
     note = (
         f"{int(inserted.sum())} places with, {int((~inserted).sum())} without; 95 % {told.low:.3f} .. {told.high:.3f}"

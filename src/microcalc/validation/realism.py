@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from microcalc.datasets.open import open_row
+from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.display.grey import apply_window, stretch
 from microcalc.domain import BoolImage, FloatImage, Mammogram
@@ -30,6 +30,7 @@ from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.resample import resample, resample_mask
 from microcalc.validation.classifier import Separation, check_torch, cross_validate
 from microcalc.validation.texture import GABOR_PER_MM, gabor_excess, largest_square, periodic_part
+from microcalc.wording import quantity
 
 Floats = NDArray[np.float64]
 _LOG = logging.getLogger(__name__)
@@ -133,7 +134,8 @@ def _processed(table: Table, kind: str, folds: int) -> list[ImageRow]:
     rows = [i for i in table.images if i.intent == "processed"]
     patients = {i.patient_or_image for i in rows}
     if len(patients) < folds:
-        raise InputError(f"{len(patients)} patients with processed {kind} images, expected at least {folds}")
+        raise InputError(f"processed {kind} images of {quantity(len(patients), 'patient')}, expected at least {folds}")
+    refuse_images(list(unusable_images(rows).values()), of=len(rows))
     return rows
 
 

@@ -19,6 +19,7 @@ from microcalc.validation.criteria import Measurement, Report, report_of
 from microcalc.validation.images import ImageSpec, ImageStore
 from microcalc.validation.learning import learning_images, measure_learning
 from microcalc.validation.texture import measure_texture
+from microcalc.wording import quantity
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def verify(
 
 
 def _measured(systems: tuple[System, ...], effort: Effort, store: ImageStore, seed: int) -> list[Measurement]:
-    _LOG.info("measuring beams and receptors of %d systems", len(systems))
+    _LOG.info("measuring beams and receptors of %s", quantity(len(systems), "system"))
     measurements = [*measure_beams(systems), *_receptors(systems, effort, store.workers, seed)]
     whole = (
         systems

@@ -19,6 +19,7 @@ from microcalc.simulate.systems import System
 from microcalc.validation.criteria import Measurement, not_measured
 from microcalc.validation.images import DENSITIES, ImageSpec, ImageStore, as_read
 from microcalc.validation.phantoms import flat_field
+from microcalc.wording import quantity
 
 Floats = NDArray[np.float64]
 
@@ -246,7 +247,7 @@ def _spectrum(s: System, both: Sequence[Tissue]) -> list[Measurement]:
     left = float((fine.mean() - noise) / (beta.mean() - noise))
     note = f"fall at 2.5-4.5 /mm {fine.mean():.2f}, of a flat field {noise:.2f}"
     return [
-        Measurement(10, s.name, "mean beta of log raw", float(beta.mean()), 3.0, 3.4, f"{len(beta)} regions"),
+        Measurement(10, s.name, "mean beta of log raw", float(beta.mean()), 3.0, 3.4, quantity(len(beta), "region")),
         Measurement(10, s.name, "SD of beta over regions", float(beta.std()), 0.2, 0.35),
         Measurement(10, s.name, "share of beta in 2.5 .. 3.8", within, 0.98, 1.0),
         # ours: at least half of the way from tissue's fall to that of the system's own noise

@@ -322,7 +322,7 @@ def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_table_without_microcalcifications_is_refused(tmp_path: Path) -> None:
     data = Table(table().images)
-    with pytest.raises(InputError, match="the 4 images evaluated have no microcalcification"):
+    with pytest.raises(InputError, match="4 images evaluated, without a microcalcification"):
         evaluate_detections([perfect(tmp_path / "d")], data, out=tmp_path, resamples=9)
 
 

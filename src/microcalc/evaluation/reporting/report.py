@@ -35,6 +35,7 @@ from microcalc.evaluation.reporting.figures import Band, band, draw_froc, requir
 from microcalc.evaluation.reporting.tables import NOT_DEFINED, TextTable, estimate_text, markdown_table, p_text
 from microcalc.storage.ownership import open_output_folder
 from microcalc.storage.write import write_text
+from microcalc.wording import quantity
 
 SCHEMA = "microcalc/evaluation/1"
 COMMAND = "evaluate"
@@ -191,8 +192,8 @@ def _run(name: str, detections: DetectionSet, table: Table, rules: Rules, resamp
     groups = metric_groups(images, rules)
     if not groups:
         raise InputError(
-            f"{name}: the {len(images)} images evaluated have no microcalcification, or none to count false marks on; "
-            "expected at least one of each"
+            f"{name}: {quantity(len(images), 'image')} evaluated, without a microcalcification or without an image to "
+            "count false marks on, expected at least one of each"
         )
     summary = Summary(
         name,
@@ -233,7 +234,7 @@ def _counts(images: Sequence[MatchedImage], detections: DetectionSet, rules: Rul
 def _refuse_unequal(sets: Mapping[str, DetectionSet]) -> None:
     """Refuse to compare detectors that do not have detections on the same images."""
     if len(sets) < 2:
-        raise InputError(f"{len(sets)} detectors, expected at least two to compare")
+        raise InputError(f"{quantity(len(sets), 'detector')}, expected at least two to compare")
     all_images = set().union(*(of_detector.marks for of_detector in sets.values()))
     for name, of_detector in sets.items():
         missing = sorted(all_images - set(of_detector.marks))
@@ -351,12 +352,13 @@ def _basis(summary: Summary) -> list[str]:
     c, r = summary.counts, summary.rules
     ignored = "nothing" if r.count_ignored else ", ".join(r.ignore_kinds) or "nothing"
     invisible = f", microcalcifications of d' below {r.min_d_prime:g}" if r.min_d_prime > 0 else ""
-    clusters = "" if c.clusters is None else f" in {c.clusters} clusters"
+    clusters = "" if c.clusters is None else f" in {quantity(c.clusters, 'cluster')}"
     false = "all other marks" if r.false_marks == "all" else "marks on places reviewed as no calcium only"
     lines = [
-        f"{c.images} images of {c.patients} patients, {c.microcalcifications} microcalcifications{clusters}. "
+        f"{quantity(c.images, 'image')} of {quantity(c.patients, 'patient')}, "
+        f"{quantity(c.microcalcifications, 'microcalcification')}{clusters}. "
         f"A mark hits within {r.hit_mm:g} mm. Ignored: {ignored}{invisible}. "
-        f"False marks ({false}) are counted on {c.images_for_false_marks} images"
+        f"False marks ({false}) are counted on {quantity(c.images_for_false_marks, 'image')}"
         f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; there are {c.false_marks}. "
         f"Intervals: bootstrap by patient, {summary.resamples} resamples, seed {summary.seed}.",
     ]

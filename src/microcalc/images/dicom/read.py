@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from microcalc.dicom.source_values import long_text
 from microcalc.dicom.systems import system_name
 from microcalc.dicom.tags import content, integer, is_uid, only_word, quiet, word
-from microcalc.domain import Mammogram
+from microcalc.domain import Intent, Mammogram
 from microcalc.errors import UnreadableImageError
 from microcalc.images.dicom.accept import check_kind, check_size, spacing_or_given
 from microcalc.images.dicom.codestream import coding_of
@@ -68,10 +68,7 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
-        check_decisive(header, path.name)
-        intent = check_kind(header, path.name, any_view=any_view)
-        shape = check_size(header, path.name)
-        spacing_mm, spacing_given = spacing_or_given(header, path.name, pixel_spacing_mm)
+        intent, shape, (spacing_mm, spacing_given) = _accepted(header, path.name, any_view, pixel_spacing_mm)
         convert = to_pixels(header, intent, path.name)
         allocated = _stored_values(path, header, shape)
         stored = clear_unused_bits(allocated, header)
@@ -89,6 +86,40 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
             burned_in=_burned_in(header),
             spacing_given=spacing_given,
         )
+
+
+def check_dicom_header(
+    path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[float, float] | None = None
+) -> tuple[Intent, tuple[int, int], tuple[float, float]]:
+    """Check the header of a mammogram as ``read_dicom`` does; its pixels are not decoded.
+
+    Returns
+    -------
+    intent
+        ``"raw"`` or ``"processed"``.
+    shape
+        (rows, columns).
+    spacing_mm
+        (row, column).
+
+    Raises
+    ------
+    InputError
+        As ``read_dicom``.
+    """
+    with quiet():
+        header = read_data_set(path, stop_before_pixels=True)
+        intent, shape, (spacing_mm, _) = _accepted(header, path.name, any_view, pixel_spacing_mm)
+    return intent, shape, spacing_mm
+
+
+def _accepted(
+    header: Dataset, name: str, any_view: bool, pixel_spacing_mm: tuple[float, float] | None
+) -> tuple[Intent, tuple[int, int], tuple[tuple[float, float], bool]]:
+    """Return intent, shape, and pixel spacing with whether it was given; raise the error of what is not accepted."""
+    check_decisive(header, name)
+    intent = check_kind(header, name, any_view=any_view)
+    return intent, check_size(header, name), spacing_or_given(header, name, pixel_spacing_mm)
 
 
 def read_data_set(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
