@@ -38,7 +38,7 @@ _EXAMS: Final[dict[str, Sequence[ReportedImage]]] = {
     "optional findings alone": [result(clusters=[0.85], members=2), with_image(result(1), burned_in=True)],
     "hundreds of calcifications": [result(n, clusters=[0.99, 0.95, 0.85, 0.82], members=20) for n in range(4)],
 }
-# The time and memory of PixelMed's validator grow faster than the findings: hundreds are left to the other two judges.
+# PixelMed's validator takes seconds for hundreds, which are left to the other two judges.
 _LEFT_TO_THE_OTHER_TWO: Final = {"hundreds of calcifications"}
 
 
