@@ -191,7 +191,7 @@ def _say(name: str, seconds: float, trees: int, positive: Floats, negative: Floa
 
 def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
     from microcalc.datasets.simulated import simulate_data_set
-    from microcalc.datasets.table import read_table
+    from microcalc.datasets.table_files import read_table
     from microcalc.simulate.exam import RAW_ONLY
     from microcalc.training.recipe import load_recipe
 

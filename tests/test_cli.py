@@ -21,7 +21,8 @@ from microcalc.cli import log
 from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.output import PRINTING, print_error, print_line
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import write_table
 from microcalc.errors import MicrocalcError, OutputError
 from microcalc.execution.progress import Progress, log_progress
 from microcalc.models.model import shipped_model

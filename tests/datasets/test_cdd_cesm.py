@@ -10,7 +10,8 @@ import pytest
 from microcalc import cli
 from microcalc.datasets import cdd_cesm
 from microcalc.datasets.cdd_cesm import SPLITS, read_cdd_cesm, reviewed_in_source_tree
-from microcalc.datasets.table import ImageRow, read_table, write_table
+from microcalc.datasets.table import ImageRow
+from microcalc.datasets.table_files import read_table, write_table
 from microcalc.errors import TableError
 
 _COLUMNS = "file,tcia_name,width,height,category,system,pixel_spacing_mm,density,calcification,sha256\n"

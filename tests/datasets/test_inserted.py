@@ -13,13 +13,16 @@ from PIL.JpegImagePlugin import JpegImageFile
 from scipy import ndimage
 
 from microcalc import cli
-from microcalc.datasets.inserted import Insertion, _noise_map, _system_of, insert_data_set
+from microcalc.datasets.inserted import _noise_map, insert_data_set
 from microcalc.datasets.open import open_row
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table, write_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import read_table, write_table
 from microcalc.domain import Intent, Mammogram
 from microcalc.errors import InputError, NoBreastError, OutputError
 from microcalc.normalise.breast import breast_mask
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
+from microcalc.simulate.insertion import system_of
+from microcalc.simulate.placement import Insertion
 from microcalc.storage.ownership import MARK
 
 SPACING_MM = 0.1
@@ -211,7 +214,7 @@ def test_what_was_compressed_is_compressed_again_and_stays_as_it_was_where_nothi
 )
 def test_the_system_is_that_of_the_words_and_else_that_of_the_pitch(words: str, spacing_mm: float, name: str) -> None:
     pixels = np.zeros((8, 8), dtype=np.float32)
-    assert _system_of(Mammogram(pixels, (spacing_mm, spacing_mm), "processed", "1", system=words)).name == name
+    assert system_of(Mammogram(pixels, (spacing_mm, spacing_mm), "processed", "1", system=words)).name == name
 
 
 def test_texture_in_a_part_of_the_breast_does_not_raise_the_measured_noise() -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from microcalc import cli
 from microcalc.datasets.open import identified_table, open_table
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import write_table
 from microcalc.errors import TableError
 from microcalc.storage.key import file_sha256
 

@@ -16,7 +16,8 @@ import pytest
 from microcalc import cli
 from microcalc.datasets import simulated
 from microcalc.datasets.open import open_row
-from microcalc.datasets.table import Table, read_table
+from microcalc.datasets.table import Table
+from microcalc.datasets.table_files import read_table
 from microcalc.errors import InputError
 from microcalc.simulate.systems import SYSTEMS
 

@@ -11,17 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microcalc.datasets.table import (
-    AnnotationRow,
-    ImageRow,
-    Split,
-    Table,
-    check_places,
-    is_table,
-    join_tables,
-    read_table,
-    write_table,
-)
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, check_places, join_tables
+from microcalc.datasets.table_files import is_table, read_table, write_table
 from microcalc.errors import OutputError, TableError
 from microcalc.storage.ownership import open_output_folder
 

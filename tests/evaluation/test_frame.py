@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from microcalc import cli
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import write_table
 from microcalc.evaluation.frame import frame_warnings
 from microcalc.evaluation.marks import Marks
 

@@ -20,7 +20,8 @@ from tests.normalise.breasts import breast_image
 from tests.reports.exams import ALGORITHM, MADE, result
 
 from microcalc import cli
-from microcalc.datasets.table import Table, read_table
+from microcalc.datasets.table import Table
+from microcalc.datasets.table_files import read_table
 from microcalc.detection.result import read_result
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
 from microcalc.dicom.write import write_data_set, write_dicom

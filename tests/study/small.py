@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.training import toy
 
-from microcalc.datasets.table import Split, Table, write_table
+from microcalc.datasets.table import Split, Table
+from microcalc.datasets.table_files import write_table
 
 SCALE = """
 name = "small"

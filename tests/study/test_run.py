@@ -18,7 +18,7 @@ from tests.training import toy
 from microcalc import cli, extras
 from microcalc.cnn import fit
 from microcalc.cnn.mine import as_normalised
-from microcalc.datasets.table import read_table, write_table
+from microcalc.datasets.table_files import read_table, write_table
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.models.model import load_model, open_pair
 from microcalc.sample.store import open_stored

@@ -17,7 +17,8 @@ from tests.training import toy
 from microcalc import extras
 from microcalc.cnn import fit
 from microcalc.cnn.precision import fast_precision
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import read_table
 from microcalc.errors import InputError, MissingExtraError, OutputError, RecipeError, TableError
 from microcalc.execution.executor import Processes
 from microcalc.models.description import parse_pair_description

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import write_table
 from microcalc.training.recipe import Recipe, load_recipe, parse_recipe
 
 RECIPE = """

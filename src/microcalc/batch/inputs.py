@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from microcalc.batch.folder import is_result
-from microcalc.datasets.table import ImageRow, is_table
+from microcalc.datasets.table import ImageRow
+from microcalc.datasets.table_files import is_table
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.images.dicom.sniff import is_dicom
 from microcalc.images.info import Facts

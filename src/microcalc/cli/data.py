@@ -166,7 +166,8 @@ def insert(
     workers
         Number of processes. By default one per core. The images do not depend on it.
     """
-    from microcalc.datasets.inserted import COMMAND, Insertion, insert_data_set
+    from microcalc.datasets.inserted import COMMAND, insert_data_set
+    from microcalc.simulate.placement import Insertion
 
     check_output_folder(out, COMMAND, inputs=[table])
     if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
@@ -209,7 +210,7 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, 
         Use the reviewed places of this many first rounds only, such as those that a model was trained with.
     """
     from microcalc.datasets.cdd_cesm import read_cdd_cesm, reviewed_in_source_tree
-    from microcalc.datasets.table import write_table
+    from microcalc.datasets.table_files import write_table
 
     file = reviewed or reviewed_in_source_tree()
     if file is None and rounds is not None:

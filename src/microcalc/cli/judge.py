@@ -104,7 +104,7 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
     """Return the table, read or made of the images in a folder, and why files of the folder are not in it."""
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.datasets.open import open_table
-    from microcalc.datasets.table import is_table
+    from microcalc.datasets.table_files import is_table
     from microcalc.images.info import ImageInfo
     from microcalc.images.open import open_mammogram
     from microcalc.review.folder import table_of_images

@@ -59,7 +59,7 @@ def card(*, run: Path, figures: Path) -> None:
     figures
         Markdown file with the text of the section "Measured on test".
     """
-    from microcalc.datasets.table import read_table
+    from microcalc.datasets.table_files import read_table
     from microcalc.storage.ownership import check_not_input, owner_of
     from microcalc.training.card import CARD, write_card
     from microcalc.training.train import COMMAND

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from microcalc.datasets.table import ImageRow, Table, check_places, read_table, refuse_repeated
+from microcalc.datasets.table import ImageRow, Table, check_places, refuse_repeated
+from microcalc.datasets.table_files import read_table
 from microcalc.domain import Intent, Mammogram
 from microcalc.errors import InputError, TableError
 from microcalc.geometry import same_spacing

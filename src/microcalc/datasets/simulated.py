@@ -18,17 +18,8 @@ from typing import Final
 import numpy as np
 
 from microcalc import __version__
-from microcalc.datasets.table import (
-    ANNOTATIONS,
-    IMAGES,
-    AnnotationRow,
-    ImageRow,
-    Split,
-    Table,
-    is_table,
-    read_table,
-    write_table,
-)
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
+from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, is_table, read_table, write_table
 from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHeader, ReceptorHeader, StoredValues
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality

@@ -1,51 +1,23 @@
-"""Read and write tables of images and annotations.
+"""Tables of images and annotations: what a data set is, and what holds for every one.
 
-A data set is a folder with two CSV files (UTF-8, comma, header line):
-
-``images.csv``, one line per image:
-    ``image`` (unique name), ``file`` (path, relative to the folder, or absolute),
-    ``patient``, ``system``, ``intent`` (``raw`` or ``processed``), ``view``,
-    ``laterality`` (``L`` or ``R``), ``row_spacing_mm``, ``column_spacing_mm``,
-    ``split`` (``train``, ``validation``, ``test``, or empty: not decided), ``sha256`` (may
-    be empty), ``tags`` (free words, may be empty), ``sop_instance_uid``, ``rows``,
-    ``columns`` (of the image; may be empty).
-``annotations.csv``, one line per place:
-    ``image``, ``row``, ``column`` (pixel centres of the original image, 0-based,
-    fractions allowed), ``diameter_mm`` (0: not measured), ``kind``, ``cluster``
-    (empty: none), ``outline`` (``row column; row column; ...``, may be empty),
-    ``d_prime`` (visibility to the ideal observer, may be empty), ``judge`` (who says so),
-    ``morphology`` (words, may be empty), ``id`` (identifies the annotation when it is moved,
-    exported and read back; may be empty), ``when`` (time of the last change, ISO 8601 in UTC,
-    may be empty).
-
-``patient``, ``system``, ``view`` and ``laterality`` may be empty for pictures; an
-image without a patient counts as a separate patient. No image is listed twice, by
-name, file, content or UID, and no annotation either, by place or ``id``. No annotation lies outside its
-image, where the size of the image is known.
+The files of a table, and the meaning of their columns, are described in ``table_files``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 
-from microcalc.datasets.lines import Line, number_in, number_of, read_lines, table_bytes, text_in, word_in
 from microcalc.domain import Annotations, Intent, Kind, Laterality
 from microcalc.errors import TableError
 from microcalc.geometry import Grid, outside
 from microcalc.images.info import ImageInfo
-from microcalc.storage.ownership import owner_of, write_editable
-from microcalc.storage.write import saying_where, write_whole
 
 Split = Literal["train", "validation", "test", ""]
-_FORMER_SPLITS = {"tune": "validation"}
-"""Split names of earlier versions, and those that replace them."""
-IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
 MARGIN_PX: Final = 0.49
 """How far beyond the edge a place may lie: the last pixel of a coarser raster may; one counted from 1 may not."""
 
@@ -153,47 +125,6 @@ class Table:
         return Table(chosen, tuple(a for a in self.annotations if a.image in names))
 
 
-def is_table(path: Path) -> bool:
-    """Return whether a path is meant as a data set: ``images.csv``, or a folder with such a file.
-
-    Whether it keeps to the format is for ``read_table`` to say, and a file that differs in upper and lower
-    case alone is meant, too: nothing that looks like a table is taken for a folder of images.
-    """
-    if path.is_dir():
-        try:
-            return any(file.name.lower() == IMAGES for file in path.iterdir())
-        except OSError:
-            return False  # whoever opens the folder says why it cannot be read
-    return path.name.lower() == IMAGES
-
-
-def read_table(path: Path) -> Table:
-    """Read a data set.
-
-    Parameters
-    ----------
-    path
-        The folder, or its ``images.csv``.
-
-    Raises
-    ------
-    TableError
-        A file or column is missing, a line has a value that is not allowed, an image or an annotation is listed
-        twice, or an annotation lies outside its image, where the table has the size of the image.
-    """
-    folder = path.parent if path.name.lower() == IMAGES and not path.is_dir() else path
-    name = folder.resolve().name
-    if not (folder / IMAGES).is_file():
-        meant = sorted(f.name for f in folder.iterdir() if f.name.lower() == IMAGES) if folder.is_dir() else []
-        found = f"{meant[0]} but no {IMAGES}" if meant else f"no {IMAGES}"
-        raise TableError(f"{name}: {found}, expected a folder with {IMAGES} and {ANNOTATIONS}")
-    images = _read_images(folder, f"{name}/{IMAGES}")
-    annotations = _read_annotations(folder / ANNOTATIONS, f"{name}/{ANNOTATIONS}", {i.image for i in images})
-    table = Table(images, annotations)
-    check_places(table)
-    return table
-
-
 def join_tables(tables: Sequence[Table]) -> Table:
     """Return several data sets as one.
 
@@ -204,7 +135,7 @@ def join_tables(tables: Sequence[Table]) -> Table:
     """
     images = tuple(i for t in tables for i in t.images)
     refuse_repeated(images, "the tables together")
-    _refuse_split_patients(images, "the tables together")
+    refuse_split_patients(images, "the tables together")
     return Table(images, tuple(a for t in tables for a in t.annotations))
 
 
@@ -235,166 +166,6 @@ def _beyond(row: AnnotationRow, image: ImageRow) -> str:
         f"{row.where or 'annotation'}: row {row.row:g}, column {row.column:g} lies outside image {image.image!r} "
         f"of {image.rows} x {image.columns} pixels"
     )
-
-
-def write_table(table: Table, folder: Path) -> None:
-    """Write ``images.csv`` and ``annotations.csv``, each whole or not at all.
-
-    Where the folder bears the mark of a command, a table that has been edited since it was written stays.
-
-    Raises
-    ------
-    OutputError
-        The folder holds a table that a person has edited, or the system refused to write.
-    """
-    with saying_where(folder / IMAGES):
-        folder.mkdir(parents=True, exist_ok=True)
-    write = write_whole if owner_of(folder) is None else write_editable
-    # Images last: where they stand, their annotations stand, too.
-    write(folder / ANNOTATIONS, table_bytes(_ANNOTATION_COLUMNS, map(_annotation_texts, table.annotations)))
-    write(folder / IMAGES, table_bytes(_IMAGE_COLUMNS, (_image_texts(i, folder) for i in table.images)))
-
-
-def _image_texts(i: ImageRow, folder: Path) -> Sequence[str]:
-    return (
-        i.image, _relative(i.file, folder), i.patient, i.system, i.intent, i.view, i.laterality,
-        f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags, i.sop_instance_uid,
-        "" if i.rows is None else str(i.rows), "" if i.columns is None else str(i.columns),
-    )  # fmt: skip
-
-
-def _annotation_texts(a: AnnotationRow) -> Sequence[str]:
-    return (
-        a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
-        "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
-        "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology, a.id, a.when,
-    )  # fmt: skip
-
-
-_IMAGE_COLUMNS: Final = (
-    "image", "file", "patient", "system", "intent", "view", "laterality", "row_spacing_mm", "column_spacing_mm",
-    "split", "sha256", "tags", "sop_instance_uid", "rows", "columns",
-)  # fmt: skip
-_IMAGE_REQUIRED: Final = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
-_ANNOTATION_COLUMNS: Final = (
-    "image", "row", "column", "diameter_mm", "kind", "cluster", "outline", "d_prime", "judge", "morphology", "id",
-    "when",
-)  # fmt: skip
-_ANNOTATION_REQUIRED: Final = ("image", "row", "column", "kind")
-
-
-def _read_images(folder: Path, where: str) -> tuple[ImageRow, ...]:
-    lines = read_lines(folder / IMAGES, required=_IMAGE_REQUIRED, optional=_IMAGE_COLUMNS, where=where)
-    images = tuple(_image_row(line, folder, f"{where} line {n}") for n, line in lines)
-    refuse_repeated(images, where)
-    _refuse_split_patients(images, where)
-    return images
-
-
-def _read_annotations(file: Path, where: str, images: set[str]) -> tuple[AnnotationRow, ...]:
-    if not file.is_file():
-        return ()
-    rows = []
-    line_of: dict[tuple[str, float, float, str], int] = {}
-    for n, line in read_lines(file, required=_ANNOTATION_REQUIRED, optional=_ANNOTATION_COLUMNS, where=where):
-        row = _annotation_row(line, f"{where} line {n}")
-        if row.image not in images:
-            raise TableError(f"{row.where}: image {row.image!r} is not in {IMAGES}")
-        first = line_of.setdefault((row.image, row.row, row.column, row.judge), n)
-        if first != n:
-            raise TableError(
-                f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is on line {first}, too, "
-                "expected each place once"
-            )
-        rows.append(row)
-    _refuse_repeated_ids(rows)
-    return tuple(rows)
-
-
-def _refuse_repeated_ids(rows: Sequence[AnnotationRow]) -> None:
-    first: dict[str, AnnotationRow] = {}
-    for row in rows:
-        other = first.setdefault(row.id, row) if row.id else row
-        if other is not row:
-            raise TableError(f"{row.where}: the id of {other.where}, expected every id once")
-
-
-def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
-    spacing = (number_in(line, "row_spacing_mm", where), number_in(line, "column_spacing_mm", where))
-    if not all(0.02 <= s <= 0.2 for s in spacing):
-        raise TableError(f"{where}: spacing {spacing[0]} x {spacing[1]} mm, expected 0.02 to 0.2")
-    if not line["image"] or not line["file"]:
-        raise TableError(f"{where}: image or file is empty, expected both")
-    return ImageRow(
-        image=line["image"],
-        file=Path(os.path.normpath(folder / line["file"])),
-        intent=word_in(line, "intent", get_args(Intent), where),
-        spacing_mm=spacing,
-        patient=text_in(line, "patient", where),
-        system=text_in(line, "system", where),
-        view=text_in(line, "view", where),
-        laterality=word_in(line, "laterality", ("L", "R", ""), where),
-        split=word_in(_today(line), "split", get_args(Split), where),
-        sha256=text_in(line, "sha256", where).lower(),
-        tags=line.get("tags", ""),
-        sop_instance_uid=text_in(line, "sop_instance_uid", where),
-        rows=_count_in(line, "rows", where),
-        columns=_count_in(line, "columns", where),
-    )
-
-
-def _count_in(line: Line, column: str, where: str) -> int | None:
-    text = line.get(column, "")
-    if not text:
-        return None
-    number = number_of(text, column, where)
-    if number < 1 or number != int(number):
-        raise TableError(f"{where}: {column} is {text[:40]!r}, expected a number of pixels")
-    return int(number)
-
-
-def _today(line: Line) -> Line:
-    """Return a line in which a former word for a split is today's."""
-    split = line.get("split", "")
-    return {**line, "split": _FORMER_SPLITS.get(split, split)}
-
-
-def _annotation_row(line: Line, where: str) -> AnnotationRow:
-    return AnnotationRow(
-        image=line["image"],
-        row=number_in(line, "row", where),
-        column=number_in(line, "column", where),
-        diameter_mm=_not_negative(line, "diameter_mm", where) or 0.0,
-        kind=word_in(line, "kind", get_args(Kind), where),
-        cluster=text_in(line, "cluster", where),
-        outline=_outline(line.get("outline", ""), where),
-        d_prime=_not_negative(line, "d_prime", where),
-        judge=line.get("judge", ""),
-        morphology=line.get("morphology", ""),
-        id=text_in(line, "id", where),
-        when=text_in(line, "when", where),
-        where=where,
-    )
-
-
-def _not_negative(line: Line, column: str, where: str) -> float | None:
-    """Return a measured value, or None for an empty cell."""
-    if not line.get(column):
-        return None
-    value = number_in(line, column, where)
-    if value < 0:
-        raise TableError(f"{where}: {column} is {value:g}, expected 0 or more")
-    return value
-
-
-def _outline(text: str, where: str) -> tuple[tuple[float, float], ...]:
-    try:
-        pairs = [
-            tuple(number_of(v, "outline", where) for v in pair.split()) for pair in text.split(";") if pair.strip()
-        ]
-        return tuple((row, column) for row, column in pairs)
-    except (ValueError, TableError):
-        raise TableError(f"{where}: outline is {text[:40]!r}, expected 'row column; row column; ...'") from None
 
 
 def refuse_repeated(images: Sequence[ImageRow], where: str) -> None:
@@ -430,7 +201,14 @@ _IDENTITY: Final[Mapping[str, Callable[[ImageRow], str]]] = {
 }
 
 
-def _refuse_split_patients(images: Sequence[ImageRow], where: str) -> None:
+def refuse_split_patients(images: Sequence[ImageRow], where: str) -> None:
+    """Refuse images of one patient in several splits.
+
+    Raises
+    ------
+    TableError
+        Names the image and the two splits.
+    """
     split_of: dict[str, str] = {}
     for image in images:
         first = split_of.setdefault(image.patient_or_image, image.split)
@@ -439,10 +217,3 @@ def _refuse_split_patients(images: Sequence[ImageRow], where: str) -> None:
                 f"{where}: image {image.image!r} and another of its patient are in splits "
                 f"{first!r} and {image.split!r}, expected one split per patient"
             )
-
-
-def _relative(file: Path, folder: Path) -> str:
-    try:
-        return file.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        return os.path.relpath(file.resolve(), folder.resolve())

@@ -11,24 +11,90 @@ that there is no visible edge.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from microcalc.domain import BoolImage, FloatImage, Mammogram
-from microcalc.geometry import Points
-from microcalc.simulate.calcification import Calcification
+from microcalc.domain import FloatImage, Mammogram
+from microcalc.simulate.acquisition import detectability, noise_variance
+from microcalc.simulate.calcification import Calcification, render_calcification
+from microcalc.simulate.systems import SYSTEMS, System
+
+_THICKNESS_MM = 53.0  # of a typical breast (UK dose surveys: 52 to 60 mm); its share of gland, skin included: ours
+_GLAND_MM = 12.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class PlacedCalcification:
-    """Hold a calcification, the position of its centre in mm, and the name of its cluster (empty if it is single)."""
+class Imaging:
+    """Hold the imaging properties with which microcalcifications are inserted into an image.
 
-    calcification: Calcification
-    centre_mm: tuple[float, float]
-    cluster: str
+    Attributes
+    ----------
+    blur_mm
+        Standard deviation of the blur by motion and by the height of the calcium above the detector.
+    scatter_to_primary
+        Scatter-to-primary ratio behind a typical breast.
+    relative_noise
+        Standard deviation of the noise divided by the signal in a raw image behind a typical breast.
+    """
+
+    system: System
+    spacing_mm: tuple[float, float]
+    blur_mm: float
+    scatter_to_primary: float
+    relative_noise: float
+
+    def mtf(self, f: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the modulation transfer function at spatial frequencies in 1/mm, the blur included."""
+        return np.asarray(self.system.mtf(f) * np.exp(-2 * (np.pi * self.blur_mm * f) ** 2))
+
+    def contrast(self, calcification: Calcification) -> FloatImage:
+        """Return the fraction of the primary signal removed, (k, k), before blur."""
+        return calcification.contrast(
+            self.system.beam(_THICKNESS_MM),
+            self.system.converter,
+            fat_mm=_THICKNESS_MM - _GLAND_MM,
+            gland_mm=_GLAND_MM,
+        )
+
+    def d_prime(self, calcification: Calcification) -> float:
+        """Return the detectability as in simulated images, which processing is assumed not to change."""
+        _, patch = render_calcification(
+            self.contrast(calcification), np.array([20.0, 20.0]), spacing_mm=self.spacing_mm, mtf=self.mtf
+        )
+        return detectability(self.system, patch / np.float32(1 + self.scatter_to_primary), self.relative_noise)
+
+
+def draw_imaging(rng: np.random.Generator, mammogram: Mammogram) -> Imaging:
+    """Return the imaging properties of a mammogram's system; blur and dose are drawn, as they vary between images."""
+    system = system_of(mammogram)
+    signal = np.full((1, 2), system.gain_per_ugy * system.kerma_ugy(_THICKNESS_MM), dtype=np.float32)
+    noise = float(np.sqrt(noise_variance(system, signal)[0, 1]) / signal[0, 1])  # [0, 1]: the field's centre
+    blur_mm = float(rng.uniform(0.0, 0.06))  # the patient moves, the calcium lies at any height: ours
+
+    return Imaging(
+        system,
+        mammogram.spacing_mm,
+        blur_mm,
+        scatter_to_primary=float(system.scatter_to_primary(np.array(_THICKNESS_MM))),
+        relative_noise=noise * float(np.exp(rng.normal(0, 0.25))),  # dose varies from image to image
+    )
+
+
+def system_of(mammogram: Mammogram) -> System:
+    """Return the system that shares most words with the name in the table and, among these, is nearest in pitch."""
+
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"[a-z]{2,}", text.lower()))
+
+    def likeness(system: System) -> tuple[int, float]:
+        shared = words(mammogram.system or "") & words(f"{system.name} {system.manufacturer} {system.model}")
+        return len(shared), -abs(system.pitch_mm - mammogram.spacing_mm[0])
+
+    return max(SYSTEMS.values(), key=likeness)
 
 
 def insert_raw(mammogram: Mammogram, contrast: FloatImage, *, offset: float, scatter_to_primary: float) -> Mammogram:
@@ -74,46 +140,3 @@ def insert_processed(
     top = float(mammogram.pixels.max())
     changed = np.clip(np.rint(mammogram.pixels + signal), float(mammogram.pixels.min()), top)
     return replace(mammogram, pixels=np.where(np.abs(signal) < 0.25, mammogram.pixels, changed).astype(np.float32))
-
-
-def draw_centres(
-    rng: np.random.Generator,
-    allowed: BoolImage,
-    brightness: FloatImage,
-    *,
-    n: int,
-    spacing_mm: float,
-    min_distance_mm: float,
-    taken_mm: Points,
-) -> Points:
-    """Draw the centres of clusters, mostly in the denser tissue and at a minimum distance from each other.
-
-    Parameters
-    ----------
-    allowed
-        (rows, columns) True where a centre may lie, at ``spacing_mm``.
-    brightness
-        (rows, columns): two thirds of the centres are drawn from the brighter half.
-    taken_mm
-        (k, 2) positions from which the centres keep the same distance.
-
-    Returns
-    -------
-    (m, 2) positions in mm from the first pixel of that raster; m is less than n where there is no room.
-    """
-    index = np.flatnonzero(allowed)
-    if index.size == 0:
-        return np.zeros((0, 2))
-    brighter = index[brightness.ravel()[index] > np.median(brightness.ravel()[index])]
-    placed: list[NDArray[np.float64]] = [np.asarray(t, dtype=np.float64) for t in taken_mm]
-    chosen: list[NDArray[np.float64]] = []
-    for _ in range(n * 50):
-        if len(chosen) == n:
-            break
-        pool = brighter if brighter.size and rng.random() < 2 / 3 else index
-        flat = int(pool[rng.integers(pool.size)])
-        point = (np.array(divmod(flat, allowed.shape[1])) + rng.uniform(-0.5, 0.5, 2)) * spacing_mm
-        if all(np.hypot(*(point - other)) >= min_distance_mm for other in placed):
-            placed.append(point)
-            chosen.append(point)
-    return np.array(chosen).reshape(-1, 2)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from microcalc.datasets.simulated import SETTINGS, Settings, make_exam
-from microcalc.datasets.table import ImageRow, Split, Table, read_table, write_table
+from microcalc.datasets.table import ImageRow, Split, Table
+from microcalc.datasets.table_files import read_table, write_table
 from microcalc.dicom.systems import system_name
 from microcalc.domain import Intent
 from microcalc.errors import InputError

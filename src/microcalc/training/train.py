@@ -15,7 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from microcalc.datasets.table import Split, Table, write_table
+from microcalc.datasets.table import Split, Table
+from microcalc.datasets.table_files import write_table
 from microcalc.errors import InputError, RecipeError
 from microcalc.execution.executor import Executor, executor_of
 from microcalc.extras import require_modules
