@@ -112,7 +112,7 @@ def test_the_node_takes_what_is_stated_and_nothing_else() -> None:
         str(x.abstract_syntax): x
         for x in entity(Listen(calling_ae_titles=("PACS",)), ("raw", "processed")).supported_contexts
     }
-    stated = _table("taken by the node")
+    stated = _table("accepted by the node")
     assert {uid for _, uid, _ in stated} == set(offered)
     for _, uid, syntaxes in stated:
         if syntaxes == "all that are read":
