@@ -4,6 +4,8 @@ TEST_VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(TEST_VENV)/bin
 
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/microcalc/__init__.py)
+
 .PHONY: help demo test check format docs dist sbom bench clean
 
 help:
@@ -47,8 +49,10 @@ dist: $(TEST_VENV)/.installed
 	build/wheel-venv/bin/python -m pip install --quiet --quiet --constraint constraints.txt dist/*.whl
 	BIN=build/wheel-venv/bin bash .ci/try-wheel
 
+# The root component takes its version from pyproject.toml, where it is dynamic.
 sbom: $(TEST_VENV)/.installed dist
-	$(BIN)/python -m cyclonedx_py environment --output-reproducible --pyproject pyproject.toml --output-file dist/microcalc.cdx.json build/wheel-venv/bin/python
+	sed 's/^dynamic = \["version"\]/version = "$(VERSION)"/' pyproject.toml > build/pyproject.toml
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --pyproject build/pyproject.toml --output-file dist/microcalc.cdx.json build/wheel-venv/bin/python
 
 bench: $(TEST_VENV)/.installed
 	$(BIN)/python -m benchmarks

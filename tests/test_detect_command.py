@@ -557,7 +557,7 @@ def test_a_pipe_a_socket_and_a_dead_link_are_named_and_waited_for_by_nobody(
     assert "good.png: " in said
     assert "pipe.dcm: a pipe, socket or device" in errors
     assert "device.dcm: a pipe, socket or device" in errors
-    assert "dead.png: a link to a file that is not there" in errors
+    assert "dead.png: a link to a missing file" in errors
     assert cli.run(["show-report", str(folder / "pipe.dcm")]) == 2
 
 
@@ -570,7 +570,7 @@ def test_a_name_of_two_lines_is_said_in_one(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("DICOMDIR", "expected the folder that it lies in"), ("cd.ZIP", "expected the unpacked files")]
+    ("name", "said"), [("DICOMDIR", "expected the folder that holds it"), ("cd.ZIP", "expected the unpacked files")]
 )
 def test_a_list_of_images_and_an_archive_are_named_for_what_they_are(
     name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -88,7 +88,7 @@ def test_a_card_is_written_into_a_run_of_ours_alone_and_never_over_what_it_is_ma
     card.parent.mkdir(parents=True)
     card.write_text("mine")
     assert cli.run(["card", "--run", str(tmp_path / "run"), "--figures", str(card)]) == 2
-    assert "run: bears no mark of microcalc train" in capsys.readouterr().err
+    assert "run: not a folder made by microcalc train" in capsys.readouterr().err
     (tmp_path / "other").mkdir()
     open_output_folder(tmp_path / "other" / "run", "train")
     (tmp_path / "run" / "model").rename(tmp_path / "other" / "run" / "model")

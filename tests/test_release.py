@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,15 @@ def test_the_version_is_in_one_place_and_the_project_reads_it_there() -> None:
     assert project["tool"]["hatch"]["version"]["path"] == "src/microcalc/__init__.py"
     files = [f for f in (_ROOT / "src").rglob("*.py") if re.search(r"^__version__ = ", f.read_text(), re.MULTILINE)]
     assert [f.relative_to(_ROOT).as_posix() for f in files] == ["src/microcalc/__init__.py"]
+
+
+def test_the_bill_of_materials_states_this_version() -> None:
+    done = subprocess.run(["make", "--dry-run", "sbom"], cwd=_ROOT, capture_output=True, text=True, check=True)
+    script = re.search(r"sed '(.+)' pyproject.toml > build/pyproject.toml", done.stdout)
+    assert script is not None
+    made = subprocess.run(["sed", script[1], "pyproject.toml"], cwd=_ROOT, capture_output=True, text=True, check=True)
+    assert tomllib.loads(made.stdout)["project"]["version"] == microcalc.__version__
+    assert "--pyproject build/pyproject.toml" in done.stdout
 
 
 def test_the_citation_is_of_this_version_and_has_the_entries_that_the_format_requires() -> None:

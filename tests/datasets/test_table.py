@@ -243,7 +243,7 @@ def _without_last_cell(cells: list[list[str]]) -> list[list[str]]:
         (_csv(_CELLS).upper().encode(), "column 'IMAGE', expected 'image'"),
         (_csv(_CELLS).replace("row_spacing_mm", "row spacing mm").encode(), "expected 'row_spacing_mm'"),
         (_csv(_CELLS).replace("patient", "patient_id").encode(), "column 'patient_id', expected 'patient'"),
-        (_csv(_CELLS).replace("patient", "split").encode(), "column 'split' is there 2 times"),
+        (_csv(_CELLS).replace("patient", "split").encode(), "column 'split' occurs 2 times"),
         (_csv(_CELLS).replace("0.1,0.1,train", "0,1,0,1,train").encode(), "line 2: 9 cells, expected 7"),
         (_csv(_CELLS).replace("0.1,0.1,train", '"0,1",0.1,train').encode(), "expected a number with a decimal point"),
         (_csv(_without_last_cell(_CELLS)).encode(), "line 2: 6 cells, expected 7"),
@@ -252,8 +252,8 @@ def _without_last_cell(cells: list[list[str]]) -> list[list[str]]:
         (_csv(_CELLS).replace("0.1,0.1,train", "0_.1,0.1,train").encode(), "expected a number"),
         (_csv(_CELLS).replace("0012", "NA").encode(), "patient is 'NA', expected an empty cell"),
         (_csv(_CELLS).replace("008,", '00"8",', 1).replace('00"8"', '"00"8').encode(), "line 3: "),
-        (b"", "images.csv: nothing in it"),
-        (b"\n\n", "images.csv: nothing in it"),
+        (b"", "images.csv: empty"),
+        (b"\n\n", "images.csv: empty"),
     ],
 )  # fmt: skip
 def test_the_rest_is_refused_with_a_word_on_what_was_found(tmp_path: Path, content: bytes, message: str) -> None:
@@ -320,7 +320,7 @@ def test_a_place_stands_there_once_for_each_judge(tmp_path: Path) -> None:
     (tmp_path / "annotations.csv").write_text(text)
     assert len(read_table(tmp_path).annotations) == 2
     (tmp_path / "annotations.csv").write_text(text + "a,1.5,1.0,coarse,A\n")
-    with pytest.raises(TableError, match=r"line 4: row 1\.5, column 1 of image 'a' is on line 2, too"):
+    with pytest.raises(TableError, match=r"line 4: row 1\.5, column 1 of image 'a' is also on line 2"):
         read_table(tmp_path)
 
 

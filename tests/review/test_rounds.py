@@ -248,7 +248,7 @@ def test_a_judge_given_for_the_whole_table_fills_the_empty_column(table: Table, 
 
 
 def test_verdicts_without_a_round_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"out: has no round that verdicts could belong to"):
+    with pytest.raises(TableError, match=r"out: has no round yet"):
         import_verdicts([tmp_path / "f.csv"], tmp_path / "out")
 
 

@@ -98,7 +98,7 @@ def test_the_study_says_what_it_found_of_all_methods_on_the_same_samples(finishe
 def test_a_second_start_runs_nothing(finished: Path, study: Callable[..., list[str]]) -> None:
     before = {f: f.stat().st_mtime_ns for f in finished.glob("*-*/**/*") if f.is_file() and f.name != "lock"}
     said = study(finished)
-    assert [line.split(":")[0] for line in said if "done before" in line] == [
+    assert [line.split(":")[0] for line in said if "already done" in line] == [
         "exams", "normalise", "samples", "cnn1", "mining", "cnn2", "cascade", "no_mining", "models", "scoring",
         "evaluation",
     ]  # fmt: skip
@@ -112,7 +112,7 @@ def test_several_tables_are_the_one_that_they_make(
     write_table(whole.of_images(whole.images[:3]), folder / "first")
     write_table(whole.of_images(whole.images[3:]), folder / "second")
     said = study(finished, data=("first", "second"))
-    assert {line.split(":")[0] for line in said if "done before" in line} == {*_STAGES}
+    assert {line.split(":")[0] for line in said if "already done" in line} == {*_STAGES}
 
 
 def test_a_study_killed_again_and_again_ends_with_the_same_bytes(
@@ -162,7 +162,7 @@ def test_studies_in_one_folder_share_what_they_have_in_common(finished: Path, st
     exams = list(finished.glob("exams-*"))
     said = study(finished, normalising=False)
     assert said[0].startswith("training in ")
-    assert said[1].startswith("exams: done before")
+    assert said[1].startswith("exams: already done")
     assert list(finished.glob("exams-*")) == exams
     assert len(list(finished.glob("normalise-*"))) == 2
     study(finished)  # the report shown is that of the last start

@@ -99,7 +99,7 @@ def test_the_seed_draws_negatives_and_nothing_else(
 
 
 def test_a_scale_that_the_exams_do_not_fill_is_an_error(normalised: tuple[Stage, Images], counts: SampleCounts) -> None:
-    with pytest.raises(InputError, match="9 positive samples in train, expected at least 10: it takes more exams"):
+    with pytest.raises(InputError, match="9 positive samples in train, expected at least 10; use more exams"):
         _drawn(normalised, counts.model_copy(update={"train_positive": 10}))
     with pytest.raises(InputError, match=r"\d+ negative samples in test, expected at least 99999999"):
         _drawn(normalised, counts.model_copy(update={"test_negative": 99_999_999}))

@@ -40,7 +40,7 @@ def test_a_stage_that_is_done_is_not_run_again(tmp_path: Path) -> None:
         for _ in range(2):
             run_stage(stage, lambda: runs.append(1))
     assert runs == [1]
-    assert messages[-1].startswith("exams: done before")
+    assert messages[-1].startswith("exams: already done")
     document = json.loads((stage.folder / "done.json").read_text())
     assert (document["stage"], document["key"]) == ("exams", stage.key)
 
@@ -80,7 +80,7 @@ def test_two_processes_are_never_at_one_stage(tmp_path: Path) -> None:
         run_stage(Stage(tmp_path, "exams", {}), lambda: pytest.fail("was done by the other"))
     other.join()
     assert messages[0] == "exams: waiting for another process that works on it"
-    assert messages[1].startswith("exams: done before")
+    assert messages[1].startswith("exams: already done")
 
 
 def test_the_seconds_of_a_stage_that_is_killed_are_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,8 @@ def test_a_base_may_be_a_file_and_have_a_base_of_its_own(tmp_path: Path, monkeyp
         ('base = "processed"\ncnn2 = 3\n', "own.toml: cnn2 is 3"),
         ('base = "processd"\n', "own.toml: base: no recipe 'processd', expected one of mordang2016, processed, raw"),
         ("base = 3\n", "own.toml: base is 3, expected the name of a recipe or a TOML file"),
-        ('base = "own.toml"\n', "own.toml: base leads back to itself (own.toml → own.toml)"),
-        ('base = "./b.toml"\n', "b.toml: base leads back to itself (own.toml → b.toml → own.toml)"),
+        ('base = "own.toml"\n', "own.toml: base refers back to itself (own.toml → own.toml)"),
+        ('base = "./b.toml"\n', "b.toml: base refers back to itself (own.toml → b.toml → own.toml)"),
         ("[cnn2]\nsteps = 7\n", "own.toml: missing entry"),
     ],
 )

@@ -107,7 +107,7 @@ def _add(path: Path, inputs: Inputs, *, with_pictures: bool) -> None:
     elif is_result(path):
         inputs.problems.append(InputError(f"{path.name}: a result of microcalc, expected a mammogram"))
     elif path.name.upper() == "DICOMDIR" and path.is_file():
-        inputs.problems.append(InputError(f"{path.name}: the index of a disc, expected the folder that it lies in"))
+        inputs.problems.append(InputError(f"{path.name}: a DICOMDIR, expected the folder that holds it"))
     elif path.suffix.lower() in _ARCHIVE_SUFFIXES and path.is_file():
         inputs.problems.append(InputError(f"{path.name}: an archive, expected the unpacked files"))
     else:

@@ -73,7 +73,12 @@ def _register() -> None:
             name = command.__name__.replace("_", "-")
             command.__doc__ = flowing(command.__doc__ or "")
             app.command(command, name=name, group=group, help_epilogue=EXAMPLES[name])
-    table = cyclopts.App(name="table", help="Make the table of a public data set.", group=group)
+    table = cyclopts.App(
+        name="table",
+        help="Make the table of a public data set.",
+        help_epilogue=EXAMPLES["table cdd-cesm"],
+        group=group,
+    )
     app.command(table)
     table_cdd_cesm.__doc__ = flowing(table_cdd_cesm.__doc__ or "")
     table.command(table_cdd_cesm, name="cdd-cesm", help_epilogue=EXAMPLES["table cdd-cesm"])
@@ -98,7 +103,7 @@ def launch(
     Parameters
     ----------
     quiet
-        Print errors and JSON alone.
+        Print only errors, JSON, and the answers of info, doctor and show-report.
     """
     PRINTING.quiet, PRINTING.json = quiet, False
     try:

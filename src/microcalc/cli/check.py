@@ -1,4 +1,4 @@
-"""``microcalc info`` and ``microcalc doctor``: what is understood of a file, and what works on this machine."""
+"""``microcalc info`` and ``microcalc doctor``: how a file is read, and what works on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def info(
     any_view: Annotated[bool, Parameter(group=ABOUT_IMAGES, show_default=False)] = False,
     json: Json = False,
 ) -> int:
-    """Show what is understood of mammograms, and why detection would refuse them. Nothing is detected.
+    """Show how mammograms are read, and why detection would refuse them. Nothing is detected.
 
     The exit code is 1 if an image would be refused.
 
@@ -85,7 +85,7 @@ def _rows(tables: list[Path]) -> Iterator[ImageRow]:
 
 
 def doctor(*, json: Json = False) -> int:
-    """Check this installation: versions, run-time engine, processor, decoders, extras, judges, shipped models.
+    """Check this installation: versions, run-time engine, processor, decoders, extras, validators, shipped models.
 
     The exit code is 1 if something that detection needs does not work.
 

@@ -70,13 +70,13 @@ def simulate(
     singles
         Mean number of single microcalcifications per breast. By default 3.
     confusers
-        Factor on the usual rates of benign calcifications, artefacts and crossing tissue. By default 1.
+        Factor applied to the usual rates of benign calcifications, artefacts and crossing tissue. By default 1.
     dose
-        Factor on the usual exposure. By default 1.
+        Factor applied to the usual exposure. By default 1.
     seed
-        Start of the random numbers: the same seed gives the same files.
+        Seed of the random numbers: the same seed gives the same files.
     verify
-        Measure the images against the twenty acceptance criteria and print target, measured value and pass. The exit
+        Measure the images against the twenty acceptance criteria and print target, measured value and result. The exit
         code is 0 where all hold, else 1. Takes --system, --seed, --workers, and --out to keep the images.
     quick
         With --verify: use fewer and smaller images. This shows that everything runs, not that the criteria hold.
@@ -154,7 +154,7 @@ def insert(
     singles
         Number of single microcalcifications per image, in addition to the clusters.
     min_d_prime
-        Insert only what the ideal observer detects in the system's noise with at least this d'.
+        Insert only microcalcifications that the ideal observer detects in the system's noise with at least this d'.
     variants
         Number of copies of each image, each with different microcalcifications.
     split
@@ -162,7 +162,7 @@ def insert(
     tag
         Use the images with this tag only.
     seed
-        Start of the random numbers: the same seed gives the same images.
+        Seed of the random numbers: the same seed gives the same images.
     workers
         Number of processes. By default one per core. The images do not depend on it.
     """
@@ -171,10 +171,10 @@ def insert(
 
     check_output_folder(out, COMMAND, inputs=[table])
     if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
-        raise InputError(f"{out.name}: the folder of the table itself, expected another one for the new images")
+        raise InputError(f"{out.name}: the folder of the table itself, expected a different one for the new images")
     chosen = table_of(table, split, tag)
     if clusters + singles == 0:
-        raise InputError("0 clusters and 0 singles, expected something to insert")
+        raise InputError("--clusters 0 and --singles 0, expected something to insert")
     made, refused = insert_data_set(
         chosen,
         out,
@@ -207,7 +207,7 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, 
         Table of the reviewed places. By default data/cdd-cesm/reviewed.csv of the source tree, where microcalc runs
         from one.
     rounds
-        Use the reviewed places of this many first rounds only, such as those that a model was trained with.
+        Use only the reviewed places of the first rounds, up to this one, such as those that a model was trained with.
     """
     from microcalc.datasets.cdd_cesm import read_cdd_cesm, reviewed_in_source_tree
     from microcalc.datasets.table_files import write_table

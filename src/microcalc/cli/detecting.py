@@ -190,7 +190,7 @@ def _run(batch: Batch) -> int:
             for report in reports.write():
                 _print_report(report)
     finally:
-        with suppress(OutputError):  # the disk is full, for example: what stopped the work tells it
+        with suppress(OutputError):  # such as a full disk: the error that stopped the work is reported
             batch.close()
     _print_end(batch)
     return _exit_code(batch, reports)
@@ -276,7 +276,7 @@ def demo(*, out: Path = Path("demo"), seed: CountOrNone = 4) -> None:
     out
         Folder for images, detections and overlays.
     seed
-        Start of the random numbers: the same seed gives the same mammograms. With the default, each has a cluster.
+        Seed of the random numbers: the same seed gives the same mammograms. With the default, each has a cluster.
     """
     from microcalc.batch import demo as demonstration
 

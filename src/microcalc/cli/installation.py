@@ -24,12 +24,12 @@ _EXTRAS: Final = {
     "node": ("highdicom", "pynetdicom", "dicomweb_client", "prometheus_client"),
     "train": ("torch", "onnx", "numba"),
 }
-_JUDGES: Final = {
+_VALIDATORS: Final = {
     "dciodvfy": "dicom3tools: DICOM validity",
-    "dsrdump": "dcmtk: structured reports and the network",
+    "dsrdump": "dcmtk: structured reports and networking",
     "java": "PixelMed's validator of structured reports",
     "Orthanc": "a PACS",
-    "Rscript": "R's pROC: curves",
+    "Rscript": "R with pROC: ROC curves",
 }
 _FLAGS: Final = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
@@ -61,9 +61,11 @@ def checks() -> Iterator[Check]:
     for model in ("raw", "processed", "cascade"):
         yield _attempt(f"model {model}", lambda model=model: _model(model))  # type: ignore[misc]
     yield from (_extra(name, modules) for name, modules in _EXTRAS.items())
-    for tool, purpose in _JUDGES.items():
+    for tool, purpose in _VALIDATORS.items():
         where = shutil.which(tool)
-        yield Check(f"judge {tool}", "ok" if where else "absent", where or f"{purpose}; for microcalc's own tests only")
+        yield Check(
+            f"validator {tool}", "ok" if where else "absent", where or f"{purpose}; only for the tests of microcalc"
+        )
 
 
 def _library(name: str) -> Check:
@@ -139,5 +141,5 @@ def _model(name: str) -> str:
 def _extra(name: str, modules: tuple[str, ...]) -> Check:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        return Check(f"extra {name}", "absent", f"no {', '.join(missing)}; pip install 'microcalc[{name}]'")
+        return Check(f"extra {name}", "absent", f"missing: {', '.join(missing)}; pip install 'microcalc[{name}]'")
     return Check(f"extra {name}", "ok", ", ".join(modules))

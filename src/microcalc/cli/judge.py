@@ -52,7 +52,7 @@ def review(
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
 ) -> int:
-    """Annotate with a model's help: contact sheets of the candidates rated highest, and a table to fill in.
+    """Annotate with the help of a model: contact sheets of the candidates rated highest, and a table to fill in.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def evaluate(
     resamples
         Number of bootstrap samples.
     seed
-        Start of the random numbers of the bootstrap.
+        Seed of the random numbers of the bootstrap.
     json
         Print the content of summary.json (or compare.json, of several detectors) as one JSON object.
     """
@@ -262,7 +262,7 @@ def roc(
     resamples
         Number of bootstrap samples.
     seed
-        Start of the random numbers of the bootstrap.
+        Seed of the random numbers of the bootstrap.
     """
     from microcalc.models.model import model_folder
     from microcalc.training.sample_roc import sample_roc
@@ -299,11 +299,11 @@ def realism(
     scale
         Pixel spacing of the patches in mm. Repeat for several. By default 0.1, 0.2, 0.4 and 0.8.
     jpeg_quality
-        JPEG quality that all images are compressed with: that of the real images, where these are JPEG files.
+        JPEG quality with which all images are compressed: that of the real images, if these are JPEG files.
     steps
         Number of training steps of the network.
     seed
-        Start of the random numbers of patches and training.
+        Seed of the random numbers of patches and training.
     workers
         Number of processes. By default one per core.
     """

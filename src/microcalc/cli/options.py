@@ -1,7 +1,7 @@
 """The options that several commands share, and the checks before a command begins.
 
 One thing has one name in all commands: ``--out`` is the folder to write to, ``--truth`` a folder with a table of
-images and annotations, ``--workers`` the number of processes, ``--seed`` the start of random numbers.
+images and annotations, ``--workers`` the number of processes, ``--seed`` the seed of the random numbers.
 """
 
 from __future__ import annotations

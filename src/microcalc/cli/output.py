@@ -25,7 +25,7 @@ class Printing:
     Attributes
     ----------
     quiet
-        Print errors and JSON alone.
+        Print only errors, JSON, and the lines of ``print_result``.
     json
         Standard output holds JSON alone; remarks go to standard error.
     """

@@ -43,15 +43,15 @@ def study(
     intent
         Kind of images.
     leave_out
-        Vendor (hologic, ge or siemens) that is left out of training and is the only one tested on.
+        Vendor (hologic, ge or siemens) that is excluded from training and is the only one tested on.
     no_normalising
-        Bring images to one mean and standard deviation only, for comparison.
+        Scale images to the same mean and standard deviation only, without noise equalisation, for comparison.
     spacing
         Pixel spacing in mm, in place of the recipe's.
     recipe
-        Name or path of a recipe, in place of the intent's.
+        Name or path of a recipe, in place of the default for the intent.
     seed
-        Start of the random numbers of exams, samples, networks and confidence intervals.
+        Seed of the random numbers of exams, samples, networks and confidence intervals.
     workers
         Number of processes. By default one per core. The results do not depend on it.
     """

@@ -50,7 +50,7 @@ def train(
 
 
 def card(*, run: Path, figures: Path) -> None:
-    """Write the card of a trained model again, with the figures measured on the test set.
+    """Rewrite the card of a trained model, with the figures measured on the test set.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def card(*, run: Path, figures: Path) -> None:
     from microcalc.training.train import COMMAND
 
     if owner_of(run) != COMMAND:
-        raise InputError(f"{run.name}: bears no mark of microcalc {COMMAND}, expected a run folder of it")
+        raise InputError(f"{run.name}: not a folder made by microcalc {COMMAND}, expected its run folder")
     check_not_input(run / "model" / CARD, [figures])
     try:
         lines = figures.read_text(encoding="utf-8").splitlines()

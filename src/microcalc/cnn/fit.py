@@ -110,7 +110,7 @@ def fit(
 def check_device(device: str) -> None:
     """Refuse a device that this machine does not have."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no such device here, expected a GPU and a torch made for it")
+        raise InputError("--device cuda: no CUDA device, expected a GPU and a CUDA build of torch")
 
 
 def augmented(

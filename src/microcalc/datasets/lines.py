@@ -60,7 +60,7 @@ def read_lines(
     where = where or file.name
     lines = _cells(_text(file, where), where)
     if not lines:
-        raise TableError(f"{where}: nothing in it, expected a header line with {', '.join(required)}")
+        raise TableError(f"{where}: empty, expected a header line with {', '.join(required)}")
     (_, header), *rest = lines
     _check_header(header, required, optional, where)
     for number, cells in rest:
@@ -177,7 +177,7 @@ def _refuse_other_separators(text: str, where: str) -> None:
 def _check_header(header: Sequence[str], required: Sequence[str], optional: Sequence[str], where: str) -> None:
     for column, count in Counter(filter(None, header)).items():
         if count > 1:
-            raise TableError(f"{where}: column {column!r} is there {count} times, expected once")
+            raise TableError(f"{where}: column {column!r} occurs {count} times, expected once")
     missing = [c for c in (*required, *optional) if c not in header]
     for column in (c for c in header if c and c not in (*required, *optional)):
         meant = [c for c in missing if _plain(c) == _plain(column)] or get_close_matches(

@@ -98,7 +98,7 @@ def simulate_data_set(
     rows = [system(name) for name in names]
     if exams < 1 or not rows or not views or not lateralities or not intents:
         raise InputError(
-            f"{exams} exams of {len(rows)} systems, expected at least one of each, of a view, a side and an intent"
+            f"{exams} exams of {len(rows)} systems, expected at least one exam, system, view, laterality and intent"
         )
     settings = Settings(
         seed,

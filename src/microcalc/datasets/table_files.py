@@ -158,7 +158,7 @@ def _read_annotations(file: Path, where: str, images: set[str]) -> tuple[Annotat
         first = line_of.setdefault((row.image, row.row, row.column, row.judge), n)
         if first != n:
             raise TableError(
-                f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is on line {first}, too, "
+                f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is also on line {first}, "
                 "expected each place once"
             )
         rows.append(row)

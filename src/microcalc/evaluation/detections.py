@@ -26,6 +26,7 @@ from microcalc.evaluation.images import TableImages
 from microcalc.evaluation.marks import Marks, marks_of_document
 from microcalc.geometry import outside
 from microcalc.storage.index import counted
+from microcalc.wording import quantity
 
 _COLUMNS: Final = ("image", "row", "column", "likelihood")
 _NAMED: Final = 5
@@ -59,12 +60,12 @@ class DetectionSet:
     def remarks(self) -> tuple[str, ...]:
         """Return sentences that name the images that are not evaluated, or evaluated as having no marks."""
         return tuple(
-            f"{len(names)} {text}: {_listed(names)}"
-            for names, text in (
-                (self.images_without_detections, "images of the table without detections, not evaluated"),
-                (self.images_not_in_table, "images with detections that are not in the table, not evaluated"),
-                (self.images_without_lines, "images of the table without a line, evaluated as having no mark"),
-                (self.stale_files, "files that the latest run of detect did not write, not read"),
+            f"{quantity(len(names), noun)} {text}: {_listed(names)}"
+            for names, noun, text in (
+                (self.images_without_detections, "image", "of the table without detections, not evaluated"),
+                (self.images_not_in_table, "image", "with detections but not in the table, not evaluated"),
+                (self.images_without_lines, "image", "of the table without a line, evaluated as having no mark"),
+                (self.stale_files, "file", "that the latest run of detect did not write, not read"),
             )
             if names
         )
@@ -232,4 +233,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _names_of(paths: Sequence[Path]) -> str:
-    return paths[0].name if len(paths) == 1 else f"{len(paths)} paths"
+    return paths[0].name if len(paths) == 1 else quantity(len(paths), "path")

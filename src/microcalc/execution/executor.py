@@ -247,7 +247,7 @@ def _run_alone(function: Callable[[Item], Result], item: Item) -> Outcome[Item, 
         try:
             return Outcome(item, *pool.submit(_attempt, function, item).result())
         except BrokenProcessPool:
-            died = WorkerDiedError("its worker process died twice (killed, or out of memory), expected it to live")
+            died = WorkerDiedError("its worker process died twice (killed, or out of memory), expected it to finish")
             return Outcome(item, None, died)
 
 

@@ -197,7 +197,7 @@ def unforeseen(file: Path, error: Exception) -> InputError:
         return InputError(f"{file.name}: not enough memory, expected a smaller image or a larger machine")
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name} line {place.lineno}"
-    return InputError(f"{file.name}: {type(error).__name__} in {where}, a fault of microcalc; please report it")
+    return InputError(f"{file.name}: {type(error).__name__} in {where}, an error in microcalc itself; please report it")
 
 
 def _check_is_file(path: Path) -> None:
@@ -216,7 +216,7 @@ def _no_file(path: Path) -> str:
         return "a folder"
     if path.exists():
         return "a pipe, socket or device"
-    return "a link to a file that is not there" if path.is_symlink() else "no such file"
+    return "a link to a missing file" if path.is_symlink() else "no such file"
 
 
 def _sha256(path: Path) -> str:

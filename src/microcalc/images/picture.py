@@ -143,7 +143,7 @@ def _grey_values(data: bytes, name: str) -> NDArray[np.integer]:
         except UnidentifiedImageError:
             raise UnreadableImageError(f"{name}: unknown format, expected DICOM, PNG, TIFF or JPEG") from None
         except Image.DecompressionBombError:
-            raise UnreadableImageError(f"{name}: an absurd size, expected at most {_MOST_PIXELS} pixels") from None
+            raise UnreadableImageError(f"{name}: too many pixels, expected at most {_MOST_PIXELS}") from None
         except Exception:  # Pillow raises a dozen kinds on damaged files
             raise UnreadableImageError(f"{name}: truncated or damaged picture, expected a whole one") from None
 
@@ -165,7 +165,7 @@ def _to_grey(image: Image, name: str) -> NDArray[np.integer]:
     if image.mode in ("P", "PA"):
         image = image.convert("RGB")
     if image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "I", "I;16", "I;16B", "I;16L"):
-        raise NotAMammogramError(f"{name}: pixels of kind {image.mode}, expected 8- or 16-bit grey values")
+        raise NotAMammogramError(f"{name}: pixel type {image.mode}, expected 8- or 16-bit grey values")
     values = np.asarray(image)
     if image.mode == "LA":
         return values[..., 0]

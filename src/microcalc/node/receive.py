@@ -101,7 +101,7 @@ class Intake:
                 return "quarantined"
             name = image_name(header.uid)
             if self.queue.knows(header.uid, model):
-                _LOG.info("image %s from %s: known, not taken again", name, sender)
+                _LOG.info("image %s from %s: received before, discarded", name, sender)
                 return "known"
             move(file, self.folder.image(header.uid))
             image = QueuedImage(header.uid, model, header.intent, exam_of(header))

@@ -224,7 +224,7 @@ def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> Imp
     """
     shown = {p.key: p for file in sorted(out.glob(f"round-*/{_PLACES}")) for p in read_places(file)}
     if not shown:
-        raise TableError(f"{out.name}: has no round that verdicts could belong to, expected round-01/{_PLACES}")
+        raise TableError(f"{out.name}: has no round yet, expected round-01/{_PLACES}")
     known = _reviewed_so_far(out)
     merged: tuple[Reviewed, ...] = known
     new: list[Reviewed] = []

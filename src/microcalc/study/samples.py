@@ -161,7 +161,7 @@ def _check(samples: SplitSamples, split: str, positive: int, negative: int) -> N
     counts = (("positive", len(samples.positive), positive), ("negative", len(samples.negative), negative))
     for kind, n, least in counts:
         if n < least:
-            raise InputError(f"{n} {kind} samples in {split}, expected at least {least}: it takes more exams")
+            raise InputError(f"{n} {kind} samples in {split}, expected at least {least}; use more exams")
 
 
 def _breast_px(image: TrainingImage) -> int:

@@ -249,6 +249,9 @@ def _strata(figures: StudyFigures) -> Section:
     return Section("Mean sensitivity by stratum", (sentence,), tuple(tables) if figures.strata else ())
 
 
+_HASHES = "The hash of a model is that of its model.json as the study wrote it, which holds the hashes of its networks."
+
+
 def _provenance(provenance: Provenance) -> list[Section]:
     named = {
         "seed": provenance.seeds,
@@ -266,7 +269,7 @@ def _provenance(provenance: Provenance) -> list[Section]:
     return [
         Section("How to repeat it", ("The command:",), (), (), provenance.command),
         Section("Seconds per stage", (), (TextTable(("stage", "seconds"), tuple(seconds)),)),
-        Section("Seeds, machine, versions, hashes", (), tuple(tables)),
+        Section("Seeds, machine, versions, hashes", (_HASHES,), tuple(tables)),
         Section("Recipe", (), (), (), provenance.recipe),
     ]
 

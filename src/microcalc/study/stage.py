@@ -102,7 +102,7 @@ def run_stage(stage: Stage, work: Callable[[], None]) -> Stage:
     waiting = partial(_LOG.info, "%s: waiting for another process that works on it", stage.name)
     with locked(stage.folder / _LOCK, waiting=waiting):
         if stage.is_done:
-            _LOG.info("%s: done before, in %.0f s", stage.name, stage.seconds)
+            _LOG.info("%s: already done, in %.0f s", stage.name, stage.seconds)
             return stage
         _LOG.info("%s: started", stage.name)
         with _Clock(stage.folder / _SECONDS, stage.seconds) as clock:

@@ -114,7 +114,9 @@ def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_
     for split in dict.fromkeys((*positives_in, clusters_in)):
         if not any(i.split == split for i in table.images):
             wanted = ", ".join(dict.fromkeys((*positives_in, clusters_in)))
-            raise InputError(f"no image in split {split}, expected some in each of {wanted}, patients apart")
+            raise InputError(
+                f"no image in split {split}, expected some in each of {wanted}, with no patient in two splits"
+            )
     for split in positives_in:
         _check(table, split, "annotated microcalcification", "", lambda a: a.kind == "microcalcification")
     _check(table, clusters_in, "annotated cluster", " to choose thresholds on", is_in_cluster)

@@ -254,7 +254,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     Raises
     ------
     RecipeError
-        No such recipe, not TOML, or an entry is unknown, missing or impossible; or a base leads back to itself.
+        No such recipe, not TOML, or an entry is unknown, missing or impossible; or a base refers back to itself.
     """
     file = _find(str(name_or_path))
     return _validated(_with_base(_read(file), (file,)), where=file.name)
@@ -305,7 +305,9 @@ def _with_base(changes: dict[str, object], files: tuple[Traversable, ...]) -> di
         raise RecipeError(f"{where}: base: {error}") from None
     if _place(file) in map(_place, files):
         way = " → ".join(f.name for f in (*files, file))
-        raise RecipeError(f"{where}: base leads back to itself ({way}), expected a recipe that says all at its end")
+        raise RecipeError(
+            f"{where}: base refers back to itself ({way}), expected a chain that ends at a complete recipe"
+        )
     whole = _with_base(_read(file), (*files, file))
     for entry, value in changes.items():
         before = whole.get(entry)

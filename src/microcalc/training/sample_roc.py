@@ -92,7 +92,7 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
         raise InputError(f"none of {quantity(len(refused), 'image')} could be used: " + "; ".join(map(str, refused)))
     positives, negatives = (sum(len(of_image["pair"][k]) for of_image in ratings.values()) for k in (0, 1))
     if not positives:
-        raise InputError("no image has a microcalcification that can be seen, expected some")
+        raise InputError("no image has a visible microcalcification, expected at least one")
     patients = sorted({i.patient_or_image for i in images})
     figures = _figures_by_group(images, patients, ratings, resamples, seed)
     counts = {"positive": positives, "negative": negatives}

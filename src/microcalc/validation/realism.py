@@ -121,7 +121,7 @@ def measure_realism(
     found = [_read(rows, scales_mm, jpeg_quality, per_image, seed, workers) for rows in both]
     scales = []
     for k, spacing_mm in enumerate(scales_mm):
-        _LOG.info("telling patches of %g mm per pixel apart", spacing_mm)
+        _LOG.info("classifying patches of %g mm per pixel", spacing_mm)
         scales.append(_compared(found, both, k, spacing_mm, steps=steps, folds=folds, seed=seed))
     medians = [tuple(np.nanmedian([excess for _, excess in images], axis=0).tolist()) for images in found]
     return Realism(tuple(scales), medians[0], medians[1])

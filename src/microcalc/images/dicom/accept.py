@@ -109,7 +109,7 @@ def _check_never(dataset: Dataset, name: str) -> None:
         raise UnsupportedViewError(f"{name}: contrast subtraction (ImageType), expected a plain mammogram")
     frames = integer(dataset, "NumberOfFrames")
     if frames is not None and frames > 1:
-        raise UnsupportedViewError(f"{name}: {frames} frames, expected one (tomosynthesis is not taken)")
+        raise UnsupportedViewError(f"{name}: {frames} frames, expected one (tomosynthesis is not supported)")
     if frames not in (None, 1):
         raise UnreadableImageError(f"{name}: NumberOfFrames {frames}, expected 1")
 
@@ -117,7 +117,7 @@ def _check_never(dataset: Dataset, name: str) -> None:
 def _check_view(dataset: Dataset, name: str) -> None:
     unusual = _unusual_view(dataset)
     if unusual is not None:
-        raise UnsupportedViewError(f"{name}: {unusual}, expected a plain mammogram (--any-view takes it)")
+        raise UnsupportedViewError(f"{name}: {unusual}, expected a plain mammogram (--any-view accepts it)")
 
 
 def _unusual_view(dataset: Dataset) -> str | None:
