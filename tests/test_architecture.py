@@ -9,7 +9,7 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[1]
 _HEAVY = ("torch", "onnx", "onnxruntime", "pydicom", "scipy", "matplotlib", "PIL", "joblib", "numpy")
 _TRAINING = ("torch", "onnx", "matplotlib")
-_NEED_AN_EXTRA = ("cascade", "cnn", "node", "reports", "study", "training", "validation")
+_NEED_AN_EXTRA = ("cascade", "cnn", "node", "reports", "study", "training", "validation", "viewer")
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:

@@ -44,6 +44,7 @@ _COMMANDS = (
     "realism",
     "info",
     "doctor",
+    "view",
 )
 
 

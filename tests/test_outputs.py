@@ -30,6 +30,7 @@ _COMMANDS: dict[str, list[str]] = {
     "insert": ["insert", "IN", "--clusters", "1"],
     "train": ["train", "--recipe", "processed", "--data", "IN"],
     "study": ["study", "--scale", "smoke", "--data", "IN", "--intent", "processed"],
+    "view": ["view", "IN", "--judge", "A. Reader"],
     "table cdd-cesm": ["table", "cdd-cesm", "IN"],
 }
 """Every command with --out, as it is given; IN is the folder of the input."""

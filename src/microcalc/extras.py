@@ -13,6 +13,8 @@ _EXTRA_OF: Final = {
     "numba": "cascade",
     "matplotlib": "evaluate",
     "highdicom": "report",
+    "starlette": "view",
+    "uvicorn": "view",
 }
 
 

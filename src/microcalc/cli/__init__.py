@@ -29,6 +29,7 @@ from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.reports import show_report
 from microcalc.cli.study import study
 from microcalc.cli.training import card, train
+from microcalc.cli.view import view
 from microcalc.errors import MicrocalcError, MissingExtraError
 
 _EXTRA_OF: Final = {
@@ -41,6 +42,8 @@ _EXTRA_OF: Final = {
     "prometheus_client": "node",
     "requests": "node",
     "numba": "cascade",
+    "starlette": "view",
+    "uvicorn": "view",
 }
 
 _EMPTY: Final = re.compile(r"--[a-z-]+=")
@@ -59,7 +62,7 @@ app = cyclopts.App(
 )
 
 _GROUPS: Final[dict[str, tuple[Callable[..., int | None], ...]]] = {
-    "Detect": (detect, demo, info, show_report, node, doctor),
+    "Detect": (detect, demo, view, info, show_report, node, doctor),
     "Evaluate": (evaluate, roc, review, realism),
     "Train": (train, card, study),
     "Make data": (simulate, insert),

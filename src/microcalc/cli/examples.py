@@ -22,6 +22,11 @@ EXAMPLES: Final = {
         "detect TABLE --split test --workers 4 --json --out results",
     ),
     "demo": _examples("demo --out demo"),
+    "view": _examples(
+        "view EXAM",
+        "view TABLE results",
+        'view IMAGES --out annotated --judge "A. Reader"',
+    ),
     "info": _examples("info view.dcm", "info view.dcm --picture breast.png", "info EXAM --json"),
     "show-report": _examples("show-report results/view.sr.dcm"),
     "node": _examples("node --config node.toml"),

@@ -28,7 +28,8 @@ from microcalc.errors import NotAMammogramError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_FUNCTIONS: dict[str, Literal["linear", "linear_exact", "sigmoid"]] = {
+# VOILUTFunction, and its name in ``Window``.
+FUNCTIONS: dict[str, Literal["linear", "linear_exact", "sigmoid"]] = {
     "": "linear",
     "LINEAR": "linear",
     "LINEAR_EXACT": "linear_exact",
@@ -36,7 +37,7 @@ _FUNCTIONS: dict[str, Literal["linear", "linear_exact", "sigmoid"]] = {
 }
 
 # No window of 16-bit values, rescaled or not, is this wide: a wider one is damaged and ignored.
-_WIDEST = 1e9
+WIDEST = 1e9
 
 # Values that a message may quote; a damaged header could contain anything.
 _COLOURS = frozenset({"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"})
@@ -171,13 +172,8 @@ def padding_mask(stored: NDArray[np.integer], allocated: NDArray[np.integer], da
 def first_window(dataset: Dataset, convert: ToPixels) -> Window | None:
     """Return the first window in pixel values, or one fitted to the first VOI LUT; None if there is neither."""
     centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
-    function = _FUNCTIONS.get(word(dataset, "VOILUTFunction").upper(), "linear")
-    if (
-        centres
-        and widths
-        and (1.0 if function == "linear" else 0.0) < widths[0] < _WIDEST
-        and abs(centres[0]) < _WIDEST
-    ):
+    function = FUNCTIONS.get(word(dataset, "VOILUTFunction").upper(), "linear")
+    if centres and widths and (1.0 if function == "linear" else 0.0) < widths[0] < WIDEST and abs(centres[0]) < WIDEST:
         return convert.window(centres[0], widths[0], function)
     return _window_of_lut(dataset, convert)
 
@@ -185,7 +181,7 @@ def first_window(dataset: Dataset, convert: ToPixels) -> Window | None:
 def _window_of_lut(dataset: Dataset, convert: ToPixels) -> Window | None:
     """Return a linear window through the 10 % and 90 % points of the first VOI LUT (PS3.3 C.11.2.1.1)."""
     for lut in items(dataset, "VOILUTSequence")[:1]:
-        descriptor, entries = numbers(lut, "LUTDescriptor"), _lut_entries(lut)
+        descriptor, entries = numbers(lut, "LUTDescriptor"), lut_entries(lut)
         if len(descriptor) != 3 or entries.size < 2:
             return None
         span = float(entries.max()) - float(entries.min())
@@ -197,7 +193,8 @@ def _window_of_lut(dataset: Dataset, convert: ToPixels) -> Window | None:
     return None
 
 
-def _lut_entries(lut: Dataset) -> NDArray[np.float64]:
+def lut_entries(lut: Dataset) -> NDArray[np.float64]:
+    """Return the entries of a VOI LUT; none if it is damaged."""
     try:
         data = lut.get("LUTData")
         if isinstance(data, bytes):

@@ -1,0 +1,231 @@
+"""What can be viewed: images, grouped into exams, and the detections and annotations on them.
+
+Nothing here names a patient. Images, exams and sets of marks have opaque keys, which are all that the page's addresses
+contain; a file's name is shown without the words that the header or the table identifies the patient with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from microcalc.datasets.table import ImageRow, Table
+from microcalc.images.dicom.shown import ExamFacts
+
+_VIEW_ORDER: Final = {"CC": 0, "MLO": 1}
+_DAYS_PER_YEAR: Final = 365.25
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedImage:
+    """An image, and how it is shown.
+
+    Attributes
+    ----------
+    key
+        Opaque; identifies the image in addresses.
+    row
+        The image as a line of a table; ``row.image`` names it in journals and tables.
+    facts
+        What its header, or else its table, says.
+    exam
+        Key of the exam that it belongs to.
+    name
+        Its name for people, without identity.
+    """
+
+    key: str
+    row: ImageRow
+    facts: ExamFacts
+    exam: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Images of one patient, study and intent, in the order of hanging.
+
+    Attributes
+    ----------
+    prior
+        Key of the latest earlier exam of the patient; empty if there is none.
+    years_before
+        Time between the two exams; None where a date is missing.
+    """
+
+    key: str
+    name: str
+    images: tuple[ViewedImage, ...]
+    prior: str = ""
+    years_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFiles:
+    """The results of one detector: the file with the detections on each image, by the name of the image.
+
+    Attributes
+    ----------
+    paths
+        What was given: folder or file.
+    """
+
+    key: str
+    name: str
+    path: Path
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A place that the page can jump to, such as an example of a study."""
+
+    image: str
+    row: float
+    column: float
+    text: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCurve:
+    """The losses of a network in training: (step, loss) pairs."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Everything that was given.
+
+    Attributes
+    ----------
+    exams
+        In the order given.
+    table
+        All images and their annotations as one table.
+    detectors
+        Detections on them.
+    models
+        Folders of models of the runs that were given.
+    links, curves
+        Examples of studies, and training curves of runs.
+    problems
+        Why a path or an image cannot be shown; one line each.
+    """
+
+    exams: tuple[Exam, ...]
+    table: Table
+    detectors: tuple[DetectionFiles, ...] = ()
+    models: tuple[Path, ...] = ()
+    links: tuple[Link, ...] = ()
+    curves: tuple[TrainingCurve, ...] = ()
+    problems: tuple[str, ...] = ()
+    _by_key: Mapping[str, ViewedImage] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the images by their keys."""
+        images = {image.key: image for exam in self.exams for image in exam.images}
+        object.__setattr__(self, "_by_key", images)
+
+    @property
+    def images(self) -> Iterable[ViewedImage]:
+        """Return all images, exam by exam."""
+        return self._by_key.values()
+
+    def image(self, key: str) -> ViewedImage | None:
+        """Return an image by its key."""
+        return self._by_key.get(key)
+
+
+def group_into_exams(rows: Sequence[ImageRow], facts: Sequence[ExamFacts], *, show_identity: bool) -> tuple[Exam, ...]:
+    """Return the images as exams, each patient's latest first.
+
+    Parameters
+    ----------
+    rows, facts
+        One of each for every image, in the order given. An image without patient is an exam of its own.
+    show_identity
+        Whether names are shown as they are.
+    """
+    members: dict[tuple[str, str, str], list[int]] = {}
+    patients: dict[str, int] = {}
+    for number, (row, fact) in enumerate(zip(rows, facts, strict=True)):
+        patient = row.patient or fact.patient or f"image:{number}"
+        patients.setdefault(patient, len(patients) + 1)
+        members.setdefault((patient, fact.study, row.intent), []).append(number)
+    keys = {identity: f"e{n}" for n, identity in enumerate(members)}
+    exams = []
+    for (patient, study, intent), numbers in members.items():
+        label = patient if show_identity and not patient.startswith("image:") else f"patient {patients[patient]}"
+        key = keys[patient, study, intent]
+        images = [
+            ViewedImage(
+                f"i{n}",
+                rows[n],
+                facts[n],
+                key,
+                rows[n].image
+                if show_identity
+                else without_identity(rows[n].image, (patient, rows[n].patient, *facts[n].identity), label),
+            )
+            for n in numbers
+        ]
+        date = max(facts[n].date for n in numbers)
+        prior, years = _prior(patient, intent, date, members, facts, keys)
+        name = f"{label.splitlines()[0]}, {intent}" + (f", {date}" if show_identity and date else "")
+        exams.append(Exam(key, name, tuple(sorted(images, key=_hanging_order)), prior, years))
+    return tuple(exams)
+
+
+def without_identity(name: str, identity: Iterable[str], replacement: str) -> str:
+    """Return a name in which words that identify the patient are replaced, whatever their case.
+
+    >>> without_identity("DOE_JANE_LCC.dcm", ("Doe", "Jane"), "patient 1")
+    'patient 1_LCC.dcm'
+    """
+    words = sorted({word for word in identity if len(word) >= 3 and not word.startswith("image:")}, key=len)
+    if not words:
+        return name
+    pattern = "|".join(re.escape(word) for word in reversed(words))
+    return re.sub(rf"(?:{pattern})(?:[\s_^-]*(?:{pattern}))*", replacement, name, flags=re.IGNORECASE)
+
+
+def _prior(
+    patient: str,
+    intent: str,
+    date: str,
+    members: Mapping[tuple[str, str, str], Sequence[int]],
+    facts: Sequence[ExamFacts],
+    keys: Mapping[tuple[str, str, str], str],
+) -> tuple[str, float | None]:
+    """Return the key of the latest exam of the patient before a date, and the years between them."""
+    earlier = [
+        (max(facts[n].date for n in numbers), key)
+        for key, numbers in members.items()
+        if key[0] == patient and key[2] == intent
+    ]
+    before = max(((d, key) for d, key in earlier if d and d < date), default=None)
+    if before is None:
+        return "", None
+    return keys[before[1]], (_days(date) - _days(before[0])) / _DAYS_PER_YEAR
+
+
+def _days(date: str) -> int:
+    from datetime import date as calendar
+
+    try:
+        return calendar(int(date[:4]), int(date[4:6]), int(date[6:8])).toordinal()
+    except ValueError:
+        return 0
+
+
+def _hanging_order(image: ViewedImage) -> tuple[int, str, int]:
+    """CC before MLO, and the right breast on the left."""
+    view = image.row.view or image.facts.view or ""
+    side = image.row.laterality or image.facts.laterality or ""
+    return _VIEW_ORDER.get(view, 2), view, 0 if side == "R" else 1

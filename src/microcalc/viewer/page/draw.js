@@ -1,0 +1,128 @@
+// Draw marks, outlines, clusters and annotations over a pane.
+
+import { missed, shownBy, verdict } from "./marks.js";
+
+export const COLOURS = {
+  finding: "#ff961e", other: "#50beff", hit: "#53d769", false: "#ff5d55", ignored: "#a0a0a8", miss: "#ffd84d",
+  truth: "#e8e8ea", chosen: "#ffffff",
+};
+export const KIND_COLOURS = {
+  microcalcification: "#ff961e", coarse: "#50beff", vascular: "#4de0d0", rim_or_skin: "#a78bfa", other_calcium: "#7fb3ff",
+  no_calcium: "#85858c", unsure: "#d7c25a",
+};
+const LEAST_RADIUS_MM = 0.5;
+const LEAST_RADIUS_PX = 5;
+
+export function drawDetector(pane, context, detector, truth, threshold, { all, current }) {
+  const shown = shownBy(detector, threshold, all);
+  const { matches } = detector;
+  for (const cluster of shown.clusters) {
+    const index = detector.clusters.indexOf(cluster);
+    const kind = verdict(matches && matches.clusters, index);
+    const outline = cluster.outline.length ? cluster.outline : null;
+    context.lineWidth = current === `c${index}` ? 2.5 : 1.5;
+    context.strokeStyle = COLOURS[kind || "finding"];
+    context.setLineDash([]);
+    if (outline) drawPolygon(pane, context, outline);
+  }
+  for (const mark of shown.marks) {
+    const kind = verdict(matches && matches.marks, mark.index);
+    context.strokeStyle = COLOURS[kind || (mark.inFinding ? "finding" : "other")];
+    context.lineWidth = current === `m${mark.index}` ? 2.5 : 1;
+    if (mark.outline && mark.outline.length > 2 && pane.zoom > 0.5) drawPolygon(pane, context, mark.outline);
+    else drawRing(pane, context, mark.row, mark.column, mark.diameter_mm || 0);
+    if (mark.kind && pane.zoom > 0.7) drawWord(pane, context, mark.row, mark.column, String(mark.kind).replaceAll("_", " "));
+  }
+  if (!truth) return;
+  context.strokeStyle = COLOURS.miss;
+  context.lineWidth = 1.2;
+  context.setLineDash([4, 3]);
+  for (const index of missed(detector, truth, shown)) drawAnnotation(pane, context, truth.annotations[index]);
+  context.setLineDash([]);
+}
+
+export function drawTruth(pane, context, truth) {
+  context.lineWidth = 1;
+  context.setLineDash([2, 3]);
+  for (const annotation of truth.annotations) {
+    if (annotation.kind === "no_calcium") continue;
+    context.strokeStyle = annotation.kind === "microcalcification" ? COLOURS.truth : KIND_COLOURS[annotation.kind] || COLOURS.other;
+    drawAnnotation(pane, context, annotation);
+  }
+  context.setLineDash([]);
+}
+
+function drawAnnotation(pane, context, a) {
+  if (a.outline.length > 2 && pane.zoom > 0.5) drawPolygon(pane, context, a.outline);
+  else drawRing(pane, context, a.row, a.column, a.diameter_mm);
+}
+
+export function drawAnnotations(pane, context, annotations, chosen, clusterOutlines) {
+  for (const a of annotations) {
+    const isChosen = a.id === chosen;
+    context.strokeStyle = isChosen ? COLOURS.chosen : KIND_COLOURS[a.kind] || COLOURS.other;
+    context.lineWidth = isChosen ? 2 : 1.3;
+    context.setLineDash(a.kind === "unsure" ? [3, 2] : []);
+    if (a.kind === "no_calcium") drawCross(pane, context, a.row, a.column);
+    else drawRing(pane, context, a.row, a.column, a.diameter_mm);
+    context.setLineDash([]);
+    if (a.outline.length > 2) drawPolygon(pane, context, a.outline);
+  }
+  for (const [name, places] of clusterOutlines) {
+    const [x, y] = pane.toPane(...places[0]);
+    context.fillStyle = KIND_COLOURS.microcalcification;
+    context.font = "11px system-ui";
+    context.fillText(name, x + 10, y - 8);
+  }
+}
+
+export function drawPath(pane, context, corners) {
+  context.strokeStyle = COLOURS.chosen;
+  context.lineWidth = 1.5;
+  context.beginPath();
+  corners.forEach((corner, n) => {
+    const [x, y] = pane.toPane(...corner);
+    if (n) context.lineTo(x, y);
+    else context.moveTo(x, y);
+    context.rect(x - 2, y - 2, 4, 4);
+    context.moveTo(x, y);
+  });
+  context.stroke();
+}
+
+function drawRing(pane, context, row, column, diameterMm) {
+  const [x, y] = pane.toPane(row, column);
+  const perMm = pane.zoom / pane.meta.spacing_mm[1];
+  const radius = Math.max(LEAST_RADIUS_PX, (diameterMm ? diameterMm / 2 + 0.15 : LEAST_RADIUS_MM) * perMm);
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.stroke();
+}
+
+function drawCross(pane, context, row, column) {
+  const [x, y] = pane.toPane(row, column);
+  context.beginPath();
+  for (const [dx, dy] of [[4, 4], [4, -4]]) {
+    context.moveTo(x - dx, y - dy);
+    context.lineTo(x + dx, y + dy);
+  }
+  context.stroke();
+}
+
+function drawPolygon(pane, context, corners) {
+  context.beginPath();
+  corners.forEach((corner, n) => {
+    const [x, y] = pane.toPane(...corner);
+    if (n) context.lineTo(x, y);
+    else context.moveTo(x, y);
+  });
+  context.closePath();
+  context.stroke();
+}
+
+function drawWord(pane, context, row, column, word) {
+  const [x, y] = pane.toPane(row, column);
+  context.fillStyle = context.strokeStyle;
+  context.font = "11px system-ui";
+  context.fillText(word, x + 9, y + 4);
+}

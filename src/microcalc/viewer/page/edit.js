@@ -1,0 +1,223 @@
+// Annotating: what the reader does is sent at once, and shown as saved when the server has it on the disk.
+
+import { ask, tell } from "./api.js";
+import { drawAnnotations, drawPath } from "./draw.js";
+
+export const KINDS = ["microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium", "no_calcium", "unsure"];
+const REACH_PX = 9;
+const APART_MM = 0.5;
+const FIRST_DIAMETER_MM = 0.3;
+
+export class Editor {
+  constructor({ annotating, say, redraw, changed }) {
+    Object.assign(this, { judge: annotating.judge, folder: annotating.folder, say, redraw, changed });
+    this.states = new Map(); // image → {annotations, mark}
+    this.version = -1;
+    this.chosen = "";
+    this.kind = KINDS[0];
+    this.diameter = FIRST_DIAMETER_MM;
+    this.corners = null; // of the outline that is being drawn
+    this.skipped = new Set();
+    this.queue = Promise.resolve(); // one change after the other, in the order in which they were made
+    this.waiting = 0;
+  }
+
+  async load(key, { again = false } = {}) {
+    if (again || !this.states.has(key)) this.take(key, await ask(`api/images/${key}/annotations`));
+    return this.states.get(key);
+  }
+
+  annotations(key) {
+    return this.states.get(key)?.annotations || [];
+  }
+
+  take(key, answer) {
+    this.states.set(key, { annotations: answer.annotations, mark: answer.mark });
+    if (answer.version !== undefined) this.version = Math.max(this.version, answer.version);
+    this.redraw();
+  }
+
+  // Send a change. Nothing is shown as saved before the answer; if there is none, the page says so and shows the truth.
+  send(path, body, key) {
+    this.waiting += 1;
+    this.say("saving …", "saving");
+    this.queue = this.queue.then(async () => {
+      try {
+        const answer = await tell(path, body);
+        if (answer.annotations) this.take(key, answer);
+        this.waiting -= 1;
+        if (!this.waiting) this.say(`saved: change ${answer.saved ?? answer.version} in ${this.folder}`);
+        this.changed(key, answer);
+        return answer;
+      } catch (error) {
+        this.waiting -= 1;
+        this.say(`NOT saved: ${error.message}`, "error");
+        if (key) await this.load(key, { again: true }).catch(() => {});
+        return null;
+      }
+    });
+    return this.queue;
+  }
+
+  put(key, annotation, note = {}) {
+    return this.send(`api/images/${key}/annotations`, { put: [annotation], note }, key);
+  }
+
+  add(key, row, column, kind = this.kind, note = {}) {
+    const id = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+    const diameter = kind === "no_calcium" ? 0 : this.diameter;
+    const annotation = { id, row, column, kind, diameter_mm: diameter, cluster: "", outline: [] };
+    this.chosen = id;
+    return this.put(key, annotation, note);
+  }
+
+  get current() {
+    for (const [key, state] of this.states) {
+      const annotation = state.annotations.find((a) => a.id === this.chosen);
+      if (annotation) return [key, annotation];
+    }
+    return [null, null];
+  }
+
+  edit(entries) {
+    const [key, annotation] = this.current;
+    if (annotation) this.put(key, { ...annotation, ...entries });
+  }
+
+  setKind(kind) {
+    this.kind = kind;
+    const [, annotation] = this.current;
+    if (annotation && annotation.kind !== kind) this.edit({ kind });
+  }
+
+  remove() {
+    const [key, annotation] = this.current;
+    if (!annotation) return;
+    this.chosen = "";
+    this.send(`api/images/${key}/annotations`, { remove: [annotation.id] }, key);
+  }
+
+  async undo(redo) {
+    const answer = await this.send(redo ? "api/redo" : "api/undo", {}, null);
+    if (answer?.image) await this.load(answer.image, { again: true });
+    return answer?.image;
+  }
+
+  mark(key) {
+    const action = this.states.get(key)?.mark ? "not_done" : "done";
+    return this.send(`api/images/${key}/state`, { action }, key);
+  }
+
+  group(key) {
+    return this.send(`api/images/${key}/clusters`, {}, key);
+  }
+
+  // ---- the pointer; true where the page has taken the event
+
+  near(pane, x, y) {
+    let best = null;
+    let least = REACH_PX ** 2;
+    for (const a of this.annotations(pane.key)) {
+      const [px, py] = pane.toPane(a.row, a.column);
+      const apart = (px - x) ** 2 + (py - y) ** 2;
+      if (apart <= least) [best, least] = [a, apart];
+    }
+    return best;
+  }
+
+  pointer(pane, name, event, x, y) {
+    if (name === "wheel") return this.wheel(pane, event, x, y);
+    if (name === "pointerdown" && event.button === 0 && !event.shiftKey) {
+      const over = this.near(pane, x, y);
+      this.press = { x, y, over, moved: false };
+      if (over) this.chosen = over.id;
+      this.redraw();
+      return Boolean(over); // elsewhere a drag pans
+    }
+    if (name === "pointermove" && this.press?.over) {
+      this.press.moved ||= Math.hypot(x - this.press.x, y - this.press.y) > 3;
+      if (this.press.moved) {
+        [this.press.over.row, this.press.over.column] = pane.toStored(x, y);
+        this.redraw();
+      }
+      return true;
+    }
+    if (name === "pointerup" && this.press) {
+      const { press } = this;
+      this.press = null;
+      if (press.over) {
+        if (press.moved) this.put(pane.key, press.over);
+        return true;
+      }
+      if (Math.hypot(x - press.x, y - press.y) <= 3) this.click(pane, ...pane.toStored(x, y));
+    }
+    return false;
+  }
+
+  click(pane, row, column) {
+    const { meta } = pane;
+    if (row < -0.5 || column < -0.5 || row > meta.rows - 0.5 || column > meta.columns - 0.5) return;
+    if (this.corners) {
+      this.corners.push([row, column]);
+      this.redraw();
+    } else this.add(pane.key, row, column);
+  }
+
+  wheel(pane, event, x, y) {
+    const over = this.near(pane, x, y);
+    if (!over || over.id !== this.chosen) return false;
+    const step = event.deltaY < 0 ? 1.1 : 1 / 1.1;
+    over.diameter_mm = this.diameter = Math.min(10, Math.max(0.08, (over.diameter_mm || FIRST_DIAMETER_MM) * step));
+    this.redraw();
+    clearTimeout(this.wheelDone);
+    this.wheelDone = setTimeout(() => this.put(pane.key, { ...over }), 250);
+    return true;
+  }
+
+  // ---- outline of a cluster, drawn around the chosen annotation
+
+  startOutline() {
+    const [, annotation] = this.current;
+    if (!annotation) return this.say("choose an annotation of the cluster first", "error");
+    this.corners = [];
+    return this.say("outline: click its corners; Enter ends, Esc leaves");
+  }
+
+  endOutline(keep) {
+    const { corners } = this;
+    this.corners = null;
+    if (keep && corners && corners.length > 2) this.edit({ outline: corners });
+    this.redraw();
+  }
+
+  // ---- review: the highest mark of the detector that no annotation is near
+
+  next(pane, detector) {
+    const [row_mm, column_mm] = pane.meta.spacing_mm;
+    const judged = this.annotations(pane.key);
+    const isJudged = (mark) => judged.some((a) =>
+      Math.hypot((a.row - mark.row) * row_mm, (a.column - mark.column) * column_mm) < APART_MM);
+    return detector.candidates
+      .map((mark, index) => ({ ...mark, index }))
+      .filter((mark) => !this.skipped.has(`${pane.key} ${mark.index}`) && !isJudged(mark))
+      .sort((a, b) => b.likelihood - a.likelihood)[0] || null;
+  }
+
+  judge_(pane, mark, kind, detector) {
+    const note = { likelihood: mark.likelihood, detector: detector.name, model: detector.model?.sha256 || "" };
+    if (mark.diameter_mm) this.diameter = mark.diameter_mm;
+    const done = this.add(pane.key, mark.row, mark.column, kind, note);
+    this.chosen = "";
+    return done;
+  }
+
+  // ---- drawing
+
+  draw(pane, context) {
+    const annotations = this.annotations(pane.key);
+    const clusters = new Map();
+    for (const a of annotations) if (a.cluster && !clusters.has(a.cluster)) clusters.set(a.cluster, [[a.row, a.column]]);
+    drawAnnotations(pane, context, annotations, this.chosen, clusters);
+    if (this.corners?.length) drawPath(pane, context, this.corners);
+  }
+}

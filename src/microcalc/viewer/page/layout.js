@@ -1,0 +1,36 @@
+// Which image hangs where.
+
+export const LAYOUTS = ["one", "pair", "four", "prior", "readers"];
+const VIEWS = ["CC", "MLO"];
+
+// Return what each pane shows: {image, detector} (null: an empty pane), and the number of rows and columns.
+export function hang(layout, exams, exam, image, detectors, detector) {
+  const find = (from, side, view) => from?.images.find((i) => i.laterality === side && i.view === view) || null;
+  if (layout === "four") {
+    const cells = ["R", "L"].flatMap(() => []);
+    for (const view of VIEWS) for (const side of ["R", "L"]) cells.push({ image: find(exam, side, view), detector });
+    const wide = window.innerWidth > 1.6 * window.innerHeight;
+    return { cells, rows: wide ? 1 : 2, columns: wide ? 4 : 2 };
+  }
+  if (layout === "pair") {
+    const view = image.view || "CC";
+    const sides = ["R", "L"].map((side) => ({ image: find(exam, side, view), detector }));
+    return { cells: sides.some((c) => c.image) ? sides : [{ image, detector }], rows: 1, columns: sides.some((c) => c.image) ? 2 : 1 };
+  }
+  if (layout === "prior") {
+    const prior = exams.find((e) => e.key === exam.prior);
+    const before = prior && find(prior, image.laterality, image.view);
+    const note = prior ? `prior${exam.years_before ? `, ${exam.years_before.toFixed(1)} years before` : ""}` : "no prior";
+    return { cells: [{ image: before, detector, note, empty: note }, { image, detector, note: "current" }], rows: 1, columns: 2, linked: true };
+  }
+  if (layout === "readers") {
+    const first = Math.max(detectors.findIndex((d) => d.key === detector), 0);
+    const second = detectors.length > 1 ? detectors[(first + 1) % detectors.length] : null;
+    const cells = [
+      { image, detector: detectors[first]?.key || "", note: detectors[first]?.name || "no detector" },
+      { image, detector: second ? second.key : "annotations", note: second ? second.name : "annotations" },
+    ];
+    return { cells, rows: 1, columns: 2, linked: true };
+  }
+  return { cells: [{ image, detector }], rows: 1, columns: 1 };
+}

@@ -1,0 +1,117 @@
+// The marks of detectors and the annotations: which are shown at a threshold, which match, and what is listed.
+
+import { ask } from "./api.js";
+
+const kept = new Map(); // image → promise of its marks
+const MOST_KEPT = 256;
+
+export function marksOf(key) {
+  if (!kept.has(key)) {
+    if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+    kept.set(key, ask(`api/images/${key}/marks`));
+    kept.get(key).catch(() => kept.delete(key));
+  }
+  return kept.get(key);
+}
+
+export const logOdds = (p) => Math.log(Math.max(p, 1e-9) / Math.max(1 - p, 1e-9));
+export const likelihood = (logit) => 1 / (1 + Math.exp(-logit));
+
+// What a detector shows at a threshold: clusters from it on, and the members of these; with `all` every candidate from
+// the threshold on. Marks that are not grouped are all there is for a detector without clusters.
+export function shownBy(detector, threshold, all) {
+  const clusters = detector.clusters.filter((cluster) => cluster.likelihood >= threshold);
+  const members = new Set(clusters.flatMap((cluster) => cluster.members));
+  const ungrouped = all || !detector.clusters.length;
+  const marks = detector.candidates
+    .map((mark, index) => ({ ...mark, index, inFinding: members.has(index) }))
+    .filter((mark) => mark.inFinding || (ungrouped && mark.likelihood >= threshold));
+  return { clusters, marks };
+}
+
+// Hit, false or ignored, of a mark or a cluster; empty where there is no truth.
+export function verdict(matches, index) {
+  if (!matches) return "";
+  if (matches.lesion_mark.includes(index)) return "hit";
+  return matches.nl_mark.includes(index) ? "false" : "ignored";
+}
+
+// Indices of annotations that no shown mark hits.
+export function missed(detector, truth, shown) {
+  if (!truth || !detector || !detector.matches) return [];
+  const drawn = new Set(shown.marks.map((mark) => mark.index));
+  return truth.lesions.filter((_annotation, lesion) => !drawn.has(detector.matches.marks.lesion_mark[lesion]));
+}
+
+export function boxOf(places) {
+  const rows = places.map((place) => place[0]);
+  const columns = places.map((place) => place[1]);
+  return {
+    top: Math.min(...rows), bottom: Math.max(...rows), left: Math.min(...columns), right: Math.max(...columns),
+  };
+}
+
+// A box with a margin, at least so many millimetres wide and high.
+export function roomy(box, spacing, leastMm = 14) {
+  const grown = (low, high, mm) => {
+    const [middle, half] = [(low + high) / 2, Math.max((high - low) / 2 + 3 / mm, leastMm / 2 / mm)];
+    return [middle - half, middle + half];
+  };
+  const [top, bottom] = grown(box.top, box.bottom, spacing[0]);
+  const [left, right] = grown(box.left, box.right, spacing[1]);
+  return { top, bottom, left, right };
+}
+
+// The list beside the picture: findings of the detector, then what it misses; without a detector what is annotated.
+export function listed(image, marks, detector, threshold, all) {
+  const entries = [];
+  const where = [image.laterality, image.view].filter(Boolean).join("") || image.name;
+  const { truth } = marks;
+  const add = (text, kind, rating, places, key) =>
+    entries.push({ image: image.key, text: `${where}  ${text}`, kind, rating, box: boxOf(places), key });
+  if (detector) {
+    const shown = shownBy(detector, threshold, all);
+    const matches = detector.matches;
+    shown.clusters.forEach((cluster) => {
+      const index = detector.clusters.indexOf(cluster);
+      const places = cluster.members.map((m) => [detector.candidates[m].row, detector.candidates[m].column]);
+      add(`${cluster.likelihood.toFixed(3)}  ${places.length} marks`, verdict(matches && matches.clusters, index),
+        cluster.likelihood, places, `c${index}`);
+    });
+    shown.marks.filter((mark) => !mark.inFinding).forEach((mark) => add(
+      `${mark.likelihood.toFixed(3)}  mark`, verdict(matches && matches.marks, mark.index), mark.likelihood,
+      [[mark.row, mark.column]], `m${mark.index}`));
+    const lost = new Set(missed(detector, truth, shown));
+    if (truth) {
+      groups(truth.annotations.filter((_a, n) => lost.has(n))).forEach(([name, places]) =>
+        add(`missed: ${places.length} of ${name || "no cluster"}`, "miss", -1, places, `t${name}`));
+    }
+  } else if (truth) {
+    groups(truth.annotations.filter((a) => a.kind === "microcalcification")).forEach(([name, places]) =>
+      add(`annotated: ${places.length} of ${name || "no cluster"}`, "", 0, places, `t${name}`));
+  }
+  return entries;
+}
+
+function groups(annotations) {
+  const found = new Map();
+  for (const a of annotations) {
+    if (!found.has(a.cluster)) found.set(a.cluster, []);
+    found.get(a.cluster).push([a.row, a.column]);
+  }
+  return [...found];
+}
+
+// What was measured at a threshold: sensitivity and false findings per image of the nearest stated point at or below.
+export function statedAt(points, threshold) {
+  const below = points.filter((point) => point.threshold <= threshold + 1e-9 && point.llf !== null);
+  const point = below.sort((a, b) => b.threshold - a.threshold)[0];
+  return point ? { ...point, exact: Math.abs(point.threshold - threshold) < 1e-6 } : null;
+}
+
+export function measuredAt(curve, threshold) {
+  if (!curve) return null;
+  let at = 0;
+  while (at + 1 < curve.threshold.length && curve.threshold[at + 1] >= threshold - 1e-9) at += 1;
+  return { nlf: curve.nlf[at], llf: curve.llf[at] };
+}

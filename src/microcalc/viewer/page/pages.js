@@ -1,0 +1,128 @@
+// Pages in the dialog: agreement and settling, training curves.
+
+import { ask, tell } from "./api.js";
+
+const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
+
+function tableOf(headings, rows) {
+  const table = document.createElement("table");
+  const head = table.insertRow();
+  for (const heading of headings) head.append(Object.assign(document.createElement("th"), { textContent: heading }));
+  for (const row of rows) {
+    const line = table.insertRow();
+    for (const cell of row) line.insertCell().append(cell);
+  }
+  return table;
+}
+
+function titled(title, ...content) {
+  const section = document.createElement("section");
+  section.append(Object.assign(document.createElement("h3"), { textContent: title }), ...content);
+  return section;
+}
+
+export function agreementPage(go, say) {
+  const page = document.createElement("div");
+  page.textContent = "…";
+  ask("api/agreement").then((answer) => fillAgreement(page, answer, go, say), (error) => { page.textContent = error.message; });
+  return page;
+}
+
+function fillAgreement(page, answer, go, say) {
+  const pairs = answer.pairs.map((p) => [
+    p.readers.join(" and "), String(p.images), p.microcalcifications.join(" and "), String(p.both), number(p.specific),
+    number(p.of_first), number(p.of_second), number(p.kappa_kinds), number(p.kappa_images),
+  ]);
+  const headings = ["readers", "images", "microcalcifications", "both", "specific agreement", "of the first", "of the second", "kappa (kinds)", "kappa (images)"];
+  const settle = answer.to_settle.map((entry) => {
+    const button = Object.assign(document.createElement("button"), { textContent: entry.settled ? "settled; open" : "open" });
+    button.addEventListener("click", async () => {
+      document.getElementById("dialog").close();
+      await go(entry.image);
+      await settleOn(entry.image, say);
+    });
+    return [entry.image, String(entry.different), button];
+  });
+  const bar = settleBar;
+  page.replaceChildren(
+    titled("Agreement on images that both have finished", pairs.length ? tableOf(headings, pairs) : "no image has been finished by two readers"),
+    titled("To settle", settle.length ? tableOf(["image", "differences", ""], settle) : "nothing: two other readers have finished no image"),
+  );
+  bar.remove();
+}
+
+const settleBar = document.createElement("div");
+
+// The places on which the others agree become the settler's own; the others come up one by one.
+async function settleOn(key, say) {
+  let answer;
+  try {
+    answer = await tell(`api/images/${key}/settle`, {});
+  } catch (error) {
+    say(error.message, "error");
+    return;
+  }
+  const { editor, panes, actions } = window.microcalc;
+  editor().take(key, answer);
+  const shown = panes().find((pane) => pane.key === key);
+  const tools = document.getElementById("tools");
+  const todo = [...answer.different];
+  tools.hidden = false;
+  tools.append(settleBar);
+  const next = () => {
+    const place = todo.shift();
+    settleBar.replaceChildren();
+    if (!place) {
+      const finish = button("all differences are settled: this image is settled", async () => {
+        await editor().send(`api/images/${key}/state`, { action: "settle" }, key);
+        settleBar.remove();
+      });
+      settleBar.append(finish);
+      return;
+    }
+    const [row, column] = [place[0].row, place[0].column];
+    const mm = 10 / shown.meta.spacing_mm[0];
+    shown.fitTo({ top: row - mm, bottom: row + mm, left: column - mm, right: column + mm });
+    settleBar.append(`${todo.length + 1} to settle. Row ${row.toFixed(0)}, column ${column.toFixed(0)}: `);
+    for (const annotation of place) {
+      const text = `${annotation.judge}: ${annotation.kind.replaceAll("_", " ")}`;
+      settleBar.append(button(text, async () => {
+        await editor().put(key, { ...annotation, id: "" }, { settled: annotation.judge });
+        next();
+      }));
+    }
+    settleBar.append(button("none", next));
+  };
+  if (actions) next();
+}
+
+function button(text, call) {
+  const made = Object.assign(document.createElement("button"), { textContent: text });
+  made.addEventListener("click", call);
+  return made;
+}
+
+export function trainingPage(curves) {
+  const page = document.createElement("div");
+  for (const curve of curves) page.append(titled(`${curve.name}: loss`, drawn(curve.points)));
+  return page;
+}
+
+function drawn(points) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 620, height: 240, className: "curve" });
+  const context = canvas.getContext("2d");
+  const [lastStep, highest] = [points.at(-1)[0], Math.max(...points.map((p) => p[1]))];
+  context.font = "11px system-ui";
+  context.fillStyle = "#909098";
+  context.fillText(highest.toPrecision(3), 4, 14);
+  context.fillText(`step ${lastStep}: ${points.at(-1)[1].toPrecision(3)}`, 480, 14);
+  context.strokeStyle = "#ff961e";
+  context.beginPath();
+  for (const [n, [step, loss]] of points.entries()) {
+    const [x, y] = [10 + (600 * step) / lastStep, 230 - (210 * loss) / highest];
+    if (n) context.lineTo(x, y);
+    else context.moveTo(x, y);
+  }
+  context.stroke();
+  return canvas;
+}

@@ -1,0 +1,376 @@
+// One image on the screen: OpenSeadragon shows the tiles, a canvas above it the marks.
+
+import { ask } from "./api.js";
+import { adjusted, likelihoodTable, painted, presetsOf, spanOf, tableOf } from "./grey.js";
+
+const OSD = window.OpenSeadragon;
+const LIKELIHOOD = likelihoodTable();
+const LOUPE_PX = 260;
+const remembered = new Map(); // image → window and inversion, while the page is open
+const descriptions = new Map(); // image → what the server says of it
+const MOST_DESCRIPTIONS = 64;
+
+OSD.converter.learn("codes", "context2d", (_tile, d) => painted(d.codes, d.width, d.height, d.table()), 1, 1);
+OSD.converter.learn("codes", "codes", (_tile, d) => d, 0, 0);
+
+export async function describe(key) {
+  if (!descriptions.has(key)) {
+    if (descriptions.size > MOST_DESCRIPTIONS) descriptions.delete(descriptions.keys().next().value);
+    descriptions.set(key, ask(`api/images/${key}`));
+    descriptions.get(key).catch(() => descriptions.delete(key));
+  }
+  return descriptions.get(key);
+}
+
+export class Pane {
+  constructor(parent, events) {
+    this.events = events; // draw(pane, context), pointer(pane, name, event), changed(pane)
+    this.element = document.createElement("div");
+    this.element.className = "pane";
+    const picture = document.createElement("div");
+    picture.className = "picture";
+    this.over = document.createElement("canvas");
+    this.over.className = "over";
+    this.corner = document.createElement("div");
+    this.corner.className = "corner";
+    this.bottom = document.createElement("div");
+    this.bottom.className = "bottom";
+    this.element.append(picture, this.over, this.corner, this.bottom);
+    parent.append(this.element);
+    this.key = "";
+    this.meta = null;
+    this.layer = "image";
+    this.viewer = new OSD.Viewer({
+      element: picture, drawer: "canvas", showNavigationControl: false, showNavigator: false, animationTime: 0.1,
+      springStiffness: 10, blendTime: 0, immediateRender: true, imageSmoothingEnabled: true, maxZoomPixelRatio: 32,
+      minZoomImageRatio: 0.4, visibilityRatio: 0.1, minPixelRatio: 1, constrainDuringPan: false, imageLoaderLimit: 8,
+      maxImageCacheCount: 120, placeholderFillStyle: "#000", callTileLoadedWithCachedData: true,
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: false, flickEnabled: false },
+      gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: false, flickEnabled: false },
+    });
+    this.viewer.addHandler("canvas-key", (event) => { event.preventDefaultAction = true; });
+    this.viewer.addHandler("update-viewport", () => this.draw());
+    this.viewer.addHandler("animation", () => { this.smooth(); this.events.moved(this); });
+    this.viewer.addHandler("resize", () => this.draw());
+    this.viewer.addHandler("tile-invalidated", async (event) => {
+      const data = await event.getData("codes");
+      if (data) await event.setData(painted(data.codes, data.width, data.height, data.table()), "context2d");
+    });
+    this.listen();
+  }
+
+  // Show an image; resolves when it is there, and to false if another one was asked for meanwhile.
+  async show(key, box = null) {
+    if (key === this.key && this.meta) {
+      if (box) this.fitTo(box);
+      return true;
+    }
+    this.key = key;
+    this.meta = null;
+    this.corner.textContent = "…";
+    let meta;
+    try {
+      meta = await describe(key);
+    } catch (error) {
+      if (this.key !== key) return false;
+      this.viewer.close();
+      this.corner.textContent = error.message;
+      return false;
+    }
+    if (this.key !== key) return false;
+    this.meta = meta;
+    this.layer = "image";
+    this.presets = presetsOf(meta);
+    const kept = remembered.get(key);
+    this.preset = kept ? kept.preset : this.presets[0];
+    this.inverted = kept ? kept.inverted : false;
+    this.table = tableOf(meta, this.preset, this.inverted);
+    this.element.classList.toggle("right", meta.laterality === "R");
+    this.element.classList.toggle("left", meta.laterality === "L");
+    await new Promise((resolve) => {
+      this.viewer.addOnceHandler("open", resolve);
+      this.viewer.open(this.source(meta, "image", () => this.table));
+    });
+    if (this.key !== key) return false;
+    if (box) this.fitTo(box);
+    else this.home();
+    this.label();
+    this.events.changed(this);
+    return true;
+  }
+
+  clear(text = "") {
+    this.key = "";
+    this.meta = null;
+    this.viewer.close();
+    this.corner.textContent = text;
+    this.bottom.textContent = "";
+    this.draw();
+  }
+
+  source(meta, layer, table) {
+    const [width, height, levels, key] = [meta.columns, meta.rows, meta.levels, this.key];
+    return {
+      width, height, tileSize: 512, tileOverlap: 0, minLevel: 0, maxLevel: levels - 1,
+      getTileUrl: (level, x, y) => `api/images/${key}/tiles/${layer}/${level}/${x}/${y}`,
+      getTileHashKey: (level, x, y) => `${key}/${layer}/${level}/${x}/${y}`,
+      downloadTileStart: (job) => {
+        const [level, x, y] = job.src.split("/").slice(-3).map(Number);
+        const side = (n, at) => Math.min(512, Math.ceil(n / 2 ** (levels - 1 - level)) - 512 * at);
+        job.userData.abort = new AbortController();
+        fetch(job.src, { signal: job.userData.abort.signal })
+          .then((response) => (response.ok ? response.arrayBuffer() : Promise.reject(new Error("no tile"))))
+          .then((buffer) => job.finish(
+            { codes: new Uint16Array(buffer), width: side(width, x), height: side(height, y), table }, null, "codes"))
+          .catch((error) => job.fail(error.message, null));
+      },
+      downloadTileAbort: (job) => job.userData.abort.abort(),
+    };
+  }
+
+  // ---- window and level
+
+  setPreset(preset, { keep = true } = {}) {
+    if (!this.meta) return;
+    this.preset = preset;
+    if (keep) remembered.set(this.key, { preset, inverted: this.inverted });
+    this.table = tableOf(this.layerMeta || this.meta, preset, this.inverted);
+    this.viewer.requestInvalidate(true);
+    this.label();
+    this.events.changed(this);
+  }
+
+  nextPreset() {
+    if (!this.meta) return;
+    const at = this.presets.findIndex((p) => p === this.preset);
+    this.setPreset(this.presets[(at + 1) % this.presets.length]);
+  }
+
+  invert() {
+    this.inverted = !this.inverted;
+    this.setPreset(this.preset);
+  }
+
+  // Move centre and width by fractions of the width.
+  adjust(centreBy, widthBy) {
+    if (!this.meta) return;
+    const { centre, width } = spanOf(this.preset);
+    this.setPreset(adjusted(this.preset, centre + centreBy * width, width * Math.exp(widthBy)));
+  }
+
+  // ---- layers: what the network sees
+
+  async setLayer(layer) {
+    const { key, meta } = this;
+    if (!meta) return;
+    this.layer = layer;
+    while (this.viewer.world.getItemCount() > 1) this.viewer.world.removeItem(this.viewer.world.getItemAt(1));
+    this.layerMeta = null;
+    if (layer !== "image") {
+      this.corner.textContent = `computing: ${layer} …`;
+      const placed = await ask(`api/images/${key}/layers/${layer}`);
+      if (this.key !== key || this.layer !== layer) return;
+      const preset = { kind: "range", centre: 2.5, width: 15 };
+      const table = layer === "likelihood" ? LIKELIHOOD : tableOf(placed, preset, false);
+      const [left, top, width] = placed.box.map((n) => n / meta.columns);
+      await new Promise((resolve) => this.viewer.addTiledImage({
+        tileSource: this.source(placed, layer, () => table), x: left, y: top, width, success: resolve, error: resolve,
+      }));
+    }
+    this.label();
+    this.events.changed(this);
+  }
+
+  // ---- where things are: (row, column) of the stored image, x and y on the pane
+
+  toPane(row, column) {
+    const point = this.viewer.viewport.imageToViewerElementCoordinates(this.toShown(row, column));
+    return [point.x, point.y];
+  }
+
+  toShown(row, column) {
+    const { meta } = this;
+    return new OSD.Point(
+      (meta.mirror_columns ? meta.columns - 1 - column : column) + 0.5,
+      (meta.mirror_rows ? meta.rows - 1 - row : row) + 0.5);
+  }
+
+  toStored(x, y) {
+    const { meta } = this;
+    const at = this.viewer.viewport.viewerElementToImageCoordinates(new OSD.Point(x, y));
+    const [column, row] = [at.x - 0.5, at.y - 0.5];
+    return [meta.mirror_rows ? meta.rows - 1 - row : row, meta.mirror_columns ? meta.columns - 1 - column : column];
+  }
+
+  // Screen pixels per pixel of the image.
+  get zoom() {
+    const item = this.viewer.world.getItemAt(0);
+    return item ? item.viewportToImageZoom(this.viewer.viewport.getZoom(true)) : 1;
+  }
+
+  zoomTo(ratio) {
+    const item = this.viewer.world.getItemAt(0);
+    if (item) this.viewer.viewport.zoomTo(item.imageToViewportZoom(ratio), null, true);
+    this.smooth();
+  }
+
+  // Show a box of rows and columns of the stored image.
+  fitTo({ top, left, bottom, right }) {
+    const [a, b] = [this.toShown(top, left), this.toShown(bottom, right)];
+    const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
+    const item = this.viewer.world.getItemAt(0);
+    const rectangle = item.imageToViewportRectangle(x, y, Math.abs(a.x - b.x), Math.abs(a.y - b.y));
+    this.viewer.viewport.fitBounds(rectangle, true);
+    this.smooth();
+  }
+
+  // The whole breast, its chest wall at the edge of the pane where the other breast hangs.
+  home(mmPerPixel = 0) {
+    const { meta, viewer } = this;
+    if (!meta || !viewer.world.getItemCount()) return;
+    const size = viewer.viewport.getContainerSize();
+    const perPixel = (mmPerPixel || this.leastScale) / meta.spacing_mm[1];
+    const [width, height] = [size.x * perPixel, size.y * perPixel];
+    const [left, top, right, bottom] = meta.content;
+    const x = meta.laterality === "R" ? meta.columns - width : meta.laterality === "L" ? 0 : (left + right - width) / 2;
+    const item = viewer.world.getItemAt(0);
+    viewer.viewport.fitBounds(item.imageToViewportRectangle(x, (top + bottom - height) / 2, width, height), true);
+    this.smooth();
+  }
+
+  // Millimetres per screen pixel at which the breast just fits, with some room.
+  get leastScale() {
+    const { meta } = this;
+    const size = this.viewer.viewport.getContainerSize();
+    const [left, top, right, bottom] = meta.content;
+    const width = meta.laterality === "R" ? meta.columns - left : meta.laterality === "L" ? right : right - left;
+    return 1.04 * Math.max(width / size.x, (bottom - top) / size.y) * meta.spacing_mm[1];
+  }
+
+  // Pixels are drawn as they are from native size on, and softly below.
+  smooth() {
+    const wanted = this.zoom < 0.999;
+    if (wanted !== this.smoothing) {
+      this.smoothing = wanted;
+      this.viewer.drawer.setImageSmoothingEnabled(wanted);
+    }
+    this.label();
+  }
+
+  label() {
+    const { meta } = this;
+    if (!meta) return;
+    const where = [meta.laterality, meta.view].filter(Boolean).join(" ");
+    const layer = this.layer === "image" ? "" : `\n${this.layer}`;
+    this.corner.textContent = `${where || meta.name}\n${meta.name}${this.note ? `\n${this.note}` : ""}${layer}`;
+    const { centre, width } = spanOf(this.preset);
+    const digits = meta.curve === "log" ? 2 : 0;
+    this.bottom.textContent = `${(100 * this.zoom).toFixed(0)} %   ${this.preset.name}  c ${centre.toFixed(digits)}  w ${width.toFixed(digits)}`
+      + `${this.inverted ? "  inverted" : ""}`;
+  }
+
+  // ---- drawing
+
+  draw() {
+    const ratio = window.devicePixelRatio || 1;
+    const { clientWidth: width, clientHeight: height } = this.element;
+    if (this.over.width !== width * ratio || this.over.height !== height * ratio) {
+      [this.over.width, this.over.height] = [width * ratio, height * ratio];
+    }
+    const context = this.over.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    if (this.meta && this.viewer.world.getItemCount()) {
+      this.events.draw(this, context);
+      this.drawScale(context, height);
+    }
+    if (this.loupe) this.drawLoupe();
+  }
+
+  drawScale(context, height) {
+    const perMm = this.zoom / this.meta.spacing_mm[1];
+    const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1].find((mm) => mm * perMm < 160) || 0.1;
+    context.strokeStyle = context.fillStyle = "#b8b8bc";
+    context.lineWidth = 2;
+    context.beginPath();
+    context.moveTo(10, height - 30);
+    context.lineTo(10 + length * perMm, height - 30);
+    context.stroke();
+    context.font = "11px system-ui";
+    context.fillText(`${length} mm`, 10, height - 36);
+  }
+
+  toggleLoupe() {
+    if (this.loupe) {
+      this.loupe.remove();
+      this.loupe = null;
+      return;
+    }
+    this.loupe = document.createElement("canvas");
+    this.loupe.className = "loupe";
+    [this.loupe.width, this.loupe.height] = [LOUPE_PX, LOUPE_PX];
+    this.element.append(this.loupe);
+    this.drawLoupe();
+  }
+
+  // The pixels under the pointer at four times their size, from the tiles of full resolution.
+  async drawLoupe() {
+    const [x, y] = this.pointer || [this.element.clientWidth / 2, this.element.clientHeight / 2];
+    if (!this.loupe || !this.meta) return;
+    const half = LOUPE_PX / 2;
+    this.loupe.style.left = `${x - half}px`;
+    this.loupe.style.top = `${y - half}px`;
+    const at = this.viewer.viewport.viewerElementToImageCoordinates(new OSD.Point(x, y));
+    const magnified = Math.max(4, 2 ** Math.ceil(Math.log2(this.zoom * 2)));
+    const context = this.loupe.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, LOUPE_PX, LOUPE_PX);
+    const reach = half / magnified;
+    const tiles = [];
+    for (let row = Math.floor((at.y - reach) / 512); row <= Math.floor((at.y + reach) / 512); row++) {
+      for (let column = Math.floor((at.x - reach) / 512); column <= Math.floor((at.x + reach) / 512); column++) {
+        tiles.push(this.fullTile(column, row).then((picture) => picture && context.drawImage(
+          picture, half + (512 * column - at.x) * magnified, half + (512 * row - at.y) * magnified,
+          picture.width * magnified, picture.height * magnified)));
+      }
+    }
+    await Promise.all(tiles);
+  }
+
+  async fullTile(column, row) {
+    const { meta, key } = this;
+    if (row < 0 || column < 0 || 512 * row >= meta.rows || 512 * column >= meta.columns) return null;
+    const name = `${key}/${column}/${row}`;
+    this.tiles ||= new Map();
+    if (!this.tiles.has(name)) {
+      if (this.tiles.size > 16) this.tiles.delete(this.tiles.keys().next().value);
+      const path = `api/images/${key}/tiles/image/${meta.levels - 1}/${column}/${row}`;
+      this.tiles.set(name, fetch(path).then((response) => response.arrayBuffer()));
+    }
+    const codes = new Uint16Array(await this.tiles.get(name));
+    const width = Math.min(512, meta.columns - 512 * column);
+    return painted(codes, width, codes.length / width, this.table).canvas;
+  }
+
+  // ---- the pointer: what the page does not take, OpenSeadragon gets
+
+  listen() {
+    const place = (event) => {
+      const box = this.element.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    const hand = (name) => (event) => {
+      this.pointer = place(event);
+      if (this.events.pointer(this, name, event, ...this.pointer)) {
+        event.stopPropagation();
+        event.preventDefault();
+      }
+      if (this.loupe && name === "pointermove") this.drawLoupe();
+    };
+    for (const name of ["pointerdown", "pointermove", "pointerup", "wheel"]) {
+      this.element.addEventListener(name, hand(name), { capture: true, passive: false });
+    }
+    this.element.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+}

@@ -1,0 +1,268 @@
+"""Open what is given to the viewer: images, tables, detections, runs of training and studies, as one catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from microcalc.batch.inputs import find_inputs
+from microcalc.datasets.lines import number_in, read_lines
+from microcalc.datasets.open import open_table
+from microcalc.datasets.table import ImageRow, Table, is_table, join_tables, refuse_repeated
+from microcalc.detection.result import SCHEMA, ImageEntry, read_result
+from microcalc.errors import InputError, MicrocalcError, MissingSpacingError, UnreadableImageError
+from microcalc.evaluation.images import TableImages
+from microcalc.images.dicom.facts import read_facts
+from microcalc.images.dicom.shown import ExamFacts, read_exam_facts
+from microcalc.images.info import ImageInfo
+from microcalc.images.open import is_picture
+from microcalc.images.picture import picture_shape
+from microcalc.storage.index import counted, read_index
+from microcalc.storage.key import file_sha256
+from microcalc.storage.ownership import owner_of
+from microcalc.viewer.catalogue import Catalogue, DetectionFiles, Link, TrainingCurve, group_into_exams
+
+_DETECTS: Final = ("detect", "demo")
+_MOST_POINTS: Final = 2000
+
+
+@dataclass(slots=True)
+class _Given:
+    """What the paths are, before the images are looked at."""
+
+    tables: list[Table] = field(default_factory=list)
+    images: list[tuple[Path, str]] = field(default_factory=list)
+    detections: list[Path] = field(default_factory=list)
+    models: list[Path] = field(default_factory=list)
+    curves: list[TrainingCurve] = field(default_factory=list)
+    examples: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: bool = False) -> Catalogue:
+    """Return what can be viewed in files, folders, tables, folders of ``detect``, runs and studies.
+
+    Parameters
+    ----------
+    info
+        What pictures do not state.
+    show_identity
+        Whether names of patients and files are shown as they are.
+
+    Raises
+    ------
+    InputError
+        There is no image to show, or a detections document or table is malformed.
+    """
+    given = _Given()
+    for path in paths:
+        _add(path, given, with_pictures=info.pixel_spacing_mm is not None and info.intent is not None)
+    table, facts = _described(given, info)
+    if not table.images:
+        raise InputError(given.problems[0] if given.problems else "no image given, expected at least one")
+    return Catalogue(
+        group_into_exams(table.images, facts, show_identity=show_identity),
+        table,
+        tuple(_detection_files(path, n, table) for n, path in enumerate(given.detections)),
+        tuple(given.models),
+        tuple(link for file in given.examples for link in _links(file, table)),
+        tuple(given.curves),
+        tuple(given.problems),
+    )
+
+
+def _add(path: Path, given: _Given, *, with_pictures: bool) -> None:
+    owner = owner_of(path) if path.is_dir() else None
+    if owner in _DETECTS or _is_detections(path):
+        given.detections.append(path)
+    elif owner == "train":
+        _add_run(path, given)
+    elif owner == "study":
+        _add_study(path, given)
+    else:
+        found = find_inputs([path], with_pictures=with_pictures)
+        given.problems += [str(problem) for problem in found.problems]
+        given.tables += [open_table(table) for table in found.tables]
+        given.images += [(image.file, image.name) for image in found.images]
+
+
+def _is_detections(path: Path) -> bool:
+    """Return whether a path is a CSV file of marks, a detections document, or a folder of such documents."""
+    if path.is_dir():
+        return not is_table(path) and any(_is_document(file) for file in sorted(path.glob("*.json"))[:3])
+    return path.is_file() and ((path.suffix.lower() == ".csv" and not is_table(path)) or _is_document(path))
+
+
+def _is_document(path: Path) -> bool:
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("schema") == SCHEMA
+
+
+def _add_run(run: Path, given: _Given) -> None:
+    if not is_table(run / "table"):
+        raise InputError(f"{run.name}: a run without its table, expected one whose images have been normalised")
+    given.tables.append(open_table(run / "table"))
+    if (run / "model" / "model.json").is_file():
+        given.models.append(run / "model")
+    for network in ("cnn1", "cnn2"):
+        points = _losses(run / network / "metrics.jsonl")
+        if points:
+            given.curves.append(TrainingCurve(f"{run.resolve().name} {network}", points))
+
+
+def _losses(file: Path) -> tuple[tuple[float, float], ...]:
+    """Return the steps and losses of a training so far; a line that is being written is not there yet."""
+    points = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    for line in lines[:: max(1, len(lines) // _MOST_POINTS)]:
+        try:
+            entry = json.loads(line)
+            points.append((float(entry["step"]), float(entry["loss"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return tuple(points)
+
+
+def _add_study(study: Path, given: _Given) -> None:
+    tables = sorted((f.parent for f in study.glob("**/table/images.csv")), key=lambda f: f.stat().st_mtime)
+    if not tables:
+        raise InputError(f"{study.resolve().name}: a study without a table, expected one with its images")
+    given.tables.append(open_table(tables[-1]))
+    given.models += sorted(f.parent for f in (study / "models").glob("*/model.json"))
+    given.examples += sorted((study / "report").glob("examples.csv"))
+
+
+def _described(given: _Given, info: ImageInfo) -> tuple[Table, list[ExamFacts]]:
+    """Return all images as one table, and the exam facts of each."""
+    rows: list[ImageRow] = []
+    facts: list[ExamFacts] = []
+    for file, name in given.images:
+        try:
+            row, fact = _describe(file, name, info)
+        except MicrocalcError as error:
+            given.problems.append(str(error))
+        else:
+            rows.append(row)
+            facts.append(fact)
+    loose = Table(tuple(rows))
+    refuse_repeated(loose.images, "the images")
+    table = join_tables([loose, *given.tables]) if given.tables else loose
+    facts += [_facts_of_row(row, given) for row in table.images[len(rows) :]]
+    return table, facts
+
+
+def _describe(file: Path, name: str, info: ImageInfo) -> tuple[ImageRow, ExamFacts]:
+    """Return a file as a line of a table, by its header and by what the user says of it."""
+    if not file.is_file():
+        raise UnreadableImageError(f"{file.name}: no such file, expected an image")
+    if is_picture(file):
+        shape = picture_shape(file)
+        if info.pixel_spacing_mm is None or info.intent is None:
+            raise MissingSpacingError(f"{file.name}: a picture, expected --pixel-spacing MM and --intent")
+        facts, spacing, intent, uid = ExamFacts(), info.pixel_spacing_mm, info.intent, ""
+    else:
+        stated, facts = read_facts(file), read_exam_facts(file)
+        shape_or_none, spacing_or_none = stated.shape, stated.spacing_mm or info.pixel_spacing_mm
+        if shape_or_none is None or facts.intent is None:
+            raise UnreadableImageError(f"{file.name}: not a mammogram, expected one")
+        if spacing_or_none is None:
+            raise MissingSpacingError(f"{file.name}: no pixel spacing in the header, expected --pixel-spacing MM")
+        shape, spacing, intent, uid = shape_or_none, spacing_or_none, facts.intent, stated.uid
+    row = ImageRow(
+        image=name, file=file.absolute(), intent=intent, spacing_mm=spacing, view=facts.view or info.view or "",
+        laterality=facts.laterality or info.laterality or "", sop_instance_uid=uid,
+        sha256="" if uid else file_sha256(file), rows=shape[0], columns=shape[1],
+    )  # fmt: skip
+    return row, facts
+
+
+def _facts_of_row(row: ImageRow, given: _Given) -> ExamFacts:
+    """Return the exam facts of a table's image; the table goes before the header, and a missing file is named."""
+    facts = ExamFacts()
+    try:
+        if row.file.is_file() and not is_picture(row.file):
+            facts = read_exam_facts(row.file)
+        elif not row.file.is_file():
+            given.problems.append(f"{row.file.name}: no such file, expected the image of the table")
+    except MicrocalcError as error:
+        given.problems.append(str(error))
+    return replace(facts, view=row.view or facts.view, laterality=row.laterality or facts.laterality)
+
+
+def _detection_files(path: Path, number: int, table: Table) -> DetectionFiles:
+    """Return which file has the detections on which image; documents that an index lists are not read yet."""
+    images = TableImages(_identified(table))
+    files: dict[str, Path] = {}
+    for entry, file in _entries(path):
+        image = images.find(entry, file.name)
+        if image is not None:
+            files[image.image] = file
+    if not files:
+        raise InputError(
+            f"{path.resolve().name}: no detections on the images given, expected some (are the images given, too?)"
+        )
+    return DetectionFiles(f"d{number}", path.resolve().stem if path.is_file() else path.resolve().name, path, files)
+
+
+def _identified(table: Table) -> Table:
+    """Return the table with what identifies its images, as far as the headers tell."""
+    rows = []
+    for row in table.images:
+        uid = row.sop_instance_uid
+        if not uid and not row.sha256 and row.file.is_file() and not is_picture(row.file):
+            uid = read_facts(row.file).uid
+        rows.append(replace(row, sop_instance_uid=uid))
+    return Table(tuple(rows))
+
+
+def _entries(path: Path) -> list[tuple[ImageEntry, Path]]:
+    """Return the images that detections are on, and the file of each."""
+    if path.suffix.lower() == ".csv":
+        lines = read_lines(path, required=("image", "row", "column", "likelihood"))
+        return [(ImageEntry(file=name), path) for name in dict.fromkeys(line["image"] for _, line in lines)]
+    if path.is_file():
+        return [(read_result(path).image, path)]
+    index = read_index(path)
+    if index is None:
+        return [(read_result(f).image, f) for f in sorted(path.glob("*.json")) if _is_document(f)]
+    made = set(counted(path) or ())
+    found = []
+    for entry in index.entries:
+        file = path / f"{entry.stem}.json"
+        if file in made:
+            is_uid = "." in entry.uid
+            name = entry.image or Path(entry.file).name
+            found.append(
+                (
+                    ImageEntry(
+                        file=name,
+                        sop_instance_uid=entry.uid if is_uid else None,
+                        sha256=None if is_uid else entry.uid or None,
+                    ),
+                    file,
+                )
+            )
+    return found
+
+
+def _links(file: Path, table: Table) -> list[Link]:
+    """Return the examples of a study's report."""
+    known = {row.image for row in table.images}
+    links = []
+    for number, line in read_lines(file, required=("what", "method", "image", "row", "column")):
+        where = f"{file.name} line {number}"
+        if line["image"] in known:
+            row, column = number_in(line, "row", where), number_in(line, "column", where)
+            links.append(Link(line["image"], row, column, f"{line['what']}, {line['method']}", line["what"]))
+    return links
