@@ -190,7 +190,7 @@ def _say(name: str, seconds: float, trees: int, positive: Floats, negative: Floa
 
 
 def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
-    from microcalc.datasets.simulated import simulate_data_set
+    from microcalc.datasets.simulated import Settings, simulate_data_set
     from microcalc.datasets.table_files import read_table
     from microcalc.simulate.exam import RAW_ONLY
     from microcalc.training.recipe import load_recipe
@@ -199,9 +199,12 @@ def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
         table = read_table(options.data)
     else:
         table = simulate_data_set(
-            folder / "images", systems=("hologic", "ge", "siemens"), exams=options.exams, seed=5, intents=RAW_ONLY,
+            folder / "images",
+            Settings(seed=5, intents=RAW_ONLY),
+            systems=("hologic", "ge", "siemens"),
+            exams=options.exams,
             workers=2,
-        )  # fmt: skip
+        )
     recipe, rng = load_recipe("raw"), np.random.default_rng(1)
     return [_split(table.of_split(s), recipe, folder, options.negatives, rng) for s in ("train", "validation", "test")]
 

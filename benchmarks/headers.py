@@ -44,13 +44,11 @@ def _count(original: Path, name: str, work: Path) -> int:
 
 
 def _simulated(folder: Path) -> list[Path]:
-    from microcalc.datasets.simulated import simulate_data_set
-    from microcalc.simulate.lesions import LesionRates
+    from microcalc.datasets.simulated import Settings, simulate_data_set
     from microcalc.simulate.systems import VENDORS
 
-    table = simulate_data_set(
-        folder, systems=VENDORS, exams=1, seed=1, views=("MLO",), lateralities=("L",), rates=LesionRates(), workers=1
-    )
+    settings = Settings(seed=1, views=("MLO",), lateralities=("L",))
+    table = simulate_data_set(folder, settings, systems=VENDORS, exams=1)
     return [row.file for row in table.images]
 
 

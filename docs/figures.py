@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from microcalc.cnn.scorer import CnnPair
 from microcalc.datasets.open import open_row
-from microcalc.datasets.simulated import simulate_data_set
+from microcalc.datasets.simulated import Settings, simulate_data_set
 from microcalc.datasets.table import ImageRow
 from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
@@ -57,16 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _mammogram() -> tuple[ImageRow, Annotations, Mammogram]:
     with tempfile.TemporaryDirectory() as folder:
-        table = simulate_data_set(
-            Path(folder) / "images",
-            systems=(_SYSTEM,),
-            exams=1,
-            seed=_SEED,
-            intents=RAW_ONLY,
-            views=("CC",),
-            lateralities=("L",),
-            rates=LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),
-        )
+        solid = LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5))
+        settings = Settings(_SEED, RAW_ONLY, views=("CC",), lateralities=("L",), rates=solid)
+        table = simulate_data_set(Path(folder) / "images", settings, systems=(_SYSTEM,), exams=1)
         (row,) = table.images
         return row, table.annotations_of(row), open_row(row)
 

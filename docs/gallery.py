@@ -29,7 +29,8 @@ from microcalc.simulate.breast import Density
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
 from microcalc.simulate.confusers import CONFUSERS
 from microcalc.simulate.exam import VIEWS, SimulatedMammogram, simulate_exam, simulate_mammogram
-from microcalc.simulate.lesions import NO_LESIONS, Annotation, LesionRates
+from microcalc.simulate.lesions import NO_LESIONS, LesionRates
+from microcalc.simulate.scene import Annotation
 from microcalc.simulate.systems import VENDORS, System, system
 
 BOTH: tuple[Intent, ...] = ("raw", "processed")

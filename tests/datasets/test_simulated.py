@@ -16,6 +16,7 @@ import pytest
 from microcalc import cli
 from microcalc.datasets import simulated
 from microcalc.datasets.open import open_row
+from microcalc.datasets.simulated import Settings
 from microcalc.datasets.table import Table
 from microcalc.datasets.table_files import read_table
 from microcalc.errors import InputError
@@ -29,13 +30,12 @@ def small_receptors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(out: Path, *, exams: int = 1, seed: int = 7, workers: int = 1) -> Table:
-    return simulated.simulate_data_set(
-        out, systems=("ge",), exams=exams, seed=seed, workers=workers, views=("CC",), lateralities=("L",)
-    )  # fmt: skip
+    settings = Settings(seed=seed, views=("CC",), lateralities=("L",))
+    return simulated.simulate_data_set(out, settings, systems=("ge",), exams=exams, workers=workers)
 
 
 def test_a_data_set_reads_back_as_it_was_made(tmp_path: Path) -> None:
-    simulated.simulate_data_set(tmp_path, systems=("ge",), exams=1, seed=7)
+    simulated.simulate_data_set(tmp_path, Settings(seed=7), systems=("ge",), exams=1)
     table = read_table(tmp_path)
     assert len(table.images) == 8
     assert Counter((i.laterality, i.view, i.intent) for i in table.images) == Counter(
@@ -80,9 +80,8 @@ def test_an_exam_that_is_there_is_not_made_again_unless_with_other_settings(
     first.images[0].file.unlink()
     remade = made(tmp_path, exams=1)
     assert remade.images[0].file.is_file()
-    other = simulated.simulate_data_set(
-        tmp_path, systems=("ge",), exams=1, seed=7, dose=0.5, views=("CC",), lateralities=("L",)
-    )
+    half = Settings(seed=7, dose=0.5, views=("CC",), lateralities=("L",))
+    other = simulated.simulate_data_set(tmp_path, half, systems=("ge",), exams=1)
     assert other.images[0].sha256 != first.images[0].sha256
     assert "dose-" in other.images[0].tags
 
@@ -96,6 +95,11 @@ def test_patients_are_split_60_15_25() -> None:
 def test_nothing_to_make_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 exams of 1 systems"):
         simulated.simulate_data_set(tmp_path, systems=("ge",), exams=0)
+
+
+def test_the_order_in_which_views_sides_and_intents_are_named_has_no_effect() -> None:
+    named = Settings(intents=("processed", "raw"), views=("MLO", "CC"), lateralities=("R", "L"))
+    assert named == Settings()
 
 
 def test_an_exam_that_other_code_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from microcalc.simulate.calcification import (
     MORPHOLOGIES,
     PITCH_MM,
     Calcification,
+    ClusterPopulation,
     Microcalcification3D,
     draw_cluster,
     draw_diameters,
@@ -261,9 +262,16 @@ def test_members_keep_three_tenths_of_a_millimetre_apart_in_every_view(layout: L
 
 
 def test_a_cluster_has_at_least_four_members_and_no_more_than_asked_for() -> None:
+    seven = ClusterPopulation(members_mean=50, members_max=7, diameter_mm=0.1)
     for seed in range(8):
-        assert 4 <= len(draw_cluster(np.random.default_rng(seed), diameter_mm=0.12, morphology="punctate")) <= 60
-        assert len(draw_cluster(np.random.default_rng(seed), number_mean=50, max_number=7, diameter_mm=0.1)) <= 7
+        assert (
+            4
+            <= len(
+                draw_cluster(np.random.default_rng(seed), ClusterPopulation(diameter_mm=0.12), morphology="punctate")
+            )
+            <= 60
+        )
+        assert len(draw_cluster(np.random.default_rng(seed), seven)) <= 7
     assert len(draw_cluster(np.random.default_rng(0), layout="single")) == 1
 
 
@@ -276,7 +284,8 @@ def test_numbers_and_distances_are_those_of_clusters(clusters: list[list[Microca
 
 
 def test_materials_morphologies_and_layouts_have_their_shares() -> None:
-    drawn = [draw_cluster(np.random.default_rng(seed), max_number=1, diameter_mm=0.1)[0] for seed in range(300)]
+    small = ClusterPopulation(members_max=1, diameter_mm=0.1)
+    drawn = [draw_cluster(np.random.default_rng(seed), small)[0] for seed in range(300)]
     counts = Counter[str](word for m in drawn for word in (m.morphology, m.layout, m.material))
     shares = {str(word): share for word, share in (*MORPHOLOGIES.items(), *LAYOUTS.items())}
     shares |= {"hydroxyapatite": 0.8, "calcium_oxalate": 0.2}
@@ -290,7 +299,11 @@ def test_linear_and_segmental_clusters_lie_along_the_way_to_the_nipple(layout: L
     spreads = []
     for seed in range(12):
         cluster = draw_cluster(
-            np.random.default_rng(seed), number_mean=20, layout=layout, morphology="punctate", to_nipple=(0, 0, 1)
+            np.random.default_rng(seed),
+            ClusterPopulation(members_mean=20),
+            layout=layout,
+            morphology="punctate",
+            to_nipple=(0, 0, 1),
         )
         spreads.append(_offsets(cluster).std(axis=0))
     row, column = np.median(spreads, axis=0)
@@ -298,9 +311,10 @@ def test_linear_and_segmental_clusters_lie_along_the_way_to_the_nipple(layout: L
 
 
 def test_a_segment_narrows_towards_the_nipple() -> None:
+    many = ClusterPopulation(members_mean=30)
     offsets = np.concatenate([
         _offsets(draw_cluster(
-            np.random.default_rng(seed), number_mean=30, layout="segmental", morphology="punctate", to_nipple=(0, 0, 1)
+            np.random.default_rng(seed), many, layout="segmental", morphology="punctate", to_nipple=(0, 0, 1)
         ))
         for seed in range(12)
     ])  # fmt: skip

@@ -12,18 +12,9 @@ from microcalc.simulate.acquisition import Exposure
 from microcalc.simulate.anatomy import Anatomy
 from microcalc.simulate.breast import View, compress, draw_traits, rasterise
 from microcalc.simulate.confusers import CONFUSERS
-from microcalc.simulate.lesions import (
-    ANGLE_RAD,
-    NO_LESIONS,
-    BreastCoordinates,
-    LesionRates,
-    Scene,
-    add_lesions,
-    draw_location,
-    draw_locations,
-    tissue_maps,
-)
+from microcalc.simulate.lesions import NO_LESIONS, LesionRates, add_lesions, draw_location, draw_locations
 from microcalc.simulate.raster import motion_blurred, overlap
+from microcalc.simulate.scene import ANGLE_RAD, BreastCoordinates, Scene, tissue_maps
 from microcalc.simulate.systems import system
 
 HEIGHT, WIDTH = 100.0, 80.0

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.lesions import Annotation
+from microcalc.simulate.scene import Annotation
 from microcalc.simulate.systems import system
 from microcalc.validation import files, learning, suite, texture, verify
 from microcalc.validation.classifier import cross_validate

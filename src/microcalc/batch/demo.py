@@ -37,7 +37,7 @@ def demo(out: Path, *, seed: int) -> Iterator[str]:
         A file cannot be written.
     """
     from microcalc.batch.folder import remove_results
-    from microcalc.datasets.simulated import simulate_data_set
+    from microcalc.datasets.simulated import Settings, simulate_data_set
     from microcalc.simulate.exam import RAW_ONLY
     from microcalc.simulate.lesions import LesionRates
     from microcalc.simulate.systems import VENDORS
@@ -46,16 +46,10 @@ def demo(out: Path, *, seed: int) -> Iterator[str]:
     open_output_folder(out, "demo")
     remove_results(out)  # such as those of another seed
     yield f"simulating {len(VENDORS)} mammograms with known microcalcifications"
+    solid = LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5))  # a person sees them too
+    settings = Settings(seed, RAW_ONLY, views=("CC",), lateralities=("L",), rates=solid)
     table = simulate_data_set(
-        out / "images",
-        systems=VENDORS,
-        exams=1,
-        seed=seed,
-        intents=RAW_ONLY,
-        views=("CC",),
-        lateralities=("L",),
-        rates=LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5)),  # solid ones: a person sees them too
-        workers=min(len(VENDORS), os.cpu_count() or 1),
+        out / "images", settings, systems=VENDORS, exams=1, workers=min(len(VENDORS), os.cpu_count() or 1)
     )
     yield f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}"
     yield f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}"

@@ -93,23 +93,20 @@ def simulate(
         raise InputError("--out is missing, expected a folder for the data set")
     if quick:
         raise InputError("--quick: has no effect without --verify, expected both")
-    from microcalc.datasets.simulated import BOTH, COMMAND, simulate_data_set
+    from microcalc.datasets.simulated import BOTH, COMMAND, Settings, simulate_data_set
     from microcalc.simulate.exam import LATERALITIES, VIEWS
     from microcalc.simulate.lesions import usual_rates
 
     check_output_folder(out, COMMAND)
-    table = simulate_data_set(
-        out,
-        systems=system or ["all"],
-        exams=exams or 1,
+    settings = Settings(
         seed=seed,
         intents=BOTH if intent is None or intent == "both" else [intent],
         views=view or VIEWS,
         lateralities=laterality or LATERALITIES,
         dose=1.0 if dose is None else dose,
         rates=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
-        workers=worker_count(workers),
     )
+    table = simulate_data_set(out, settings, systems=system or ["all"], exams=exams or 1, workers=worker_count(workers))
     print_line(_described(table, out))
     return 0
 

@@ -26,7 +26,7 @@ from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
 from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.simulate.breast import Density, View
-from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, simulate_exam
+from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, Technique, simulate_exam
 from microcalc.simulate.lesions import LesionRates
 from microcalc.simulate.systems import SYSTEMS, System, system
 from microcalc.storage.key import code_version
@@ -46,6 +46,8 @@ _SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("train", 0.60), ("validation"
 class Settings:
     """Hold the settings of an exam, besides its system and number.
 
+    Intents, views and sides are kept in the order of an exam: that in which they are named has no effect.
+
     Attributes
     ----------
     dose
@@ -53,25 +55,23 @@ class Settings:
     """
 
     seed: int = 0
-    intents: tuple[Intent, ...] = BOTH
-    views: tuple[View, ...] = VIEWS
-    lateralities: tuple[Laterality, ...] = LATERALITIES
+    intents: Collection[Intent] = BOTH
+    views: Sequence[View] = VIEWS
+    lateralities: Sequence[Laterality] = LATERALITIES
     dose: float = 1.0
     rates: LesionRates = field(default_factory=LesionRates)
 
+    def __post_init__(self) -> None:
+        """Put intents, views and sides in the order of an exam."""
+        for name, order in (("intents", BOTH), ("views", VIEWS), ("lateralities", LATERALITIES)):
+            object.__setattr__(self, name, tuple(one for one in order if one in getattr(self, name)))
+
+
+_USUAL = Settings()
+
 
 def simulate_data_set(
-    out: Path,
-    *,
-    systems: Sequence[str] = ("all",),
-    exams: int,
-    seed: int = 0,
-    intents: Collection[Intent] = BOTH,
-    views: Sequence[View] = VIEWS,
-    lateralities: Sequence[Laterality] = LATERALITIES,
-    dose: float = 1.0,
-    rates: LesionRates | None = None,
-    workers: int = 1,
+    out: Path, settings: Settings = _USUAL, *, systems: Sequence[str] = ("all",), exams: int, workers: int = 1
 ) -> Table:
     """Simulate exams of each system and write them as a data set of the project.
 
@@ -96,18 +96,10 @@ def simulate_data_set(
     """
     names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(dict.fromkeys(systems))
     rows = [system(name) for name in names]
-    if exams < 1 or not rows or not views or not lateralities or not intents:
+    if exams < 1 or not (rows and settings.views and settings.lateralities and settings.intents):
         raise InputError(
             f"{exams} exams of {len(rows)} systems, expected at least one exam, system, view, laterality and intent"
         )
-    settings = Settings(
-        seed,
-        tuple(i for i in BOTH if i in intents),
-        tuple(v for v in VIEWS if v in views),
-        tuple(side for side in LATERALITIES if side in lateralities),
-        dose,
-        rates or LesionRates(),
-    )
     open_output_folder(out, COMMAND)
     for name in (IMAGES, ANNOTATIONS):
         check_editable(out / name)
@@ -237,7 +229,7 @@ def _truth(mammogram: SimulatedMammogram, image: str) -> list[AnnotationRow]:
 
 
 def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid: str | None) -> AcquisitionHeader:
-    s, t, h = mammogram.system, mammogram.technique, mammogram.system.header
+    s, h = mammogram.system, mammogram.system.header
     processed = intent == "processed"
     return AcquisitionHeader(
         manufacturer=s.manufacturer,
@@ -248,29 +240,8 @@ def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid
         view=mammogram.view,
         spacing_mm=(s.pitch_mm, s.pitch_mm),
         stored=_stored_values(s, processed=processed),
-        receptor=ReceptorHeader(
-            detector_type=s.detector_type,
-            element_spacing_mm=(h.element_spacing_mm, h.element_spacing_mm),
-            active_mm=h.active_mm,
-            field_of_view_mm=h.field_of_view_mm(mammogram.stored[intent].shape),
-            source_to_detector_mm=h.source_to_detector_mm,
-            source_to_patient_mm=h.source_to_patient_mm,
-            magnification=h.magnification,
-            grid=h.grid,
-            sensitivity=h.sensitivity,
-            field_of_view_origin=h.field_of_view_origin,
-            field_of_view_rotation=h.field_of_view_rotation,
-        ),
-        exposure=ExposureHeader(
-            kvp=t.kvp,
-            mas=t.mas,
-            anode=t.anode,
-            filter_material=t.filter_material,
-            filter_thickness_mm=t.filter_mm,
-            thickness_mm=t.thickness_mm,
-            force_n=t.force_n,
-            organ_dose_dgy=round(t.organ_dose_mgy / 100.0, 6),
-        ),
+        receptor=_receptor(s, mammogram.stored[intent].shape),
+        exposure=_exposure(mammogram.technique),
         patient_id=patient,
         exam_id=patient,
         windows=mammogram.windows if processed else (),
@@ -280,6 +251,36 @@ def _header(mammogram: SimulatedMammogram, intent: Intent, patient: str, raw_uid
         processing_description=h.processing_description if processed else None,
         processing_code=h.processing_code if processed else None,
         source_uid=raw_uid if processed else None,
+    )
+
+
+def _receptor(s: System, shape: tuple[int, ...]) -> ReceptorHeader:
+    h = s.header
+    return ReceptorHeader(
+        detector_type=s.detector_type,
+        element_spacing_mm=(h.element_spacing_mm, h.element_spacing_mm),
+        active_mm=h.active_mm,
+        field_of_view_mm=h.field_of_view_mm(shape),
+        source_to_detector_mm=h.source_to_detector_mm,
+        source_to_patient_mm=h.source_to_patient_mm,
+        magnification=h.magnification,
+        grid=h.grid,
+        sensitivity=h.sensitivity,
+        field_of_view_origin=h.field_of_view_origin,
+        field_of_view_rotation=h.field_of_view_rotation,
+    )
+
+
+def _exposure(t: Technique) -> ExposureHeader:
+    return ExposureHeader(
+        kvp=t.kvp,
+        mas=t.mas,
+        anode=t.anode,
+        filter_material=t.filter_material,
+        filter_thickness_mm=t.filter_mm,
+        thickness_mm=t.thickness_mm,
+        force_n=t.force_n,
+        organ_dose_dgy=round(t.organ_dose_mgy / 100.0, 6),
     )
 
 

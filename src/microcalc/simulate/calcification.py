@@ -195,45 +195,56 @@ def packing_at(diameter_mm: float, packing: float) -> float:
     return float(np.clip(packing * (diameter_mm / DIAMETER_MM) ** _THINNING, 0.02, 1.0))
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterPopulation:
+    """Describe the population from which clusters are drawn.
+
+    Attributes
+    ----------
+    members_mean
+        Mean of the negative binomial number of members that is added to the minimum of four.
+    members_max
+        Largest number of members.
+    diameter_mm, diameter_ln_sd
+        Geometric mean and standard deviation of the logarithm of the lognormal diameters.
+    packing
+        Range of the packing at 0.22 mm: log-uniform, one draw per cluster, times 0.5 to 1 for each member.
+    """
+
+    members_mean: float = 8.0
+    members_max: int = 60
+    diameter_mm: float = DIAMETER_MM
+    diameter_ln_sd: float = DIAMETER_LN_SD
+    packing: tuple[float, float] = PACKING
+
+
+_USUAL = ClusterPopulation()
+
+
 def draw_cluster(
     rng: np.random.Generator,
+    population: ClusterPopulation = _USUAL,
     *,
-    number_mean: float = 8.0,
-    diameter_mm: float = DIAMETER_MM,
-    diameter_ln_sd: float = DIAMETER_LN_SD,
-    packing: tuple[float, float] = PACKING,
     morphology: Morphology | None = None,
     layout: Layout | None = None,
     to_nipple: tuple[float, float, float] | None = None,
-    max_number: int = 60,
 ) -> list[Microcalcification3D]:
     """Draw the microcalcifications of a cluster around (0, 0, 0).
 
     Parameters
     ----------
-    number_mean
-        Mean of the negative binomial number of members that is added to the minimum of four.
-    diameter_mm, diameter_ln_sd
-        Geometric mean and standard deviation of the logarithm of the lognormal diameters.
-    packing
-        Range of the packing at 0.22 mm: log-uniform, one draw per cluster, times 0.5 to 1 for each member.
     morphology, layout
         Morphology of all members, and their distribution; None draws one.
     to_nipple
         (height, row, column) direction of the nipple, which segmental and linear layouts follow;
         None draws a direction.
-    max_number
-        Largest number of members.
     """
     morphology = morphology or _one_of(rng, MORPHOLOGIES)
     layout = layout or _one_of(rng, LAYOUTS)
-    if layout == "regional":
-        number_mean *= 2.0
-    number = _LEAST + int(rng.negative_binomial(_NUMBER_SHAPE, _NUMBER_SHAPE / (_NUMBER_SHAPE + number_mean)))
-    number = 1 if layout == "single" else min(max_number, number)
-    material, base = _material(rng), draw_packing(rng, packing)
-    size = diameter_mm * float(np.exp(rng.normal(0.0, _CLUSTER_LN_SD)))
-    within = float(np.sqrt(max(diameter_ln_sd**2 - _CLUSTER_LN_SD**2, 0.0)))
+    number = _number_of_members(rng, population, layout)
+    material, base = _material(rng), draw_packing(rng, population.packing)
+    size = population.diameter_mm * float(np.exp(rng.normal(0.0, _CLUSTER_LN_SD)))
+    within = float(np.sqrt(max(population.diameter_ln_sd**2 - _CLUSTER_LN_SD**2, 0.0)))
     diameters = draw_diameters(rng, number, diameter_mm=size, ln_sd=within)
     offsets = place_members(rng, layout, diameters, to_nipple=to_nipple)
     return [
@@ -248,6 +259,12 @@ def draw_cluster(
         )
         for diameter, offset in zip(diameters, offsets, strict=False)
     ]
+
+
+def _number_of_members(rng: np.random.Generator, population: ClusterPopulation, layout: Layout) -> int:
+    mean = population.members_mean * (2.0 if layout == "regional" else 1.0)
+    number = _LEAST + int(rng.negative_binomial(_NUMBER_SHAPE, _NUMBER_SHAPE / (_NUMBER_SHAPE + mean)))
+    return 1 if layout == "single" else min(population.members_max, number)
 
 
 def render(

@@ -78,15 +78,10 @@ def _lumps(
     packing: tuple[float, float],
     *,
     offset_mm: Floats | None = None,
-    wall_mm: float = 0.0,
     uneven: float = 0.1,
     oblong: float = 0.15,
-    material: Material = "hydroxyapatite",
 ) -> Balls:
-    """Draw ellipsoids of mean ``radii`` (n,) in mm in a Gaussian cloud.
-
-    The nine parameters are those of the confusers' shapes, each given by some of the callers only.
-    """
+    """Draw solid ellipsoids of calcium, of mean ``radii`` (n,) in mm, in a Gaussian cloud."""
     n = len(radii)
     places = rng.normal(0.0, 1.0, (n, 3)) * spread_mm if n > 1 else np.zeros((1, 3))
     place = np.zeros(3) if offset_mm is None else offset_mm
@@ -94,10 +89,10 @@ def _lumps(
         offset_mm=(float(place[0]), float(place[1]), float(place[2])),
         centres_mm=places,
         radii_mm=radii[:, None] * np.exp(rng.normal(0.0, oblong, (n, 3))),
-        wall_mm=wall_mm,
+        wall_mm=0.0,
         grain=_grain(rng),
         uneven=uneven,
-        material=material,
+        material="hydroxyapatite",
         packing=_log_uniform(rng, packing),
     )
 
@@ -133,24 +128,19 @@ def _rim(rng: np.random.Generator) -> tuple[Body, ...]:
     """Draw the wall of an oil cyst, thin and interrupted in places."""
     radius = 0.5 * float(np.clip(rng.lognormal(np.log(4.5), 0.6), 2.0, 30.0))
     wall = float(rng.uniform(0.1, 0.4)) * min(1.0, radius / 2)
-    return (
-        _lumps(rng, np.array([radius]), np.zeros(3), (0.1, 0.4), wall_mm=wall, uneven=float(rng.uniform(0.05, 0.25))),
-    )
+    uneven = float(rng.uniform(0.05, 0.25))
+    return (replace(_lumps(rng, np.array([radius]), np.zeros(3), (0.1, 0.4), uneven=uneven), wall_mm=wall),)
 
 
 def _skin(rng: np.random.Generator) -> tuple[Body, ...]:
     """Draw two to eight rings of 0.5 to 1 mm close to each other: calcified sebaceous glands."""
-    return tuple(
-        _lumps(
-            rng,
-            rng.uniform(0.25, 0.5, 1),
-            np.zeros(3),
-            (0.2, 0.6),
-            offset_mm=rng.normal(0.0, (0.5, 4.0, 4.0)),
-            wall_mm=float(rng.uniform(0.1, 0.18)),
-        )
-        for _ in range(int(rng.integers(2, 9)))
-    )
+    return tuple(_gland(rng) for _ in range(int(rng.integers(2, 9))))
+
+
+def _gland(rng: np.random.Generator) -> Balls:
+    radius, offset = rng.uniform(0.25, 0.5, 1), rng.normal(0.0, (0.5, 4.0, 4.0))
+    wall = float(rng.uniform(0.1, 0.18))
+    return replace(_lumps(rng, radius, np.zeros(3), (0.2, 0.6), offset_mm=offset), wall_mm=wall)
 
 
 def _milk(rng: np.random.Generator) -> tuple[Body, ...]:
@@ -191,14 +181,14 @@ def _marker(rng: np.random.Generator) -> tuple[Body, ...]:
     """Draw a metal ball that marks the nipple or a palpable lump, or the wire along a scar."""
     if rng.random() < 0.6:
         radius = rng.uniform(0.75, 1.25, 1)
-        return (_lumps(rng, radius, np.zeros(3), (0.6, 0.6), uneven=0.0, oblong=0.0, material="gold"),)
+        return (replace(_lumps(rng, radius, np.zeros(3), (0.6, 0.6), uneven=0.0, oblong=0.0), material="gold"),)
     return (_walk(rng, rng.uniform(20.0, 40.0), 0.3, bend_per_mm=0.01, material="gold", packing=0.6),)
 
 
 def _deodorant(rng: np.random.Generator) -> tuple[Body, ...]:
     """Draw 5 to 50 specks of aluminium salts in the folds of the axilla."""
     spread = rng.uniform(3.0, 12.0)
-    return tuple(
+    specks = (
         _lumps(
             rng,
             rng.uniform(0.05, 0.25, 1),
@@ -207,10 +197,10 @@ def _deodorant(rng: np.random.Generator) -> tuple[Body, ...]:
             offset_mm=rng.normal(0.0, 1.0, 3) * (1.0, spread, spread),
             uneven=0.0,
             oblong=0.3,
-            material="aluminium",
         )
         for _ in range(int(rng.integers(5, 51)))
     )
+    return tuple(replace(speck, material="aluminium") for speck in specks)
 
 
 # Lines

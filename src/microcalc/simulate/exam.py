@@ -23,17 +23,10 @@ from microcalc.simulate.bodies import imaged_lines, lines_path
 from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
 from microcalc.simulate.calcification import render_calcification
 from microcalc.simulate.conspicuous import conspicuous_tissue
-from microcalc.simulate.lesions import (
-    Annotation,
-    BreastCoordinates,
-    LesionRates,
-    Scene,
-    add_lesions,
-    draw_locations,
-    tissue_maps,
-)
+from microcalc.simulate.lesions import LesionRates, add_lesions, draw_locations
 from microcalc.simulate.processing import present
 from microcalc.simulate.raster import add_patch, motion_blurred, overlap
+from microcalc.simulate.scene import Annotation, BreastCoordinates, Scene, tissue_maps
 from microcalc.simulate.systems import Beam, System
 
 RAW_ONLY: tuple[Intent, ...] = ("raw",)
@@ -251,16 +244,7 @@ def _expose(
     beam = s.beam(breast.thickness_mm)
     # automatic exposure control varies by 12 per cent (ours)
     kerma = faults.dose * s.kerma_ugy(breast.thickness_mm) * float(np.exp(technique.normal(0.0, 0.12)))
-    deep = min(20.0, 0.5 * float(anatomy.depth.max()))
-    exposure = expose(
-        s,
-        beam,
-        fat_mm=anatomy.fat_mm,
-        gland_mm=anatomy.gland_mm,
-        thickness_mm=anatomy.thickness,
-        kerma_ugy=kerma,
-        metered=(anatomy.depth > deep) & ~anatomy.muscle,
-    )
+    exposure = _exposure(s, beam, anatomy, kerma)
     scene = Scene(
         system=s,
         beam=beam,
@@ -271,10 +255,29 @@ def _expose(
         contrast=np.zeros(shape, dtype=np.float32),
         motion_mm=faults.motion_mm,
     )
-    made = anatomy.crossings / s.pitch_mm
-    natural = conspicuous_tissue(exposure.primary, (anatomy.depth > 3.0) & ~anatomy.muscle, s.pitch_mm) / s.pitch_mm
-    found = [(name, float(r), float(c)) for name, at in (("crossing", made), ("tissue", natural)) for r, c in at]
-    return _ExposedView(scene, faults, tuple(found), _technique(technique, beam, breast.thickness_mm, kerma))
+    found = _conspicuous(anatomy, exposure, s.pitch_mm)
+    return _ExposedView(scene, faults, found, _technique(technique, beam, breast.thickness_mm, kerma))
+
+
+def _exposure(system: System, beam: Beam, anatomy: Anatomy, kerma_ugy: float) -> Exposure:
+    """Expose an anatomy so that the kerma behind its middle, which automatic exposure control meters, is given."""
+    deep = min(20.0, 0.5 * float(anatomy.depth.max()))
+    return expose(
+        system,
+        beam,
+        fat_mm=anatomy.fat_mm,
+        gland_mm=anatomy.gland_mm,
+        thickness_mm=anatomy.thickness,
+        kerma_ugy=kerma_ugy,
+        metered=(anatomy.depth > deep) & ~anatomy.muscle,
+    )
+
+
+def _conspicuous(anatomy: Anatomy, exposure: Exposure, pitch_mm: float) -> tuple[tuple[str, float, float], ...]:
+    """Return the crossings of ligaments and the bright spots of tissue: name, row and column in pixels."""
+    made = anatomy.crossings / pitch_mm
+    natural = conspicuous_tissue(exposure.primary, (anatomy.depth > 3.0) & ~anatomy.muscle, pitch_mm) / pitch_mm
+    return tuple((name, float(r), float(c)) for name, at in (("crossing", made), ("tissue", natural)) for r, c in at)
 
 
 def _field(system: System, traits: Traits) -> tuple[int, int]:
@@ -332,28 +335,17 @@ def _read_out(
     The stored values, and the conspicuous objects without calcium: name, row and column in pixels.
     """
     scene, names = shot.scene, shot.faults.names
-    s, breast = scene.system, scene.breast
-    shape = (scene.contrast.shape[0], scene.contrast.shape[1])
+    s, shape = scene.system, (scene.contrast.shape[0], scene.contrast.shape[1])
     found = list(shot.found)
     if "hair" in names:
-        for tubes in artefacts.hairs(rng, breast):
-            corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=artefacts.hair_contrast, mtf=s.mtf)
-            add_patch(scene.contrast, corner, motion_blurred(patch, scene.motion_mm, s.pitch_mm))
-            every = int(3.0 / tubes.step_mm)
-            along = np.column_stack([tubes.rows[0, ::every], tubes.columns[0, ::every]]).astype(np.float64)
-            found += [("hair", float(r), float(c)) for r, c in along[scene.holds(along, depth_mm=0.0)] / s.pitch_mm]
+        found += _add_hairs(rng, scene)
     exposure = Exposure(motion_blurred(scene.exposure.primary, scene.motion_mm, s.pitch_mm), scene.exposure.scatter)
     for name, gain in artefacts.GAINS.items():
         if name in names:
             factor = gain(rng, shape, s.pitch_mm)
             exposure = Exposure(exposure.primary * factor, exposure.scatter * factor)
     if "dust" in names:
-        for pixel, contrast in artefacts.dust(rng, shape, int(rng.integers(1, 16))):
-            corner, patch = render_calcification(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
-            here, part = overlap(shape, corner, patch.shape)
-            for layer in (exposure.primary, exposure.scatter):
-                layer[here] *= 1.0 - patch[part]
-            found.append(("dust", float(pixel[0]), float(pixel[1])))
+        found += _add_dust(rng, s, exposure)
     values = read_out(rng, s, exposure, np.minimum(scene.contrast, _OPAQUE))
     noise_sd: FloatImage = np.sqrt(noise_variance(s, np.maximum(values, 0.0)))
     artefacts.repair_pixels(rng, values)
@@ -363,6 +355,32 @@ def _read_out(
     if "lines" in names:
         artefacts.bad_lines(rng, values, noise_sd)
     return digitise(s, values), found
+
+
+def _add_hairs(rng: np.random.Generator, scene: Scene) -> list[tuple[str, float, float]]:
+    """Add the contrast of hairs, in place, and return places along them: name, row and column in pixels."""
+    s, shape = scene.system, (scene.contrast.shape[0], scene.contrast.shape[1])
+    found: list[tuple[str, float, float]] = []
+    for tubes in artefacts.hairs(rng, scene.breast):
+        corner, patch = imaged_lines(tubes, shape, s.pitch_mm, contrast=artefacts.hair_contrast, mtf=s.mtf)
+        add_patch(scene.contrast, corner, motion_blurred(patch, scene.motion_mm, s.pitch_mm))
+        every = int(3.0 / tubes.step_mm)
+        along = np.column_stack([tubes.rows[0, ::every], tubes.columns[0, ::every]]).astype(np.float64)
+        found += [("hair", float(r), float(c)) for r, c in along[scene.holds(along, depth_mm=0.0)] / s.pitch_mm]
+    return found
+
+
+def _add_dust(rng: np.random.Generator, system: System, exposure: Exposure) -> list[tuple[str, float, float]]:
+    """Cast the shadows of grains of dust, in place, and return them: name, row and column in pixels."""
+    shape, spacing_mm = (exposure.primary.shape[0], exposure.primary.shape[1]), (system.pitch_mm, system.pitch_mm)
+    found: list[tuple[str, float, float]] = []
+    for pixel, contrast in artefacts.dust(rng, shape, int(rng.integers(1, 16))):
+        corner, patch = render_calcification(contrast, pixel, spacing_mm=spacing_mm, mtf=system.mtf)
+        here, part = overlap(shape, corner, patch.shape)
+        for layer in (exposure.primary, exposure.scatter):
+            layer[here] *= 1.0 - patch[part]
+        found.append(("dust", float(pixel[0]), float(pixel[1])))
+    return found
 
 
 def _no_calcium(

@@ -1,43 +1,32 @@
-"""Add calcifications and confusers to the views of a simulated breast, and annotate them.
-
-Every lesion has a location in three dimensions, from which its position in each view follows: the distance
-behind the nipple is the same in both views, and the row changes with the angle of the tube. Compression changes
-the shape of the breast; a location keeps its relative distance between the axis of the nipple and the skin.
-"""
+"""Add calcifications and confusers to the views of a simulated breast, and annotate them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.domain import FloatImage, Kind
 from microcalc.geometry import Points
-from microcalc.simulate.acquisition import Exposure, detectability, noise_variance
-from microcalc.simulate.anatomy import Anatomy
+from microcalc.simulate.acquisition import detectability
 from microcalc.simulate.bodies import Lines, discs_along, imaged_lines
-from microcalc.simulate.breast import Breast, View, half_width
 from microcalc.simulate.calcification import (
     DIAMETER_LN_SD,
     DIAMETER_MM,
     PACKING,
     Calcification,
+    ClusterPopulation,
     draw_cluster,
     render_calcification,
 )
 from microcalc.simulate.confusers import CONFUSERS, Confuser, Zone, draw_confuser
 from microcalc.simulate.raster import add_patch, motion_blurred, overlap
+from microcalc.simulate.scene import Annotation, Scene
 from microcalc.simulate.spectrum import removed_fraction
-from microcalc.simulate.systems import Beam, System
 
-ANGLE_RAD: Mapping[View, float] = {"CC": 0.0, "MLO": -np.pi / 4}
-"""Angle of the tube in radians. The upper outer quadrant is at the top of an oblique image."""
-_GROUND_STEP = 8
 _CANDIDATES = 400
-_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +68,16 @@ class LesionRates:
     artefacts: float = 0.25
     low_dose: float = 0.05
 
+    @property
+    def population(self) -> ClusterPopulation:
+        """Return the population that clusters and single microcalcifications are drawn from."""
+        return ClusterPopulation(
+            members_mean=self.cluster_members,
+            diameter_mm=self.diameter_mm,
+            diameter_ln_sd=self.diameter_ln_sd,
+            packing=self.packing,
+        )
+
 
 NO_LESIONS = LesionRates(
     clusters=0.0, singles=0.0, crossings=0.0, confusers={}, nodes=0.0, moles=0.0, folds=0.0, artefacts=0.0, low_dose=0.0
@@ -108,152 +107,6 @@ def usual_rates(*, clusters: float | None, singles: float | None, confusers: flo
         folds=confusers * usual.folds,
         artefacts=min(confusers * usual.artefacts, 1.0),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Annotate one simulated object in an image.
-
-    Attributes
-    ----------
-    row, column, outline
-        Position of the centre and vertices of the outline, in pixels of the stored image.
-    cluster
-        Name of the cluster or group; empty for a single object.
-    d_prime
-        Detectability by the ideal observer in the noise of the system; None where it was not computed.
-    contrast
-        Largest fraction of the primary signal removed, after blur; None where it was not computed.
-    morphology
-        Morphology and distribution in words; for objects without calcium, what the object is.
-    """
-
-    row: float
-    column: float
-    diameter_mm: float
-    kind: Kind
-    cluster: str = ""
-    outline: tuple[tuple[float, float], ...] = ()
-    d_prime: float | None = None
-    contrast: float | None = None
-    morphology: str = ""
-
-    def mirrored(self, columns: int) -> Annotation:
-        """Return the annotation in the image with its columns reversed."""
-        last = columns - 1
-        return replace(self, column=last - self.column, outline=tuple((r, last - c) for r, c in self.outline))
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class TissueMaps:
-    """Hold maps of the tissue and the noise at every eighth pixel of an image.
-
-    Attributes
-    ----------
-    depth
-        (rows, columns) distance to the outline of the breast in mm, positive inside.
-    share
-        (rows, columns) fraction of the thickness that is fibroglandular.
-    fat_mm, gland_mm
-        (rows, columns) path of the beam in mm; see ``anatomy.Anatomy``.
-    muscle
-        (rows, columns) True in the pectoral muscle.
-    noise_sd
-        (rows, columns) standard deviation of the noise in stored values.
-    step_mm
-        Spacing of the maps.
-    """
-
-    depth: FloatImage
-    share: FloatImage
-    fat_mm: FloatImage
-    gland_mm: FloatImage
-    muscle: NDArray[np.bool_]
-    noise_sd: FloatImage
-    step_mm: float
-
-    def at(self, image: NDArray[_Value], place_mm: Points) -> NDArray[_Value]:
-        """Return the values (n,) of one of the maps at positions (n, 2) in mm; outside the map, those at its border."""
-        index = np.rint(np.asarray(place_mm) / self.step_mm).astype(np.int64)
-        rows, columns = (np.clip(index[:, k], 0, image.shape[k] - 1) for k in (0, 1))
-        return np.asarray(image[rows, columns])
-
-
-def tissue_maps(system: System, anatomy: Anatomy, exposure: Exposure) -> TissueMaps:
-    """Return the maps of an exposed anatomy at every eighth pixel."""
-    some = (slice(None, None, _GROUND_STEP), slice(None, None, _GROUND_STEP))
-    return TissueMaps(
-        depth=anatomy.depth[some].copy(),
-        share=np.asarray(anatomy.gland[some] / np.maximum(anatomy.thickness[some], 1.0), dtype=np.float32),
-        fat_mm=anatomy.fat_mm[some].copy(),
-        gland_mm=anatomy.gland_mm[some].copy(),
-        muscle=anatomy.muscle[some].copy(),
-        noise_sd=np.sqrt(noise_variance(system, exposure.primary[some] + exposure.scatter[some])),
-        step_mm=_GROUND_STEP * system.pitch_mm,
-    )
-
-
-class BreastCoordinates:
-    """Convert locations in a breast, which both of its views share, to positions in one view.
-
-    A location is (distance behind the nipple in mm, height, row). Height and row are relative to the distance
-    between the axis of the nipple and the skin, so that height² + row² <= 1.
-    """
-
-    def __init__(self, breast: Breast, height_mm: float) -> None:
-        self.nipple_mm = breast.nipple_mm
-        self.view = breast.view
-        columns = np.arange(0.0, breast.nipple_mm[1] + 1.0)
-        reach = np.array([half_width(breast, breast.nipple_mm[0], float(c)) for c in columns])
-        # the axilla, at the top, is not in a craniocaudal view
-        reach[:, 0] = np.minimum(reach[:, 0], min(1.3 * float(np.median(reach[:, 1])), 0.5 * height_mm))
-        self._columns, self._reach = columns, reach
-
-    def locate(self, places: NDArray[np.float64]) -> Points:
-        """Return the positions (n, 2) in mm of locations (n, 3)."""
-        angle = ANGLE_RAD[self.view]
-        column = self.nipple_mm[1] - places[:, 0]
-        row = places[:, 2] * np.cos(angle) + places[:, 1] * np.sin(angle)
-        up, down = (np.interp(column, self._columns, self._reach[:, k]) for k in (0, 1))
-        return np.column_stack([self.nipple_mm[0] + row * np.where(row < 0, up, down), column])
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Scene:
-    """Hold one view between exposure and read-out, while lesions are added.
-
-    Attributes
-    ----------
-    exposure
-        Noise-free image of the breast without calcium.
-    contrast
-        (rows, columns) fraction of the primary signal that calcium removes, after blur; changed in place.
-    motion_mm
-        (row, column) displacement of the breast during the exposure.
-    annotations
-        The objects added so far; changed in place.
-    """
-
-    system: System
-    beam: Beam
-    breast: Breast
-    space: BreastCoordinates
-    ground: TissueMaps
-    exposure: Exposure
-    contrast: FloatImage
-    motion_mm: tuple[float, float] = (0.0, 0.0)
-    annotations: list[Annotation] = field(default_factory=list)
-
-    @property
-    def angle_rad(self) -> float:
-        """Return the angle of the tube in radians."""
-        return ANGLE_RAD[self.breast.view]
-
-    def holds(self, place_mm: Points, *, depth_mm: float) -> NDArray[np.bool_]:
-        """Return (n,) whether positions (n, 2) in mm lie in the image and at least this deep in the breast."""
-        pixel = place_mm / self.system.pitch_mm
-        inside = ((pixel >= 3.0) & (pixel <= np.array(self.contrast.shape) - 4.0)).all(axis=1)
-        return np.asarray(inside & (self.ground.at(self.ground.depth, place_mm) >= depth_mm))
 
 
 def add_lesions(rng: np.random.Generator, scenes: Sequence[Scene], rates: LesionRates) -> None:
@@ -310,10 +163,7 @@ def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], rates: Lesio
         return
     members = draw_cluster(
         rng,
-        number_mean=rates.cluster_members,
-        diameter_mm=rates.diameter_mm,
-        diameter_ln_sd=rates.diameter_ln_sd,
-        packing=rates.packing,
+        rates.population,
         layout=None if name else "single",
         to_nipple=(-0.3 * float(place[1]), -0.6 * float(place[2]), 1.0),
     )
@@ -348,7 +198,7 @@ def insert(
 ) -> None:
     """Add the contrast of one calcification at a position (2,) in mm, and its annotation, in place."""
     s = scene.system
-    fat, gland = _behind(scene, centre_mm)
+    fat, gland = scene.behind(centre_mm)
     pixel = np.asarray(centre_mm) / s.pitch_mm
     contrast = seen.contrast(scene.beam, s.converter, fat_mm=fat, gland_mm=gland)
     (r0, c0), patch = render_calcification(contrast, pixel, spacing_mm=(s.pitch_mm, s.pitch_mm), mtf=s.mtf)
@@ -386,7 +236,7 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confu
         inside = scene.holds(np.column_stack([rows.ravel(), columns.ravel()]), depth_mm=1.0)
         weight = weight * inside.reshape(rows.shape)
     tubes = replace(tubes, rows=rows, columns=columns, weight=weight)
-    fat, gland = _behind(scene, centre_mm)
+    fat, gland = scene.behind(centre_mm)
 
     def contrast(path_mm: FloatImage) -> FloatImage:
         solid = lines.packing * path_mm
@@ -406,9 +256,3 @@ def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float6
     row, column = points
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
     return np.stack([cosine * row + sine * column, cosine * column - sine * row])
-
-
-def _behind(scene: Scene, centre_mm: Points) -> tuple[float, float]:
-    """Return the paths in mm through fat and gland at a position (2,) in mm."""
-    ground, at = scene.ground, np.asarray(centre_mm)[None]
-    return float(ground.at(ground.fat_mm, at)[0]), float(ground.at(ground.gland_mm, at)[0])

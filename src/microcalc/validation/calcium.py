@@ -15,7 +15,7 @@ from microcalc.domain import FloatImage
 from microcalc.geometry import Points
 from microcalc.simulate.calcification import Calcification
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
-from microcalc.simulate.lesions import Annotation
+from microcalc.simulate.scene import Annotation
 from microcalc.simulate.systems import System
 from microcalc.validation.criteria import Measurement, not_measured
 from microcalc.validation.images import ImageSpec, ImageStore

@@ -18,7 +18,8 @@ from microcalc.domain import Annotations, Intent, Laterality, Mammogram, Window
 from microcalc.execution.executor import executor_of, run_in_order
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.exam import SimulatedMammogram, Technique, simulate_mammogram
-from microcalc.simulate.lesions import NO_LESIONS, Annotation, LesionRates
+from microcalc.simulate.lesions import NO_LESIONS, LesionRates
+from microcalc.simulate.scene import Annotation
 from microcalc.simulate.systems import System
 from microcalc.storage.arrays import load_arrays, save_arrays
 from microcalc.storage.key import code_version, key_of
