@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, write_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import write_table
 from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.viewer.annotations import AnnotationFolder
 from microcalc.viewer.serve import guarded

@@ -25,16 +25,8 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from microcalc.datasets.table import (
-    ANNOTATIONS,
-    IMAGES,
-    MARGIN_PX,
-    AnnotationRow,
-    ImageRow,
-    Table,
-    read_table,
-    write_table,
-)
+from microcalc.datasets.table import MARGIN_PX, AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, read_table, write_table
 from microcalc.domain import Kind
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import outside
