@@ -84,17 +84,18 @@ def test_the_command_can_be_run_as_a_module() -> None:
     ("arguments", "message"),
     [
         (["detct"], 'Unknown command "detct"'),
-        (["detect"], "FILES requires an argument"),
-        (["detect", "a.dcm"], "--out requires an argument"),
+        (["detect"], "FILES is missing (see"),
+        (["detect", "a.dcm"], "--out is missing (see"),
+        (["detect", "a.dcm", "--out"], "--out needs a value (see"),
         (["detect", "a.dcm", "--out", "o", "--intend", "raw"], "Unknown option: --intend"),
         (["detect", "a.dcm", "--out", "o", "--intent", "log"], "'log', expected raw (for processing) or processed"),
         (["detect", "a.dcm", "--out", "o", "--laterality", "left"], "--laterality"),
         (["detect", "a.dcm", "--out", "o", "--pixel-spacing", "wide"], "--pixel-spacing"),
         (["detect", "a.dcm", "--out", "o", "--pixel-spacing", "0"], 'Invalid value "0.0" for --pixel-spacing'),
         (["detect", "a.dcm", "--out", "o", "--min-likelihood", "nan"], 'Invalid value "nan" for --min-likelihood'),
-        (["detect", "a.dcm", "--out", "o", "--max-candidates", "0"], "Must be >= 1. (see microcalc detect --help)"),
+        (["detect", "a.dcm", "--out", "o", "--max-candidates", "0"], "Must be >= 1 (see microcalc detect --help)"),
         (["detect", "a.dcm", "--out", "o", "--threads", "-1"], 'Invalid value "-1" for --threads'),
-        (["detect", "a.dcm", "--out", "o", "--model", "nowhere"], "nowhere/model.json: No such file"),
+        (["detect", "a.dcm", "--out", "o", "--model", "nowhere"], "nowhere: no such model, expected raw,"),
         (["simulate", "--out", "o", "--exams", "0"], 'Invalid value "0" for --exams'),
         (["simulate", "--out", "o", "--seed", "-1"], 'Invalid value "-1" for --seed'),
         (["insert", "t", "--out", "o", "--clusters", "-1"], 'Invalid value "-1" for --clusters'),
@@ -231,7 +232,7 @@ def test_roc_takes_the_model_that_is_named_and_images_of_its_intent(
     write_table(Table((picture,)), tmp_path / "t")
     options = ["--truth", str(tmp_path / "t"), "--out", str(tmp_path / "o")]
     assert cli.run(["roc", "--model", str(tmp_path / "nowhere" / "raw"), *options]) == 2
-    assert "raw/model.json: No such file" in capsys.readouterr().err
+    assert "raw: no such model" in capsys.readouterr().err
     assert cli.run(["roc", "--model", "raw", *options]) == 2
     assert "the table has no raw image" in capsys.readouterr().err
 

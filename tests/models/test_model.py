@@ -71,7 +71,7 @@ def test_text_that_is_no_json_is_refused_in_one_line() -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing/model\.json: No such file or directory"):
+    with pytest.raises(InputError, match=r"nothing: no such model, expected raw"):
         load_model(tmp_path / "nothing")
 
 
@@ -110,7 +110,7 @@ def test_a_model_that_is_named_is_loaded_once_and_before_the_first_image(tmp_pat
     models = Models(str(write_model(tmp_path / "m", intent="raw")))
     assert models.of("raw") is models.of("raw")
     with pytest.raises(
-        InputError, match=r"^nothing/model\.json: .*, expected raw, processed, cascade, log, or a model's folder$"
+        InputError, match=r"^nothing: no such model, expected raw, processed, cascade, log, or a model's folder$"
     ):
         Models(str(tmp_path / "nothing"))
 

@@ -76,7 +76,7 @@ def test_a_fault_is_named_in_one_line_with_exit_code_two(
     ("text", "fault"),
     [
         ('[listen.tls]\ncertificate = "a.pem"\nkey = "k.pem"\nauthorities = "c.pem"\n', "a.pem: no such file"),
-        ('[detect]\nmodel = "nothing-here"\n', "nothing-here/model.json: No such file or directory"),
+        ('[detect]\nmodel = "nothing-here"\n', "nothing-here: no such model"),
     ],
 )
 def test_files_that_are_missing_are_named_before_the_node_listens(

@@ -31,7 +31,7 @@ def test_the_paper_scale_has_the_published_sample_counts() -> None:
         ("train_negative = 3000", "train_negatives = 3000", "small.toml: unknown entry samples.train_negatives"),
         ("train_negative = 3000", "", "small.toml: missing entry samples.train_negative"),
         ("validation = 1", "validation = 0", "small.toml: exams.validation is 0"),
-        ('name = "small"', "name = ", "small.toml: not readable"),
+        ('name = "small"', "name = ", "small.toml: not TOML"),
     ],
 )
 def test_a_scale_that_cannot_be_used_is_refused_by_its_entry(

@@ -47,6 +47,7 @@ _EXTRA_OF: Final = {
 }
 
 _EMPTY: Final = re.compile(r"--[a-z-]+=")
+_NO_VALUE: Final = re.compile(r'^Command ".*?" parameter (\S+) requires an argument\.')
 
 app = cyclopts.App(
     name="microcalc",
@@ -116,6 +117,15 @@ def launch(
         PRINTING.quiet, PRINTING.json = False, False
 
 
+def _in_words(error: cyclopts.CycloptsError) -> str:
+    """Return what is wrong with a call, without the final full stop; say whether an option or its value is missing."""
+    text = str(error)
+    if isinstance(error, cyclopts.MissingArgumentError):
+        has_name = error.keyword is not None or (error.argument is not None and error.argument.tokens)
+        text = _NO_VALUE.sub(rf"\1 {'needs a value' if has_name else 'is missing'}.", text)
+    return text.rstrip(".")
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     for stream in ("stdout", "stderr"):
@@ -136,7 +146,7 @@ def run(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except cyclopts.CycloptsError as error:
         command = " ".join(("microcalc", *(error.command_chain or ())))
-        return print_error(f"{error} (see {command} --help)")
+        return print_error(f"{_in_words(error)} (see {command} --help)")
     except MicrocalcError as error:
         return print_error(str(error))
     except ModuleNotFoundError as error:

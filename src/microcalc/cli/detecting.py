@@ -238,7 +238,8 @@ def _print_end(batch: Batch) -> None:
     folder = shlex.quote(str(batch.out))
     first = (found or results)[0].stem
     if any(image.image.row is not None for image in results):
-        print_line(f"next: microcalc evaluate {folder} --truth TABLE --out FIGURES")
+        table = shlex.quote(str(batch.paths[0])) if len(batch.paths) == 1 else "TABLE"
+        print_line(f"next: microcalc evaluate {folder} --truth {table} --out FIGURES")
     elif "sr" in batch.options.reports:
         print_line(f"next: microcalc show-report {shlex.quote(str(batch.out / f'{first}.sr.dcm'))}")
     elif batch.options.overlay:

@@ -86,6 +86,8 @@ def review(
     rate = partial(candidates_of, models=Models(model))
     settings = key_of(settings_of(model))
     table, unread = _images_to_review(source, pixel_spacing, intent)
+    if not table.images and len(unread) == 1:
+        raise InputError(unread[0])
     for why in unread:
         print_error(why)
     if not table.images:

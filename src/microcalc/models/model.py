@@ -287,8 +287,10 @@ def _bytes_of(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
+        found = f"{name}: {error.strerror}" if folder.is_dir() else "no such model"
+        separator = "/" if folder.is_dir() else ": "
         expected = f"{', '.join(SHIPPED)}, log, or a model's folder"
-        raise InputError(f"{folder.name}/{name}: {error.strerror}, expected {expected}") from None
+        raise InputError(f"{folder.name}{separator}{found}, expected {expected}") from None
 
 
 def _check_hash(folder: Path, entry: FileEntry) -> None:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from microcalc.domain import Intent
 from microcalc.errors import InputError
 from microcalc.training.recipe import Count, CountOrNone, Positive, first_fault, tuples_of
+from microcalc.wording import reading_fault
 
 MEBIBYTE = 1024 * 1024
 
@@ -234,7 +235,7 @@ def load_settings(file: Path) -> NodeSettings:
         given = tuples_of(tomllib.loads(file.read_text(encoding="utf-8")))
         settings = NodeSettings.model_validate(given)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
+        raise InputError(f"{file.name}: not readable ({reading_fault(error)}), expected a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file.name}: not TOML ({error})") from error
     except ValidationError as error:

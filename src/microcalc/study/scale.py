@@ -17,6 +17,7 @@ from microcalc.domain import Laterality
 from microcalc.errors import RecipeError
 from microcalc.simulate.breast import View
 from microcalc.training.recipe import Count, CountOrNone, NonNegative, Positive, first_fault, tuples_of
+from microcalc.wording import reading_fault
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -124,8 +125,10 @@ def load_scale(name_or_path: str | Path) -> Scale:
     file = _find(str(name_or_path))
     try:
         return Scale.model_validate(tuples_of(tomllib.loads(file.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file.name}: not readable ({reading_fault(error)}), expected a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{file.name}: not TOML ({error})") from error
     except ValidationError as error:
         raise RecipeError(f"{file.name}: {first_fault(error)}") from error
 

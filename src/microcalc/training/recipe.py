@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from microcalc.domain import Intent
 from microcalc.errors import RecipeError
+from microcalc.wording import reading_fault
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -276,7 +277,7 @@ def _read(file: Traversable) -> dict[str, object]:
     try:
         return _parsed(file.read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file.name}: not readable ({type(error).__name__}), expected a TOML file") from error
+        raise RecipeError(f"{file.name}: not readable ({reading_fault(error)}), expected a TOML file") from error
 
 
 def _parsed(text: str, where: str) -> dict[str, object]:
