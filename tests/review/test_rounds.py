@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from microcalc.datasets.reviewed import Reviewed, read_reviewed
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import Candidates, Mammogram
 from microcalc.errors import InputError, TableError, UnreadableImageError
+from microcalc.models.model import Models
+from microcalc.review import proposals
 from microcalc.review.folder import table_of_images
-from microcalc.review.rounds import describe_import, describe_round, import_verdicts, make_round, new_places
+from microcalc.review.proposals import new_places
+from microcalc.review.rounds import Round, describe_import, describe_round, import_verdicts, make_round
 
 SPACING_MM = 0.1
 SPOTS = [(20, 30), (50, 60), (80, 20), (100, 90), (120, 40)]  # row, column; each a little less bright
@@ -35,6 +39,20 @@ def rate(row: ImageRow) -> tuple[Mammogram, Candidates]:
     grey = np.array([pixels[spot] for spot in SPOTS], dtype=np.float64)
     order = np.argsort(-grey)
     return mammogram, Candidates(mammogram.grid.to_mm(np.array(SPOTS)[order]), grey[order] / 255)
+
+
+def round_of(
+    table: Table,
+    out: Path,
+    rate: Callable[[ImageRow], tuple[Mammogram, Candidates]],
+    *,
+    places: int = 60,
+    rated_by: str = "",
+) -> Round:
+    """Make a round in which a function stands for the reading and rating of an image."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proposals, "candidates_of", lambda row, _models: rate(row))
+        return make_round(table, out, Models(), places=places, rated_by=rated_by)
 
 
 @pytest.fixture
@@ -60,7 +78,7 @@ def write_lines(to: Path, lines: list[dict[str, str]]) -> Path:
 
 
 def test_the_highest_rated_places_are_shown_first_and_numbered_from_one(table: Table, tmp_path: Path) -> None:
-    made = make_round(table, tmp_path / "out", rate, places=3)
+    made = round_of(table, tmp_path / "out", rate, places=3)
     of_a = [p for p in made.places if p.image == "a"]
     assert [(p.number, p.row, p.column) for p in of_a] == [(1, 20.0, 30.0), (2, 50.0, 60.0), (3, 80.0, 20.0)]
     assert sorted(f.name for f in made.folder.glob("*.png")) == [
@@ -70,7 +88,7 @@ def test_the_highest_rated_places_are_shown_first_and_numbered_from_one(table: T
 
 def test_verdicts_taken_back_are_the_verdicts_filled_in(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    made = make_round(table, out, rate, places=3)
+    made = round_of(table, out, rate, places=3)
     filled = fill(made.table, {("a", 1): "m", ("a", 2): "Rim or skin", ("b", 3): "no_calcium"}, tmp_path / "f.csv")
     taken = import_verdicts([filled], out)
     assert taken.counts == {"microcalcification": 1, "rim_or_skin": 1, "no_calcium": 1}
@@ -86,9 +104,9 @@ def test_verdicts_taken_back_are_the_verdicts_filled_in(table: Table, tmp_path: 
 
 def test_the_next_round_shows_only_places_that_nobody_has_judged(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = make_round(table, out, rate, places=2)
+    first = round_of(table, out, rate, places=2)
     import_verdicts([fill(first.table, {("a", 1): "m", ("a", 2): "n"}, tmp_path / "f.csv")], out)
-    second = make_round(table, out, rate, places=2)
+    second = round_of(table, out, rate, places=2)
     assert second.number == 2
     assert [(p.row, p.column) for p in second.places if p.image == "a"] == [(80.0, 20.0), (100.0, 90.0)]
     assert [(p.row, p.column) for p in second.places if p.image == "b"] == [(20.0, 30.0), (50.0, 60.0)]
@@ -96,18 +114,18 @@ def test_the_next_round_shows_only_places_that_nobody_has_judged(table: Table, t
 
 def test_places_annotated_in_the_table_count_as_judged(table: Table, tmp_path: Path) -> None:
     annotated = Table(table.images, (AnnotationRow("a", 22.0, 30.0),))  # 0.2 mm beside the brightest
-    made = make_round(annotated, tmp_path / "out", rate, places=1)
+    made = round_of(annotated, tmp_path / "out", rate, places=1)
     assert [(p.image, p.row) for p in made.places] == [("a", 50.0), ("b", 20.0)]
 
 
 def test_a_renamed_file_keeps_its_verdicts_and_a_changed_one_does_not(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = make_round(table, out, rate, places=1)
+    first = round_of(table, out, rate, places=1)
     import_verdicts([fill(first.table, {("a", 1): "m", ("b", 1): "m"}, tmp_path / "f.csv")], out)
     renamed = table.images[0].file.rename(tmp_path / "renamed.png")
     changed = image_with_spots(tmp_path / "b.png", brightest=230)
     again = Table((ImageRow("other", renamed, "processed", (SPACING_MM, SPACING_MM)), changed))
-    second = make_round(again, out, rate, places=1)
+    second = round_of(again, out, rate, places=1)
     assert [(p.image, p.row) for p in second.places] == [("other", 50.0), ("b", 20.0)]
 
 
@@ -124,9 +142,9 @@ def test_a_stopped_round_goes_on_where_it_was_with_the_same_numbers(table: Table
         return rate(row)
 
     with pytest.raises(KeyboardInterrupt):
-        make_round(table, tmp_path / "out", stops_at_b)
-    resumed = make_round(table, tmp_path / "out", counted)
-    at_once = make_round(table, tmp_path / "other", rate)
+        round_of(table, tmp_path / "out", stops_at_b)
+    resumed = round_of(table, tmp_path / "out", counted)
+    at_once = round_of(table, tmp_path / "other", rate)
     assert rated == ["b"]
     assert resumed.number == 1
     assert resumed.places == at_once.places
@@ -143,23 +161,23 @@ def test_a_stopped_round_starts_afresh_with_another_model(table: Table, tmp_path
         return rate(row)
 
     with pytest.raises(KeyboardInterrupt):
-        make_round(table, tmp_path / "out", stops_at_b, rated_by="one")
-    make_round(table, tmp_path / "out", stops_at_b, rated_by="two")
+        round_of(table, tmp_path / "out", stops_at_b, rated_by="one")
+    round_of(table, tmp_path / "out", stops_at_b, rated_by="two")
     assert rated == ["a", "b", "a", "b"]
 
 
 def test_a_table_that_is_being_filled_in_is_never_overwritten(table: Table, tmp_path: Path) -> None:
-    first = make_round(table, tmp_path / "out", rate)
+    first = round_of(table, tmp_path / "out", rate)
     fill(first.table, {("a", 1): "m"}, first.table)
     text = first.table.read_bytes()
-    second = make_round(table, tmp_path / "out", rate)
+    second = round_of(table, tmp_path / "out", rate)
     assert second.folder != first.folder
     assert first.table.read_bytes() == text
 
 
 def test_a_bad_image_costs_only_itself(table: Table, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     missing = ImageRow("gone", tmp_path / "gone.png", "processed", (0.1, 0.1))
-    made = make_round(Table((missing, *table.images)), tmp_path / "out", rate)
+    made = round_of(Table((missing, *table.images)), tmp_path / "out", rate)
     assert [name for name, _ in made.failed] == ["gone"]
     assert {p.image for p in made.places} == {"a", "b"}
     assert caplog.messages[0].startswith("gone.png: ")
@@ -169,7 +187,7 @@ def test_a_bad_image_costs_only_itself(table: Table, tmp_path: Path, caplog: pyt
 def test_a_review_of_nothing_but_bad_images_is_refused(tmp_path: Path) -> None:
     missing = [ImageRow(name, tmp_path / f"{name}.png", "processed", (0.1, 0.1)) for name in ("gone", "lost")]
     with pytest.raises(InputError, match=r"none of 2 images could be read: gone\.png: .*; lost\.png: "):
-        make_round(Table(tuple(missing)), tmp_path / "out", rate)
+        round_of(Table(tuple(missing)), tmp_path / "out", rate)
     assert not (tmp_path / "out").exists()
 
 
@@ -177,14 +195,14 @@ def test_the_same_image_under_two_names_is_shown_once(table: Table, tmp_path: Pa
     copy = tmp_path / "copy.png"
     copy.write_bytes(table.images[0].file.read_bytes())
     twice = Table((*table.images, ImageRow("copy", copy, "processed", (0.1, 0.1))))
-    made = make_round(twice, tmp_path / "out", rate)
+    made = round_of(twice, tmp_path / "out", rate)
     assert {p.image for p in made.places} == {"a", "b"}
     assert "the same content as a" in made.failed[0][1]
 
 
 def test_a_later_verdict_wins_and_names_the_earlier(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    made = make_round(table, out, rate)
+    made = round_of(table, out, rate)
     import_verdicts([fill(made.table, {("a", 1): "n"}, tmp_path / "f.csv", judge="first")], out)
     taken = import_verdicts([fill(made.table, {("a", 1): "v"}, tmp_path / "g.csv", judge="second")], out)
     (row,) = read_reviewed(out / "reviewed.csv")
@@ -195,7 +213,7 @@ def test_a_later_verdict_wins_and_names_the_earlier(table: Table, tmp_path: Path
 
 def test_taking_the_same_table_twice_changes_nothing(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    filled = fill(make_round(table, out, rate).table, {("a", 1): "c", ("b", 2): "u"}, tmp_path / "f.csv")
+    filled = fill(round_of(table, out, rate).table, {("a", 1): "c", ("b", 2): "u"}, tmp_path / "f.csv")
     import_verdicts([filled], out)
     before = (out / "reviewed.csv").read_bytes()
     taken = import_verdicts([filled], out)
@@ -218,7 +236,7 @@ def test_a_wrong_line_is_refused_by_its_number_and_nothing_is_taken(
     table: Table, tmp_path: Path, change: dict[str, str], message: str
 ) -> None:
     out = tmp_path / "out"
-    made = make_round(table, out, rate)
+    made = round_of(table, out, rate)
     good = fill(made.table, {("b", 1): "m"}, tmp_path / "good.csv")
     filled = fill(made.table, {("a", 1): "m", ("a", 2): "m"}, tmp_path / "f.csv")
     with filled.open(newline="") as handle:
@@ -231,7 +249,7 @@ def test_a_wrong_line_is_refused_by_its_number_and_nothing_is_taken(
 
 
 def test_a_place_judged_twice_in_one_table_is_refused(table: Table, tmp_path: Path) -> None:
-    made = make_round(table, tmp_path / "out", rate)
+    made = round_of(table, tmp_path / "out", rate)
     filled = fill(made.table, {("a", 1): "m"}, tmp_path / "f.csv")
     with filled.open(newline="") as handle:
         lines = list(csv.DictReader(handle))
@@ -242,7 +260,7 @@ def test_a_place_judged_twice_in_one_table_is_refused(table: Table, tmp_path: Pa
 
 def test_a_judge_given_for_the_whole_table_fills_the_empty_column(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    filled = fill(make_round(table, out, rate).table, {("a", 1): "m"}, tmp_path / "f.csv", judge="")
+    filled = fill(round_of(table, out, rate).table, {("a", 1): "m"}, tmp_path / "f.csv", judge="")
     import_verdicts([filled], out, judge="by eye, not a radiologist")
     assert [r.judge for r in read_reviewed(out / "reviewed.csv")] == ["by eye, not a radiologist"]
 
@@ -267,7 +285,7 @@ def test_images_whose_names_are_paths_get_files_of_their_own(table: Table, tmp_p
         ImageRow("p/1", first.file, "processed", (0.1, 0.1)),
         ImageRow("p_1", second.file, "processed", (0.1, 0.1)),
     ))  # fmt: skip
-    made = make_round(named, tmp_path / "out", rate)
+    made = round_of(named, tmp_path / "out", rate)
     assert len(list(made.folder.glob("*-overview.png"))) == 2
 
 
@@ -295,7 +313,7 @@ def test_a_fault_in_one_image_is_named_and_the_others_are_shown(table: Table, tm
             raise error
         return rate(row)
 
-    made = make_round(table, tmp_path / "out", faulty)
+    made = round_of(table, tmp_path / "out", faulty)
     assert {place.image for place in made.places} == {"b"}
     assert [image for image, _ in made.failed] == ["a"]
     assert made.failed[0][1].startswith("a.png: ")
@@ -304,7 +322,7 @@ def test_a_fault_in_one_image_is_named_and_the_others_are_shown(table: Table, tm
 
 def test_a_long_name_of_an_image_makes_names_that_every_file_system_takes(table: Table, tmp_path: Path) -> None:
     long = dataclasses.replace(table.images[0], image="/".join(["d" * 60] * 6))
-    made = make_round(Table((long,)), tmp_path / "out", rate)
+    made = round_of(Table((long,)), tmp_path / "out", rate)
     assert len(list(made.folder.glob("*.png"))) == 2
     assert all(len(file.name.encode()) <= 130 for file in made.folder.iterdir())
 
@@ -314,7 +332,7 @@ def test_reviewed_rows_of_other_images_stay_when_verdicts_are_merged(table: Tabl
 
     out = tmp_path / "out"
     other = Reviewed("z.png", "f" * 64, 1.0, 2.0, "coarse", "someone")
-    made = make_round(table, out, rate)
+    made = round_of(table, out, rate)
     write_reviewed(out / "reviewed.csv", [other])
     import_verdicts([fill(made.table, {("a", 1): "m"}, tmp_path / "f.csv")], out)
     assert other in read_reviewed(out / "reviewed.csv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -77,13 +76,12 @@ def review(
         refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
         with output_folder(out, "review", inputs=[source]):
             return _take_verdicts(take, out, judge)
-    from microcalc.batch.analyse import candidates_of
     from microcalc.batch.settings import settings_of
     from microcalc.models.model import Models
     from microcalc.review.rounds import describe_round, make_round
 
     check_output_folder(out, "review", inputs=[source])
-    rate = partial(candidates_of, models=Models(model))
+    models = Models(model)
     settings = key_of(settings_of(model))
     table, unread = _images_to_review(source, pixel_spacing, intent)
     if not table.images and len(unread) == 1:
@@ -94,7 +92,7 @@ def review(
         raise InputError(f"{source.name}: no image to review, expected at least one")
     with output_folder(out, "review", inputs=[source]):
         made = make_round(
-            table, out, rate, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}"
+            table, out, models, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}"
         )
     for line in describe_round(made):
         print_line(line)

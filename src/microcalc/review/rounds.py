@@ -18,38 +18,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from microcalc.datasets.open import unusable_images
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
-from microcalc.display.contact_sheets import LAYOUT, draw_overview, draw_sheet
-from microcalc.domain import Candidates, Kind, Mammogram
+from microcalc.domain import Kind
 from microcalc.errors import InputError, OutputError, TableError
 from microcalc.execution.progress import track
-from microcalc.geometry import Points
 from microcalc.images.open import unforeseen
+from microcalc.models.model import Models
+from microcalc.review.proposals import RoundSettings, propose
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
-from microcalc.storage.write import write_text, writing
+from microcalc.storage.write import write_text
 from microcalc.wording import quantity
-
-Rate = Callable[[ImageRow], tuple[Mammogram, Candidates]]
-"""A function that reads an image and rates it; candidates in descending order of likelihood."""
 
 _LOG = logging.getLogger("microcalc.review")
 
 REVIEWED: Final = "reviewed.csv"
-_MOST_BYTES: Final = 100
 _VERDICTS, _PLACES, _SETTINGS = "verdicts.csv", "places.csv", "settings.json"
 
 
@@ -101,21 +92,10 @@ class ImportedVerdicts:
     reviewed: Path
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """The settings of a round; an unfinished round with other settings is started again."""
-
-    round: int
-    places: int
-    apart_mm: float
-    rated_by: str
-    judged: int
-
-
 def make_round(
     table: Table,
     out: Path,
-    rate: Rate,
+    models: Models,
     *,
     places: int = 60,
     apart_mm: float = 0.5,
@@ -132,8 +112,8 @@ def make_round(
         The images; places annotated in it count as judged.
     out
         Folder of the review.
-    rate
-        Reads and rates one image.
+    models
+        The models that rate the images, by intent.
     places
         Largest number of places per image.
     apart_mm
@@ -155,32 +135,49 @@ def make_round(
     reviewed = _reviewed_so_far(out)
     number = _next_number(out)
     folder = out / f"round-{number:02d}"
-    settings = _Settings(number, places, apart_mm, rated_by, len(reviewed))
+    settings = RoundSettings(number, places, apart_mm, rated_by, len(reviewed))
     images, failed = _identify(table.images)
     if failed and not images:
         raise InputError(_none_usable("read", failed))
+    judged = {sha256: _judged_pixels(table, image, reviewed, sha256) for sha256, image in images.items()}
+    rated, not_rated = _rate_images(images, judged, models, folder, settings)
+    failed += not_rated
+    if failed and not rated:
+        _remove_empty(folder)
+        raise InputError(_none_usable("rated", failed))
+    shown = _flat(rated)
+    write_places(folder / _PLACES, shown)
+    write_places(folder / _VERDICTS, shown, judge=judge)
+    return Round(number, folder, read_places(folder / _PLACES), tuple(failed))
+
+
+def _rate_images(
+    images: Mapping[str, ImageRow],
+    judged_px: Mapping[str, Sequence[tuple[float, float]]],
+    models: Models,
+    folder: Path,
+    settings: RoundSettings,
+) -> tuple[dict[str, tuple[Place, ...]], list[tuple[str, str]]]:
+    """Return the places proposed in each image, and the name and reason of each image that cannot be rated.
+
+    The places are written image by image: a round that was interrupted continues where it stopped.
+    """
     done = _places_done(folder, settings)
-    rated: list[str] = []
+    rated: dict[str, tuple[Place, ...]] = {}
+    failed: list[tuple[str, str]] = []
     for sha256, image in track(images.items(), "rating images", total=len(images)):
         try:
             if sha256 not in done:
-                judged_px = _judged_pixels(table, image, reviewed, sha256)
-                done[sha256] = _propose(image, sha256, judged_px, rate, folder, settings)
+                done[sha256] = propose(image, sha256, judged_px[sha256], models, folder, settings)
                 write_places(folder / _PLACES, _flat(done))
-            rated.append(sha256)
+            rated[sha256] = done[sha256]
         except OutputError:
             raise
         except Exception as raised:
             error = raised if isinstance(raised, InputError) else unforeseen(image.file, raised)
             _LOG.warning("%s", error)
             failed.append((image.image, str(error)))
-    if failed and not rated:
-        _remove_empty(folder)
-        raise InputError(_none_usable("rated", failed))
-    shown = tuple(_flat({sha256: done[sha256] for sha256 in rated}))
-    write_places(folder / _PLACES, shown)
-    write_places(folder / _VERDICTS, shown, judge=judge)
-    return Round(number, folder, read_places(folder / _PLACES), tuple(failed))
+    return rated, failed
 
 
 def _identify(images: Sequence[ImageRow]) -> tuple[dict[str, ImageRow], list[tuple[str, str]]]:
@@ -256,36 +253,6 @@ def describe_import(imported: ImportedVerdicts) -> list[str]:
     return lines
 
 
-def new_places(candidates: Candidates, judged: Points, *, n: int, apart_mm: float) -> NDArray[np.int64]:
-    """Return the indices of the ``n`` highest-rated candidates that no verdict applies to.
-
-    Parameters
-    ----------
-    candidates
-        The candidates of one image, in any order.
-    judged
-        (k, 2) positions in mm that have a verdict.
-    apart_mm
-        A candidate nearer than this to a judged place, or to a candidate already chosen, is omitted: the verdict on
-        that place applies to it.
-
-    Returns
-    -------
-    ndarray
-        (m,) indices into ``candidates``, m <= n, in descending order of likelihood.
-    """
-    taken = [np.asarray(point, dtype=np.float64) for point in judged.reshape(-1, 2)]
-    chosen: list[int] = []
-    for index in np.argsort(-candidates.likelihood, kind="stable"):
-        if len(chosen) == n:
-            break
-        centre = candidates.centres[index]
-        if not taken or float(np.min(np.linalg.norm(np.asarray(taken) - centre, axis=1))) >= apart_mm:
-            chosen.append(int(index))
-            taken.append(centre)
-    return np.array(chosen, dtype=np.int64)
-
-
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of the content of a file, in hexadecimal.
 
@@ -308,66 +275,6 @@ def _judged_pixels(
     return in_rounds + [(a.row, a.column) for a in table.rows_of(image)]
 
 
-def _propose(
-    image: ImageRow,
-    sha256: str,
-    judged_px: Sequence[tuple[float, float]],
-    rate: Rate,
-    folder: Path,
-    settings: _Settings,
-) -> tuple[Place, ...]:
-    mammogram, candidates = rate(image)
-    judged = mammogram.grid.to_mm(np.array(judged_px, dtype=np.float64))
-    chosen = new_places(candidates, judged, n=settings.places, apart_mm=settings.apart_mm)
-    last = np.array(mammogram.pixels.shape) - 0.5  # the last rated pixel may lie beyond the edge of the image
-    centres = mammogram.grid.to_pixels(candidates.centres[chosen]).clip(-0.5, last).round(3)
-    shown = tuple(
-        Place(
-            image.image, image.file.name, sha256, number, float(row), float(column), float(likelihood), settings.round
-        )
-        for number, ((row, column), likelihood) in enumerate(
-            zip(centres, candidates.likelihood[chosen], strict=True), 1
-        )
-    )
-    _draw(mammogram, shown, folder / _file_stem(image.image))
-    return shown
-
-
-def _draw(mammogram: Mammogram, shown: Sequence[Place], stem: Path) -> None:
-    for first in range(0, len(shown), LAYOUT.per_sheet):
-        part = shown[first : first + LAYOUT.per_sheet]
-        sheet = draw_sheet(
-            mammogram,
-            [(p.row, p.column) for p in part],
-            [f"{p.number}  ({p.likelihood:.3g})" for p in part],
-            header=f"{_header(mammogram, part[0])}   places {part[0].number}-{part[-1].number} of {len(shown)}",
-        )
-        _save(sheet, stem.with_name(f"{stem.name}-{first // LAYOUT.per_sheet + 1}.png"))
-    if shown:
-        overview = draw_overview(
-            mammogram, [(p.row, p.column) for p in shown], [p.number for p in shown],
-            header=_header(mammogram, shown[0]),
-        )  # fmt: skip
-        _save(overview, stem.with_name(f"{stem.name}-overview.png"))
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    with writing(path) as temporary:
-        picture.save(temporary)
-
-
-def _header(mammogram: Mammogram, place: Place) -> str:
-    row_mm, column_mm = mammogram.spacing_mm
-    spacing = f"{row_mm:.4g} mm" if row_mm == column_mm else f"{row_mm:.4g} x {column_mm:.4g} mm"
-    return f"{place.image}   round {place.round}   {spacing}"
-
-
-def _file_stem(image: str) -> str:
-    """Return the image's name as a file name for any file system, with a hash appended where that changes it."""
-    safe = re.sub(r"[^\w.-]", "_", image).encode()[-_MOST_BYTES:].decode(errors="ignore")
-    return safe if safe == image else f"{safe}-{hashlib.sha256(image.encode()).hexdigest()[:6]}"
-
-
 def _reviewed_so_far(out: Path) -> tuple[Reviewed, ...]:
     file = out / REVIEWED
     return read_reviewed(file) if file.exists() else ()
@@ -378,7 +285,7 @@ def _next_number(out: Path) -> int:
     return max(finished, default=0) + 1
 
 
-def _places_done(folder: Path, settings: _Settings) -> dict[str, tuple[Place, ...]]:
+def _places_done(folder: Path, settings: RoundSettings) -> dict[str, tuple[Place, ...]]:
     """Return the places of an unfinished round with the same settings, by image; else empty the round."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(settings), indent=1) + "\n"
