@@ -61,6 +61,10 @@ def info(
     for problem in found.problems:
         print_error(str(problem))
     stated = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent)
+    if paths and not any(path.exists() for path in paths):
+        for path in paths:
+            print_error(f"{path.name}: no such file or folder, expected a mammogram")
+        return 2
     refused = 0
     for path in paths:
         described = describe(path, stated, any_view=any_view)

@@ -142,4 +142,5 @@ def _find(name_or_path: str) -> Traversable:
         return _folder() / f"{name_or_path}.toml"
     if Path(name_or_path).is_file():
         return Path(name_or_path)
-    raise RecipeError(f"no scale {name_or_path!r}, expected one of {', '.join(shipped_scales())}, or a TOML file")
+    name = Path(name_or_path).name
+    raise RecipeError(f"no scale {name!r}, expected one of {', '.join(shipped_scales())}, or a TOML file")

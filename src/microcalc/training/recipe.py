@@ -341,7 +341,7 @@ def _find(name_or_path: str, *, beside: Traversable | None = None) -> Traversabl
     path = Path(name_or_path) if not isinstance(beside, Path) else beside.parent / name_or_path
     if path.is_file():
         return path
-    raise RecipeError(f"no recipe {name_or_path!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
+    raise RecipeError(f"no recipe {path.name!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
 
 
 def tuples_of(value: object) -> object:
