@@ -201,9 +201,11 @@ class AnnotationFolder:
             return tuple(row for row in self.journal.rows.values() if row.judge == judge)
 
     def done_by(self, judge: str) -> frozenset[str]:
-        """Return the images that a reader has finished."""
+        """Return the images that a reader has finished; those whose differences a reader settled are not among them."""
         with self._lock:
-            return frozenset(image for (image, by), state in self.journal.marks.items() if by == judge and state)
+            return frozenset(
+                image for (image, by), state in self.journal.marks.items() if by == judge and state == "done"
+            )
 
     def _rows(self, image: str) -> list[AnnotationRow]:
         return [row for row in self.journal.rows.values() if row.image == image]
