@@ -390,7 +390,9 @@ def test_what_would_be_refused_is_said_with_the_reason(tmp_path: Path, capsys: p
     _write_breast(tmp_path / "a.png")
     assert cli.run(["info", str(tmp_path / "a.png"), str(tmp_path / "none.dcm"), "--json"]) == 1
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first["refused"] == "a.png: a picture has no pixel spacing, expected --pixel-spacing MM"
+    assert first["refused"] == (
+        "a.png: a picture has no pixel spacing and no intent, expected --pixel-spacing MM and --intent raw or processed"
+    )
     assert (first["rows"], first["columns"]) == (500, 400)
     assert second["refused"].startswith("none.dcm: no such file")
 

@@ -73,6 +73,11 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
         )
     from microcalc.images.picture import read_picture
 
+    if info.pixel_spacing_mm is None and info.intent is None:
+        raise MissingSpacingError(
+            f"{path.name}: a picture has no pixel spacing and no intent, "
+            "expected --pixel-spacing MM and --intent raw or processed"
+        )
     if info.pixel_spacing_mm is None:
         raise MissingSpacingError(f"{path.name}: a picture has no pixel spacing, expected --pixel-spacing MM")
     if info.intent is None:
