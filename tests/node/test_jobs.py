@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from microcalc.errors import InputError
-from microcalc.node.jobs import STANDARD_VIEWS, JobQueue, OutOfTurnError, QueuedImage
-from microcalc.node.states import IMAGES, REPORTS, file_of
+from microcalc.node.jobs import STANDARD_VIEWS, JobQueue, QueuedImage
+from microcalc.node.states import IMAGES, REPORTS, OutOfTurnError, file_of
 
 MODEL = "ab" * 32
 

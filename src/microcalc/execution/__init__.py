@@ -2,6 +2,8 @@
 
 ``executor``
     One interface for running a function on many items: in this process, or in several.
+``child``
+    A child process for work in which a library may crash or hang.
 ``cores``
     How many cores this process may use.
 ``progress``

@@ -7,21 +7,19 @@ exam, it is split: each image gets its own report, or is quarantined.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 from microcalc.domain import Intent
 from microcalc.errors import InputError, OutputError
+from microcalc.execution.child import end_child, reply_of, start_child
 from microcalc.node.files import Folder, image_name
 from microcalc.node.jobs import JobQueue, QueuedImage
 from microcalc.node.settings import Detect, NodeSettings
@@ -58,16 +56,7 @@ class Worker:
 
     def __init__(self, detect: Detect) -> None:
         threads = detect.threads or max(1, (os.cpu_count() or 1) // detect.workers)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        environment["OMP_NUM_THREADS"] = environment["OPENBLAS_NUM_THREADS"] = str(threads)
-        self._process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # an interrupt from the keyboard is handled by the node
-        )
+        self._process = start_child(_COMMAND, threads=threads, own_session=True)  # the node handles an interrupt
         hello = {"model": detect.model, "threads": threads, "intents": detect.intents}
         try:
             reply = self.ask(hello, limit_s=_START_S)
@@ -80,21 +69,11 @@ class Worker:
 
     def ask(self, job: Mapping[str, object], *, limit_s: float) -> Answer:
         """Send a job and return the answer; kill the worker after ``limit_s`` seconds."""
-        to_worker, from_worker = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        watchdog = threading.Timer(limit_s, self._process.kill)
-        watchdog.daemon = True
-        watchdog.start()
         try:
-            to_worker.write(json.dumps(job).encode() + b"\n")
-            to_worker.flush()
-            line = from_worker.readline()
-            if not line.endswith(b"\n"):
-                raise WorkerEndedError
-            return cast(Answer, json.loads(line))
-        except OSError:
+            with reply_of(self._process, job, limit_s=limit_s) as reply:
+                return reply
+        except (EOFError, OSError):
             raise WorkerEndedError from None
-        finally:
-            watchdog.cancel()
 
     def kill(self) -> None:
         """Kill the process, whatever it is doing."""
@@ -102,11 +81,7 @@ class Worker:
 
     def close(self) -> None:
         """Kill the process and release its pipes."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # a job that was never sent
-                cast(IO[bytes], pipe).close()
+        end_child(self._process)
 
 
 @dataclass(eq=False, slots=True)

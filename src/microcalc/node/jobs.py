@@ -18,7 +18,7 @@ from typing import Final
 
 from microcalc.domain import Intent
 from microcalc.node.schema import open_database
-from microcalc.node.states import IMAGES, OPEN, REPORTS, ImageState, Transition, transitions
+from microcalc.node.states import IMAGES, OPEN, REPORTS, ImageState, move, move_one
 
 STANDARD_VIEWS: Final = ("L CC", "L MLO", "R CC", "R MLO")
 """An exam is complete with these."""
@@ -26,10 +26,6 @@ STANDARD_VIEWS: Final = ("L CC", "L MLO", "R CC", "R MLO")
 _IMAGE: Final = "SELECT uid, model, intent, exam, tries, put_back, state, reason FROM image"
 _OPEN: Final = "state IN ({})".format(", ".join(f"'{state}'" for state in OPEN))
 _LAST: Final = "(SELECT coalesce(max(turn), 0) + 1 FROM image)"
-
-
-class OutOfTurnError(Exception):
-    """The image or report is not in a state from which the change may start; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +130,18 @@ class JobQueue:
         already. It is quarantined if its intent has no model any more.
         """
         with self._change() as db:
-            _move(
+            move(
                 db, IMAGES, "start", "TRUE", also=f"tries = max(tries - 1, 0), put_back = put_back + 1, turn = {_LAST}"
             )
             known = ", ".join("?" * len(models))
             reason = f"its intent is no longer accepted, expected {' or '.join(models)}"
-            _move(db, IMAGES, "drop intent", f"intent NOT IN ({known})", *models, also="reason = ?", given=[reason])
+            move(db, IMAGES, "drop intent", f"intent NOT IN ({known})", *models, also="reason = ?", given=[reason])
             for intent, model in models.items():
                 other = "intent = ? AND model <> ?"
                 again = "EXISTS (SELECT 1 FROM history h WHERE h.uid = image.uid AND h.model = ?)"
-                _move(db, IMAGES, "already reported", f"{other} AND {again}", intent, model, model,
+                move(db, IMAGES, "already reported", f"{other} AND {again}", intent, model, model,
                       also="model = ?", given=[model])  # fmt: skip
-                _move(db, IMAGES, "change model", other, intent, model,
+                move(db, IMAGES, "change model", other, intent, model,
                       also="model = ?, tries = 0, put_back = 0, reason = NULL", given=[model])  # fmt: skip
             db.execute("UPDATE report SET due = 0 WHERE state = 'waiting'")  # perhaps to another destination
 
@@ -173,7 +169,9 @@ class JobQueue:
                 also = (
                     "model = ?, intent = ?, exam = ?, place = ?, received = ?, report = NULL, reason = NULL, tries = 0"
                 )
-                _one(db, IMAGES, "receive", image.uid, also=f"{also}, put_back = 0, turn = {_LAST}", given=values[1:])
+                move_one(
+                    db, IMAGES, "receive", image.uid, also=f"{also}, put_back = 0, turn = {_LAST}", given=values[1:]
+                )
             else:
                 db.execute(
                     "INSERT INTO image (uid, model, intent, exam, place, received, turn) "
@@ -193,7 +191,7 @@ class JobQueue:
             if row is None:
                 return None
             image = QueuedImage(*row)
-            _one(db, IMAGES, "take", image.uid, also="tries = tries + 1")
+            move_one(db, IMAGES, "take", image.uid, also="tries = tries + 1")
             return replace(image, tries=image.tries + 1, state="working")
 
     def done(self, image: QueuedImage) -> None:
@@ -223,7 +221,7 @@ class JobQueue:
 
     def _move_one(self, event: str, image: QueuedImage, *, also: str, given: Sequence[object] = ()) -> None:
         with self._change() as db:
-            _one(db, IMAGES, event, image.uid, also=also, given=given)
+            move_one(db, IMAGES, event, image.uid, also=also, given=given)
 
     # Exams
 
@@ -259,7 +257,7 @@ class JobQueue:
             ).fetchall()
             images = [replace(QueuedImage(*row), tries=row[4] + 1, state="reporting") for row in rows]
             for image in images:
-                _one(db, IMAGES, "claim", image.uid, also="tries = tries + 1")
+                move_one(db, IMAGES, "claim", image.uid, also="tries = tries + 1")
             return images
 
     def release(self, images: Sequence[QueuedImage], *, count: bool) -> None:
@@ -274,16 +272,16 @@ class JobQueue:
     def _release(self, images: Sequence[QueuedImage], also: str) -> None:
         with self._change() as db:
             for image in images:
-                _one(db, IMAGES, "release", image.uid, also=also)
+                move_one(db, IMAGES, "release", image.uid, also=also)
 
     def reported(self, images: Sequence[QueuedImage], reports: Sequence[str], *, now: float) -> None:
         """Record the UIDs of the reports of claimed images, that of the structured report first."""
         with self._change() as db:
             for uid in reports:
                 db.execute("INSERT OR IGNORE INTO report (uid, first, made) VALUES (?, ?, ?)", (uid, reports[0], now))
-                _move(db, REPORTS, "make", "uid = ?", uid, also="tries = 0, due = 0, reason = NULL")
+                move(db, REPORTS, "make", "uid = ?", uid, also="tries = 0, due = 0, reason = NULL")
             for image in images:
-                _one(db, IMAGES, "report", image.uid, also="report = ?", given=[reports[0]])
+                move_one(db, IMAGES, "report", image.uid, also="report = ?", given=[reports[0]])
                 db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?)", (image.uid, image.model, reports[0]))
 
     # Reports
@@ -302,7 +300,7 @@ class JobQueue:
     def sent(self, report: QueuedReport, *, now: float) -> None:
         """Record that the report arrived at its destination."""
         with self._change() as db:
-            _one(db, REPORTS, "send", report.uid, also="sent = ?, reason = NULL", given=[now])
+            move_one(db, REPORTS, "send", report.uid, also="sent = ?, reason = NULL", given=[now])
 
     def send_later(self, report: QueuedReport, reason: str, *, due: float) -> None:
         """Record why the report could not be sent, and when to try again."""
@@ -316,8 +314,8 @@ class JobQueue:
         """Record that the file of an unsent report is missing; its images are accepted when they are sent again."""
         with self._change() as db:
             (first,) = db.execute("SELECT first FROM report WHERE uid = ?", (uid,)).fetchone()
-            _one(db, REPORTS, "lose", uid, also="reason = ?", given=[reason])
-            _move(db, IMAGES, "lose", "report = ?", first, also="reason = ?", given=[reason])
+            move_one(db, REPORTS, "lose", uid, also="reason = ?", given=[reason])
+            move(db, IMAGES, "lose", "report = ?", first, also="reason = ?", given=[reason])
             db.execute("DELETE FROM history WHERE report = ?", (first,))
 
     def report_state(self, uid: str) -> str | None:
@@ -370,44 +368,3 @@ class JobQueue:
             ).fetchone()
             files, size = self._db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM quarantine").fetchone()
         return Counts(images, exams, waiting, sent, files, size)
-
-
-def _move(
-    db: sqlite3.Connection,
-    table: Sequence[Transition],
-    event: str,
-    where: str,
-    *values: object,
-    also: str,
-    given: Sequence[object] = (),
-) -> int:
-    """Apply an event to all rows that match ``where`` and are in a state from which it starts; return their number.
-
-    Parameters
-    ----------
-    where, values
-        SQL condition, and the values of its placeholders.
-    also, given
-        Further SQL assignments, and the values of their placeholders.
-    """
-    rows = transitions(table, event)
-    cases = " ".join(f"WHEN '{row.before}' THEN '{row.after}'" for row in rows)
-    before = ", ".join(f"'{row.before}'" for row in rows)
-    name = "image" if table is IMAGES else "report"
-    return db.execute(
-        f"UPDATE {name} SET state = CASE state {cases} END, {also} WHERE state IN ({before}) AND {where}",
-        (*given, *values),
-    ).rowcount
-
-
-def _one(
-    db: sqlite3.Connection,
-    table: Sequence[Transition],
-    event: str,
-    uid: str,
-    *,
-    also: str,
-    given: Sequence[object] = (),
-) -> None:
-    if _move(db, table, event, "uid = ?", uid, also=also, given=given) != 1:
-        raise OutOfTurnError(f"{event}: not possible in the current state")

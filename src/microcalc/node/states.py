@@ -10,12 +10,17 @@ removed its file or its report from the node's folder; it is accepted when it is
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 ImageState = Literal["waiting", "working", "analysed", "reporting", "reported", "quarantined", "lost"]
 ReportState = Literal["waiting", "sent", "lost"]
 File = Literal["kept", "removed", "to quarantine", "gone"]
+
+
+class OutOfTurnError(Exception):
+    """The image or report is not in a state from which the change may start; nothing was changed."""
 
 
 class Transition(NamedTuple):
@@ -77,3 +82,51 @@ def transitions(table: Sequence[Transition], event: str) -> list[Transition]:
 def file_of(state: str) -> File:
     """Return what happens to the file of an image that enters a state."""
     return next(transition.file for transition in IMAGES if transition.after == state)
+
+
+def move(
+    db: sqlite3.Connection,
+    table: Sequence[Transition],
+    event: str,
+    where: str,
+    *values: object,
+    also: str,
+    given: Sequence[object] = (),
+) -> int:
+    """Apply an event to all rows that match ``where`` and are in a state from which it starts; return their number.
+
+    Parameters
+    ----------
+    where, values
+        SQL condition, and the values of its placeholders.
+    also, given
+        Further SQL assignments, and the values of their placeholders.
+    """
+    rows = transitions(table, event)
+    cases = " ".join(f"WHEN '{row.before}' THEN '{row.after}'" for row in rows)
+    before = ", ".join(f"'{row.before}'" for row in rows)
+    name = "image" if table is IMAGES else "report"
+    return db.execute(
+        f"UPDATE {name} SET state = CASE state {cases} END, {also} WHERE state IN ({before}) AND {where}",
+        (*given, *values),
+    ).rowcount
+
+
+def move_one(
+    db: sqlite3.Connection,
+    table: Sequence[Transition],
+    event: str,
+    uid: str,
+    *,
+    also: str,
+    given: Sequence[object] = (),
+) -> None:
+    """Apply an event to one image or report, as ``move`` does.
+
+    Raises
+    ------
+    OutOfTurnError
+        There is no such image or report, or its state does not allow the event.
+    """
+    if move(db, table, event, "uid = ?", uid, also=also, given=given) != 1:
+        raise OutOfTurnError(f"{event}: not possible in the current state")

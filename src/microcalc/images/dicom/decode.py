@@ -7,8 +7,6 @@ then reused: a codec that crashes or hangs affects one file, not the run.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from microcalc.dicom.tags import shown_uid
 from microcalc.errors import UnreadableImageError
+from microcalc.execution.child import end_child, reply_of, start_child
 
 Stored = NDArray[np.integer]
 """Stored values (rows, columns), with sign and allocated bits as in the header."""
@@ -116,20 +115,8 @@ class _Worker:
 
     def ask(self, request: dict[str, object]) -> tuple[dict[str, object], bytearray]:
         """Send a request and wait for the reply and its pixel bytes."""
-        to_worker, from_worker = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
-        watchdog = threading.Timer(_TIMEOUT_S, self.process.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            to_worker.write(json.dumps(request).encode() + b"\n")
-            to_worker.flush()
-            line = from_worker.readline()
-            if not line.endswith(b"\n"):
-                raise EOFError
-            reply = json.loads(line)
-            return reply, _read_exactly(from_worker, int(reply.get("bytes", 0)))
-        finally:
-            watchdog.cancel()
+        with reply_of(self.process, request, limit_s=_TIMEOUT_S) as reply:
+            return reply, _read_exactly(cast(IO[bytes], self.process.stdout), int(reply.get("bytes", 0)))
 
 
 def _read_exactly(stream: IO[bytes], count: int) -> bytearray:
@@ -152,17 +139,7 @@ def _running_worker() -> _Worker:
     if _worker is not None and (_worker.owner != os.getpid() or _worker.process.poll() is not None):
         _stop_worker()
     if _worker is None:
-        # The worker must find this package, however the path of the caller was set.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
-        process = subprocess.Popen(
-            _WORKER_COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        _worker = _Worker(process, os.getpid())
+        _worker = _Worker(start_child(_WORKER_COMMAND, threads=1), os.getpid())
     return _worker
 
 
@@ -170,13 +147,8 @@ def _stop_worker() -> None:
     """Kill the worker; a forked child only drops its reference to its parent's worker."""
     global _worker
     worker, _worker = _worker, None
-    if worker is None or worker.owner != os.getpid():
-        return
-    worker.process.kill()
-    worker.process.wait()
-    for pipe in (worker.process.stdin, worker.process.stdout):
-        with contextlib.suppress(OSError):  # a request that was never sent
-            cast(IO[bytes], pipe).close()
+    if worker is not None and worker.owner == os.getpid():
+        end_child(worker.process)
 
 
 def _after_fork() -> None:
