@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeRegressor
 
-from microcalc.cascade.boost import BINS, Binned, Boosting, Tree, boost
+from microcalc.cascade.boost import BINS, Binned, Boosting, Tree, TreeSettings, boost
 
 _EDGES = np.arange(1, BINS, dtype=np.int32)
 
@@ -26,7 +26,7 @@ def _boost(
     counts = np.ones(n, dtype=np.float32) if counts is None else counts.astype(np.float32)
     grown = boost(
         _binned(values), np.zeros(n, dtype=np.float32), counts, n_positive,
-        boosting=boosting, depth=depth, shrinkage=shrinkage, share=1.0, rng=np.random.default_rng(0),
+        settings=TreeSettings(boosting, depth, shrinkage, share=1.0), rng=np.random.default_rng(0),
     )  # fmt: skip
     return list(islice(grown, rounds))
 

@@ -10,7 +10,7 @@ import torch
 from tests.logs import KilledError, logged
 
 from microcalc.cnn import fit as fitting
-from microcalc.cnn.fit import augmented, check_device, fit
+from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, check_device, fit
 from microcalc.cnn.network import Network
 from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError
@@ -43,9 +43,13 @@ def _fit(
     images, positives, negatives = toy
     torch.manual_seed(3)
     network = fit(
-        Network([4, 4], [1, 2]), images, positives, [(negatives, 0.75), (negatives[:9], 0.25)],
-        steps=steps, batch=16, learning_rate=0.01, weight_decay=1e-4, positive_share=0.4, gain_range=(0.8, 1.2),
-        noise=0.1, flips=True, precision=precision, seed=5, device="cpu", folder=folder,
+        Network([4, 4], [1, 2]),
+        TrainingSamples(images, positives, [(negatives, 0.75), (negatives[:9], 0.25)]),
+        Optimisation(
+            steps=steps, batch=16, learning_rate=0.01, weight_decay=1e-4, positive_share=0.4, precision=precision,
+        ),
+        Augmentation(gain_range=(0.8, 1.2), noise=0.1, flips=True),
+        seed=5, device="cpu", folder=folder,
     )  # fmt: skip
     return network.state_dict()
 
@@ -134,7 +138,7 @@ def test_a_finished_training_is_not_trained_again(
 def test_flips_and_turns_are_the_eight_symmetries_of_the_square() -> None:
     patch = np.arange(9, dtype=np.float32).reshape(3, 3)
     given = np.repeat(patch[None], 400, axis=0)
-    out = augmented(given, np.random.default_rng(1), flips=True, gain_range=(1.0, 1.0), noise=0.0)
+    out = augmented(given, np.random.default_rng(1), Augmentation((1.0, 1.0), 0.0, flips=True))
     turns = [np.rot90(p, k) for p in (patch, patch[:, ::-1]) for k in range(4)]
     assert {o.tobytes() for o in out} == {t.astype(np.float32).tobytes() for t in turns}
     assert (out[:, 1, 1] == 4).all()  # the rated pixel stays where it is
@@ -144,11 +148,11 @@ def test_flips_and_turns_are_the_eight_symmetries_of_the_square() -> None:
 def test_gain_stays_in_its_range_and_noise_has_its_deviation() -> None:
     rng = np.random.default_rng(1)
     ones = np.ones((500, 5, 5), dtype=np.float32)
-    gains = augmented(ones, rng, flips=False, gain_range=(0.7, 1.4), noise=0.0)
+    gains = augmented(ones, rng, Augmentation((0.7, 1.4), 0.0, flips=False))
     assert (gains == gains[:, :1, :1]).all()
     assert 0.7 * (1 - 1e-6) <= gains.min() < 0.72
     assert 1.37 < gains.max() <= 1.4 * (1 + 1e-6)
-    noisy = augmented(ones, rng, flips=False, gain_range=(1.0, 1.0), noise=0.2)
+    noisy = augmented(ones, rng, Augmentation((1.0, 1.0), 0.2, flips=False))
     assert noisy.dtype == np.float32
     assert np.std(noisy) == pytest.approx(0.2, rel=0.03)  # 12,500 draws: 0.6 % standard error
 

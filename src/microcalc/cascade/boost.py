@@ -105,16 +105,35 @@ def _sort_into(value: Ints, edges: Ints, bins: Bins) -> None:
         bins[i] = below
 
 
+@dataclass(frozen=True, slots=True)
+class TreeSettings:
+    """How trees are grown.
+
+    Attributes
+    ----------
+    boosting
+        What a tree is chosen by; see the module.
+    depth
+        Depth of the trees: 1 (stumps) or 2.
+    shrinkage
+        Factor on each vote.
+    share
+        Share of the features, drawn anew each round, that a tree is chosen from.
+    """
+
+    boosting: Boosting
+    depth: int
+    shrinkage: float
+    share: float
+
+
 def boost(
     samples: Binned,
     score: Floats,
     counts: Floats,
     n_positive: int,
     *,
-    boosting: Boosting,
-    depth: int,
-    shrinkage: float,
-    share: float,
+    settings: TreeSettings,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Tree, Floats]]:
     """Yield trees without end, each with the score (n,) of every sample after it.
@@ -127,32 +146,31 @@ def boost(
         (n,) scores to start from.
     counts
         (n,) number of samples that each represents.
-    depth
-        Depth of the trees: 1 (stumps) or 2.
-    shrinkage
-        Factor on each vote.
-    share
-        Share of the features, drawn anew each round, that a tree is chosen from.
     """
-    n_features, n = samples.bins.shape
-    drawn = max(1, round(share * n_features))
+    n_features = len(samples.bins)
+    drawn = max(1, round(settings.share * n_features))
     while True:
-        weight = _weights(score, counts, n_positive, boosting)
+        weight = _weights(score, counts, n_positive, settings.boosting)
         some = np.sort(rng.choice(n_features, drawn, replace=False)).astype(np.int32)
-        node = np.zeros(n, dtype=np.uint8)  # which leaf so far
-        features, bins, edges = [], [], []
-        for level in range(depth):
-            sums = _sums(samples.bins, some, weight, node, 1 << level, n_positive)
-            at_level = [_best_split(sums[:, side], boosting) for side in range(1 << level)]
-            feature = np.array([some[k] for k, _ in at_level], dtype=np.int32)
-            first_high = np.array([b for _, b in at_level], dtype=np.uint8)
-            _descend(samples.bins, feature, first_high, node)
-            features.append(feature)
-            bins.append(first_high)
-            edges.append(samples.edges[feature, first_high.astype(np.intp) - 1])
-        votes = (shrinkage * _votes(weight, node, 1 << depth, n_positive, boosting)).astype(np.float32)
-        score = score + votes[node]
-        yield Tree(np.concatenate(features), np.concatenate(edges), votes), score
+        tree, leaf = _grown(samples, some, weight, n_positive, settings)
+        score = score + tree.vote[leaf]
+        yield tree, score
+
+
+def _grown(samples: Binned, some: Ints, weight: Floats, n_positive: int, settings: TreeSettings) -> tuple[Tree, Bins]:
+    """Return the tree of some of the features that lowers the loss most, and the leaf (n,) of every sample."""
+    node = np.zeros(samples.bins.shape[1], dtype=np.uint8)  # which leaf so far
+    features, edges = [], []
+    for level in range(settings.depth):
+        sums = _sums(samples.bins, some, weight, node, 1 << level, n_positive)
+        at_level = [_best_split(sums[:, side], settings.boosting) for side in range(1 << level)]
+        feature = np.array([some[k] for k, _ in at_level], dtype=np.int32)
+        first_high = np.array([b for _, b in at_level], dtype=np.uint8)
+        _descend(samples.bins, feature, first_high, node)
+        features.append(feature)
+        edges.append(samples.edges[feature, first_high.astype(np.intp) - 1])
+    votes = settings.shrinkage * _votes(weight, node, 1 << settings.depth, n_positive, settings.boosting)
+    return Tree(np.concatenate(features), np.concatenate(edges), votes.astype(np.float32)), node
 
 
 def _weights(score: Floats, counts: Floats, n_positive: int, boosting: Boosting) -> Floats:

@@ -9,14 +9,14 @@ all included (ours; after Fleuret and Geman, J. Mach. Learn. Res. 9 (2008) 2549)
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.cascade.boost import Boosting, Tree, binned, boost
+from microcalc.cascade.boost import Boosting, Tree, TreeSettings, binned, boost
 from microcalc.cascade.cascade import Cascade, Floats, load_cascade, save_cascade
 from microcalc.cascade.haar import Features, Ints, draw_features
 from microcalc.cascade.rate import Places, places_of, places_of_windows
@@ -100,13 +100,7 @@ def fit_cascade(
     InputError
         A set of samples is empty.
     """
-    for name, samples in (
-        ("positive", positives),
-        ("negative", negatives),
-        ("positive validation", validation_positives),
-    ):
-        if len(samples) == 0:
-            raise InputError(f"no {name} samples for the cascade, expected some")
+    _refuse_empty({"positive": positives, "negative": negatives, "positive validation": validation_positives})
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"node_{node:02d}.npz" for node in range(len(settings.rounds))]
     done = next((k for k, file in enumerate(files) if not file.is_file()), len(files))
@@ -129,6 +123,12 @@ def fit_cascade(
         save_cascade(cascade, files[node])
     assert cascade is not None
     return cascade
+
+
+def _refuse_empty(sets: Mapping[str, Samples]) -> None:
+    for name, samples in sets.items():
+        if len(samples) == 0:
+            raise InputError(f"no {name} samples for the cascade, expected some")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -210,10 +210,7 @@ def _with_node(
         np.concatenate([positive.score, negative.score]),
         np.concatenate([np.ones(n_positive, dtype=np.float32), counts]),
         n_positive,
-        boosting=settings.boosting,
-        depth=settings.depth,
-        shrinkage=settings.shrinkage,
-        share=settings.share,
+        settings=TreeSettings(settings.boosting, settings.depth, settings.shrinkage, settings.share),
         rng=rng,
     )
     n_validation = len(known.validation_positives)

@@ -151,6 +151,7 @@ def _vote_at(integral: Ints, base: int, tree: int, offset: Ints, code: _Code) ->
     return np.float32(vote[tree, at - splits])
 
 
+# More than eight parameters: compiled code takes arrays, no types of ours; the last five are written to.
 @compiled
 def _rate_row(
     integral: Ints, base: int, offset: Ints, code: _Code, left: Ints, n_left: int, values: Ints,

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,22 +27,73 @@ _LOG_EVERY = 50
 _LOGGER = logging.getLogger(__name__)
 
 
-# More than eight parameters: the numbers of the recipe, each in plain view. The recipe itself belongs to ``training``.
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainingSamples:
+    """What patches are cut at.
+
+    Attributes
+    ----------
+    positives
+        (n, 3) samples in ``images``.
+    negatives
+        Pools of samples, each with its share of a batch's negatives (the shares sum to 1).
+    """
+
+    images: Sequence[StoredImage]
+    positives: Samples
+    negatives: Sequence[tuple[Samples, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How patches are varied.
+
+    Attributes
+    ----------
+    gain_range
+        Lowest and highest factor on a patch (log-uniform).
+    noise
+        Standard deviation of what is added, in units of the image's own noise.
+    flips
+        Whether patches are flipped and turned by quarter turns.
+    """
+
+    gain_range: tuple[float, float]
+    noise: float
+    flips: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Optimisation:
+    """How a network is optimised, as in the recipe.
+
+    Attributes
+    ----------
+    steps, batch
+        Optimiser steps, and patches in each.
+    learning_rate, weight_decay
+        AdamW's rate at its highest, and its weight decay.
+    positive_share
+        Share of a batch that is positive.
+    precision
+        Arithmetic of the convolutions.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    positive_share: float
+    precision: Precision
+
+
+# Longer than 40 lines: a training is read from its loop, which stands here whole.
 def fit(
     network: Network,
-    images: Sequence[StoredImage],
-    positives: Samples,
-    negatives: Sequence[tuple[Samples, float]],
+    samples: TrainingSamples,
+    optimisation: Optimisation,
+    augmentation: Augmentation,
     *,
-    steps: int,
-    batch: int,
-    learning_rate: float,
-    weight_decay: float,
-    positive_share: float,
-    gain_range: tuple[float, float],
-    noise: float,
-    flips: bool,
-    precision: Precision,
     seed: int,
     device: str,
     folder: Path,
@@ -50,16 +102,6 @@ def fit(
 
     Parameters
     ----------
-    positives
-        (n, 3) samples.
-    negatives
-        Pools of samples, each with its share of a batch's negatives (the shares sum to 1).
-    steps, batch, learning_rate, weight_decay, positive_share
-        As in the recipe: optimiser steps, patches in each, AdamW's rate at its highest, share that is positive.
-    gain_range, noise, flips
-        See ``augmented``.
-    precision
-        Arithmetic of the convolutions.
     seed
         Seed of the batches and their augmentation; the caller sets the network's initial weights.
     folder
@@ -71,26 +113,27 @@ def fit(
     """
     with saying_where(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    steps, bfloat16 = optimisation.steps, optimisation.precision == "bfloat16"
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=optimisation.learning_rate, weight_decay=optimisation.weight_decay
+    )
     rng = np.random.default_rng(seed)
     start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng)
     _drop_after(folder / "metrics.jsonl", start)
-    n_positive = max(1, round(batch * positive_share))
-    counts = _shares(batch - n_positive, [share for _, share in negatives])
-    labels = torch.zeros(batch, device=device)  # (n,)
-    labels[:n_positive] = 1.0
+    pools = _pools(samples, optimisation)
+    labels = torch.zeros(optimisation.batch, device=device)  # (n,)
+    labels[: pools[0][1]] = 1.0
     saved = time.monotonic()
     for step in range(start, steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate * _schedule(step / steps)
-        pools = [(positives, n_positive), *((pool, n) for (pool, _), n in zip(negatives, counts, strict=True))]
-        samples = np.concatenate([pool[rng.integers(len(pool), size=n)] for pool, n in pools if n])  # (n, 3)
-        patches = gather(images, samples, margin_px=network.margin_px)  # (n, side, side)
-        patches = augmented(patches, rng, flips=flips, gain_range=gain_range, noise=noise)
+            group["lr"] = optimisation.learning_rate * _schedule(step / steps)
+        drawn = np.concatenate([pool[rng.integers(len(pool), size=n)] for pool, n in pools if n])  # (n, 3)
+        patches = gather(samples.images, drawn, margin_px=network.margin_px)  # (n, side, side)
+        patches = augmented(patches, rng, augmentation)
         given = torch.from_numpy(patches).unsqueeze(1).to(device, memory_format=torch.channels_last)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
             logits = network.rate_patches(given).float()  # (n,)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
         optimiser.zero_grad(set_to_none=True)
@@ -113,15 +156,9 @@ def check_device(device: str) -> None:
         raise InputError("--device cuda: no CUDA device, expected a GPU and a CUDA build of torch")
 
 
-def augmented(
-    patches: FloatImage, rng: np.random.Generator, *, flips: bool, gain_range: tuple[float, float], noise: float
-) -> FloatImage:
-    """Vary patches (n, side, side): flips and quarter turns, gain, added noise.
-
-    ``gain_range`` is lowest and highest factor on a patch (log-uniform); ``noise`` the standard
-    deviation of what is added, in units of the image's own noise.
-    """
-    if flips:
+def augmented(patches: FloatImage, rng: np.random.Generator, augmentation: Augmentation) -> FloatImage:
+    """Vary patches (n, side, side): flips and quarter turns, gain, added noise."""
+    if augmentation.flips:
         turn = rng.integers(8, size=len(patches))
         out = np.empty_like(patches)
         for kind in range(8):
@@ -129,11 +166,11 @@ def augmented(
             turned = np.rot90(chosen, kind % 4, axes=(1, 2))
             out[turn == kind] = turned[:, :, ::-1] if kind >= 4 else turned
         patches = out
-    low, high = np.log(gain_range)
+    low, high = np.log(augmentation.gain_range)
     gain = np.exp(rng.uniform(low, high, size=(len(patches), 1, 1))).astype(np.float32)
     patches = patches * gain
-    if noise > 0:
-        patches = patches + np.float32(noise) * rng.standard_normal(patches.shape, dtype=np.float32)
+    if augmentation.noise > 0:
+        patches = patches + np.float32(augmentation.noise) * rng.standard_normal(patches.shape, dtype=np.float32)
     return patches
 
 
@@ -141,6 +178,14 @@ def _schedule(done: float) -> float:
     """Return the factor on the learning rate: warm-up over the first 3 %, then half a cosine down to 1 %."""
     warm = min(1.0, (done + 1e-3) / 0.03)
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _pools(samples: TrainingSamples, optimisation: Optimisation) -> list[tuple[Samples, int]]:
+    """Return the pools, each with the number of samples that a batch takes from it: the positives first."""
+    n_positive = max(1, round(optimisation.batch * optimisation.positive_share))
+    counts = _shares(optimisation.batch - n_positive, [share for _, share in samples.negatives])
+    negatives = [(pool, n) for (pool, _), n in zip(samples.negatives, counts, strict=True)]
+    return [(samples.positives, n_positive), *negatives]
 
 
 def _shares(total: int, shares: Sequence[float]) -> list[int]:

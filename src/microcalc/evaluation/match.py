@@ -164,11 +164,11 @@ def match_clusters(
         free = [t for t in wanted[mark] if lesion_mark[t] < 0]
         if free:
             lesion_mark[free[0]] = mark
-    off = np.array([not w for w in wanted], dtype=np.bool_)
-    for i in np.flatnonzero(off):
-        on = covered(members[i], Regions(truth), hit_mm=hit_mm) | covered(members[i], ignored, hit_mm=hit_mm)
-        off[i] = bool(np.count_nonzero(on) <= len(on) / 2)
-    return _matches(rating, centres, lesion_mark, off)
+    off = [
+        not w and not _mostly_covered(m, (Regions(truth), ignored), hit_mm)
+        for m, w in zip(members, wanted, strict=True)
+    ]
+    return _matches(rating, centres, lesion_mark, np.array(off, dtype=np.bool_))
 
 
 def covered(points_mm: Points, regions: Regions, *, hit_mm: float) -> NDArray[np.bool_]:
@@ -190,6 +190,12 @@ def covered(points_mm: Points, regions: Regions, *, hit_mm: float) -> NDArray[np
     for outline in regions.outlines_mm:
         on |= shapely.distance(_area(outline), shapely.points(points)) <= hit_mm + _ROUNDING_MM
     return on
+
+
+def _mostly_covered(members: Points, regions: Sequence[Regions], hit_mm: float) -> bool:
+    """Return whether more than half of a cluster's members lie in any of some regions."""
+    on = np.any([covered(members, some, hit_mm=hit_mm) for some in regions], axis=0)
+    return bool(np.count_nonzero(on) > len(on) / 2)
 
 
 def annotated_clusters(truth_cluster: Sequence[str] | NDArray[np.str_]) -> list[str]:

@@ -74,7 +74,7 @@ def _train_network(
     import torch
 
     from microcalc.cnn.export import export_dense, export_patches
-    from microcalc.cnn.fit import fit
+    from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, fit
     from microcalc.cnn.network import Network
 
     settings: NetworkRecipe = getattr(recipe, name)
@@ -88,18 +88,16 @@ def _train_network(
     )  # fmt: skip
     fit(
         network,
-        open_images(images),
-        positives,
-        negatives,
-        steps=settings.steps,
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        positive_share=settings.positive_share,
-        gain_range=recipe.augment.gain_range,
-        noise=recipe.augment.noise,
-        flips=recipe.augment.flips,
-        precision=precision,
+        TrainingSamples(open_images(images), positives, negatives),
+        Optimisation(
+            steps=settings.steps,
+            batch=settings.batch,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            positive_share=settings.positive_share,
+            precision=precision,
+        ),
+        Augmentation(recipe.augment.gain_range, recipe.augment.noise, recipe.augment.flips),
         seed=recipe.seed,
         device=device,
         folder=out / name,

@@ -221,7 +221,7 @@ def train_small(images: Sequence[Sampled], *, steps: int, seed: int, folder: Pat
     """Train a small CNN1, half of its negatives drawn at random, half those that the filter rates highest."""
     import torch
 
-    from microcalc.cnn.fit import fit
+    from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, fit
     from microcalc.cnn.network import Network
 
     torch.manual_seed(seed)
@@ -231,18 +231,11 @@ def train_small(images: Sequence[Sampled], *, steps: int, seed: int, folder: Pat
     )
     return fit(
         Network(_CHANNELS, _DILATIONS),
-        [open_stored(s.file) for s in images],
-        positives,
-        [(negatives, 0.5), (hard, 0.5)],
-        steps=steps,
-        batch=128,
-        learning_rate=0.003,
-        weight_decay=1e-4,
-        positive_share=0.4,
-        gain_range=(0.7, 1.4),
-        noise=0.1,
-        flips=True,
-        precision="float32",
+        TrainingSamples([open_stored(s.file) for s in images], positives, [(negatives, 0.5), (hard, 0.5)]),
+        Optimisation(
+            steps=steps, batch=128, learning_rate=0.003, weight_decay=1e-4, positive_share=0.4, precision="float32"
+        ),
+        Augmentation(gain_range=(0.7, 1.4), noise=0.1, flips=True),
         seed=seed,
         device="cpu",
         folder=folder,
