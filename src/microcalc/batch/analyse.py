@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
+from microcalc.batch.options import ALL_DEFAULTS, ImageOptions
 from microcalc.datasets.open import open_row
 from microcalc.datasets.table import ImageRow
 from microcalc.detection.result import Result, Seconds, make_result, write_result
 from microcalc.detection.stages import detect_normalised, find_clusters
-from microcalc.domain import Candidates, Mammogram, NormalisedMammogram
-from microcalc.images.info import NO_INFO, ImageInfo
+from microcalc.domain import Candidates, Mammogram, NormalisedMammogram, Stage
 from microcalc.images.open import naming, open_mammogram
 from microcalc.models.model import Models
 from microcalc.normalise.mammogram import normalise
@@ -41,16 +42,13 @@ class DetectedFile:
         write_result(self.result, out / f"{stem}.json")  # last: where it exists, both are complete
 
 
-def detect_in(
-    file: Path | ImageRow,
-    models: Models,
-    *,
-    info: ImageInfo = NO_INFO,
-    any_view: bool = False,
-    whole_image: bool = False,
-    min_likelihood: float | None = None,
-    max_candidates: int | None = None,
-) -> DetectedFile:
+@cache
+def models_of(choice: str | Path | None, stage: Stage, threads: int) -> Models:
+    """Return the models of this process, as of ``Models``; each is loaded once."""
+    return Models(choice, threads=threads, stage=stage)
+
+
+def detect_in(file: Path | ImageRow, models: Models, options: ImageOptions = ALL_DEFAULTS) -> DetectedFile:
     """Detect in one file, or in the image of a table's line; nothing is written.
 
     Parameters
@@ -59,10 +57,6 @@ def detect_in(
         An image file; or a line of a table, whose image is opened as the table says and checked against it.
     models
         The model for each intent.
-    info, any_view
-        See ``open_mammogram``; they have no effect on a line of a table.
-    whole_image, min_likelihood, max_candidates
-        See ``pipeline.detect``.
 
     Raises
     ------
@@ -71,16 +65,21 @@ def detect_in(
     """
     start = perf_counter()
     path = file.file if isinstance(file, ImageRow) else file
-    mammogram = open_row(file) if isinstance(file, ImageRow) else open_mammogram(file, info, any_view=any_view)
+    if isinstance(file, ImageRow):
+        mammogram = open_row(file)
+    else:
+        mammogram = open_mammogram(file, options.info, any_view=options.any_view)
     read = perf_counter() - start
     model = models.of(mammogram.intent)
     start = perf_counter()
     with naming(path):
-        normalised = normalise(mammogram, spacing_mm=model.spacing_mm, whole_image=whole_image)
+        normalised = normalise(mammogram, spacing_mm=model.spacing_mm, whole_image=options.whole_image)
     normalised_at = perf_counter()
     scores = model.scorer.score(normalised)
     scored_at = perf_counter()
-    detected = find_clusters(normalised, scores, model, min_likelihood=min_likelihood, max_candidates=max_candidates)
+    detected = find_clusters(
+        normalised, scores, model, min_likelihood=options.min_likelihood, max_candidates=options.max_candidates
+    )
     grouped_at = perf_counter()
     seconds = Seconds(
         read=round(read, 3),

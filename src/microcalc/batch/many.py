@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
-from microcalc.batch.analyse import detect_in
+from microcalc.batch.analyse import detect_in, models_of
+from microcalc.batch.options import ImageOptions
 from microcalc.detection.result import Result
 from microcalc.errors import BatchError, MicrocalcError
 from microcalc.execution.executor import Executor, Serial
 from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import unforeseen
-from microcalc.models.model import Models
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One file, and how it is analysed: small values only, which travel to other processes."""
-
-    file: Path
-    model: str | Path | None
-    threads: int
-    info: ImageInfo
-    any_view: bool
-    whole_image: bool
-    min_likelihood: float | None
-    max_candidates: int | None
 
 
 def detect_all(
@@ -87,33 +72,20 @@ def detect_all(
     """
     executor = executor or Serial()
     threads = 0 if isinstance(executor, Serial) else 1  # several processes share the cores
-    tasks = [
-        _Task(Path(path), model, threads, info, any_view, whole_image, min_likelihood, max_candidates) for path in paths
-    ]
+    options = ImageOptions(info, any_view, whole_image, min_likelihood, max_candidates)
+    files = [Path(path) for path in paths]
     failures: dict[Path, Exception] = {}
-    for outcome in executor.run(_detect, tasks):
+    for outcome in executor.run(partial(_detect, model=model, threads=threads, options=options), files):
         if outcome.error is None:
             yield outcome.result()
         elif isinstance(outcome.error, MicrocalcError):
-            failures[outcome.item.file] = outcome.error
+            failures[outcome.item] = outcome.error
         else:
-            failures[outcome.item.file] = unforeseen(outcome.item.file, outcome.error)
+            failures[outcome.item] = unforeseen(outcome.item, outcome.error)
     if failures:
-        raise BatchError(failures, total=len(tasks))
+        raise BatchError(failures, total=len(files))
 
 
-def _detect(task: _Task) -> Result:
-    return detect_in(
-        task.file,
-        _models(task.model, task.threads),
-        info=task.info,
-        any_view=task.any_view,
-        whole_image=task.whole_image,
-        min_likelihood=task.min_likelihood,
-        max_candidates=task.max_candidates,
-    ).result
-
-
-@cache
-def _models(choice: str | Path | None, threads: int) -> Models:
-    return Models(choice, threads=threads)
+def _detect(file: Path, *, model: str | Path | None, threads: int, options: ImageOptions) -> Result:
+    """Detect in one file; called in a worker."""
+    return detect_in(file, models_of(model, "pair", threads), options).result

@@ -1,9 +1,9 @@
-"""What a call of ``microcalc detect`` may change."""
+"""What a call of ``microcalc detect``, or of ``detect_all``, may change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from microcalc.domain import Stage
 from microcalc.images.info import NO_INFO, ImageInfo
@@ -14,24 +14,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How an image is read and searched, whatever the model; small values only, which travel to other processes.
+
+    Attributes
+    ----------
+    info, any_view
+        See ``open_mammogram``; they have no effect on a line of a table.
+    whole_image, min_likelihood, max_candidates
+        See ``pipeline.detect``.
+    """
+
+    info: ImageInfo = NO_INFO
+    any_view: bool = False
+    whole_image: bool = False
+    min_likelihood: float | None = None
+    max_candidates: int | None = None
+
+
+ALL_DEFAULTS: Final = ImageOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class DetectOptions:
     """How images are detected in, and what is written; see ``microcalc detect --help``.
 
     Attributes
     ----------
-    info
-        What the caller states of images that do not state it themselves.
     again
         Whether images are tried again that the folder holds the finished results of.
     """
 
     model: str | None = None
     stage: Stage = "pair"
-    whole_image: bool = False
-    min_likelihood: float | None = None
-    max_candidates: int | None = None
-    info: ImageInfo = NO_INFO
-    any_view: bool = False
+    image: ImageOptions = ALL_DEFAULTS
     overlay: bool = True
     again: bool = False
     reports: tuple[ReportKind, ...] = ()
@@ -42,7 +58,7 @@ class DetectOptions:
         """Return the options that decide what is found in an image; None and False: as the model sets it."""
         return {
             "stage": None if self.stage == "pair" else self.stage,
-            "whole_image": self.whole_image,
-            "min_likelihood": self.min_likelihood,
-            "max_candidates": self.max_candidates,
+            "whole_image": self.image.whole_image,
+            "min_likelihood": self.image.min_likelihood,
+            "max_candidates": self.image.max_candidates,
         }

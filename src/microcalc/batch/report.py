@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from microcalc.batch.run import Batch, BatchImage, is_of_one_file, models_of
+from microcalc.batch.analyse import models_of
+from microcalc.batch.run import Batch, BatchImage, is_of_one_file
 from microcalc.detection.result import Result
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.images.open import is_picture, unforeseen

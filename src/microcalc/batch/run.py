@@ -11,12 +11,13 @@ import errno
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from microcalc.batch import analyse
+from microcalc.batch.analyse import models_of
 from microcalc.batch.folder import ResultsFolder
 from microcalc.batch.inputs import GivenImages, Input
 from microcalc.batch.names import Identity, place_of, result_stems
@@ -24,13 +25,11 @@ from microcalc.batch.options import DetectOptions
 from microcalc.batch.settings import settings_of
 from microcalc.batch.summary import SummaryRow, check_summary, write_summary
 from microcalc.detection.result import Result, read_result
-from microcalc.domain import Stage
 from microcalc.errors import MicrocalcError, OutputError, WorkerDiedError
 from microcalc.execution.cores import core_count
 from microcalc.execution.executor import executor_of
 from microcalc.execution.progress import Progress, log_progress
 from microcalc.images.open import printable, unforeseen
-from microcalc.models.model import Models
 from microcalc.storage.index import IndexEntry
 from microcalc.storage.key import file_sha256, key_of
 from microcalc.storage.ownership import owner_of
@@ -68,18 +67,6 @@ class BatchImage:
         if self.result is None:
             return SummaryRow(name, error="not tried" if self.error is None else str(self.error))
         return SummaryRow.of(name, f"{self.stem}.json", self.result)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a worker needs to know of one image: plain values, no pixels."""
-
-    number: int
-    image: Input
-    stem: str
-    out: Path
-    options: DetectOptions
-    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +187,16 @@ class Batch:
             The only image fails, and no report is to be written about it; or nothing more can be written.
         """
         yield from (image for image in self.images if image.finished)
-        tasks = list(self._tasks())
+        to_try = list(self._images_to_try())
         yield from (image for image in self.images if image.error is not None)
-        start, before = monotonic(), len(self.images) - len(tasks)
-        if tasks:
+        start, before = monotonic(), len(self.images) - len(to_try)
+        if to_try:
             self.results.open()
             log_progress(Progress("detecting", before, len(self.images), None))
-        outcomes = executor_of(min(self.workers, len(tasks))).run(_detect, tasks)
+        detect = partial(_detect, out=self.out, options=self.options, threads=self.threads)
+        outcomes = executor_of(min(self.workers, len(to_try))).run(detect, to_try)
         for number, outcome in enumerate(outcomes, 1):
-            image = self.images[outcome.item.number]
+            image = outcome.item
             done = self._done(image, outcome.value, outcome.error)
             if done.stops and done.error is not None:
                 raise done.error
@@ -216,7 +204,7 @@ class Batch:
             if image.error is not None:
                 self.results.failed(image.stem, str(image.error))
             yield image
-            left = (monotonic() - start) / number * (len(tasks) - number)
+            left = (monotonic() - start) / number * (len(to_try) - number)
             log_progress(Progress("detecting", before + number, len(self.images), left))
 
     def close(self) -> None:
@@ -226,9 +214,9 @@ class Batch:
             problems = [SummaryRow(_name_of(problem), error=str(problem)) for problem in self.given.problems]
             write_summary(self.out, [*(image.summary() for image in self.images), *problems])
 
-    def _tasks(self) -> Iterator[_Task]:
+    def _images_to_try(self) -> Iterator[BatchImage]:
         """Yield the images to try; an image whose result a user's file is in the way of fails here."""
-        for number, image in enumerate(self.images):
+        for image in self.images:
             if image.finished:
                 continue
             try:
@@ -240,7 +228,7 @@ class Batch:
                 image.error = error
                 self.results.failed(image.stem, str(error))
             else:
-                yield _Task(number, image.image, image.stem, self.out, self.options, self.threads)
+                yield image
 
     def _done(self, image: BatchImage, done: _Done | None, error: Exception | None) -> _Done:
         file = image.image.file
@@ -262,20 +250,13 @@ def is_of_one_file(error: OutputError) -> bool:
     return getattr(error.__cause__, "errno", None) in _OF_ONE_FILE
 
 
-def _detect(task: _Task) -> _Done:
+def _detect(image: BatchImage, *, out: Path, options: DetectOptions, threads: int) -> _Done:
     """Detect in one image and write its results; called in a worker."""
-    row, options = task.image.row, task.options
+    given = image.image
     try:
-        detected = analyse.detect_in(
-            task.image.file if row is None else row,
-            models_of(options.model, options.stage, task.threads),
-            info=options.info,
-            any_view=options.any_view,
-            whole_image=options.whole_image,
-            min_likelihood=options.min_likelihood,
-            max_candidates=options.max_candidates,
-        )
-        detected.write(task.stem, task.out, overlay=options.overlay)
+        models = models_of(options.model, options.stage, threads)
+        detected = analyse.detect_in(given.file if given.row is None else given.row, models, options.image)
+        detected.write(image.stem, out, overlay=options.overlay)
     except OutputError as error:
         return _Done(error=error, stops=not is_of_one_file(error))
     except MicrocalcError as error:
@@ -283,20 +264,14 @@ def _detect(task: _Task) -> _Done:
     except Exception as error:
         if multiprocessing.parent_process() is None:
             raise
-        return _Done(error=unforeseen(task.image.file, error))  # here, where its traceback is
+        return _Done(error=unforeseen(given.file, error))  # here, where its traceback is
     return _Done(detected.result)
-
-
-@cache
-def models_of(choice: str | None, stage: Stage, threads: int) -> Models:
-    """Return the models of this process; each is loaded once."""
-    return Models(choice, threads=threads, stage=stage)
 
 
 def _made_from(image: Input, options: DetectOptions) -> str:
     """Return a key of the file's bytes and of what is stated about the image; empty where it cannot be read."""
     row = image.row
-    stated = (options.info,) if row is None else (row.info, row.shape, row.sop_instance_uid, row.sha256)
+    stated = (options.image.info,) if row is None else (row.info, row.shape, row.sop_instance_uid, row.sha256)
     try:
         is_file = image.file.is_file()  # opening a pipe would wait for ever
         return key_of([file_sha256(image.file), repr(stated)]) if is_file else ""

@@ -132,7 +132,7 @@ def detect(
     json
         Print one JSON object per image on standard output; all other lines go to standard error.
     """
-    from microcalc.batch.options import DetectOptions
+    from microcalc.batch.options import DetectOptions, ImageOptions
     from microcalc.batch.run import Batch
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.images.info import ImageInfo
@@ -148,11 +148,13 @@ def detect(
     options = DetectOptions(
         model=model,
         stage=stage,
-        whole_image=whole_image,
-        min_likelihood=min_likelihood,
-        max_candidates=max_candidates,
-        info=ImageInfo(spacing_mm, intent, system, view, laterality),
-        any_view=any_view,
+        image=ImageOptions(
+            ImageInfo(spacing_mm, intent, system, view, laterality),
+            any_view=any_view,
+            whole_image=whole_image,
+            min_likelihood=min_likelihood,
+            max_candidates=max_candidates,
+        ),
         overlay=not no_overlay,
         again=again,
         reports=tuple(dict.fromkeys(report or ())),
