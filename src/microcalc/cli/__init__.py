@@ -2,6 +2,9 @@
 
 Exit codes: 0 everything is done; 1 a part of it failed (some of several files); 2 the call cannot be carried out;
 130 interrupted. An error is one line on standard error. Heavy libraries are imported by the command that needs them.
+
+A command's parameters are its options, however many: cyclopts reads options, types and help from its signature and
+docstring.
 """
 
 from __future__ import annotations
@@ -20,13 +23,14 @@ from microcalc import __version__
 from microcalc.cli.check import doctor, info
 from microcalc.cli.data import insert, simulate, table_cdd_cesm
 from microcalc.cli.detecting import demo, detect
+from microcalc.cli.evaluate import evaluate, realism, roc
 from microcalc.cli.examples import EXAMPLES, flowing
-from microcalc.cli.judge import evaluate, realism, review, roc
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.node import node
 from microcalc.cli.options import PRINTED
 from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.reports import show_report
+from microcalc.cli.review import review
 from microcalc.cli.study import study
 from microcalc.cli.training import card, train
 from microcalc.cli.view import view

@@ -1,26 +1,22 @@
-"""``microcalc evaluate``, ``roc``, ``review`` and ``realism``: the commands that measure."""
+"""``microcalc evaluate``, ``roc`` and ``realism``: the commands that measure."""
 
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Literal
 
 from microcalc.cli.options import (
     Count,
     CountOrNone,
     DPrime,
     Flag,
-    IntentOption,
     JpegQuality,
     Json,
     Length,
     PatchSpacing,
     Resamples,
-    SpacingOption,
     SplitOption,
     Workers,
     refuse_beside,
@@ -29,107 +25,13 @@ from microcalc.cli.options import (
 )
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_text
 from microcalc.errors import InputError
-from microcalc.storage.key import key_of
 from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
-    from microcalc.domain import Intent
+    from microcalc.evaluation.matched_images import Rules
     from microcalc.evaluation.reporting.report import Summary
-
-
-def review(
-    source: Path,
-    /,
-    *,
-    out: Path,
-    take: list[Path] | None = None,
-    places: Count | None = None,
-    judge: Annotated[str, Parameter(show_default=False)] = "",
-    model: str | None = None,
-    pixel_spacing: SpacingOption | None = None,
-    intent: IntentOption = None,
-) -> int:
-    """Annotate with the help of a model: contact sheets of the candidates rated highest, and a table to fill in.
-
-    Parameters
-    ----------
-    source
-        Folder with images.csv, or with images.
-    out
-        Folder of the review. Each call makes the next round, with new places only.
-    take
-        Filled-in table whose verdicts are added to the review; no new round is made. Repeat for several.
-    places
-        Number of places per image. By default 60.
-    judge
-        Name of the person who judges.
-    model
-        raw or processed (shipped), a folder with a model, or log. By default the shipped model for the image's intent.
-    pixel_spacing
-        Pixel spacing in mm of pictures in a folder without a table.
-    intent
-        raw (for processing) or processed (for presentation), of pictures in a folder without a table.
-    """
-    if take:
-        refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
-        with output_folder(out, "review", inputs=[source]):
-            return _take_verdicts(take, out, judge)
-    from microcalc.batch.settings import settings_of
-    from microcalc.models.model import Models
-    from microcalc.review.rounds import describe_round, make_round
-
-    check_output_folder(out, "review", inputs=[source])
-    models = Models(model)
-    settings = key_of(settings_of(model))
-    table, unread = _images_to_review(source, pixel_spacing, intent)
-    if not table.images and len(unread) == 1:
-        raise InputError(unread[0])
-    for why in unread:
-        print_error(why)
-    if not table.images:
-        raise InputError(f"{source.name}: no image to review, expected at least one")
-    with output_folder(out, "review", inputs=[source]):
-        made = make_round(
-            table, out, models, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}"
-        )
-    for line in describe_round(made):
-        print_line(line)
-    failed = len(unread) + len(made.failed)
-    return print_error(f"{quantity(failed, 'image')} could not be used", code=1) if failed else 0
-
-
-def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
-    """Return the table, read or made of the images in a folder, and why files of the folder are not in it."""
-    from microcalc.cli.inputs import check_effect, given_images
-    from microcalc.datasets.open import open_table
-    from microcalc.datasets.table_files import is_table
-    from microcalc.images.info import ImageInfo
-    from microcalc.images.open import open_mammogram
-    from microcalc.review.folder import table_of_images
-
-    if is_table(source):
-        refuse_beside("a table", pixel_spacing=pixel_spacing, intent=intent)
-        return open_table(source), []
-    given = given_images([source], None, with_pictures=pixel_spacing is not None and intent is not None)
-    if not given.images and given.problems:
-        raise given.problems[0]
-    check_effect(given, {"pixel_spacing": pixel_spacing, "intent": intent})
-    info = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent)
-    table, failed = table_of_images(
-        [(image.name, image.file) for image in given.images],
-        lambda file: open_mammogram(file, info),
-    )
-    return table, [*(str(problem) for problem in given.problems), *(why for _, why in failed)]
-
-
-def _take_verdicts(files: Sequence[Path], out: Path, judge: str) -> int:
-    from microcalc.review.rounds import describe_import, import_verdicts
-
-    for line in describe_import(import_verdicts(files, out, judge=judge)):
-        print_line(line)
-    return 0
 
 
 def evaluate(
@@ -186,7 +88,7 @@ def evaluate(
     from microcalc.datasets.open import identified_table
     from microcalc.evaluation.matched_images import Rules
     from microcalc.evaluation.names import detector_names
-    from microcalc.evaluation.reporting.report import COMMAND, compare_detections, evaluate_detections
+    from microcalc.evaluation.reporting.report import COMMAND
     from microcalc.reports.to_results import are_reports, write_results_of_reports
 
     PRINTING.json = json
@@ -202,24 +104,29 @@ def evaluate(
     _check_judge(table, lesions_by)
     reports = [are_reports(path) for path in detections]
     with output_folder(out, COMMAND, inputs=[*detections, truth]):  # empty when a report is refused, and so removed
-        detections = [
-            write_results_of_reports(path, table, out / "from-reports" / name) if is_report else path
+        results = {
+            name: write_results_of_reports(path, table, out / "from-reports" / name) if is_report else path
             for path, name, is_report in zip(detections, names, reports, strict=True)
-        ]
-        if len(detections) == 1:
-            summaries: Sequence[Summary] = [
-                evaluate_detections(
-                    detections, table, out=out, name=names[0], rules=rules, resamples=resamples, seed=seed
-                )
-            ]
-        else:
-            named = {name: [path] for name, path in zip(names, detections, strict=True)}
-            summaries = compare_detections(named, table, out=out, rules=rules, resamples=resamples, seed=seed).summaries
-    _print_summary(out / ("summary.md" if len(detections) == 1 else "compare.md"))
+        }
+        summaries = _evaluated(results, table, out, rules=rules, resamples=resamples, seed=seed)
+    _print_summary(out / ("summary.md" if len(results) == 1 else "compare.md"))
     for summary in summaries:
         for remark in (*summary.frame_warnings, *summary.remarks):
             print_error(f"{summary.name}: {remark}")
     return 1 if any(summary.frame_warnings or summary.counts.images_without_detections for summary in summaries) else 0
+
+
+def _evaluated(
+    results: Mapping[str, Path], table: Table, out: Path, *, rules: Rules, resamples: int, seed: int
+) -> Sequence[Summary]:
+    """Evaluate one detector, or compare several, by name; write figures and curves into ``out``."""
+    from microcalc.evaluation.reporting.report import compare_detections, evaluate_detections
+
+    if len(results) > 1:
+        named = {name: [path] for name, path in results.items()}
+        return compare_detections(named, table, out=out, rules=rules, resamples=resamples, seed=seed).summaries
+    ((name, path),) = results.items()
+    return [evaluate_detections([path], table, out=out, name=name, rules=rules, resamples=resamples, seed=seed)]
 
 
 def _check_judge(table: Table, judge: str | None) -> None:
