@@ -101,7 +101,7 @@ def _measure(options: argparse.Namespace) -> None:
         document = best.of("all but read", all_but_read)
         _measure_rest(best, mammogram, normalised, model, document, Path(out))
     with tempfile.TemporaryDirectory() as made:
-        _measure_dense(best, normalised, _dense_form(folder, Path(made)), scorer, threads=options.threads)
+        _measure_dense(best, normalised, _dense_form(folder, Path(made)), folder, threads=options.threads)
 
 
 def _measure_scoring(best: _BestOf, normalised: NormalisedMammogram, scorer: CnnPair) -> None:
@@ -164,14 +164,14 @@ def _dense_form(model: Path, out: Path) -> Path:
     return file
 
 
-def _measure_dense(
-    best: _BestOf, normalised: NormalisedMammogram, file: Path, scorer: CnnPair, *, threads: int
-) -> None:
+def _measure_dense(best: _BestOf, normalised: NormalisedMammogram, file: Path, model: Path, *, threads: int) -> None:
     """Measure what the pair replaces: CNN2 at every breast pixel."""
     from microcalc.cnn.scorer import apply_densely, open_network
+    from microcalc.models.description import DESCRIPTION, parse_pair_description
 
     session = open_network(file, threads=threads)
-    margin_px = scorer.margins_px[1]
+    description = parse_pair_description((model / DESCRIPTION).read_bytes(), where=model.name)
+    margin_px = description.cnn2.margin_px
     for tile_px in (128, 256):  # small tiles keep to the cache, large ones waste less on their margins
         dense = partial(apply_densely, session, normalised, margin_px=margin_px, tile_px=tile_px)
         best.of(f"CNN2 alone, tiles of {tile_px}", dense)

@@ -5,7 +5,7 @@ import pytest
 from tests.cascade.cascades import masks_of, random_mammogram, stored
 
 from microcalc.cascade.haar import draw_features
-from microcalc.cascade.windows import TURNS, by_image, feature_values, integral_windows, quantised
+from microcalc.cascade.windows import by_image, feature_values, integral_windows, quantised
 from microcalc.sample.store import StoredImage, gather
 
 _RNG = np.random.default_rng(3)
@@ -20,7 +20,7 @@ def test_values_are_weighted_sums_of_the_patch_around_the_sample() -> None:
     np.testing.assert_array_equal(found, np.einsum("frc,nrc->fn", masks_of(features), patches))
 
 
-@pytest.mark.parametrize("turn", range(TURNS))
+@pytest.mark.parametrize("turn", range(8))
 def test_a_turned_window_is_the_patch_turned(turn: int) -> None:
     features = draw_features(40, _RNG)
     found = feature_values(integral_windows(_IMAGES, _SAMPLES, turns=np.full(4, turn, dtype=np.uint8)), features)
@@ -31,8 +31,8 @@ def test_a_turned_window_is_the_patch_turned(turn: int) -> None:
 
 
 def test_the_eight_turns_are_different() -> None:
-    windows = integral_windows(_IMAGES, np.repeat(_SAMPLES[:1], TURNS, axis=0), turns=np.arange(TURNS, dtype=np.uint8))
-    assert len(np.unique(windows, axis=1).T) == TURNS
+    windows = integral_windows(_IMAGES, np.repeat(_SAMPLES[:1], 8, axis=0), turns=np.arange(8, dtype=np.uint8))
+    assert len(np.unique(windows, axis=1).T) == 8
 
 
 def test_quantising_rounds_to_a_32nd_of_the_noise() -> None:

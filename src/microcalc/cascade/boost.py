@@ -36,6 +36,7 @@ Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
 
 BINS: Final = 128
+_QUANTILES_OF: Final = 20_000  # samples
 _SMOOTH: Final = 1e-4  # of a class's weight, added to each leaf: no vote is infinite
 
 
@@ -80,10 +81,12 @@ class Tree:
         return np.asarray(self.vote[at - len(self.feature)])
 
 
-def binned(windows: Ints, features: Features, *, rng: np.random.Generator, of: int = 20_000) -> Binned:
-    """Sort the features of windows (196, n) into bins of equal size, by the quantiles of ``of`` samples."""
+def binned(windows: Ints, features: Features, *, rng: np.random.Generator) -> Binned:
+    """Sort the features of windows (196, n) into bins of equal size, by the quantiles of 20,000 of them."""
     n = windows.shape[1]
-    some = np.ascontiguousarray(windows[:, rng.choice(n, of, replace=False)]) if n > of else windows
+    some = (
+        np.ascontiguousarray(windows[:, rng.choice(n, _QUANTILES_OF, replace=False)]) if n > _QUANTILES_OF else windows
+    )
     bins = np.empty((len(features), n), dtype=np.uint8)
     edges = np.empty((len(features), BINS - 1), dtype=np.int32)
     ranks = (np.arange(1, BINS) * some.shape[1]) // BINS

@@ -23,8 +23,6 @@ STEPS_PER_NOISE: Final = 32
 """Ours: rounding adds 1/10,000 of the noise's variance."""
 _LARGEST: Final = 1000.0  # what ``sample.store`` keeps
 CORNERS: Final = (WINDOW_PX + 1) ** 2
-TURNS: Final = 8
-"""Quarter turns (0 to 3), and those of the mirrored window (4 to 7)."""
 
 
 def quantised(pixels: FloatImage | NDArray[np.float16]) -> Ints:
@@ -69,7 +67,7 @@ def integral_windows(
     samples
         (n, 3) samples in ``images``.
     turns
-        (n,): 0 to 7, how each window is turned or mirrored; see ``TURNS``. By default none is.
+        (n,): quarter turns (0 to 3) of each window, or those of the mirrored window (4 to 7). By default 0.
 
     Returns
     -------

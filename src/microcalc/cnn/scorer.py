@@ -93,11 +93,6 @@ class CnnPair:
         """Return the pixel spacing that the networks were trained at."""
         return self._spacing_mm
 
-    @property
-    def margins_px(self) -> tuple[int, int]:
-        """Return how many pixels of surroundings each network needs on each side."""
-        return self._margin1_px, self._margin2_px
-
     def score(self, mammogram: NormalisedMammogram) -> PixelScores:
         """Return the likelihood of every pixel, in (0, 1) in the breast."""
         return self.score_from(mammogram, self.rate_all(mammogram))

@@ -77,9 +77,8 @@ def draw_sheet(
     labels: Sequence[str],
     *,
     header: str,
-    layout: Layout = LAYOUT,
 ) -> Image.Image:
-    """Draw one sheet of at most ``layout.per_sheet`` places.
+    """Draw one sheet of at most ``LAYOUT.per_sheet`` places.
 
     Parameters
     ----------
@@ -92,30 +91,30 @@ def draw_sheet(
     header
         The text at the top of the sheet.
     """
-    width, height = layout.cell
-    rows = -(-len(labels) // layout.columns)
-    sheet = Image.new("RGB", (layout.columns * width + layout.gap, layout.header + rows * height + layout.gap))
+    width, height = LAYOUT.cell
+    rows = -(-len(labels) // LAYOUT.columns)
+    sheet = Image.new("RGB", (LAYOUT.columns * width + LAYOUT.gap, LAYOUT.header + rows * height + LAYOUT.gap))
     draw = ImageDraw.Draw(sheet)
-    draw.text((layout.gap, 2), header, fill=_TEXT, font=_font(14))
+    draw.text((LAYOUT.gap, 2), header, fill=_TEXT, font=_font(14))
     for index, (centre, label) in enumerate(zip(centres_px, labels, strict=True)):
-        left, top = layout.corner(index)
-        _draw_place(sheet, draw, mammogram, centre, (left, top), layout)
-        draw.text((left, top - layout.strip), label, fill=_NUMBER, font=_font(12))
+        left, top = LAYOUT.corner(index)
+        _draw_place(sheet, draw, mammogram, centre, (left, top))
+        draw.text((left, top - LAYOUT.strip), label, fill=_NUMBER, font=_font(12))
     return sheet
 
 
-def close_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Layout = LAYOUT) -> GreyImage:
+def close_panel(mammogram: Mammogram, centre_px: tuple[float, float]) -> GreyImage:
     """Return the pixels around a place, enlarged to (close_size, close_size) grey levels."""
-    extent = (float(layout.close_px), float(layout.close_px))
+    extent = (float(LAYOUT.close_px), float(LAYOUT.close_px))
     background_px = (_BACKGROUND_MM / mammogram.spacing_mm[0], _BACKGROUND_MM / mammogram.spacing_mm[1])
-    return _panel(mammogram.pixels, centre_px, extent, layout.close_size, background_px)
+    return _panel(mammogram.pixels, centre_px, extent, LAYOUT.close_size, background_px)
 
 
-def wide_panel(mammogram: Mammogram, centre_px: tuple[float, float], layout: Layout = LAYOUT) -> GreyImage:
-    """Return ``layout.wide_mm`` around a place as (wide_size, wide_size) grey levels."""
+def wide_panel(mammogram: Mammogram, centre_px: tuple[float, float]) -> GreyImage:
+    """Return ``LAYOUT.wide_mm`` around a place as (wide_size, wide_size) grey levels."""
     row_mm, column_mm = mammogram.spacing_mm
-    extent = (layout.wide_mm / row_mm, layout.wide_mm / column_mm)
-    return _panel(mammogram.pixels, centre_px, extent, layout.wide_size, None)
+    extent = (LAYOUT.wide_mm / row_mm, LAYOUT.wide_mm / column_mm)
+    return _panel(mammogram.pixels, centre_px, extent, LAYOUT.wide_size, None)
 
 
 def draw_overview(
@@ -145,14 +144,13 @@ def _draw_place(
     mammogram: Mammogram,
     centre_px: tuple[float, float],
     corner: tuple[int, int],
-    layout: Layout,
 ) -> None:
     left, top = corner
-    wide_left = left + layout.close_size + layout.gap // 2
-    sheet.paste(Image.fromarray(close_panel(mammogram, centre_px, layout)), (left, top))
-    sheet.paste(Image.fromarray(wide_panel(mammogram, centre_px, layout)), (wide_left, top))
-    _ticks(draw, left, top, layout.close_size, length=7)
-    _ticks(draw, wide_left, top, layout.wide_size, length=7)
+    wide_left = left + LAYOUT.close_size + LAYOUT.gap // 2
+    sheet.paste(Image.fromarray(close_panel(mammogram, centre_px)), (left, top))
+    sheet.paste(Image.fromarray(wide_panel(mammogram, centre_px)), (wide_left, top))
+    _ticks(draw, left, top, LAYOUT.close_size, length=7)
+    _ticks(draw, wide_left, top, LAYOUT.wide_size, length=7)
 
 
 def _ticks(draw: ImageDraw.ImageDraw, left: int, top: int, size: int, *, length: int) -> None:

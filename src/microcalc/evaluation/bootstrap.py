@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from microcalc.evaluation.curves import Values
 from microcalc.evaluation.ratings import PatientRatings
 
+CONFIDENCE: Final = 0.95
+"""Confidence level of every interval."""
 _BLOCK_VALUES = 4_000_000
 
 
@@ -80,10 +82,9 @@ def bootstrap(
     *,
     resamples: int = 2000,
     rng: np.random.Generator,
-    level: float = 0.95,
 ) -> dict[str, Estimate]:
     """Return each metric with its percentile interval by patient."""
-    return bootstrap_methods({"": ratings}, metrics, (), resamples=resamples, rng=rng, level=level)[0][""]
+    return bootstrap_methods({"": ratings}, metrics, (), resamples=resamples, rng=rng)[0][""]
 
 
 def compare(
@@ -93,7 +94,6 @@ def compare(
     *,
     resamples: int = 2000,
     rng: np.random.Generator,
-    level: float = 0.95,
 ) -> dict[str, Difference]:
     """Return the difference of each metric, first minus second, on the same draws of patients.
 
@@ -109,7 +109,7 @@ def compare(
     """
     pair = ("first", "second")
     both = dict(zip(pair, (first, second), strict=True))
-    return bootstrap_methods(both, metrics, [pair], resamples=resamples, rng=rng, level=level)[1][pair]
+    return bootstrap_methods(both, metrics, [pair], resamples=resamples, rng=rng)[1][pair]
 
 
 def bootstrap_methods(
@@ -119,7 +119,6 @@ def bootstrap_methods(
     *,
     resamples: int = 2000,
     rng: np.random.Generator,
-    level: float = 0.95,
 ) -> tuple[dict[str, dict[str, Estimate]], dict[tuple[str, str], dict[str, Difference]]]:
     """Return the metrics of several methods and their differences, all on the same draws.
 
@@ -151,24 +150,24 @@ def bootstrap_methods(
         draws = np.concatenate([draws, draw_patients(n_patients, resamples, rng)])
     values = {method: resample(of_method, metrics, draws) for method, of_method in ratings.items()}
     estimates = {
-        method: {name: Estimate(float(v[0]), *_interval(v[1:], level)) for name, v in of_method.items()}
+        method: {name: Estimate(float(v[0]), *_interval(v[1:])) for name, v in of_method.items()}
         for method, of_method in values.items()
     }
     differences: dict[tuple[str, str], dict[str, Difference]] = {}
     for first, second in pairs:
         changes = {name: values[first][name] - values[second][name] for name in metrics}
         differences[first, second] = {
-            name: Difference(float(c[0]), *_interval(c[1:], level), _two_sided_p(c[1:])) for name, c in changes.items()
+            name: Difference(float(c[0]), *_interval(c[1:]), _two_sided_p(c[1:])) for name, c in changes.items()
         }
     return estimates, differences
 
 
-def _interval(values: Values, level: float) -> tuple[float, float]:
+def _interval(values: Values) -> tuple[float, float]:
     """Return the percentile interval of the resamples for which the metric is defined."""
     defined = values[np.isfinite(values)]
     if defined.size == 0:
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

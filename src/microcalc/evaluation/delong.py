@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.evaluation.bootstrap import Difference, Estimate
+from microcalc.evaluation.bootstrap import CONFIDENCE, Difference, Estimate
 from microcalc.evaluation.curves import Values
 from microcalc.evaluation.ratings import PatientRatings
 
@@ -60,13 +60,13 @@ def areas_by_patient(ratings: Sequence[PatientRatings]) -> tuple[Values, Values]
     return area, s10 / n**2 + s01 / m**2 + (s11 + s11.T) / (n * m)
 
 
-def area_estimate(area: float, variance: float, *, level: float = 0.95) -> Estimate:
+def area_estimate(area: float, variance: float) -> Estimate:
     """Return an area with its normal confidence interval, clipped to 0 and 1."""
-    reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
+    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * np.sqrt(variance)
     return Estimate(float(area), float(np.maximum(area - reach, 0.0)), float(np.minimum(area + reach, 1.0)))
 
 
-def area_difference(area: Values, covariance: Values, first: int, second: int, *, level: float = 0.95) -> Difference:
+def area_difference(area: Values, covariance: Values, first: int, second: int) -> Difference:
     """Return the difference of two methods' areas with its normal confidence interval and two-sided p.
 
     Parameters
@@ -86,7 +86,7 @@ def area_difference(area: Values, covariance: Values, first: int, second: int, *
     if np.isnan(variance):
         return Difference(value, float("nan"), float("nan"), float("nan"))
     deviation = float(np.sqrt(max(variance, 0.0)))
-    reach = float(NormalDist().inv_cdf((1 + level) / 2)) * deviation
+    reach = float(NormalDist().inv_cdf((1 + CONFIDENCE) / 2)) * deviation
     if deviation == 0.0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0)
     return Difference(value, value - reach, value + reach, math.erfc(abs(value) / deviation / math.sqrt(2)))

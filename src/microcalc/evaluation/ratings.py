@@ -147,8 +147,6 @@ def gather(
     negative_rating: ArrayLike,
     negative_patient: ArrayLike,
     exposure: ArrayLike,
-    *,
-    negative_weight: ArrayLike | None = None,
 ) -> PatientRatings:
     """Count the ratings of a test set by patient.
 
@@ -160,8 +158,6 @@ def gather(
         (m,) ratings of false marks or negative samples; and index of the patient of each.
     exposure
         (p,) denominator of the false marks of each patient: images, cm² of breast, or negatives.
-    negative_weight
-        (m,) number of negatives that each one represents, where they were sub-sampled.
 
     Raises
     ------
@@ -174,13 +170,7 @@ def gather(
     owner = np.asarray(positive_patient, dtype=np.int64).reshape(-1)
     levels = np.unique(positive[np.isfinite(positive)])
     hits = _count_hits(levels, positive, owner, p)
-    false = _count_gaps(
-        levels,
-        negative,
-        np.asarray(negative_patient, dtype=np.int64).reshape(-1),
-        None if negative_weight is None else np.asarray(negative_weight, dtype=np.float64).reshape(-1),
-        p,
-    )
+    false = _count_gaps(levels, negative, np.asarray(negative_patient, dtype=np.int64).reshape(-1), p)
     n_positive = np.bincount(owner, minlength=p).astype(np.float64)
     return PatientRatings(levels[::-1].astype(np.float64), hits, false, n_positive, per_patient)
 
@@ -202,10 +192,9 @@ def _count_gaps(
     levels: NDArray[np.floating],
     rating: NDArray[np.floating],
     owner: NDArray[np.int64],
-    weight: Values | None,
     n_patients: int,
 ) -> Values:
-    """Return the weights of the ratings (p, 2k + 1) at and between the levels, highest first; computed in chunks."""
+    """Return the numbers of ratings (p, 2k + 1) at and between the levels, highest first; computed in chunks."""
     width = 2 * levels.size + 1
     counts = np.zeros(n_patients * width)
     for start in range(0, rating.size, _CHUNK):
@@ -213,7 +202,7 @@ def _count_gaps(
         # Twice the number of levels below, plus one where the rating is a level itself.
         gap = np.searchsorted(levels, rating[part], "left") + np.searchsorted(levels, rating[part], "right")
         place = owner[part] * width + (width - 1 - gap)
-        counts += np.bincount(place, None if weight is None else weight[part], minlength=counts.size)
+        counts += np.bincount(place, minlength=counts.size)
     return counts.reshape(n_patients, width)
 
 

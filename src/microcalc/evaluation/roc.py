@@ -35,17 +35,13 @@ class RocCurve:
     tpf: Values
 
 
-def roc_curve(
-    positive_rating: ArrayLike, negative_rating: ArrayLike, *, negative_weight: ArrayLike | None = None
-) -> RocCurve:
+def roc_curve(positive_rating: ArrayLike, negative_rating: ArrayLike) -> RocCurve:
     """Return the exact ROC curve.
 
     Parameters
     ----------
     positive_rating, negative_rating
         (n,) and (m,) ratings; a rejected sample is rated -inf, the lowest rating.
-    negative_weight
-        (m,) number of negatives that each one represents, where they were sub-sampled.
 
     Raises
     ------
@@ -61,7 +57,6 @@ def roc_curve(
         negative_rating,
         np.zeros(m, dtype=np.int64),
         n_patients=1,
-        negative_weight=negative_weight,
     )
     fpf, tpf = ratings.curve()
     return RocCurve(ratings.vertex_thresholds(), fpf, tpf)
@@ -74,38 +69,35 @@ def gather_samples(
     negative_patient: ArrayLike,
     *,
     n_patients: int,
-    negative_weight: ArrayLike | None = None,
 ) -> PatientRatings:
     """Count the ratings of samples by patient, for `microcalc.evaluation.bootstrap`.
 
     Parameters
     ----------
-    positive_rating, negative_rating, negative_weight
+    positive_rating, negative_rating
         As in `roc_curve`.
     positive_patient, negative_patient
         (n,) and (m,) index of the patient of each sample, 0 to ``n_patients - 1``.
     """
     owner = np.asarray(negative_patient, dtype=np.int64).reshape(-1)
-    weight = None if negative_weight is None else np.asarray(negative_weight, dtype=np.float64).reshape(-1)
-    negatives = np.bincount(owner, weight, minlength=n_patients)
+    negatives = np.bincount(owner, minlength=n_patients)
     return gather(
         _bounded(positive_rating),
         positive_patient,
         _bounded(negative_rating),
         owner,
         negatives,
-        negative_weight=weight,
     )
 
 
-def mean_sensitivity(curve: RocCurve, *, low: float = 0.0, high: float = 0.1) -> float:
-    """Return the mean TPF over FPF in [low, high] on a linear axis."""
-    return float(mean_height(curve.fpf, curve.tpf, low=low, high=high))
+def mean_sensitivity(curve: RocCurve, *, high: float = 0.1) -> float:
+    """Return the mean TPF over FPF in [0, high] on a linear axis."""
+    return float(mean_height(curve.fpf, curve.tpf, low=0.0, high=high))
 
 
-def log_mean_sensitivity(curve: RocCurve, *, low: float = 1e-6, high: float = 1e-1) -> float:
-    """Return the mean TPF over ln FPF: ``1/(ln high - ln low) * integral of TPF(f)/f df``."""
-    return float(log_mean_height(curve.fpf, curve.tpf, low=low, high=high))
+def log_mean_sensitivity(curve: RocCurve, *, low: float = 1e-6) -> float:
+    """Return the mean TPF over ln FPF up to 0.1: ``1/(ln 0.1 - ln low) * integral of TPF(f)/f df``."""
+    return float(log_mean_height(curve.fpf, curve.tpf, low=low, high=1e-1))
 
 
 def sensitivity_at_fpf(curve: RocCurve, fpf: float) -> float:

@@ -25,6 +25,7 @@ STANDARD_VIEWS: Final = ("L CC", "L MLO", "R CC", "R MLO")
 
 _IMAGE: Final = "SELECT uid, model, intent, exam, tries, put_back, state, reason FROM image"
 _OPEN: Final = "state IN ({})".format(", ".join(f"'{state}'" for state in OPEN))
+_MOST_DUE: Final = 20  # reports that one round of sending takes
 _LAST: Final = "(SELECT coalesce(max(turn), 0) + 1 FROM image)"
 
 
@@ -286,14 +287,14 @@ class JobQueue:
 
     # Reports
 
-    def due_reports(self, *, now: float, longest_wait_s: float, limit: int = 20) -> list[QueuedReport]:
+    def due_reports(self, *, now: float, longest_wait_s: float) -> list[QueuedReport]:
         """Return the reports that are due, the longest overdue first."""
         rows = self._rows(
             "SELECT uid, tries FROM report WHERE state = 'waiting' AND (due <= ? OR due > ?) "
             "ORDER BY due, rowid LIMIT ?",
             now,
             now + longest_wait_s,  # the clock was set back
-            limit,
+            _MOST_DUE,
         )
         return [QueuedReport(*row) for row in rows]  # type: ignore[arg-type]
 

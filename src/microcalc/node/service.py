@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Final, Self
@@ -143,7 +142,7 @@ def _first_worker(settings: NodeSettings) -> Worker:
     raise InputError("the model could not be loaded: its process ended, expected a model that loads")
 
 
-def run_node(settings: NodeSettings, ready: Callable[[Node], None] = lambda node: None) -> None:
+def run_node(settings: NodeSettings) -> None:
     """Run a node until SIGTERM or SIGINT; its log goes to standard error."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     _LOG.setLevel(logging.INFO)
@@ -157,8 +156,7 @@ def run_node(settings: NodeSettings, ready: Callable[[Node], None] = lambda node
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    with Node(settings) as node:
-        ready(node)
+    with Node(settings):
         while not stop.wait(1.0):
             pass
 

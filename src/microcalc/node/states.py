@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 ImageState = Literal["waiting", "working", "analysed", "reporting", "reported", "quarantined", "lost"]
-ReportState = Literal["waiting", "sent", "lost"]
 File = Literal["kept", "removed", "to quarantine", "gone"]
 
 
