@@ -100,17 +100,8 @@ class Models:
     ----------
     choice
         The name of a shipped model, ``"log"``, or the folder of a model; None: the shipped one for each intent.
-    threads
-        Number of threads that rate pixels; 0: one for each core.
-    stage
-        ``"cnn1"``: rate by the first network alone, for comparison.
-
-    Raises
-    ------
-    InputError
-        The folder holds no model, or the model has no such stage.
-    RecipeError
-        The model's description has an unknown, missing or impossible entry.
+    threads, stage
+        See ``load_model``; a chosen model raises its errors.
     """
 
     def __init__(self, choice: str | Path | None = None, *, threads: int = 0, stage: Stage = "pair") -> None:
