@@ -26,16 +26,18 @@ from tests.training import toy
 
 from microcalc.batch.analyse import detect_in
 from microcalc.batch.demo import demo
-from microcalc.datasets.inserted import Insertion, insert_data_set
+from microcalc.datasets.inserted import insert_data_set
 from microcalc.datasets.open import open_row
 from microcalc.datasets.simulated import Settings, make_exam
-from microcalc.datasets.table import ImageRow, Table, read_table
+from microcalc.datasets.table import ImageRow, Table
+from microcalc.datasets.table_files import read_table
 from microcalc.detection.result import Result, read_result
 from microcalc.domain import Intent
 from microcalc.evaluation.reporting.report import evaluate_detections
 from microcalc.models.model import Models
 from microcalc.reports.cad_report import cad_report
 from microcalc.simulate.lesions import LesionRates
+from microcalc.simulate.placement import Insertion
 from microcalc.simulate.systems import system
 from microcalc.study.options import Options
 from microcalc.study.run import run_study
