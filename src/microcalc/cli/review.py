@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from microcalc.cli.options import (
-    Count,
-    IntentOption,
-    SpacingOption,
-    refuse_beside,
-)
+from microcalc.cli.options import Count, IntentOption, SpacingOption, refuse_beside
 from microcalc.cli.output import print_error, print_line
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
