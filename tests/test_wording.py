@@ -1,0 +1,33 @@
+"""Words that several rooms share: numbers agree with their nouns, and a file that cannot be read says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from microcalc.wording import quantity, reading_fault
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [
+        (0, ("image",), "0 images"),
+        (1, ("image",), "1 image"),
+        (2, ("image",), "2 images"),
+        (1, ("file or folder", "files or folders"), "1 file or folder"),
+        (3, ("file or folder", "files or folders"), "3 files or folders"),
+    ],
+)
+def test_a_number_agrees_with_its_noun(number: int, words: tuple[str, ...], expected: str) -> None:
+    assert quantity(number, *words) == expected
+
+
+def test_a_file_that_cannot_be_read_says_why_without_its_path(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    faults = []
+    for name in ("missing.toml", ".", "latin.toml"):
+        with pytest.raises((OSError, UnicodeDecodeError)) as raised:
+            (tmp_path / name).read_text(encoding="utf-8")
+        faults.append(reading_fault(raised.value))  # type: ignore[arg-type]
+    assert faults == ["no such file or directory", "is a directory", "not text in UTF-8"]
