@@ -87,8 +87,100 @@ def test_pure_noise_is_refused(intent: Intent) -> None:
 @pytest.mark.parametrize("intent", ["raw", "processed"])
 def test_a_negative_is_refused(intent: Intent) -> None:
     pixels = _image(intent)
-    with pytest.raises(NoBreastError, match="brighter than what it surrounds"):
+    with pytest.raises(NoBreastError, match="expected air darker than the breast"):
         normalise(mammogram(pixels.max() + pixels.min() - pixels, intent=intent), spacing_mm=SPACING_MM)
+
+
+def _negative(pixels: FloatImage) -> FloatImage:
+    return pixels.max() + pixels.min() - pixels
+
+
+def _surrounded(pixels: FloatImage, level: float, width: int = 30) -> FloatImage:
+    framed = pixels.copy()
+    framed[:width] = framed[-width:] = level
+    framed[:, :width] = framed[:, -width:] = level
+    return framed
+
+
+@pytest.mark.parametrize("white", [True, False])
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_a_negative_of_a_crop_is_refused_inside_a_frame_too(intent: Intent, white: bool) -> None:
+    crop = _negative(_image(intent)[250:750, :520])
+    framed = _surrounded(crop, {"raw": 0.0, "processed": 4095.0}[intent] if white else float(crop.min()) - 500.0)
+    for pixels in (crop, framed, framed[:, ::-1].copy()):
+        with pytest.raises(NoBreastError, match="expected air darker than the breast"):
+            normalise(mammogram(pixels, intent=intent), spacing_mm=SPACING_MM)
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_a_negative_is_refused_whatever_the_header_declares_as_padding(intent: Intent) -> None:
+    padding = np.zeros(SHAPE, dtype=bool)
+    padding[:, -70:] = True
+    pixels = _negative(_image(intent))
+    pixels[padding] = pixels.min()
+    with pytest.raises(NoBreastError, match="expected air darker than the breast"):
+        normalise(replace(mammogram(pixels, intent=intent), padding=padding), spacing_mm=SPACING_MM)
+
+
+def test_in_a_crop_of_a_raw_image_a_black_strip_is_not_taken_for_air() -> None:
+    crop = raw_image()[250:750, :520]
+    expected = half_disc()[250:750, :520]
+    crop[:, -60:] = -16383.0
+    assert overlap(breast_mask(crop, spacing_mm=SPACING_MM, intent="raw", padding=None), expected) > 0.95
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.25])
+def test_a_black_shutter_that_cuts_the_corners_of_a_raw_image_is_left_out(share: float) -> None:
+    pixels = raw_image()[250:750, :520]
+    rows, columns = (np.abs(2 * i / (n - 1) - 1) for i, n in zip(np.indices(pixels.shape), pixels.shape, strict=True))
+    shut = rows + columns > 2 * (1 - np.sqrt(share / 2))
+    pixels[shut] = -16383.0
+    mask = breast_mask(pixels, spacing_mm=SPACING_MM, intent="raw", padding=None)
+    assert overlap(mask, half_disc()[250:750, :520] & ~shut) > 0.93
+
+
+@pytest.mark.parametrize("saturated", [0.3, 0.6, 0.9])
+def test_raw_air_that_is_partly_saturated_is_still_air(saturated: float) -> None:
+    pixels = raw_image()
+    pixels = np.maximum(pixels, np.quantile(pixels[:, -50:], saturated)).astype(np.float32)
+    assert overlap(breast_mask(pixels, spacing_mm=SPACING_MM, intent="raw", padding=None), half_disc()) > 0.95
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+@pytest.mark.parametrize("width", [8, 60, 200])
+def test_a_frame_of_noise_is_left_out_however_structured_the_tissue(intent: Intent, width: int) -> None:
+    rng = np.random.default_rng(1)
+    pixels = _image(intent)
+    rows, columns = np.indices(SHAPE)
+    pixels += 0.2 * np.ptp(pixels) * half_disc() * np.sin(rows / 9) * np.sin(columns / 11) * (intent == "processed")
+    low, high = np.percentile(pixels, [1, 99])
+    picture = np.zeros(SHAPE, dtype=bool)
+    picture[width:-width, width:-width] = True
+    noise = rng.normal((low + high) / 2, (high - low) / 6, SHAPE).astype(np.float32)
+    mask = breast_mask(np.where(picture, pixels, noise), spacing_mm=SPACING_MM, intent=intent, padding=None)
+    assert overlap(mask, half_disc() & picture) > 0.93
+
+
+@pytest.mark.parametrize("at", [(450, 0), (450, 150), (300, 330)])
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_a_label_on_the_breast_is_no_breast(intent: Intent, at: tuple[int, int]) -> None:
+    pixels = _image(intent)
+    label = np.zeros(SHAPE, dtype=bool)
+    label[at[0] : at[0] + 60, at[1] : at[1] + 120] = True
+    pixels[label] = _WHITE[intent]
+    pixels[at[0] + 20 : at[0] + 30, at[1] + 20 : at[1] + 100] = pixels.min()
+    mask = breast_mask(pixels, spacing_mm=SPACING_MM, intent=intent, padding=None)
+    assert not mask[label].any()
+    assert overlap(mask, half_disc() & ~label) > 0.95
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_two_breasts_that_meet_in_one_narrow_crop_are_refused(intent: Intent, turn: int) -> None:
+    half = _image(intent)[150:850, :400]  # the radius is 42 mm
+    pixels = np.rot90(np.concatenate([half, half[:, ::-1]], axis=1), turn)
+    with pytest.raises(NoBreastError, match="wide at two borders and narrow between them, expected one breast"):
+        normalise(mammogram(np.ascontiguousarray(pixels), intent=intent), spacing_mm=SPACING_MM)
 
 
 def test_two_breasts_in_one_picture_are_refused() -> None:

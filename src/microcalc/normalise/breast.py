@@ -16,7 +16,8 @@ from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.errors import NoBreastError
 from microcalc.normalise.blocks import block_mean, compressed, expanded
 from microcalc.normalise.frame import picture_box
-from microcalc.normalise.plausible import drawn, refuse_inverted, refuse_noise
+from microcalc.normalise.negative import refuse_negative
+from microcalc.normalise.plausible import black, drawn, refuse_noise
 
 _COARSE_MM = 0.5
 _OPENING_MM = 2.0
@@ -24,6 +25,8 @@ _MIN_BREAST_CM2 = 5.0
 _MOST_OF_IMAGE = 0.97
 _LEAST_AIR = 0.05  # of the picture
 _NARROW = 0.03  # of the range of grey levels; air differs by its noise and the heel effect alone
+_FACING = 0.3  # ours: of each of two opposite borders
+_WAIST = 0.8  # ours
 _SECOND_BREAST = 0.5  # ours: a smaller area beside the breast is an arm, a fold or a label
 
 
@@ -77,9 +80,9 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     values = compressed(linear, intent)
     refuse_noise(linear, known)
     shutter = drawn(inside, values, known, step=step, step_mm=step_mm)
-    if known.mean() > 1 - _LEAST_AIR:  # else the header says what is air
-        exposed = known & ~shutter if intent == "raw" else known  # a processed negative's air has one grey value, too
-        refuse_inverted(linear, exposed, step_mm=step_mm)
+    refuse_negative(inside, linear, known, shutter, intent=intent, step=step, step_mm=step_mm)
+    if intent == "raw":
+        shutter |= _black_corners(black(inside, linear, known & ~shutter, step=step))
     known &= ~shutter
     tissue = known & (values > _background_limit(values[known]))
     without_air = tissue & ~_second_background(values, tissue, known)
@@ -89,13 +92,22 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     opened = _opened(tissue, radius)
     breast = _largest(opened)
     _refuse_two(opened & ~breast, breast, step_mm)
-    tissue = _within_skin_line(tissue, _filled(breast), radius)
+    whole = _within_skin_line(tissue, _filled(breast), radius)
+    _refuse_facing(whole)
+    tissue = whole & ~shutter
     area_cm2 = np.count_nonzero(tissue) * (step_mm / 10) ** 2
     if area_cm2 < _MIN_BREAST_CM2:
         raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")
     mask = np.zeros(pixels.shape, dtype=bool)
     mask[picture] = expanded(tissue, step, (inside.shape[0], inside.shape[1]))
     return Breast(mask, picture)
+
+
+def _black_corners(shutter: BoolImage) -> BoolImage:
+    """Return a black area and what is beside it, if it is too small to stand out as a background."""
+    if not 0 < np.mean(shutter) < _LEAST_AIR:
+        return np.zeros_like(shutter)
+    return np.asarray(ndimage.binary_dilation(shutter), dtype=bool)
 
 
 def _second_background(values: FloatImage, tissue: BoolImage, known: BoolImage) -> BoolImage:
@@ -123,6 +135,19 @@ def _refuse_two(others: BoolImage, breast: BoolImage, step_mm: float) -> None:
         raise NoBreastError(
             f"two areas of {areas[0]:.0f} and {areas[1]:.0f} cm2 stand out from the background, expected one breast"
         )
+
+
+def _refuse_facing(breast: BoolImage) -> None:
+    """Refuse one area that is wide at two opposite borders and narrow between them: two breasts that meet."""
+    for side, opposite, extents in (
+        (breast[:, 0], breast[:, -1], np.count_nonzero(breast, axis=0)),
+        (breast[0], breast[-1], np.count_nonzero(breast, axis=1)),
+    ):
+        least = min(np.count_nonzero(side), np.count_nonzero(opposite))
+        if least > _FACING * side.size and extents.min() < _WAIST * least:
+            raise NoBreastError(
+                "an area stands out that is wide at two borders and narrow between them, expected one breast"
+            )
 
 
 def _background_limit(values: FloatImage) -> float:

@@ -22,6 +22,8 @@ _ABRUPT = 0.7  # ours: the share of a step over nine pixels that is taken within
 _LEAST_STEP = 0.03  # of the picture's range of grey levels
 _MOST_OF_LINE = 0.85
 _PAINTED = 0.1  # of the least step: a painted strip has no noise
+_MOST_BESIDE_PAINTED = 0.5  # ours: of the line beside it; air ends along a curve
+_NOISY = 0.04  # ours: of the picture's range of grey levels; no detector is that noisy
 _LEAST_OF_LINE = 0.4
 _DEEPEST = 0.7
 _RINGING_PX = 3  # of the resampling
@@ -63,9 +65,9 @@ def _strip(pixels: FloatImage, segment: int, intent: Intent, *, darkest: float, 
     """Return how many columns at the left do not belong to the picture."""
     if min(pixels.shape) < 4 * segment:
         return 0
-    painted = _painted(pixels, intent, least_step)
-    if painted:
-        return painted + _RINGING_PX
+    filled = _painted(pixels, intent, darkest=darkest, least_step=least_step) or _noisy(pixels, intent, least_step)
+    if filled:
+        return filled + _RINGING_PX
     means = compressed(_segment_means(pixels, segment), intent)
     levels = _running_median(means)
     columns = levels.shape[1]
@@ -85,6 +87,8 @@ def _strip(pixels: FloatImage, segment: int, intent: Intent, *, darkest: float, 
     jumps &= step > _SHARPER * _usual(step, ends)
     ends &= np.count_nonzero(jumps, axis=0) >= _MOST_OF_LINE * compared
     for at in edge[ends][::-1]:
+        if _is_even(levels[:, at + _GAP_PX :], least_step):  # not the strip but the picture is on the left
+            continue
         if at <= columns // 2 or (at <= _DEEPEST * columns and _is_even(levels[:, :at], least_step)):
             return int(at) + _RINGING_PX
     return 0
@@ -110,13 +114,33 @@ def _running_median(values: FloatImage) -> FloatImage:
     return v[4]
 
 
-def _painted(pixels: FloatImage, intent: Intent, least_step: float) -> int:
-    """Return how many of the first columns have one bright grey value along nearly their whole length."""
-    level = float(np.median(compressed(pixels[:, 0], intent)))
-    if level < float(np.median(compressed(pixels[::4, ::4], intent))) + least_step:
+def _painted(pixels: FloatImage, intent: Intent, *, darkest: float, least_step: float) -> int:
+    """Return how many of the first columns have one grey value, not black, along nearly their whole length."""
+    first = compressed(pixels[:, :1], intent)
+    level = float(np.median(first))
+    if level < darkest + least_step or np.mean(np.abs(first - level) < _PAINTED * least_step) <= _MOST_OF_LINE:
         return 0
     same = np.mean(np.abs(compressed(pixels, intent) - level) < _PAINTED * least_step, axis=0) > _MOST_OF_LINE
-    return 0 if same.all() else int(np.argmin(same))
+    if same.all():
+        return 0
+    end = int(np.argmin(same))
+    beside = compressed(pixels[:, end + _RINGING_PX : end + _RINGING_PX + 1], intent)
+    return end if np.mean(np.abs(beside - level) < _PAINTED * least_step) < _MOST_BESIDE_PAINTED else 0
+
+
+def _noisy(pixels: FloatImage, intent: Intent, least_step: float) -> int:
+    """Return how many of the first columns are noise far above that of any detector."""
+    least = _NOISY / _LEAST_STEP * least_step
+    if _noise(pixels[:, :1], intent)[0] < least:
+        return 0
+    noisy = _noise(pixels[:, : pixels.shape[1] // 2], intent) > least
+    return 0 if noisy.all() else int(np.argmin(noisy))
+
+
+def _noise(pixels: FloatImage, intent: Intent) -> FloatImage:
+    """Return the noise of each column: its standard deviation, from second differences along the column."""
+    second = np.abs(np.diff(compressed(pixels, intent), n=2, axis=0))
+    return np.asarray(1.4826 / np.sqrt(6.0) * np.median(second, axis=0), dtype=np.float32)
 
 
 def _change(means: FloatImage, edge: NDArray[np.intp], width: int) -> FloatImage:
