@@ -180,9 +180,21 @@ def test_where_few_patches_reach_the_threshold_the_limit_on_averaging_changes_no
     assert not scores.limit_reached
 
 
-@pytest.mark.parametrize(("area_cm2", "most"), [(0.1, 200), (100.0, 2000), (700.0, 3000)])
+@pytest.mark.parametrize(
+    ("area_cm2", "most"), [(0.1, 200), (100.0, 2000), (200.0, 3000), (350.0, 3000), (600.0, 2000), (9000.0, 200)]
+)
 def test_how_many_patches_are_averaged_depends_on_the_area_alone(area_cm2: float, most: int) -> None:
     assert most_averaged(area_cm2) == most
+
+
+@pytest.mark.parametrize(
+    "limit", [SurvivorLimit(per_cm2=100, per_image=25000), SurvivorLimit(per_cm2=160, per_image=40000)]
+)
+def test_what_a_larger_picture_takes_before_the_second_network_is_taken_off_it(limit: SurvivorLimit) -> None:
+    def most_ms(area_cm2: float) -> float:
+        return 5.0 * area_cm2 + 0.09 * limit.of(area_cm2) + 0.65 * most_averaged(area_cm2)
+
+    assert all(most_ms(area_cm2) <= 1.05 * most_ms(350.0) for area_cm2 in (20.0, 100.0, 350.0, 500.0, 668.0, 750.0))
 
 
 def test_the_second_network_sees_the_patch_around_its_pixel(tmp_path: Path) -> None:

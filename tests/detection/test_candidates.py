@@ -85,3 +85,14 @@ def test_a_maximum_in_the_corner_is_found() -> None:
     likelihood = np.zeros((30, 30), dtype=np.float32)
     likelihood[0, 29] = 0.7
     np.testing.assert_allclose(_find(likelihood).centres, [[0.0, 2.9]])
+
+
+@given(seed=st.integers(0, 1000), max_count=st.integers(1, 60), levels=st.sampled_from([2, 5, 1000]))
+@settings(deadline=None, max_examples=25, derandomize=True)
+def test_considering_the_highest_maxima_first_changes_nothing(seed: int, max_count: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    likelihood = (np.floor(rng.random((60, 70)) * levels) / levels).astype(np.float32)
+    likelihood[20:40] *= rng.random()  # a crowd of maxima that lie too close to each other
+    few, all_ = (_find(likelihood, min_distance_mm=1.5, max_count=count) for count in (max_count, 10_000))
+    np.testing.assert_array_equal(few.centres, all_.centres[:max_count])
+    np.testing.assert_array_equal(few.likelihood, all_.likelihood[:max_count])

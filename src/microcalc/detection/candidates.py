@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from scipy import ndimage
 
 from microcalc.domain import Candidates, FloatImage, NormalisedMammogram
 from microcalc.geometry import Points
+
+_MAXIMA_FOR_EACH: Final = 8  # ours: maxima that are considered first for each candidate asked for
 
 
 def find_candidates(
@@ -42,11 +45,26 @@ def find_candidates(
         maximum and its neighbours, in each direction), highest likelihood first.
     """
     rows, columns = _local_maxima(likelihood, min_likelihood)
-    centres = mammogram.grid.to_mm(_between_pixels(likelihood, rows, columns))
-    rating = likelihood[rows, columns].astype(np.float64)
-    order = np.lexsort((columns, rows, -rating))
-    kept = order[_far_apart(centres[order], min_distance_mm=min_distance_mm, max_count=max_count)]
-    return Candidates(centres=centres[kept], likelihood=rating[kept])
+    rating = likelihood[rows, columns]
+    padded = np.pad(likelihood, 1, mode="reflect")  # at the border: in the pixel's centre
+    considered = _MAXIMA_FOR_EACH * max_count
+    while True:
+        highest = _highest(rating, considered)  # of millions of maxima nearly all are too low
+        row, column, likely = rows[highest], columns[highest], rating[highest].astype(np.float64)
+        centres = mammogram.grid.to_mm(_between_pixels(padded, row, column))
+        order = np.lexsort((column, row, -likely))
+        kept = order[_far_apart(centres[order], min_distance_mm=min_distance_mm, max_count=max_count)]
+        if len(kept) >= max_count or len(highest) == len(rating):
+            return Candidates(centres=centres[kept], likelihood=likely[kept])
+        considered *= _MAXIMA_FOR_EACH
+
+
+def _highest(rating: FloatImage, count: int) -> NDArray[np.intp]:
+    """Return the indices of the ``count`` highest ratings, and of those that equal the lowest of them, in order."""
+    if rating.size <= count:
+        return np.arange(rating.size)
+    lowest = np.partition(rating, rating.size - count)[rating.size - count]
+    return np.flatnonzero(rating >= lowest)
 
 
 def _local_maxima(likelihood: FloatImage, min_likelihood: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -62,9 +80,11 @@ def _local_maxima(likelihood: FloatImage, min_likelihood: float) -> tuple[NDArra
     return rows + top, columns + left
 
 
-def _between_pixels(likelihood: FloatImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return fractional (row, column) of maxima, (n, 2): the vertex of a parabola through three pixels."""
-    padded = np.pad(likelihood, 1, mode="reflect")  # at the border: in the pixel's centre
+def _between_pixels(padded: FloatImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return fractional (row, column) of maxima, (n, 2): the vertex of a parabola through three pixels.
+
+    ``padded`` has one more pixel on each side.
+    """
     row_offset = _vertex(padded, rows + 1, columns + 1, (1, 0))
     column_offset = _vertex(padded, rows + 1, columns + 1, (0, 1))
     return np.stack([rows + row_offset, columns + column_offset], axis=1)
