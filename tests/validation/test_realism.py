@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.errors import InputError
-from microcalc.validation.realism import compressed, draw_patches, measure_realism, octave_powers
+from microcalc.validation.realism import Comparison, compressed, draw_patches, measure_realism, octave_powers
 
 
 def _pictures(folder: Path, name: str, sigma_px: float, n: int = 6) -> Table:
@@ -32,8 +32,8 @@ def _pictures(folder: Path, name: str, sigma_px: float, n: int = 6) -> Table:
 def test_sets_of_one_kind_are_near_and_of_two_kinds_far(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     one, same, other = (_pictures(tmp_path / name, name, sigma) for name, sigma in (("a", 3.0), ("b", 3.0), ("c", 2.0)))
-    settings = {"seed": 1, "scales_mm": (0.1,), "per_image": 30, "steps": 40, "folds": 2}
-    near, far = (measure_realism(one, t, **settings) for t in (same, other))  # type: ignore[arg-type]
+    settings = Comparison(seed=1, scales_mm=(0.1,), per_image=30, steps=40, folds=2)
+    near, far = (measure_realism(one, t, settings) for t in (same, other))
     assert near.scales[0].separation.low < 0.5 < near.scales[0].separation.high
     assert far.scales[0].separation.auc > 0.9
     assert far.scales[0].octaves[-2][1] < 0.8  # the first is the smoother one
@@ -43,7 +43,7 @@ def test_sets_of_one_kind_are_near_and_of_two_kinds_far(tmp_path: Path) -> None:
 def test_a_table_without_processed_images_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     with pytest.raises(InputError, match="processed simulated images of 0 patients"):
-        measure_realism(Table(()), _pictures(tmp_path / "a", "a", 3.0, n=3), seed=1)
+        measure_realism(Table(()), _pictures(tmp_path / "a", "a", 3.0, n=3), Comparison(seed=1))
 
 
 def test_patches_lie_in_the_breast_and_are_normalised() -> None:

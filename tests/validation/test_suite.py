@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.scene import Annotation
 from microcalc.simulate.systems import system
-from microcalc.validation import files, learning, suite, texture, verify
+from microcalc.validation import files, learning, shortcut, suite, texture, verify
 from microcalc.validation.classifier import cross_validate
 from microcalc.validation.criteria import CRITERIA
 from microcalc.validation.images import ImageSpec, ImageStore
@@ -82,7 +82,7 @@ def _twin_patches(image: SimulatedMammogram, seam: float, seed: int) -> tuple[ND
                 outline = ((r - 1.5, float(c)), (r + 1.5, float(c)))
                 places.append(Annotation(float(r), float(c), 0.28, "microcalcification", outline=outline))
         drawings.append(replace(image, stored={"raw": raw.astype(np.uint16)}, annotations=tuple(places)))
-    return learning.patches_of_twins(drawings)
+    return shortcut.patches_of_twins(drawings)
 
 
 def test_a_ridge_around_what_was_inserted_is_found_and_nothing_is_not(mammogram: SimulatedMammogram) -> None:

@@ -217,16 +217,11 @@ def realism(
     from microcalc.extras import require_modules
 
     require_modules("torch")
-    from microcalc.validation.realism import SCALES_MM, measure_realism
+    from microcalc.validation.realism import SCALES_MM, Comparison, measure_realism
 
+    settings = Comparison(seed, scale or SCALES_MM, jpeg_quality, steps=steps)
     distance = measure_realism(
-        table_of(simulated, "all"),
-        table_of(real, "all"),
-        seed=seed,
-        scales_mm=scale or SCALES_MM,
-        jpeg_quality=jpeg_quality,
-        steps=steps,
-        workers=worker_count(workers),
+        table_of(simulated, "all"), table_of(real, "all"), settings, workers=worker_count(workers)
     )
     for line in distance.lines():
         print_line(line)

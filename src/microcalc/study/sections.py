@@ -54,7 +54,7 @@ def sections_of(figures: StudyFigures, provenance: Provenance) -> list[Section]:
         sections.append(_claims(figures, provenance))
     sections.append(_roc(figures))
     if figures.froc is not None:
-        sections += [_froc(figures, figures.froc), _froc_strata(figures, figures.froc)]
+        sections += [_froc(figures, figures.froc), _froc_strata(figures.froc)]
     return [*sections, _strata(figures), *_provenance(provenance)]
 
 
@@ -215,7 +215,7 @@ def _froc_table(froc: FrocFigures, group: str, lesions: str) -> TextTable:
     return TextTable((title, *map(word, by_method)), tuple(rows))
 
 
-def _froc_strata(figures: StudyFigures, froc: FrocFigures) -> Section:
+def _froc_strata(froc: FrocFigures) -> Section:
     figure = "sensitivity at 1 false marks per image"
     by_method = {m: {a.group: a for a in v if a.metric == figure} for m, v in froc.values.items()}
     groups = list(dict.fromkeys(g for of_method in by_method.values() for g in of_method))

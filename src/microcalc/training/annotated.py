@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from microcalc.storage.key import key_of
 from microcalc.training.recipe import Clusters
 
 _NAMED = 8  # patients in a message
+_CLUSTERS_IN: Final[Split] = "validation"
 
 
 def ignore_invisible(table: Table, *, min_d_prime: float) -> Table:
@@ -94,7 +96,7 @@ def _sized(row: ImageRow, file: Path) -> ImageRow:
     return replace(row, rows=rows, columns=columns) if row.shape is None else row
 
 
-def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_in: Split = "validation") -> None:
+def check_splits_carry(table: Table, *, positives_in: Sequence[Split]) -> None:
     """Refuse, before any work, splits that lack what a training needs, and name patients that have it.
 
     Parameters
@@ -102,24 +104,23 @@ def check_splits_carry(table: Table, *, positives_in: Sequence[Split], clusters_
     table
         Table with invisible annotations as ``unsure``, and with clusters.
     positives_in
-        Splits that need a microcalcification.
-    clusters_in
-        Split that needs a cluster, to choose thresholds on.
+        Splits that need a microcalcification; the validation split needs a cluster as well, to choose thresholds on.
 
     Raises
     ------
     InputError
         A split has no image, or lacks what it needs.
     """
-    for split in dict.fromkeys((*positives_in, clusters_in)):
+    needed = tuple(dict.fromkeys((*positives_in, _CLUSTERS_IN)))
+    for split in needed:
         if not any(i.split == split for i in table.images):
-            wanted = ", ".join(dict.fromkeys((*positives_in, clusters_in)))
             raise InputError(
-                f"no image in split {split}, expected some in each of {wanted}, with no patient in two splits"
+                f"no image in split {split}, expected some in each of {', '.join(needed)}, "
+                "with no patient in two splits"
             )
     for split in positives_in:
         _check(table, split, "annotated microcalcification", "", lambda a: a.kind == "microcalcification")
-    _check(table, clusters_in, "annotated cluster", " to choose thresholds on", is_in_cluster)
+    _check(table, _CLUSTERS_IN, "annotated cluster", " to choose thresholds on", is_in_cluster)
 
 
 def is_in_cluster(annotation: AnnotationRow) -> bool:

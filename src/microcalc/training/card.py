@@ -8,7 +8,8 @@ from typing import Final
 
 from microcalc.datasets import cdd_cesm
 from microcalc.datasets.table import Table
-from microcalc.models.description import DESCRIPTION, ModelDescription, OperatingPointEntry, parse_pair_description
+from microcalc.evaluation.reporting.tables import TextTable, markdown_table
+from microcalc.models.description import DESCRIPTION, ModelDescription, parse_pair_description
 from microcalc.storage.write import write_text
 from microcalc.training.recipe import NetworkRecipe, Recipe, load_recipe
 
@@ -63,41 +64,46 @@ def _intent(described: ModelDescription) -> list[str]:
 
 
 def _architecture(recipe: Recipe) -> list[str]:
+    networks = (("CNN1", recipe.cnn1), ("CNN2", recipe.cnn2))
     return [
         "## Networks",
         "",
         "Stacks of 3 x 3 convolutions without normalisation layers. CNN1 rates every breast pixel; CNN2 rates those "
         "that CNN1 passes on, as patches.",
         "",
-        "| | channels | dilations | receptive field | multiply-adds per pixel, dense | per patch |",
-        "|---|---|---|---|---|---|",
-        _network("CNN1", recipe.cnn1, recipe.data.spacing_mm),
-        _network("CNN2", recipe.cnn2, recipe.data.spacing_mm),
+        *markdown_table(
+            TextTable(
+                ("network", "channels", "dilations", "receptive field", "multiply-adds per pixel, dense", "per patch"),
+                [_network(name, part, recipe.data.spacing_mm) for name, part in networks],
+            )
+        ),
     ]
 
 
-def _network(name: str, settings: NetworkRecipe, spacing_mm: float) -> str:
+def _network(name: str, settings: NetworkRecipe, spacing_mm: float) -> tuple[str, ...]:
     from microcalc.cnn.network import Network
 
     network = Network(settings.channels, settings.dilations)
     dense, patch = network.multiply_adds()
     side = network.patch_px
     channels, dilations = (" ".join(str(v) for v in values) for values in (settings.channels, settings.dilations))
-    return f"| {name} | {channels} | {dilations} | {side} px, {side * spacing_mm:.1f} mm | {dense:,} | {patch:,} |"
+    return name, channels, dilations, f"{side} px, {side * spacing_mm:.1f} mm", f"{dense:,}", f"{patch:,}"
 
 
 def _data(described: ModelDescription, table: Table) -> list[str]:
-    lines = ["## Data", "", "| split | images | patients | microcalcifications | clusters |", "|---|---|---|---|---|"]
+    rows = []
     for split in ("train", "validation", "test"):
         part = table.of_split(split)
         real = [a for a in part.annotations if a.kind == "microcalcification"]
         patients = len({i.patient_or_image for i in part.images})
         clusters = len({(a.image, a.cluster) for a in real if a.cluster})
-        lines.append(f"| {split} | {len(part.images)} | {patients} | {len(real)} | {clusters} |")
+        rows.append((split, *map(str, (len(part.images), patients, len(real), clusters))))
     used = [i.system or "unknown" for i in table.images if i.split in ("train", "validation")]
     systems = ", ".join(f"{name} ({used.count(name)})" for name in sorted(set(used)))
     return [
-        *lines,
+        "## Data",
+        "",
+        *markdown_table(TextTable(("split", "images", "patients", "microcalcifications", "clusters"), rows)),
         "",
         "Microcalcifications less visible than the recipe's `min_d_prime` are not counted: they were neither positive "
         "nor negative.",
@@ -117,9 +123,11 @@ def _training(described: ModelDescription, recipe: Recipe, text: str) -> list[st
         "",
         f"Convolutions trained in {recipe.cnn1.precision} (CNN1) and {recipe.cnn2.precision} (CNN2).",
         "",
-        "| file | SHA-256 |",
-        "|---|---|",
-        *(f"| {entry.file} | `{entry.sha256}` |" for entry in (described.cnn1, described.cnn2)),
+        *markdown_table(
+            TextTable(
+                ("file", "SHA-256"), [(entry.file, f"`{entry.sha256}`") for entry in (described.cnn1, described.cnn2)]
+            )
+        ),
         "",
         "```toml",
         text.rstrip("\n"),
@@ -128,16 +136,19 @@ def _training(described: ModelDescription, recipe: Recipe, text: str) -> list[st
 
 
 def _operating_points(described: ModelDescription) -> list[str]:
-    def line(number: int, point: OperatingPointEntry) -> str:
-        name = "default" if number == described.default_operating_point else ""
-        return f"| {point.threshold:.4f} | {point.llf:.1%} | {point.nlf:.3f} | {name} |"
-
+    rows = [
+        (
+            f"{point.threshold:.4f}",
+            f"{point.llf:.1%}",
+            f"{point.nlf:.3f}",
+            "default" if number == described.default_operating_point else "",
+        )
+        for number, point in enumerate(described.operating_points)
+    ]
     return [
         "Measured on the validation images, where the thresholds were chosen too.",
         "",
-        "| threshold | clusters found | false clusters per image | |",
-        "|---|---|---|---|",
-        *(line(number, point) for number, point in enumerate(described.operating_points)),
+        *markdown_table(TextTable(("threshold", "clusters found", "false clusters per image", ""), rows)),
     ]
 
 

@@ -18,8 +18,9 @@ from microcalc.datasets.open import open_row, unusable_images
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.domain import PixelScorer
 from microcalc.errors import InputError, MicrocalcError
-from microcalc.evaluation.bootstrap import bootstrap, compare
+from microcalc.evaluation.bootstrap import Difference, Estimate, bootstrap, compare
 from microcalc.evaluation.ratings import PatientRatings
+from microcalc.evaluation.reporting.tables import TextTable, estimate_text, markdown_table
 from microcalc.evaluation.roc import ROC_METRICS, gather_samples
 from microcalc.execution.progress import track
 from microcalc.images.open import naming
@@ -52,6 +53,8 @@ class SampleRoc:
 
 Ratings = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Ratings of the positive samples (p,) and of the negative samples (n,)."""
+Figures = Mapping[str, Mapping[str, Estimate | Difference]]
+"""Figures by scorer, and the differences between the pair and CNN1, by metric."""
 
 
 def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0) -> SampleRoc:
@@ -90,21 +93,42 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
     images = [i for i in images if i.image in ratings]
     if not images:
         raise InputError(f"none of {quantity(len(refused), 'image')} could be used: " + "; ".join(map(str, refused)))
-    positives, negatives = (sum(len(of_image["pair"][k]) for of_image in ratings.values()) for k in (0, 1))
-    if not positives:
+    counts = {
+        kind: sum(len(of_image["pair"][k]) for of_image in ratings.values())
+        for k, kind in enumerate(("positive", "negative"))
+    }
+    if not counts["positive"]:
         raise InputError("no image has a visible microcalcification, expected at least one")
-    patients = sorted({i.patient_or_image for i in images})
-    figures = _figures_by_group(images, patients, ratings, resamples, seed)
-    counts = {"positive": positives, "negative": negatives}
-    out.mkdir(parents=True, exist_ok=True)
+    figures = _figures_by_group(images, ratings, resamples, seed)
+    return _written(out, images, counts, excluded, figures, [str(error) for error in refused])
+
+
+def _written(
+    out: Path,
+    images: Sequence[ImageRow],
+    counts: Mapping[str, int],
+    excluded: Mapping[str, int],
+    figures: Mapping[str, Figures],
+    refused: Sequence[str],
+) -> SampleRoc:
+    """Write ``roc.json`` and ``roc.md``."""
+    n_patients = len({i.patient_or_image for i in images})
     document = {
-        "samples": counts, "images": len(images), "patients": len(patients), "left_out": excluded, "figures": figures,
-    }  # fmt: skip
-    write_json(out / "roc.json", document)
-    text = _markdown(counts, len(images), len(patients), figures)
+        "samples": counts,
+        "images": len(images),
+        "patients": n_patients,
+        "left_out": excluded,
+        "figures": {
+            group: {name: {f: asdict(e) for f, e in of_scorer.items()} for name, of_scorer in by_scorer.items()}
+            for group, by_scorer in figures.items()
+        },
+    }
+    text = _markdown(counts, len(images), n_patients, figures)
     text += "".join(f"\n**{quantity(count, 'image')} excluded: {why}**\n" for why, count in excluded.items() if count)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "roc.json", document)
     write_text(out / "roc.md", text)
-    return SampleRoc(text, tuple(str(error) for error in refused))
+    return SampleRoc(text, tuple(refused))
 
 
 def _rate_all(
@@ -123,13 +147,10 @@ def _rate_all(
 
 
 def _figures_by_group(
-    images: Sequence[ImageRow],
-    patients: Sequence[str],
-    ratings: Mapping[str, Mapping[str, Ratings]],
-    resamples: int,
-    seed: int,
-) -> dict[str, dict[str, dict[str, object]]]:
+    images: Sequence[ImageRow], ratings: Mapping[str, Mapping[str, Ratings]], resamples: int, seed: int
+) -> dict[str, Figures]:
     """Return the figures of all patients and of those of each system, by scorer."""
+    patients = sorted({i.patient_or_image for i in images})
     number = {patient: n for n, patient in enumerate(patients)}
     scorers = next(iter(ratings.values()))
     gathered = {
@@ -187,36 +208,28 @@ def _gather(parts: Sequence[tuple[int, NDArray[np.float32], NDArray[np.float32]]
     )
 
 
-def _figures(ratings: Mapping[str, PatientRatings], resamples: int, seed: int) -> dict[str, dict[str, object]]:
+def _figures(ratings: Mapping[str, PatientRatings], resamples: int, seed: int) -> Figures:
     """Return each figure of each scorer, and the paired difference between the pair and CNN1."""
-    values: dict[str, dict[str, object]] = {}
-    for name, of_scorer in ratings.items():
-        estimates = bootstrap(of_scorer, ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed))
-        values[name] = {figure: asdict(estimate) for figure, estimate in estimates.items()}
-    differences = compare(
+    values: dict[str, Mapping[str, Estimate | Difference]] = {
+        name: bootstrap(of_scorer, ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed))
+        for name, of_scorer in ratings.items()
+    }
+    values["pair-cnn1"] = compare(
         ratings["pair"], ratings["cnn1"], ROC_METRICS, resamples=resamples, rng=np.random.default_rng(seed)
     )
-    values["pair-cnn1"] = {figure: asdict(difference) for figure, difference in differences.items()}
     return values
 
 
-def _markdown(
-    counts: Mapping[str, int], n_images: int, n_patients: int, figures: Mapping[str, Mapping[str, Mapping[str, object]]]
-) -> str:
+def _markdown(counts: Mapping[str, int], n_images: int, n_patients: int, figures: Mapping[str, Figures]) -> str:
+    rows = [
+        (group, figure, *(estimate_text(by_scorer[name][figure]) for name in ("pair", "cnn1", "log", "pair-cnn1")))
+        for group, by_scorer in figures.items()
+        for figure in ROC_METRICS
+    ]
     lines = [
         f"{quantity(n_images, 'image')} of {quantity(n_patients, 'patient')}; samples: {counts['positive']} positive, "
         f"{counts['negative']} negative. In brackets: 95 % interval, bootstrap by patient.",
         "",
-        "| system | figure | pair | CNN1 | LoG | pair minus CNN1 |",
-        "|---|---|---|---|---|---|",
+        *markdown_table(TextTable(("system", "figure", "pair", "CNN1", "LoG", "pair minus CNN1"), rows)),
     ]
-    for group, by_scorer in figures.items():
-        for figure in ROC_METRICS:
-            cells = [_cell(by_scorer[name][figure]) for name in ("pair", "cnn1", "log", "pair-cnn1")]
-            lines.append(f"| {group} | {figure} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    assert isinstance(value, dict)
-    return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"

@@ -151,14 +151,14 @@ def _read_back(table: Table) -> list[Measurement]:
     wrong = 0
     for row in table.images:
         image = open_row(row)
-        wall_left = _darker_side(image.pixels, row.intent)
+        wall_left = _brighter_on_the_left(image.pixels)
         wrong += (image.laterality, image.view) != (row.laterality, row.view)
         wrong += not np.allclose(image.spacing_mm, row.spacing_mm, rtol=1e-6)
         wrong += wall_left != (row.laterality == "L")
     return [Measurement(14, "all", "files whose side, view or spacing differ", float(wrong), 0.0, 0.0)]
 
 
-def _darker_side(pixels: FloatImage, intent: str) -> bool:
+def _brighter_on_the_left(pixels: FloatImage) -> bool:
     """Return whether the image is brighter at the first columns than at the last: the breast is brighter than air."""
     return float(pixels[:, :5].mean()) > float(pixels[:, -5:].mean())
 

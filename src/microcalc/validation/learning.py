@@ -1,4 +1,4 @@
-"""Criteria 15 to 18: performance of filters and small networks on the images."""
+"""Criteria 15 to 17, and the images of 18: performance of filters and small networks on the images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from microcalc.domain import Annotations, BoolImage, FloatImage, NormalisedMammogram
 from microcalc.errors import MissingExtraError
@@ -25,10 +24,10 @@ from microcalc.sample.draw import draw_negatives, negative_mask, peaks, positive
 from microcalc.sample.store import Samples, StoredImage, gather, open_stored, store
 from microcalc.simulate.exam import SimulatedMammogram
 from microcalc.simulate.systems import System
-from microcalc.validation.classifier import check_torch, cross_validate
+from microcalc.validation.classifier import check_torch
 from microcalc.validation.criteria import Measurement, not_measured
 from microcalc.validation.images import DENSITIES, ImageSpec, ImageStore, as_read, truth_of
-from microcalc.wording import quantity
+from microcalc.validation.shortcut import measure_shortcut
 
 if TYPE_CHECKING:
     from microcalc.cnn.network import Network
@@ -72,9 +71,6 @@ _DOSES = (1.0, 0.5, 0.3)
 _LEAST_FALL = 0.01  # ours: per step of dose; less is no trend
 _LEAST_DROP = 0.1  # ours, of the mean sensitivity over log FPF; chance between trainings is about 0.03
 _RECOVERED = 0.75  # ours: largest fraction of the loss that may remain after normalisation
-_PATCH_PX = 48
-_HIDDEN_MM = 0.75  # beyond the outline of the calcification, to hide its blur; the inserted patch ends at 0.8
-_LEAST_PLACES = 100
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -134,7 +130,7 @@ def measure_learning(systems: Sequence[System], images: ImageStore, *, effort: E
         curves = [_curve(network, t) for t in dosed]
         measurements += [*_log_filter(_log_curve(tested), curves[0]), *_trend(curves, "network trained at full dose")]
         measurements += _across(images, train, test, trained, tested, effort, seed, Path(folder))
-    return [*measurements, *_shortcut(images, train, test, effort, seed)]
+    return [*measurements, *measure_shortcut(images, [*train, *test], steps=effort.shortcut_steps, seed=seed)]
 
 
 def _sampled(folder: Path, scale: Scale, n: int, images: list[SimulatedMammogram]) -> Sampled:
@@ -368,76 +364,3 @@ def _own_and_other(
 
 def _of_system(images: Sequence[Sampled], own: Sequence[str], name: str) -> list[Sampled]:
     return [s for s, n in zip(images, own, strict=True) if n == name]
-
-
-def _shortcut(
-    images: ImageStore, train: Sequence[ImageSpec], test: Sequence[ImageSpec], effort: Effort, seed: int
-) -> list[Measurement]:
-    """Measure whether a network recognises insertion from the surroundings of calcifications."""
-    first = [j for j in (*train, *test) if j.filling == "first"]
-    groups = [(j, replace(j, filling="second")) for j in first]
-    found = images.each(patches_of_twins, groups)
-    patient = np.concatenate(
-        [np.full(len(p), f"{j.system.name}-{j.seed}") for j, (p, _) in zip(first, found, strict=True)]
-    )
-    patches = np.concatenate([p for p, _ in found])
-    inserted = np.concatenate([i for _, i in found])
-    if inserted.sum() < _LEAST_PLACES:
-        return [
-            not_measured(
-                18, f"{quantity(int(inserted.sum()), 'single microcalcification')}, expected {_LEAST_PLACES} or more"
-            )
-        ]
-    told = cross_validate(patches, inserted, patient, steps=effort.shortcut_steps, folds=3, seed=seed)
-    note = (
-        f"{int(inserted.sum())} places with, {int((~inserted).sum())} without; 95 % {told.low:.3f} .. {told.high:.3f}"
-    )
-    return [
-        Measurement(18, "vendors", "AUC of patches, calcification masked", told.auc, 0.47, 0.53, note),
-        Measurement(18, "vendors", "its standard error by patient", told.standard_error, 0.0, 0.015),
-    ]
-
-
-def patches_of_twins(images: list[SimulatedMammogram]) -> tuple[FloatImage, NDArray[np.bool_]]:
-    """Return patches of two images of a breast at the calcifications of both, each present in one image only."""
-    sites = [_lonely(image, other) for image, other in (images, images[::-1])]
-    patches, inserted = [], []
-    for k, image in enumerate(images):
-        for j, places in enumerate(sites):
-            for row, column, hidden_mm in places:
-                patches.append(masked_patch(image, row, column, hidden_mm=hidden_mm))
-                inserted.append(k == j)
-    return np.array(patches, dtype=np.float32).reshape(-1, _PATCH_PX, _PATCH_PX), np.array(inserted, dtype=np.bool_)
-
-
-def _lonely(image: SimulatedMammogram, other: SimulatedMammogram) -> list[tuple[float, float, float]]:
-    """Return (row, column, radius to hide in mm) of the microcalcifications that are isolated in both images."""
-    pitch = image.system.pitch_mm
-    places = [*image.annotations, *other.annotations]
-    at = np.array([(p.row, p.column) for p in places]).reshape(-1, 2)
-    clear_px = 0.75 * _PATCH_PX + np.array([p.diameter_mm / 2 + 1.0 for p in places]) / pitch
-    out = []
-    half = _PATCH_PX // 2
-    rows, columns = image.stored["raw"].shape
-    for index, p in enumerate(image.annotations):
-        if p.kind != "microcalcification" or p.cluster:
-            continue
-        near = np.hypot(at[:, 0] - p.row, at[:, 1] - p.column) < clear_px
-        inside = half < p.row < rows - half and half < p.column < columns - half
-        if inside and near.sum() == near[index] == 1:
-            reach_px = max(float(np.hypot(r - p.row, c - p.column)) for r, c in p.outline)
-            out.append((p.row, p.column, reach_px * pitch + _HIDDEN_MM))
-    return out
-
-
-def masked_patch(image: SimulatedMammogram, row: float, column: float, *, hidden_mm: float) -> FloatImage:
-    """Return the log exposure (48, 48) around a place in units of its fine noise, 0 where a calcification may be."""
-    s, half = image.system, _PATCH_PX // 2
-    r, c = round(row), round(column)
-    raw = image.stored["raw"][r - half : r + half, c - half : c + half].astype(np.float32)
-    patch = -np.log(np.maximum(raw - np.float32(s.offset), 1.0))
-    y, x = np.arange(r - half, r + half) - row, np.arange(c - half, c + half) - column
-    hidden = np.hypot(y[:, None], x[None, :]) * s.pitch_mm < hidden_mm
-    seen = patch[~hidden]
-    fine = float(np.std(ndimage.laplace(patch)[~hidden])) / math.sqrt(20.0)  # of white noise: its own deviation
-    return np.asarray(np.where(hidden, 0.0, (patch - seen.mean()) / max(fine, 1e-6)), dtype=np.float32)

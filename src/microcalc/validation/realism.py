@@ -84,28 +84,35 @@ class Realism:
         return lines
 
 
-def measure_realism(
-    simulated: Table,
-    real: Table,
-    *,
-    seed: int,
-    scales_mm: Sequence[float] = SCALES_MM,
-    jpeg_quality: int = 95,
-    per_image: int = 100,
-    steps: int = 2000,
-    folds: int = 3,
-    workers: int = 1,
-) -> Realism:
-    """Compare the processed images of two tables.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Hold the settings of a comparison.
 
-    Parameters
+    Attributes
     ----------
+    scales_mm
+        Pixel spacings of the patches.
     jpeg_quality
         JPEG quality of all images; preferably that of the real images, where these are JPEG files.
     per_image
         Largest number of patches of each image and scale.
     steps, folds
         Training steps per fold, and number of folds; no patient is in two folds.
+    """
+
+    seed: int
+    scales_mm: Sequence[float] = SCALES_MM
+    jpeg_quality: int = 95
+    per_image: int = 100
+    steps: int = 2000
+    folds: int = 3
+
+
+def measure_realism(simulated: Table, real: Table, settings: Comparison, *, workers: int = 1) -> Realism:
+    """Compare the processed images of two tables.
+
+    Parameters
+    ----------
     workers
         Processes that read images.
 
@@ -117,12 +124,12 @@ def measure_realism(
         torch is not installed.
     """
     check_torch()
-    both = [_processed(t, kind, folds) for t, kind in ((simulated, "simulated"), (real, "real"))]
-    found = [_read(rows, scales_mm, jpeg_quality, per_image, seed, workers) for rows in both]
+    both = [_processed(t, kind, settings.folds) for t, kind in ((simulated, "simulated"), (real, "real"))]
+    found = [_read(rows, settings, workers) for rows in both]
     scales = []
-    for k, spacing_mm in enumerate(scales_mm):
-        _LOG.info("classifying patches of %g mm per pixel", spacing_mm)
-        scales.append(_compared(found, both, k, spacing_mm, steps=steps, folds=folds, seed=seed))
+    for k, spacing_mm in enumerate(settings.scales_mm):
+        _LOG.info("telling patches of %g mm per pixel apart", spacing_mm)
+        scales.append(_compared(found, both, k, settings))
     medians = [tuple(np.nanmedian([excess for _, excess in images], axis=0).tolist()) for images in found]
     return Realism(tuple(scales), medians[0], medians[1])
 
@@ -139,29 +146,24 @@ def _processed(table: Table, kind: str, folds: int) -> list[ImageRow]:
     return rows
 
 
-def _read(
-    rows: Sequence[ImageRow], scales_mm: Sequence[float], quality: int, per_image: int, seed: int, workers: int
-) -> list[_Image]:
-    seeds = np.random.SeedSequence(seed).spawn(len(rows))
+def _read(rows: Sequence[ImageRow], settings: Comparison, workers: int) -> list[_Image]:
+    seeds = np.random.SeedSequence(settings.seed).spawn(len(rows))
     specs = list(zip(rows, seeds, strict=True))
-    read = partial(_of_image, scales_mm=scales_mm, quality=quality, per_image=per_image)
-    return run_in_order(executor_of(workers), read, specs, work="reading images")
+    return run_in_order(executor_of(workers), partial(_of_image, settings=settings), specs, work="reading images")
 
 
-def _of_image(
-    spec: tuple[ImageRow, np.random.SeedSequence], *, scales_mm: Sequence[float], quality: int, per_image: int
-) -> _Image:
+def _of_image(spec: tuple[ImageRow, np.random.SeedSequence], *, settings: Comparison) -> _Image:
     """Return patches at each scale, and the kurtosis."""
     row, seed = spec
     rng = np.random.default_rng(seed)
     mammogram = open_row(row)
-    grey = compressed(grey_levels(mammogram), quality=quality)
+    grey = compressed(grey_levels(mammogram), quality=settings.jpeg_quality)
     breast = breast_mask(grey, spacing_mm=mammogram.spacing_mm[0], intent="processed", padding=mammogram.padding)
     patches = []
-    for spacing_mm in scales_mm:
+    for spacing_mm in settings.scales_mm:
         pixels, _ = resample(grey, mammogram.grid, spacing_mm)
         inside = resample_mask(breast, mammogram.grid, spacing_mm)
-        patches.append(draw_patches(rng, pixels, inside, n=per_image))
+        patches.append(draw_patches(rng, pixels, inside, n=settings.per_image))
     fine, _ = resample(grey, mammogram.grid, _FINEST_MM)
     inner = resample_mask(ndimage.binary_erosion(breast, iterations=round(8 / mammogram.spacing_mm[0])),
                           mammogram.grid, _FINEST_MM)  # fmt: skip
@@ -211,17 +213,9 @@ def octave_powers(patches: FloatImage, spacing_mm: float) -> tuple[Floats, Float
     return centres, np.array([power[(f >= low) & (f < high)].mean() for low, high in bands])
 
 
-def _compared(
-    found: Sequence[list[_Image]],
-    rows: Sequence[Sequence[ImageRow]],
-    k: int,
-    spacing_mm: float,
-    *,
-    steps: int,
-    folds: int,
-    seed: int,
-) -> Scale:
-    """Compare two sets of images at one scale."""
+def _compared(found: Sequence[list[_Image]], rows: Sequence[Sequence[ImageRow]], k: int, settings: Comparison) -> Scale:
+    """Compare two sets of images at the k-th scale."""
+    spacing_mm, folds = settings.scales_mm[k], settings.folds
     patches = [np.concatenate([p[k] for p, _ in images]) for images in found]
     if min(len(p) for p in patches) < folds:
         raise InputError(f"no patch of {PATCH_PX * spacing_mm:g} mm fits into the breasts of a table, expected some")
@@ -232,7 +226,9 @@ def _compared(
         for _ in range(len(p[k]))
     ]
     is_real = np.repeat([False, True], [len(p) for p in patches])
-    told = cross_validate(np.concatenate(patches), is_real, np.array(patient), steps=steps, folds=folds, seed=seed)
+    told = cross_validate(
+        np.concatenate(patches), is_real, np.array(patient), steps=settings.steps, folds=folds, seed=settings.seed
+    )
     (centres, first), (_, second) = (octave_powers(p, spacing_mm) for p in patches)
     octaves = tuple(zip(centres.tolist(), (first / second).tolist(), strict=True))
     return Scale(spacing_mm, told, len(patches[0]), len(patches[1]), octaves)

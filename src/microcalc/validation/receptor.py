@@ -139,7 +139,7 @@ def measure_receptor(s: System, *, effort: Effort, seed: int) -> list[Measuremen
         *_modulation(rng, s, effort),
         *_variance(s, flats, offset),
         *_correlation(s, flats),
-        *_stabilised(rng, s, flats, offset, effort),
+        *_stabilised(rng, s, flats, offset),
         *_aluminium(rng, s, offset, effort),
     ]
 
@@ -228,9 +228,7 @@ _STEPS_MM = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
 _BANDS = 6
 
 
-def _stabilised(
-    rng: np.random.Generator, s: System, flats: FlatFields, offset: float, effort: Effort
-) -> list[Measurement]:
+def _stabilised(rng: np.random.Generator, s: System, flats: FlatFields, offset: float) -> list[Measurement]:
     """Measure the stabilised noise of steps, with the gain of their own columns, and with one overall gain."""
     side = flats.pairs[0][0].shape[1]
     edges = np.linspace(0, side, _BANDS + 1).astype(int)
