@@ -115,11 +115,12 @@ def _changed(file: Path, change: Callable[[Levels, np.random.Generator], Levels]
 def _seconds(models: Models, file: Path, out: Path, *, whole_image: bool = False) -> float:
     """Return seconds of the processor from the file to the written result, or to the error that refuses it."""
     from microcalc.batch.analyse import detect_in
+    from microcalc.batch.options import ImageOptions
     from microcalc.errors import NoBreastError
 
     start = process_time()
     with suppress(NoBreastError):
-        detect_in(file, models, whole_image=whole_image).write("result", out)
+        detect_in(file, models, ImageOptions(whole_image=whole_image)).write("result", out)
     return process_time() - start
 
 
