@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from microcalc.domain import Intent
 from microcalc.errors import InputError
-from microcalc.training.recipe import Count, CountOrNone, Positive, first_fault, tuples_of
+from microcalc.training.recipe import Count, CountOrNone, Positive
+from microcalc.training.settings import first_fault, tuples_of
 from microcalc.wording import reading_fault
 
 MEBIBYTE = 1024 * 1024

@@ -16,7 +16,8 @@ from microcalc.study.options import Options, command_line
 from microcalc.study.samples import SplitSamples, split_samples
 from microcalc.study.scale import Scale
 from microcalc.study.stage import Stage
-from microcalc.training.recipe import Recipe, dump_recipe, dump_settings
+from microcalc.training.recipe import Recipe, dump_recipe
+from microcalc.training.settings import dump_settings
 
 _LIBRARIES = ("microcalc", "numpy", "scipy", "torch", "onnxruntime", "numba")
 

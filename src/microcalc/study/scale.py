@@ -5,19 +5,18 @@ As in a recipe, an unknown, missing or impossible entry is an error that names i
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from microcalc.domain import Laterality
 from microcalc.errors import RecipeError
 from microcalc.simulate.breast import View
-from microcalc.training.recipe import Count, CountOrNone, NonNegative, Positive, first_fault, tuples_of
-from microcalc.wording import reading_fault
+from microcalc.training.recipe import Count, CountOrNone, NonNegative, Positive
+from microcalc.training.settings import names_in, read_toml, validated
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -111,7 +110,7 @@ class Scale(_Part):
 
 def shipped_scales() -> list[str]:
     """Return the names of the scales in the package."""
-    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
+    return names_in(_folder())
 
 
 def load_scale(name_or_path: str | Path) -> Scale:
@@ -123,14 +122,7 @@ def load_scale(name_or_path: str | Path) -> Scale:
         There is no such scale, the file is not TOML, or an entry is unknown, missing or impossible.
     """
     file = _find(str(name_or_path))
-    try:
-        return Scale.model_validate(tuples_of(tomllib.loads(file.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file.name}: not readable ({reading_fault(error)}), expected a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{file.name}: not TOML ({error})") from error
-    except ValidationError as error:
-        raise RecipeError(f"{file.name}: {first_fault(error)}") from error
+    return validated(Scale, read_toml(file), where=file.name)
 
 
 def _folder() -> Traversable:

@@ -9,19 +9,16 @@ keyword arguments and never see the recipe.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from microcalc.domain import Intent
 from microcalc.errors import RecipeError
-from microcalc.wording import reading_fault
+from microcalc.training.settings import dump_settings, names_in, parsed_toml, read_toml, validated
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -243,7 +240,7 @@ class Recipe(_Part):
 
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes in the package."""
-    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
+    return names_in(_folder())
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -258,33 +255,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         No such recipe, not TOML, or an entry is unknown, missing or impossible; or a base refers back to itself.
     """
     file = _find(str(name_or_path))
-    return _validated(_with_base(_read(file), (file,)), where=file.name)
+    return validated(Recipe, _with_base(read_toml(file), (file,)), where=file.name)
 
 
 def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
     """Make a recipe of TOML that says all; ``where`` names the file in errors."""
-    return _validated(_parsed(text, where), where=where)
-
-
-def _validated(document: Mapping[str, object], *, where: str) -> Recipe:
-    try:
-        return Recipe.model_validate(tuples_of(document))
-    except ValidationError as error:
-        raise RecipeError(f"{where}: {first_fault(error)}") from error
-
-
-def _read(file: Traversable) -> dict[str, object]:
-    try:
-        return _parsed(file.read_text(encoding="utf-8"), file.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file.name}: not readable ({reading_fault(error)}), expected a TOML file") from error
-
-
-def _parsed(text: str, where: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{where}: not TOML ({error})") from error
+    return validated(Recipe, parsed_toml(text, where=where), where=where)
 
 
 def _with_base(changes: dict[str, object], files: tuple[Traversable, ...]) -> dict[str, object]:
@@ -309,7 +285,7 @@ def _with_base(changes: dict[str, object], files: tuple[Traversable, ...]) -> di
         raise RecipeError(
             f"{where}: base refers back to itself ({way}), expected a chain that ends at a complete recipe"
         )
-    whole = _with_base(_read(file), (*files, file))
+    whole = _with_base(read_toml(file), (*files, file))
     for entry, value in changes.items():
         before = whole.get(entry)
         whole[entry] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
@@ -325,11 +301,6 @@ def dump_recipe(recipe: Recipe) -> str:
     return dump_settings(recipe)
 
 
-def dump_settings(settings: BaseModel) -> str:
-    """Return settings as TOML, without the entries that are None."""
-    return tomli_w.dumps(settings.model_dump(exclude_none=True))
-
-
 def _folder() -> Traversable:
     return resources.files("microcalc") / "recipes"
 
@@ -342,26 +313,3 @@ def _find(name_or_path: str, *, beside: Traversable | None = None) -> Traversabl
     if path.is_file():
         return path
     raise RecipeError(f"no recipe {path.name!r}, expected one of {', '.join(shipped_recipes())}, or a TOML file")
-
-
-def tuples_of(value: object) -> object:
-    """Return a TOML document with arrays as tuples, which a frozen model can hold."""
-    if isinstance(value, dict):
-        return {k: tuples_of(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return tuple(tuples_of(v) for v in value)
-    return value
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault in one line, with the path of the entry; unknown and missing entries come first."""
-    order = {"extra_forbidden": 0, "missing": 1}
-    fault = min(error.errors(), key=lambda e: order.get(e["type"], 2))
-    entry = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown entry {entry}"
-    if fault["type"] == "missing":
-        return f"missing entry {entry}"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("\n", " ")
-    given = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
-    return f"{entry}{given}: {message}"
