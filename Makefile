@@ -6,12 +6,13 @@ BIN := $(TEST_VENV)/bin
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/microcalc/__init__.py)
 
-.PHONY: help demo test check format docs dist sbom bench clean
+.PHONY: help demo test check pytest format docs dist sbom bench clean
 
 help:
 	@echo "make demo    simulate one mammogram per vendor, detect, write overlays to demo/"
 	@echo "make test    all checks and tests"
 	@echo "make check   style, types and import contracts only"
+	@echo "make pytest  the tests only"
 	@echo "make format  put the code in the project's style"
 	@echo "make docs    build the documentation into build/docs/"
 	@echo "make dist    build and check wheel and sdist, and try the wheel in an environment of its own"
@@ -22,7 +23,9 @@ help:
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/microcalc demo --out demo
 
-test: check
+test: check pytest
+
+pytest: $(TEST_VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
 
 check: $(TEST_VENV)/.installed
