@@ -31,6 +31,7 @@ from microcalc.training.card import write_card
 from microcalc.training.images import TrainingImage, images_of_split
 from microcalc.training.normalised import NormalisedImages, with_hashes
 from microcalc.training.recipe import Recipe
+from microcalc.training.samples import draw_samples
 from microcalc.training.split import split_by_patient
 from microcalc.training.thresholds import default_point
 from microcalc.training.train import train
@@ -202,7 +203,8 @@ def test_samples_are_in_the_breast_clear_of_calcium_and_no_more_than_asked_for(
     run, recipe = finished[0], toy.recipe()
     images = _train_images(table, run)
     few = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"max_positives_per_image": 7})})
-    positives, negatives = training._samples(images, few)
+    samples = draw_samples(images, few)
+    positives, negatives = samples.positive, samples.random
     assert np.bincount(positives[:, 0]).tolist() == [7, 7, 7]
     assert np.bincount(negatives[:, 0]).tolist() == [200, 200, 200]
     members, coarse = np.array(toy.MEMBERS), np.array(toy.COARSE)
@@ -224,7 +226,7 @@ def test_microcalcifications_that_cannot_be_seen_are_neither_positive_nor_negati
     seen = training._of_intent(faint, toy.recipe())
     assert {a.kind for a in seen.annotations} == {"unsure", "coarse"}
     images = _train_images(seen, finished[0])
-    assert len(training._samples(images, toy.recipe())[0]) == 0
+    assert len(draw_samples(images, toy.recipe()).positive) == 0
     negative = images[0].negative_mask(images[0].open(), toy.recipe().sample)
     assert not any(negative[row, column] for row, column in toy.MEMBERS)
 

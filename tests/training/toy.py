@@ -25,6 +25,7 @@ unmeasured_clearance_mm = 0.6
 min_d_prime = 3.0
 max_positives_per_image = 30
 negatives_per_image = 200
+counterfactual_share = 0.25
 [cnn1]
 channels = [4, 4]
 dilations = [1, 2]

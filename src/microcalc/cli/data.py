@@ -133,6 +133,7 @@ def insert(
     singles: CountOrNone = 0,
     min_d_prime: DPrime = 4.0,
     variants: Count = 1,
+    twins: Flag = False,
     split: SplitOption = "all",
     tag: str | None = None,
     seed: CountOrNone = 1,
@@ -154,6 +155,9 @@ def insert(
         Insert only microcalcifications that the ideal observer detects in the system's noise with at least this d'.
     variants
         Number of copies of each image, each with different microcalcifications.
+    twins
+        Write each copy a second time without half of its microcalcifications, to train with: the places that lack
+        one are hard negatives beside calcium.
     split
         Use the images of this split only.
     tag
@@ -177,6 +181,7 @@ def insert(
         out,
         insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
         variants=variants,
+        twins=twins,
         seed=seed,
         workers=worker_count(workers),
     )

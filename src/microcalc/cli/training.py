@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from microcalc.cli.options import Workers, worker_count
 from microcalc.cli.output import print_line
@@ -11,7 +13,13 @@ from microcalc.errors import InputError
 
 
 def train(
-    *, recipe: str, data: list[Path], out: Path, device: Literal["cpu", "cuda"] = "cpu", workers: Workers = None
+    *,
+    recipe: str | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    data: list[Path],
+    out: Path,
+    device: Literal["cpu", "cuda"] = "cpu",
+    workers: Workers = None,
 ) -> None:
     """Train the two networks and export them as a model. Needs microcalc[train].
 
@@ -21,7 +29,11 @@ def train(
     ----------
     recipe
         Name of a shipped recipe (raw or processed), or the path of a TOML file. A file that begins with
-        base = "processed" needs only the entries that it changes.
+        base = "processed" needs only the entries that it changes. By default, with --from, processed-fine-tune or
+        raw-fine-tune.
+    from_
+        Train the networks of a model further: raw or processed (shipped), or a folder with a model. The recipe has to
+        have the same networks; processed-fine-tune takes few steps with a small learning rate.
     data
         Folder with images.csv and annotations.csv, split by patient. Repeat for several.
     out
@@ -38,14 +50,18 @@ def train(
     from microcalc.training import train as training
     from microcalc.training.annotated import with_clusters
     from microcalc.training.recipe import load_recipe
+    from microcalc.training.start import fine_tuning_recipe, start_from
 
     require_modules("torch", "onnx")
-    settings = load_recipe(recipe)
+    if recipe is None and from_ is None:
+        raise InputError("--recipe is missing, expected a recipe, or --from with a model to train further")
+    settings = load_recipe(recipe or fine_tuning_recipe(from_ or ""))
+    start = None if from_ is None else start_from(from_, settings)
     check_output_folder(out, training.COMMAND, inputs=data)
     tables = [open_table(d) for d in data]
     least = settings.sample.min_d_prime
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
-    model = training.train(settings, table, out, device=device, workers=worker_count(workers))
+    model = training.train(settings, table, out, start=start, device=device, workers=worker_count(workers))
     print_line(f"{model}: the trained model")
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from scipy import fft, ndimage
 from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, write_table
+from microcalc.datasets.twins import TWIN, as_left_out, draw_left_out
 from microcalc.domain import BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
 from microcalc.execution.executor import executor_of
@@ -57,6 +59,8 @@ class _Job:
         The image that is inserted into, and its annotations.
     folder, name
         Folder and name of the new image.
+    twin
+        Whether its twin is made, too; see ``datasets.twins``.
     """
 
     image: ImageRow
@@ -65,10 +69,22 @@ class _Job:
     name: str
     insertion: Insertion
     seed: tuple[int, int, int]
+    twin: bool
+
+
+_Made = tuple[ImageRow, list[AnnotationRow]]
+"""What the table says of a new image."""
 
 
 def insert_data_set(
-    table: Table, out: Path, *, insertion: Insertion, variants: int = 1, seed: int = 0, workers: int = 1
+    table: Table,
+    out: Path,
+    *,
+    insertion: Insertion,
+    variants: int = 1,
+    twins: bool = False,
+    seed: int = 0,
+    workers: int = 1,
 ) -> tuple[Table, tuple[InputError, ...]]:
     """Insert into every image of a table and write images (PNG) and table to ``out``.
 
@@ -78,6 +94,8 @@ def insert_data_set(
     ----------
     variants
         Number of copies of each image, each with different microcalcifications.
+    twins
+        Whether each new image is followed by its twin, which lacks half of the microcalcifications.
     seed
         The same seed gives the same bytes, whatever the number of workers.
 
@@ -104,19 +122,19 @@ def insert_data_set(
         for error in refused.values():
             _LOG.warning("%s", error)
         usable = table.of_images(i for i in table.images if i.image not in refused)
-        jobs = _jobs(usable, out, insertion, variants, seed)
+        jobs = _jobs(usable, out, insertion, variants, seed, twins=twins)
         made, failed_later = _inserted(jobs, workers)
         refused |= failed_later
         failed = tuple(refused[i.image] for i in table.images if i.image in refused)
         if not made:
             refuse_images(failed, of=len(table.images))
-        rows = [made[job.name] for job in jobs if job.name in made]
+        rows = [image for job in jobs for image in made.get(job.name, ())]
         new = Table(tuple(image for image, _ in rows), tuple(a for _, annotations in rows for a in annotations))
         write_table(new, out)
     return new, failed
 
 
-def _jobs(table: Table, out: Path, insertion: Insertion, variants: int, seed: int) -> list[_Job]:
+def _jobs(table: Table, out: Path, insertion: Insertion, variants: int, seed: int, *, twins: bool) -> list[_Job]:
     return [
         _Job(
             image,
@@ -125,17 +143,16 @@ def _jobs(table: Table, out: Path, insertion: Insertion, variants: int, seed: in
             f"{image.image}-{variant}" if variants > 1 else image.image,
             insertion,
             (seed, variant, int(hashlib.sha256(image.image.encode()).hexdigest()[:8], 16)),
+            twins,
         )
         for image in table.images
         for variant in range(variants)
     ]
 
 
-def _inserted(
-    jobs: Sequence[_Job], workers: int
-) -> tuple[dict[str, tuple[ImageRow, list[AnnotationRow]]], dict[str, InputError]]:
+def _inserted(jobs: Sequence[_Job], workers: int) -> tuple[dict[str, list[_Made]], dict[str, InputError]]:
     """Return the new images by their names, and what was wrong with the images that cannot be used, by theirs."""
-    made: dict[str, tuple[ImageRow, list[AnnotationRow]]] = {}
+    made: dict[str, list[_Made]] = {}
     refused: dict[str, InputError] = {}
     with closing(executor_of(workers).run(_insert_one, jobs)) as outcomes:
         for outcome in track(outcomes, "inserting microcalcifications", total=len(jobs)):
@@ -148,13 +165,13 @@ def _inserted(
     return made, refused
 
 
-def _insert_one(job: _Job) -> tuple[ImageRow, list[AnnotationRow]]:
-    image = job.image
+def _insert_one(job: _Job) -> list[_Made]:
+    """Write the new image of a job, and its twin where one is asked for and differs from it."""
     rng = np.random.default_rng(job.seed)
-    mammogram = open_row(image)
+    mammogram = open_row(job.image)
     rows, columns = mammogram.pixels.shape
-    check_places(Table((replace(image, rows=rows, columns=columns),), job.known))
-    with naming(image.file):
+    check_places(Table((replace(job.image, rows=rows, columns=columns),), job.known))
+    with naming(job.image.file):
         tissue = breast_mask(
             mammogram.pixels,
             spacing_mm=float(np.mean(mammogram.spacing_mm)),
@@ -164,20 +181,38 @@ def _insert_one(job: _Job) -> tuple[ImageRow, list[AnnotationRow]]:
     imaging = draw_imaging(rng, mammogram)
     taken = mammogram.grid.to_mm(np.array([(a.row, a.column) for a in job.known if a.kind != "no_calcium"]))
     placed = draw_calcifications(rng, mammogram, tissue, job.insertion, imaging=imaging, taken_mm=taken)
-    file = job.folder / f"{_file_stem(job.name)}.png"
-    _write_png(file, _compressed_as(image.file, _inserted_into(rng, mammogram, tissue, placed, imaging)))
+    truth = [_annotation(p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
+    changed = partial(
+        _inserted_into, job.image.file, mammogram, imaging=imaging, slope=_slope(mammogram, tissue, imaging),
+        sharpening=float(rng.uniform(0, 0.5)),
+    )  # fmt: skip
+    full = changed(placed)
+    made = [_written(job, job.name, full, truth)]
+    if job.twin:
+        left_out = draw_left_out([p.cluster for p in placed], np.random.default_rng((*job.seed, 1)))
+        twin = changed([p for i, p in enumerate(placed) if i not in left_out])
+        if not np.array_equal(twin.pixels, full.pixels):  # with nothing left out it would be the same image twice
+            its = [as_left_out(a) if i in left_out else a for i, a in enumerate(truth)]
+            made.append(_written(job, f"{job.name}-{TWIN}", twin, its, tag=TWIN))
+    return made
+
+
+def _written(job: _Job, name: str, mammogram: Mammogram, truth: Sequence[AnnotationRow], *, tag: str = "") -> _Made:
+    """Write a new image, and return what the table says of it: the truth, and what was known of the source."""
+    file = job.folder / f"{_file_stem(name)}.png"
+    _write_png(file, mammogram)
     row = replace(
-        image,
-        image=job.name,
-        patient=image.patient_or_image,
+        job.image,
+        image=name,
+        patient=job.image.patient_or_image,
         file=file,
         sha256=file_sha256(file),
         sop_instance_uid="",  # the source's, which the picture no longer is
-        rows=rows,
-        columns=columns,
+        rows=mammogram.pixels.shape[0],
+        columns=mammogram.pixels.shape[1],
+        tags=f"{job.image.tags} {tag}".strip(),
     )
-    truth = [_annotation(job.name, p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
-    return row, truth + [replace(a, image=job.name) for a in job.known]
+    return row, [replace(a, image=name) for a in (*truth, *job.known)]
 
 
 def _file_stem(name: str) -> str:
@@ -188,14 +223,30 @@ def _file_stem(name: str) -> str:
     return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def _slope(mammogram: Mammogram, tissue: BoolImage, imaging: Imaging) -> FloatImage | None:
+    """Return the grey values per unit of log exposure at each pixel, (rows, columns); None for a raw image."""
+    if mammogram.intent == "raw":
+        return None
+    noise = _noise_map(mammogram.pixels, tissue, spacing_mm=mammogram.spacing_mm[0])
+    return noise / np.float32(imaging.relative_noise * _high_pass_share(imaging.system))
+
+
 def _inserted_into(
-    rng: np.random.Generator,
+    source: Path,
     mammogram: Mammogram,
-    tissue: BoolImage,
-    placed: list[PlacedCalcification],
+    placed: Sequence[PlacedCalcification],
+    *,
     imaging: Imaging,
+    slope: FloatImage | None,
+    sharpening: float,
 ) -> Mammogram:
-    """Return the mammogram with the calcifications inserted."""
+    """Return the mammogram with the calcifications inserted, compressed as its source is.
+
+    Parameters
+    ----------
+    slope, sharpening
+        See ``_slope`` and ``insert_processed``.
+    """
     contrast = render(
         [imaging.contrast(p.calcification) for p in placed],
         np.array([p.centre_mm for p in placed]).reshape(-1, 2),
@@ -204,12 +255,11 @@ def _inserted_into(
         mtf=imaging.mtf,
     )
     scatter = imaging.scatter_to_primary
-    if mammogram.intent == "raw":
-        return insert_raw(mammogram, contrast, offset=imaging.system.offset, scatter_to_primary=scatter)
-    noise = _noise_map(mammogram.pixels, tissue, spacing_mm=mammogram.spacing_mm[0])
-    slope = noise / np.float32(imaging.relative_noise * _high_pass_share(imaging.system))
-    sharpening = float(rng.uniform(0, 0.5))
-    return insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
+    if slope is None:
+        changed = insert_raw(mammogram, contrast, offset=imaging.system.offset, scatter_to_primary=scatter)
+    else:
+        changed = insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
+    return _compressed_as(source, changed)
 
 
 def _noise_map(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float) -> FloatImage:
@@ -251,11 +301,12 @@ def _high_pass_share(system: System) -> float:
     return float(np.sqrt(np.sum(power * passed) / np.sum(power)))
 
 
-def _annotation(name: str, placed: PlacedCalcification, grid: Grid, d_prime: float) -> AnnotationRow:
+def _annotation(placed: PlacedCalcification, grid: Grid, d_prime: float) -> AnnotationRow:
+    """Return what the table says of an inserted microcalcification; the name of the image is still empty."""
     row, column = grid.to_pixels(np.array([placed.centre_mm]))[0]
     outline = grid.to_pixels(placed.calcification.outline_mm + np.array(placed.centre_mm))
     return AnnotationRow(
-        image=name, row=float(row), column=float(column), diameter_mm=placed.calcification.diameter_mm,
+        image="", row=float(row), column=float(column), diameter_mm=placed.calcification.diameter_mm,
         cluster=placed.cluster, outline=tuple((float(a), float(b)) for a, b in outline), d_prime=d_prime,
         judge="inserted", morphology=f"{placed.calcification.morphology} {placed.calcification.layout}",
     )  # fmt: skip

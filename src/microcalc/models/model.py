@@ -202,7 +202,12 @@ def model_folder(choice: str | Path) -> Path:
 
 
 def open_pair(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> CnnPair:
-    """Open the two networks in a model's folder, checked as ``load_model`` does.
+    """Open the two networks in a model's folder, checked as ``load_model`` does; see ``describe_pair``."""
+    return _open_pair(folder, describe_pair(folder), threads=threads, stage=stage)
+
+
+def describe_pair(folder: Path) -> ModelDescription:
+    """Return the description of the two networks in a model's folder; their files are those described.
 
     Raises
     ------
@@ -214,7 +219,10 @@ def open_pair(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> CnnPa
     text, where = _bytes_of(folder, DESCRIPTION), f"{folder.name}/{DESCRIPTION}"
     if isinstance(parse_description(text, where=where), CascadeDescription):
         raise InputError(f"{folder.name}: a cascade, expected a pair of networks")
-    return _open_pair(folder, parse_pair_description(text, where=where), threads=threads, stage=stage)
+    description = parse_pair_description(text, where=where)
+    for entry in (description.cnn1, description.cnn2):
+        _check_hash(folder, entry)
+    return description
 
 
 def open_cascade(file: Path, *, threads: int) -> PixelScorer:

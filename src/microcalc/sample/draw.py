@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from microcalc.domain import BENIGN_CALCIUM, Annotations, BoolImage, FloatImage
-from microcalc.geometry import Grid
+from microcalc.geometry import Grid, Points
 from microcalc.sample.store import Samples
 
 _NOT_NEGATIVE = ("microcalcification", *BENIGN_CALCIUM, "unsure")
@@ -19,18 +19,30 @@ def positive_pixels(annotations: Annotations, breast: BoolImage, grid: Grid, *, 
     -------
     (n, 3): index of the annotation, row, column.
     """
+    chosen = np.flatnonzero(annotations.kind == "microcalcification")
+    pixels = pixels_around(annotations.centres[chosen], breast, grid, radius_mm=radius_mm)
+    pixels[:, 0] = chosen[pixels[:, 0]]
+    return pixels
+
+
+def pixels_around(centres: Points, mask: BoolImage, grid: Grid, *, radius_mm: float) -> Samples:
+    """Return the pixels of a mask around centres (n, 2) in mm: the nearest to each, and those within ``radius_mm``.
+
+    Returns
+    -------
+    (n, 3): index of the centre, row, column.
+    """
     reach = int(np.ceil(radius_mm / grid.spacing_mm[0])) + 1
     offsets = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1), dtype=bool)) - reach
     found: list[tuple[int, int, int]] = []
-    for index in np.flatnonzero(annotations.kind == "microcalcification"):
-        exact = grid.to_pixels(annotations.centres[index])[0]
+    for index, exact in enumerate(grid.to_pixels(centres)):
         nearest = np.rint(exact).astype(int)
         pixels = nearest + offsets
         near = np.hypot(*((pixels - exact) * grid.spacing_mm).T) <= radius_mm
         near |= (offsets == 0).all(axis=1)
         for row, column in pixels[near]:
-            if 0 <= row < breast.shape[0] and 0 <= column < breast.shape[1] and breast[row, column]:
-                found.append((int(index), int(row), int(column)))
+            if 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and mask[row, column]:
+                found.append((index, int(row), int(column)))
     return np.array(found, dtype=np.int32).reshape(-1, 3)
 
 

@@ -9,8 +9,9 @@ from microcalc.storage.arrays import load_array
 from microcalc.study.samples import by_image, split_samples
 from microcalc.study.stage import Stage, after, run_stage
 from microcalc.training.images import TrainingImage
-from microcalc.training.networks import MINED, mine_negatives, train_cnn1, train_cnn2
+from microcalc.training.networks import MINED, mine_negatives, train_network
 from microcalc.training.recipe import Recipe
+from microcalc.training.samples import DrawnSamples
 
 _MODULES = ("microcalc.study.networks",)
 _DEVICE = "cpu"
@@ -50,24 +51,24 @@ def train_pair(stages: NetworkStages, samples: Stage, images: Sequence[TrainingI
     """Train CNN1, mine negatives, and train CNN2."""
     _use_one_thread()
     train = split_samples(samples, "train")
-    positives, negatives = train.positive, train.negative
+    given = DrawnSamples(train.positive, train.negative)
 
     def cnn1() -> None:
-        train_cnn1(images, positives, negatives, recipe=recipe, out=stages.cnn1.folder, device=_DEVICE)
+        train_network("cnn1", images, given, recipe=recipe, out=stages.cnn1.folder, device=_DEVICE)
 
     def mining() -> None:
         mine_negatives(
             stages.cnn1.folder,
             images,
             recipe=recipe,
-            n_positive=len(positives),
+            n_positive=len(train.positive),
             out=stages.mining.folder,
-            candidates=by_image(negatives, len(images)),
+            candidates=by_image(train.negative, len(images)),
         )
 
     def cnn2() -> None:
         mined = load_array(stages.mining.folder / MINED)
-        train_cnn2(images, positives, negatives, mined, recipe=recipe, out=stages.cnn2.folder, device=_DEVICE)
+        train_network("cnn2", images, given, mined, recipe=recipe, out=stages.cnn2.folder, device=_DEVICE)
 
     run_stage(stages.cnn1, cnn1)
     run_stage(stages.mining, mining)
@@ -82,8 +83,8 @@ def train_without_mining(
 
     def no_mining() -> None:
         _use_one_thread()  # the cascade's compiled loops share torch's threads, and have set their number
-        out = stages.no_mining.folder
-        train_cnn2(images, train.positive, train.negative, None, recipe=recipe, out=out, device=_DEVICE)
+        given = DrawnSamples(train.positive, train.negative)
+        train_network("cnn2", images, given, recipe=recipe, out=stages.no_mining.folder, device=_DEVICE)
 
     run_stage(stages.no_mining, no_mining)
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from microcalc.cnn.precision import Precision, fast_precision
 from microcalc.domain import BoolImage, FloatImage
 from microcalc.execution.progress import track
-from microcalc.sample.draw import reviewed_negatives
 from microcalc.sample.store import Samples
 from microcalc.storage.arrays import load_array, load_arrays, save_array, save_arrays
 from microcalc.storage.write import saying_where
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.recipe import NetworkRecipe, Recipe
+from microcalc.training.samples import DrawnSamples
+
+if TYPE_CHECKING:
+    from microcalc.cnn.network import Network
 
 CNN1_DENSE, CNN2_PATCHES = "cnn1_dense.onnx", "cnn2.onnx"
 """The forms of the trained networks that a model consists of."""
@@ -25,62 +28,41 @@ MINED = "mined.npy"
 _LOG = logging.getLogger(__name__)
 
 
-def train_cnn1(
-    images: Sequence[TrainingImage], positives: Samples, negatives: Samples, *, recipe: Recipe, out: Path, device: str
-) -> None:
-    """Train CNN1 on random negatives. See ``_train_network``."""
-    _train_network("cnn1", images, positives, [(negatives, 1.0)], recipe=recipe, out=out, device=device)
-
-
-def train_cnn2(
-    images: Sequence[TrainingImage],
-    positives: Samples,
-    negatives: Samples,
-    mined: Samples | None,
-    *,
-    recipe: Recipe,
-    out: Path,
-    device: str,
-) -> None:
-    """Train CNN2 on mined and random negatives, or, where ``mined`` is None, on random ones alone."""
-    share = recipe.mining.random_share
-    pools = [(negatives, 1.0)] if mined is None else [(mined, 1.0 - share), (negatives, share)]
-    _train_network("cnn2", images, positives, pools, recipe=recipe, out=out, device=device)
-
-
-def _train_network(
+def train_network(
     name: Literal["cnn1", "cnn2"],
     images: Sequence[TrainingImage],
-    positives: Samples,
-    negatives: Sequence[tuple[Samples, float]],
+    samples: DrawnSamples,
+    mined: Samples | None = None,
     *,
     recipe: Recipe,
     out: Path,
     device: str,
+    start: Path | None = None,
 ) -> None:
     """Train one network and export it as ``name.onnx`` and ``name_dense.onnx``, unless these files are there.
 
     Parameters
     ----------
-    positives
-        (n, 3) samples; the first column is the index of the image.
-    negatives
-        Pools of samples, each with its share of a batch's negatives.
+    mined
+        Hard negatives; None: the network learns from random and counterfactual ones alone, as CNN1 does.
     out
         Folder of the files and, in ``out/name``, of the checkpoint that an interrupted training resumes from.
+    start
+        File of the network that is trained further; None: the weights are random at first.
+
+    Raises
+    ------
+    RecipeError
+        The network in ``start`` is not the recipe's.
     """
     if (out / f"{name}_dense.onnx").is_file():
         return
-    import torch
-
     from microcalc.cnn.export import export_dense, export_patches
     from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, fit
-    from microcalc.cnn.network import Network
 
     settings: NetworkRecipe = getattr(recipe, name)
     precision = _resolved(settings.precision, device)
-    torch.manual_seed(recipe.seed + (1 if name == "cnn1" else 2))
-    network = Network(settings.channels, settings.dilations)
+    network = first_network(name, recipe, start)
     dense, patch = network.multiply_adds()
     _LOG.info(
         "%s: receptive field %d px, %d multiply-adds per pixel, %d per patch, %s",
@@ -88,7 +70,7 @@ def _train_network(
     )  # fmt: skip
     fit(
         network,
-        TrainingSamples(open_images(images), positives, negatives),
+        TrainingSamples(open_images(images), samples.positive, samples.negative_pools(mined, recipe)),
         Optimisation(
             steps=settings.steps,
             batch=settings.batch,
@@ -105,6 +87,27 @@ def _train_network(
     with saying_where(out / f"{name}.onnx"):
         export_patches(network, out / f"{name}.onnx")
         export_dense(network, out / f"{name}_dense.onnx")
+
+
+def first_network(name: Literal["cnn1", "cnn2"], recipe: Recipe, start: Path | None) -> Network:
+    """Return a network as its training begins: with random weights of the recipe's seed, or with those of a file.
+
+    Raises
+    ------
+    RecipeError
+        The network in the file is not the recipe's.
+    """
+    import torch
+
+    from microcalc.cnn.network import Network
+    from microcalc.cnn.weights import load_weights
+
+    settings: NetworkRecipe = getattr(recipe, name)
+    torch.manual_seed(recipe.seed + (1 if name == "cnn1" else 2))
+    network = Network(settings.channels, settings.dilations)
+    if start is not None:
+        load_weights(network, start, where=f"{start.parent.name}/{start.name}")
+    return network
 
 
 def mine_negatives(
@@ -158,7 +161,7 @@ def mine_negatives(
             n=per_image,
             min_distance_mm=recipe.mining.min_distance_mm,
         )
-        reviewed = reviewed_negatives(image.annotations, negative, stored.grid)
+        reviewed = image.reviewed_negatives(stored, negative)
         samples = np.concatenate([reviewed, mined])
         samples[:, 0] = index
         always = np.full(len(reviewed), np.inf, dtype=np.float32)

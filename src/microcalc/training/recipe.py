@@ -65,6 +65,9 @@ class Sample(_Part):
         Largest number of positive pixels drawn from one image.
     negatives_per_image
         Largest number of random negative pixels drawn from one image.
+    counterfactual_share
+        Fraction of each network's negatives that are places where a twin lacks the microcalcification of the other
+        image of the pair; without twins among the training images, the other negatives take their place.
     """
 
     positive_radius_mm: NonNegative
@@ -73,6 +76,7 @@ class Sample(_Part):
     min_d_prime: NonNegative
     max_positives_per_image: Count
     negatives_per_image: Count
+    counterfactual_share: Share
 
     @model_validator(mode="after")
     def _positives_are_clear(self) -> Self:

@@ -9,29 +9,34 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from microcalc.datasets.table import Split, Table
 from microcalc.datasets.table_files import write_table
 from microcalc.errors import InputError, RecipeError
 from microcalc.execution.executor import Executor, executor_of
 from microcalc.extras import require_modules
-from microcalc.sample.draw import draw_negatives, positive_pixels
-from microcalc.sample.store import Samples
 from microcalc.storage.key import code_version, key_of
 from microcalc.storage.lock import locked
 from microcalc.storage.ownership import check_output_folder, open_output_folder
 from microcalc.storage.write import write_json, write_text
 from microcalc.training.annotated import check_inside, check_splits_carry, ignore_invisible, key_of_table, with_clusters
-from microcalc.training.images import TrainingImage, images_of_split
-from microcalc.training.networks import describe_precision, mine_negatives, settle_precision, train_cnn1, train_cnn2
+from microcalc.training.images import images_of_split
+from microcalc.training.networks import (
+    describe_precision,
+    first_network,
+    mine_negatives,
+    settle_precision,
+    train_network,
+)
 from microcalc.training.normalised import BORDER_PX, NormalisedImages, with_hashes
 from microcalc.training.recipe import Recipe, dump_recipe, load_recipe
+from microcalc.training.samples import draw_samples
 from microcalc.training.split import split_by_patient
+from microcalc.training.start import Start
 
 COMMAND: Final = "train"
 _USED: tuple[Split, ...] = ("train", "validation")
@@ -39,7 +44,9 @@ _MANIFEST, _LOCK = "manifest.json", ".lock"
 _LOG = logging.getLogger(__name__)
 
 
-def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", workers: int = 1) -> Path:
+def train(
+    recipe: Recipe, table: Table, out: Path, *, start: Start | None = None, device: str = "cpu", workers: int = 1
+) -> Path:
     """Train both networks and write the model to ``out/model``.
 
     Parameters
@@ -48,6 +55,8 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
         Table with images of the recipe's intent. Where no image has a split, patients are split 80 : 20 into train
         and validation by the recipe's seed. Where no annotation names a cluster, annotations are grouped by the
         recipe's rule.
+    start
+        Model whose networks are trained further; None: the weights are random at first.
     device
         ``"cpu"`` or ``"cuda"``.
     workers
@@ -64,7 +73,7 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
         The table has no such images, or its splits lack what a training needs; images cannot be used (the message
         names them all); or ``out`` holds another run, or files that no training made.
     RecipeError
-        A network looks beyond the border around the stored images.
+        A network looks beyond the border around the stored images, or is another than that of ``start``.
     OutputError
         The system refused to write.
     """
@@ -74,19 +83,21 @@ def train(recipe: Recipe, table: Table, out: Path, *, device: str = "cpu", worke
     check_device(device)
     check_receptive_fields(recipe)
     check_output_folder(out, COMMAND)
+    if start is not None:
+        first_network("cnn1", recipe, start.cnn1), first_network("cnn2", recipe, start.cnn2)
     given, recipe = recipe, settle_precision(recipe, device, begun=_begun(out))
     table = _prepared(table, recipe)
     check_splits_carry(table, positives_in=_USED)
     table = with_hashes(table)
-    _check_same_run(out, _manifest(recipe, table))
+    _check_same_run(out, _manifest(recipe, table, start))
     open_output_folder(out, COMMAND)
     with locked(out / _LOCK, waiting=lambda: _LOG.info("another process trains in this folder; waiting")):
-        _check_same_run(out, _manifest(recipe, table))  # the other process may have begun another run
+        _check_same_run(out, _manifest(recipe, table, start))  # the other process may have begun another run
         if _is_finished(out):
             _LOG.info("the run is finished: nothing to do")
         else:
             _LOG.info(describe_precision(given, recipe, device))
-            _train(recipe, table, out, device=device, executor=executor_of(workers))
+            _train(recipe, table, out, start=start, device=device, executor=executor_of(workers))
     return out / "model"
 
 
@@ -114,7 +125,7 @@ def _is_finished(out: Path) -> bool:
     return True
 
 
-def _train(recipe: Recipe, table: Table, out: Path, *, device: str, executor: Executor) -> None:
+def _train(recipe: Recipe, table: Table, out: Path, *, start: Start | None, device: str, executor: Executor) -> None:
     """Do the stages of the training that are not done yet, one after the other."""
     from microcalc.training.thresholds import describe_training, write_model
 
@@ -122,21 +133,25 @@ def _train(recipe: Recipe, table: Table, out: Path, *, device: str, executor: Ex
     used = [i for i in table.images if i.split in _USED]
     normalised.make(used, executor=executor)
     check_inside(table.of_images(used), normalised.file)
-    _claim(out, recipe, table)
+    _claim(out, recipe, table, start)
     images, validation = (images_of_split(table, split, normalised) for split in _USED)
-    positives, negatives = _samples(images, recipe)
-    if len(positives) == 0:
+    samples = draw_samples(images, recipe)
+    if len(samples.positive) == 0:
         raise InputError("the training images have no annotated microcalcification in the breast, expected some")
-    if len(negatives) == 0:
+    if len(samples.random) == 0:
         raise InputError("the training images have no pixel clear of annotated calcium, expected some")
-    _LOG.info("%d positive samples and %d random negative samples in train", len(positives), len(negatives))
-    train_cnn1(images, positives, negatives, recipe=recipe, out=out, device=device)
-    mined = mine_negatives(out, images, recipe=recipe, n_positive=len(positives), out=out, threads=2)
-    train_cnn2(images, positives, negatives, mined, recipe=recipe, out=out, device=device)
-    counts = {"positive": len(positives), "mined": len(mined), "random": len(negatives)}
+    twins = len(samples.counterfactual) if recipe.sample.counterfactual_share > 0 else 0
+    counts = {"positive": len(samples.positive), "random": len(samples.random), "counterfactual": twins}
+    _LOG.info("%d positive samples, %d random negative samples and %d counterfactual ones in train", *counts.values())
+    on = partial(train_network, recipe=recipe, out=out, device=device)
+    on("cnn1", images, samples, start=None if start is None else start.cnn1)
+    mined = mine_negatives(out, images, recipe=recipe, n_positive=len(samples.positive), out=out, threads=2)
+    on("cnn2", images, samples, mined, start=None if start is None else start.cnn2)
     _LOG.info("choosing thresholds on %d validation images", len(validation))
     command = f"microcalc train --recipe {recipe.name} --data TABLE --out RUN"
-    trained_on = describe_training(len(images), counts, command)
+    if start is not None:
+        command += f" --from {start.name.split()[0]}"
+    trained_on = describe_training(len(images), {**counts, "mined": len(mined)}, command)
     write_model(
         out / "model", cnn1=out, cnn2=out, recipe=recipe, table=table, validation=validation, trained_on=trained_on
     )
@@ -173,13 +188,14 @@ def _begun(out: Path) -> Recipe | None:
         return None
 
 
-def _manifest(recipe: Recipe, table: Table) -> dict[str, str]:
-    """Return what identifies a run: its recipe, its table with the bytes of the images, and the code that trains."""
+def _manifest(recipe: Recipe, table: Table, start: Start | None) -> dict[str, str]:
+    """Return what identifies a run: recipe, table with the bytes of the images, code, and the model it starts from."""
     return {
         "schema": "microcalc/run/2",
         "recipe": key_of(dump_recipe(recipe)),
         "table and images": key_of_table(table),
         "code of microcalc": code_version(__name__),
+        "model to start from": "" if start is None else start.sha256,
     }
 
 
@@ -208,26 +224,10 @@ def _check_same_run(out: Path, manifest: Mapping[str, str]) -> None:
         )
 
 
-def _claim(out: Path, recipe: Recipe, table: Table) -> None:
+def _claim(out: Path, recipe: Recipe, table: Table, start: Start | None) -> None:
     """Write recipe and table of the run into its folder, and last the manifest, which makes it this run's folder."""
     if (out / _MANIFEST).is_file():
         return
     write_text(out / "recipe.toml", dump_recipe(recipe))
     write_table(table, out / "table")
-    write_json(out / _MANIFEST, _manifest(recipe, table))
-
-
-def _samples(images: Sequence[TrainingImage], recipe: Recipe) -> tuple[Samples, Samples]:
-    """Return positive and random negative samples of the training images, each (n, 3)."""
-    rng = np.random.default_rng(recipe.seed)
-    positives, negatives = [], []
-    for index, image in enumerate(images):
-        stored, radius_mm = image.open(), recipe.sample.positive_radius_mm
-        pixels = positive_pixels(image.annotations, stored.breast, stored.grid, radius_mm=radius_mm)
-        pixels[:, 0] = index
-        positives.append(rng.permutation(pixels)[: recipe.sample.max_positives_per_image])
-        negative = image.negative_mask(stored, recipe.sample)
-        drawn = draw_negatives(negative, n=recipe.sample.negatives_per_image, rng=rng)
-        drawn[:, 0] = index
-        negatives.append(drawn)
-    return np.concatenate(positives), np.concatenate(negatives)
+    write_json(out / _MANIFEST, _manifest(recipe, table, start))
