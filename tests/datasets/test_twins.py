@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.datasets.test_inserted import SPACING_MM, _values
 
-from microcalc.datasets.inserted import Insertion, insert_data_set
+from microcalc.datasets.inserted import insert_data_set
 from microcalc.datasets.open import open_row
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, read_table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import read_table
 from microcalc.datasets.twins import LEFT_OUT, TWIN, draw_left_out
 from microcalc.domain import Intent
+from microcalc.simulate.placement import Insertion
 
 _REACH_PX = 25
 _BLOCK_PX = 8  # of a JPEG file: what changes in a block changes the block
@@ -36,7 +38,8 @@ def _source(folder: Path, name: str, intent: Intent) -> ImageRow:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Table:
     folder = tmp_path_factory.mktemp("source")
     images = (_source(folder, "raw.png", "raw"), _source(folder, "compressed.jpg", "processed"))
-    return Table(images, (AnnotationRow("raw", 320.0, 150.0, diameter_mm=1.5, kind="coarse", judge="by eye"),))
+    known = AnnotationRow("raw", 320.0, 150.0, diameter_mm=1.5, kind="coarse", judge="by eye", id="a-1")
+    return Table(images, (known,))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,11 @@ def test_each_image_is_followed_by_its_twin_which_is_tagged(made: Table) -> None
     assert [i.image for i in made.images] == ["raw", "raw-twin", "compressed", "compressed-twin"]
     assert [i.tags for i in made.images] == ["normal", f"normal {TWIN}"] * 2
     assert {(i.patient, i.split) for i in made.images} == {("p", "train")}
+
+
+def test_what_was_known_of_the_source_is_known_of_both_and_the_table_reads_back(made: Table) -> None:
+    known = [(a.image, a.kind, a.id) for a in made.annotations if a.judge == "by eye"]
+    assert known == [("raw", "coarse", ""), ("raw-twin", "coarse", "")], "an id is there once, so neither keeps it"
 
 
 def test_a_twin_says_of_the_same_places_which_microcalcifications_it_lacks(made: Table) -> None:

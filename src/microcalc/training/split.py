@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from microcalc.datasets.table import Table
+from microcalc.datasets.table import Split, Table
+from microcalc.errors import InputError
 
 _VALIDATION_SHARE = 0.2
 _DRAWS = 200
@@ -25,6 +27,29 @@ def split_by_patient(table: Table, *, seed: int) -> Table:
     while not _carries(drawn[-1]) and len(drawn) < _DRAWS:
         drawn.append(_drawn(table, rng))
     return drawn[-1] if _carries(drawn[-1]) else drawn[0]
+
+
+def folds_of_patients(table: Table, *, folds: int, seed: int) -> tuple[frozenset[str], ...]:
+    """Return the patients of each fold; folds differ by one patient at most, and each patient is in one.
+
+    Raises
+    ------
+    InputError
+        There are fewer patients than folds, or fewer than three folds: train, validation and test need one each.
+    """
+    patients = sorted({i.patient_or_image for i in table.images})
+    if not 3 <= folds <= len(patients):
+        raise InputError(f"{folds} folds of {len(patients)} patients, expected 3 folds or more, and a patient for each")
+    shuffled = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
+    return tuple(frozenset(shuffled[fold::folds]) for fold in range(folds))
+
+
+def split_by_fold(table: Table, folds: Sequence[frozenset[str]], *, test: int) -> Table:
+    """Return the table with the patients of one fold as test, those of the next as validation, all others as train."""
+    named: dict[str, Split] = dict.fromkeys(folds[test], "test")
+    named |= dict.fromkeys(folds[(test + 1) % len(folds)], "validation")
+    images = tuple(replace(i, split=named.get(i.patient_or_image, "train")) for i in table.images)
+    return Table(images, table.annotations)
 
 
 def _drawn(table: Table, rng: np.random.Generator) -> Table:

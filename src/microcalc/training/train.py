@@ -45,7 +45,14 @@ _LOG = logging.getLogger(__name__)
 
 
 def train(
-    recipe: Recipe, table: Table, out: Path, *, start: Start | None = None, device: str = "cpu", workers: int = 1
+    recipe: Recipe,
+    table: Table,
+    out: Path,
+    *,
+    start: Start | None = None,
+    normalised: Path | None = None,
+    device: str = "cpu",
+    workers: int = 1,
 ) -> Path:
     """Train both networks and write the model to ``out/model``.
 
@@ -57,6 +64,8 @@ def train(
         recipe's rule.
     start
         Model whose networks are trained further; None: the weights are random at first.
+    normalised
+        Folder of the normalised images, which trainings on the same images may share; by default ``out/normalised``.
     device
         ``"cpu"`` or ``"cuda"``.
     workers
@@ -97,7 +106,8 @@ def train(
             _LOG.info("the run is finished: nothing to do")
         else:
             _LOG.info(describe_precision(given, recipe, device))
-            _train(recipe, table, out, start=start, device=device, executor=executor_of(workers))
+            store = NormalisedImages(normalised or out / "normalised", recipe.data.spacing_mm)
+            _train(recipe, table, out, store, start=start, device=device, executor=executor_of(workers))
     return out / "model"
 
 
@@ -125,11 +135,19 @@ def _is_finished(out: Path) -> bool:
     return True
 
 
-def _train(recipe: Recipe, table: Table, out: Path, *, start: Start | None, device: str, executor: Executor) -> None:
+def _train(
+    recipe: Recipe,
+    table: Table,
+    out: Path,
+    normalised: NormalisedImages,
+    *,
+    start: Start | None,
+    device: str,
+    executor: Executor,
+) -> None:
     """Do the stages of the training that are not done yet, one after the other."""
     from microcalc.training.thresholds import describe_training, write_model
 
-    normalised = NormalisedImages(out / "normalised", recipe.data.spacing_mm)
     used = [i for i in table.images if i.split in _USED]
     normalised.make(used, executor=executor)
     check_inside(table.of_images(used), normalised.file)

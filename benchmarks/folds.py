@@ -1,0 +1,153 @@
+"""Judge a recipe on all images of a table by folds: ``python -m benchmarks.folds TABLE --recipe processed --out OUT``.
+
+Patients are divided into folds. For each fold, a pair is trained on microcalcifications inserted into other patients'
+images, thresholds are chosen on the patients of the next fold, and its marks on the fold's own images are counted: on
+other insertions, and on reviewed places. So every image is judged by networks that never saw its patient. The ratings
+of all folds that are done are pooled. The same command continues where it was stopped; ``--fold 2`` does one fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.near_calcium import Rated, rate, report
+from microcalc.cli.log import log_records_shown
+from microcalc.datasets.inserted import insert_data_set
+from microcalc.datasets.open import open_row, open_table
+from microcalc.datasets.table import Table, join_tables
+from microcalc.datasets.table_files import IMAGES, read_table
+from microcalc.evaluation.matched_images import Rules
+from microcalc.models.model import load_model
+from microcalc.normalise.mammogram import normalise
+from microcalc.simulate.placement import Insertion
+from microcalc.storage.write import write_json
+from microcalc.training.recipe import Recipe, load_recipe
+from microcalc.training.split import folds_of_patients, split_by_fold
+from microcalc.training.start import Start, start_from
+from microcalc.training.train import train
+
+_RULES = {"inserted": Rules(lesions_by="inserted"), "reviewed": Rules(false_marks="reviewed")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What is asked for on the command line."""
+
+    out: Path
+    recipe: Recipe
+    start: Start | None
+    folds: int
+    variants: int
+    clusters: int
+    singles: int
+    seed: int
+    workers: int
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="data set with real mammograms, such as that of microcalc table")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--recipe", required=True, help="name of a shipped recipe, or a TOML file")
+    parser.add_argument(
+        "--from", dest="start", help="model whose networks are trained further; it has seen some images"
+    )
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--fold", type=int, help="this fold alone, from 0")
+    parser.add_argument("--variants", type=int, default=4, help="copies of each image to train with; each has a twin")
+    parser.add_argument("--clusters", type=int, default=14, help="of each copy to train with")
+    parser.add_argument("--singles", type=int, default=10, help="of each copy to train with")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args(arguments)
+    recipe = load_recipe(asked.recipe)
+    settings = _Settings(
+        asked.out, recipe, start_from(asked.start, recipe) if asked.start else None, asked.folds, asked.variants,
+        asked.clusters, asked.singles, asked.seed, asked.workers,
+    )  # fmt: skip
+    source = open_table(asked.table)
+    source = source.of_images(i for i in source.images if i.intent == recipe.data.intent)
+    patients = folds_of_patients(source, folds=settings.folds, seed=settings.seed)
+    with log_records_shown():
+        for fold in range(settings.folds) if asked.fold is None else [asked.fold]:
+            judge_fold(source, patients, fold, settings)
+    done = [fold for fold in range(settings.folds) if (_folder(settings, fold) / "rated.json").is_file()]
+    for name in _RULES:
+        rated = [r for fold in done for r in _read(_folder(settings, fold) / "rated.json")[name]]
+        print(f"\n{name}, folds {', '.join(map(str, done))}: ", end="")
+        print("\n".join(report({recipe.name: rated})))
+    return 0
+
+
+def judge_fold(source: Table, patients: Sequence[frozenset[str]], fold: int, settings: _Settings) -> None:
+    """Train the pair of a fold, and write its marks on the images of the fold's own patients."""
+    folder = _folder(settings, fold)
+    if (folder / "rated.json").is_file():
+        return
+    dense = Insertion(clusters=settings.clusters, singles=settings.singles)
+    to_train = _inserted(source, "to-train", dense, settings, variants=settings.variants, twins=True)
+    to_judge = _inserted(source, "to-judge", Insertion(), settings, variants=3, twins=False)
+    train_split, other_split = (split_by_fold(t, patients, test=fold) for t in (to_train, to_judge))
+    used = join_tables([train_split.of_split("train"), other_split.of_split("validation")])
+    model = train(
+        settings.recipe, used, folder / "run", start=settings.start, normalised=settings.out / "normalised",
+        workers=settings.workers,
+    )  # fmt: skip
+    own = split_by_fold(source, patients, test=fold).of_split("test")
+    tables = {"inserted": other_split.of_split("test"), "reviewed": own}
+    write_json(
+        folder / "rated.json", {name: [_as_json(r) for r in _rate(tables[name], model, name)] for name in tables}
+    )
+
+
+def _inserted(
+    source: Table, name: str, insertion: Insertion, settings: _Settings, *, variants: int, twins: bool
+) -> Table:
+    """Return a data set with microcalcifications inserted into all images; all folds share it."""
+    folder = settings.out / name
+    if not (folder / IMAGES).is_file():  # written last
+        seed = settings.seed + (1 if twins else 2)
+        insert_data_set(
+            source, folder, insertion=insertion, variants=variants, twins=twins, seed=seed, workers=settings.workers
+        )
+    return read_table(folder)
+
+
+def _rate(table: Table, model: Path, name: str) -> list[Rated]:
+    opened, rules = load_model(model), _RULES[name]
+    images = [i for i in table.images if table.rows_of(i)]
+    return [rate(normalise(open_row(i), spacing_mm=opened.spacing_mm), i, table, opened, rules) for i in images]
+
+
+def _folder(settings: _Settings, fold: int) -> Path:
+    return settings.out / f"fold-{fold}"
+
+
+def _as_json(rated: Rated) -> dict[str, object]:
+    """Return the marks on an image as JSON holds them: a missed microcalcification's rating is null."""
+    numbers = {name: getattr(rated, name) for name in Rated.__dataclass_fields__}
+    return {
+        name: [float(v) if np.isfinite(v) else None for v in value] if isinstance(value, np.ndarray) else value
+        for name, value in numbers.items()
+    }
+
+
+def _read(file: Path) -> dict[str, list[Rated]]:
+    missing = {"lesion": -np.inf, "d_prime": np.nan, "false": np.nan, "distance_mm": np.inf}
+
+    def rated(entry: dict[str, list[float | None]]) -> Rated:
+        arrays = {k: np.array([missing[k] if v is None else v for v in entry[k]], dtype=np.float64) for k in missing}
+        return Rated(**{**entry, **arrays})  # type: ignore[arg-type]  # the others are plain numbers
+
+    return {name: [rated(e) for e in entries] for name, entries in json.loads(file.read_text()).items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
