@@ -53,6 +53,16 @@ def left() -> dict[View, SimulatedMammogram]:
     return {v: simulate_mammogram(small("ge"), seed=5, view=v, laterality="L", rates=MANY) for v in VIEWS}
 
 
+def test_what_is_too_faint_in_a_view_is_in_no_view(left: dict[View, SimulatedMammogram]) -> None:
+    visible = replace(MANY, clusters=6.0, min_d_prime=5.0)
+    views = list(simulate_exam(small("ge"), seed=21, views=VIEWS, lateralities=("L",), rates=visible))
+    faintest = [a.d_prime for v in views for a in v.annotations if a.kind == "microcalcification"]
+    assert faintest
+    assert min(d for d in faintest if d is not None) >= 5.0
+    all_ = [a.d_prime for v in left.values() for a in v.annotations if a.kind == "microcalcification"]
+    assert min(d for d in all_ if d is not None) < 5.0, "without the limit there are fainter ones"
+
+
 def test_the_same_seed_gives_the_same_mammogram(left: dict[View, SimulatedMammogram]) -> None:
     first, second = left["CC"], simulate_mammogram(small("ge"), seed=5, rates=MANY)
     assert np.array_equal(first.stored["raw"], second.stored["raw"])

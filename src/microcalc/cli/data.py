@@ -41,6 +41,7 @@ def simulate(
     clusters: Amount | None = None,
     singles: Amount | None = None,
     confusers: Amount | None = None,
+    min_d_prime: DPrime | None = None,
     dose: Factor | None = None,
     seed: CountOrNone = 1,
     verify: Flag = False,
@@ -86,7 +87,7 @@ def simulate(
     if verify:
         refuse_beside(
             "--verify", intent=intent, view=view, laterality=laterality, exams=exams, clusters=clusters,
-            singles=singles, confusers=confusers, dose=dose,
+            singles=singles, confusers=confusers, min_d_prime=min_d_prime, dose=dose,
         )  # fmt: skip
         return _verified(system, quick=quick, seed=seed, out=out, workers=workers)
     if out is None:
@@ -104,7 +105,12 @@ def simulate(
         views=view or VIEWS,
         lateralities=laterality or LATERALITIES,
         dose=1.0 if dose is None else dose,
-        rates=usual_rates(clusters=clusters, singles=singles, confusers=1.0 if confusers is None else confusers),
+        rates=usual_rates(
+            clusters=clusters,
+            singles=singles,
+            confusers=1.0 if confusers is None else confusers,
+            min_d_prime=min_d_prime or 0.0,
+        ),
     )
     table = simulate_data_set(out, settings, systems=system or ["all"], exams=exams or 1, workers=worker_count(workers))
     print_line(_described(table, out))

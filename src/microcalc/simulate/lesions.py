@@ -43,6 +43,8 @@ class LesionRates:
         Geometric mean and standard deviation of the logarithm of the diameters (lognormal).
     packing
         Range of the packing of a microcalcification of 0.22 mm; see ``calcification.packing_at``.
+    min_d_prime
+        Smallest d' of a microcalcification, in each view; fainter ones are left out of the breast.
     crossings
         Mean number of crossings of ligaments per image (Poisson).
     confusers
@@ -60,6 +62,7 @@ class LesionRates:
     diameter_mm: float = DIAMETER_MM
     diameter_ln_sd: float = DIAMETER_LN_SD
     packing: tuple[float, float] = PACKING
+    min_d_prime: float = 0.0
     crossings: float = 12.0
     confusers: Mapping[str, float] = field(default_factory=lambda: {name: row.rate for name, row in CONFUSERS.items()})
     nodes: float = 0.3
@@ -85,7 +88,9 @@ NO_LESIONS = LesionRates(
 """Rates of a breast that holds tissue only, in an image without artefacts at the usual dose."""
 
 
-def usual_rates(*, clusters: float | None, singles: float | None, confusers: float) -> LesionRates:
+def usual_rates(
+    *, clusters: float | None, singles: float | None, confusers: float, min_d_prime: float = 0.0
+) -> LesionRates:
     """Return the default rates with some of them replaced.
 
     Parameters
@@ -94,12 +99,15 @@ def usual_rates(*, clusters: float | None, singles: float | None, confusers: flo
         Mean numbers per breast; None keeps the default.
     confusers
         Factor on the rates of everything that can be mistaken for a microcalcification, artefacts included.
+    min_d_prime
+        See ``LesionRates``.
     """
     usual = LesionRates()
     return replace(
         usual,
         clusters=usual.clusters if clusters is None else clusters,
         singles=usual.singles if singles is None else singles,
+        min_d_prime=min_d_prime,
         crossings=confusers * usual.crossings,
         confusers={name: confusers * rate for name, rate in usual.confusers.items()},
         nodes=confusers * usual.nodes,
@@ -172,9 +180,11 @@ def _put_cluster(rng: np.random.Generator, scenes: Sequence[Scene], rates: Lesio
         seen = [member.project(s.angle_rad) for s in scenes]
         at = [c + np.asarray(m.offset_mm) for c, m in zip(centres, seen, strict=True)]
         if all(s.holds(a[None], depth_mm=1.5)[0] for s, a in zip(scenes, at, strict=True)):
-            for scene, calcification, where in zip(scenes, seen, at, strict=True):
-                words = f"{calcification.morphology} {calcification.layout}".strip()
-                insert(scene, calcification, where, kind="microcalcification", cluster=name, morphology=words)
+            shadows = [_shadow(*of) for of in zip(scenes, seen, at, strict=True)]
+            if all(shadow.d_prime >= rates.min_d_prime for shadow in shadows):
+                for scene, calcification, shadow in zip(scenes, seen, shadows, strict=True):
+                    words = f"{calcification.morphology} {calcification.layout}".strip()
+                    _add(scene, calcification, shadow, kind="microcalcification", cluster=name, morphology=words)
 
 
 def _put_confuser(rng: np.random.Generator, scenes: Sequence[Scene], confuser: Confuser, name: str) -> None:
@@ -197,6 +207,30 @@ def insert(
     scene: Scene, seen: Calcification, centre_mm: Points, *, kind: Kind, cluster: str = "", morphology: str = ""
 ) -> None:
     """Add the contrast of one calcification at a position (2,) in mm, and its annotation, in place."""
+    _add(scene, seen, _shadow(scene, seen, centre_mm), kind=kind, cluster=cluster, morphology=morphology)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Shadow:
+    """The contrast of one calcification in one view.
+
+    Attributes
+    ----------
+    centre_px
+        (2,) row and column of the centre.
+    region, contrast
+        Where it lies in the image, and the fraction of the primary signal removed there.
+    d_prime
+        Detectability by the ideal observer.
+    """
+
+    centre_px: Points
+    region: tuple[slice, slice]
+    contrast: FloatImage
+    d_prime: float
+
+
+def _shadow(scene: Scene, seen: Calcification, centre_mm: Points) -> _Shadow:
     s = scene.system
     fat, gland = scene.behind(centre_mm)
     pixel = np.asarray(centre_mm) / s.pitch_mm
@@ -205,19 +239,23 @@ def insert(
     patch = motion_blurred(patch, scene.motion_mm, s.pitch_mm)
     here, part = overlap(scene.contrast.shape, (r0, c0), patch.shape)
     patch = patch[part]
-    scene.contrast[here] += patch
-    outline = pixel + seen.outline_mm / s.pitch_mm
     noise_sd = float(scene.ground.at(scene.ground.noise_sd, np.asarray(centre_mm)[None])[0])
+    return _Shadow(pixel, here, patch, detectability(s, patch * scene.exposure.primary[here], noise_sd))
+
+
+def _add(scene: Scene, seen: Calcification, shadow: _Shadow, *, kind: Kind, cluster: str, morphology: str) -> None:
+    scene.contrast[shadow.region] += shadow.contrast
+    outline = shadow.centre_px + seen.outline_mm / scene.system.pitch_mm
     scene.annotations.append(
         Annotation(
-            row=float(pixel[0]),
-            column=float(pixel[1]),
+            row=float(shadow.centre_px[0]),
+            column=float(shadow.centre_px[1]),
             diameter_mm=seen.diameter_mm,
             kind=kind,
             cluster=cluster,
             outline=tuple((float(r), float(c)) for r, c in outline),
-            d_prime=detectability(s, patch * scene.exposure.primary[here], noise_sd),
-            contrast=float(patch.max()),
+            d_prime=shadow.d_prime,
+            contrast=float(shadow.contrast.max()),
             morphology=morphology,
         )
     )
