@@ -18,12 +18,13 @@ from microcalc.domain import FloatImage, Intent, Laterality, Window
 from microcalc.simulate import artefacts
 from microcalc.simulate.acquisition import Exposure, digitise, expose, noise_variance, read_out
 from microcalc.simulate.anatomy import Anatomy, build
-from microcalc.simulate.artefacts import Faults, Patch
-from microcalc.simulate.bodies import imaged_lines, lines_path
-from microcalc.simulate.breast import Breast, Density, Traits, View, compress, draw_traits, other_breast
+from microcalc.simulate.artefacts import Faults
+from microcalc.simulate.bodies import imaged_lines
+from microcalc.simulate.breast import Density, Traits, View, compress, draw_traits, other_breast
 from microcalc.simulate.calcification import render_calcification
 from microcalc.simulate.conspicuous import conspicuous_tissue
-from microcalc.simulate.lesions import LesionRates, add_lesions, draw_locations
+from microcalc.simulate.extra_tissue import ExtraTissue, add_tissue
+from microcalc.simulate.lesions import LesionRates, add_lesions
 from microcalc.simulate.processing import present
 from microcalc.simulate.raster import add_patch, motion_blurred, overlap
 from microcalc.simulate.scene import Annotation, BreastCoordinates, Scene, tissue_maps
@@ -174,7 +175,7 @@ def _mammograms(
     """Yield the views of one breast: expose them all, add the same lesions to all, and read them out one by one."""
     shared, *each = sequence.spawn(1 + len(VIEWS))
     rng = np.random.default_rng(shared)
-    extra = _ExtraTissue.draw(rng, settings.rates)
+    extra = ExtraTissue.draw(rng, settings.rates)
     generators = [[np.random.default_rng(s) for s in each[VIEWS.index(view)].spawn(4)] for view in settings.views]
     shots = [
         _expose(tissue, technique, settings, traits, view, extra)
@@ -208,27 +209,13 @@ def _mammograms(
         )
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _ExtraTissue:
-    """Hold the locations (n, 3), in ``BreastCoordinates``, of lymph nodes and moles, which both views show."""
-
-    nodes: NDArray[np.float64]
-    moles: NDArray[np.float64]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, rates: LesionRates) -> _ExtraTissue:
-        nodes = draw_locations(rng, int(rng.poisson(rates.nodes)), "axilla", 1.0)
-        nodes[:, 1:] *= rng.uniform(0.6, 0.9)
-        return cls(nodes, draw_locations(rng, int(rng.poisson(rates.moles)), "skin", 1.0))
-
-
 def _expose(
     rng: np.random.Generator,
     technique: np.random.Generator,
     settings: _ExamSettings,
     traits: Traits,
     view: View,
-    extra: _ExtraTissue,
+    extra: ExtraTissue,
 ) -> _ExposedView:
     """Compress a breast, fill it with tissue, and expose it; what ``rng`` draws does not depend on the rates."""
     s = settings.system
@@ -238,7 +225,7 @@ def _expose(
     anatomy = build(rng, breast, shape, s.pitch_mm, n_crossings=int(technique.poisson(settings.rates.crossings)))
     space = BreastCoordinates(breast, height)
     folds = int(technique.poisson(settings.rates.folds))
-    _add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=folds)
+    add_tissue(technique, anatomy, breast, space, extra, s.pitch_mm, folds=folds)
     faults = artefacts.draw_faults(technique, artefacts=settings.rates.artefacts, low_dose=settings.rates.low_dose)
     faults = replace(faults, dose=faults.dose * settings.dose)
     beam = s.beam(breast.thickness_mm)
@@ -288,41 +275,6 @@ def _field(system: System, traits: Traits) -> tuple[int, int]:
         ):
             return shape
     return system.fields[-1]
-
-
-def _add_tissue(
-    rng: np.random.Generator,
-    anatomy: Anatomy,
-    breast: Breast,
-    space: BreastCoordinates,
-    extra: _ExtraTissue,
-    pitch_mm: float,
-    *,
-    folds: int,
-) -> None:
-    """Add lymph nodes in place of fat, moles and skin folds to the paths of an anatomy, in place."""
-    depth_mm = np.array([space.nipple_mm[1], 1.0, 1.0])
-    for centre in space.locate(extra.nodes * depth_mm) / pitch_mm:
-        _replace_fat(anatomy, artefacts.lymph_node(rng, centre, pitch_mm))
-    for centre in space.locate(extra.moles * depth_mm) / pitch_mm:
-        corner, path = artefacts.mole(rng, centre, pitch_mm)
-        here, part = overlap(anatomy.depth.shape, corner, path.shape)
-        total = anatomy.gland_mm[here] + path[part] * (anatomy.depth[here] > 0.0)
-        anatomy.gland_mm[here] = np.maximum(total, 0.0)
-    for _ in range(folds):
-        tubes = artefacts.skin_fold(rng, breast)
-        corner, path = lines_path(tubes, anatomy.depth.shape, pitch_mm)
-        here, part = overlap(anatomy.depth.shape, corner, path.shape)
-        anatomy.gland_mm[here] += path[part] * (anatomy.depth[here] > 0.0)
-
-
-def _replace_fat(anatomy: Anatomy, patch: Patch) -> None:
-    """Replace fat by gland along the paths of a patch, in place."""
-    corner, path = patch
-    here, part = overlap(anatomy.depth.shape, corner, path.shape)
-    inside = np.minimum(path[part], anatomy.fat_mm[here])
-    anatomy.fat_mm[here] -= inside
-    anatomy.gland_mm[here] += inside
 
 
 def _read_out(
