@@ -22,7 +22,7 @@ from microcalc.evaluation.detections import read_marks
 from microcalc.evaluation.froc import FrocCurve, froc_curve
 from microcalc.evaluation.marks import Marks, marks_of_document
 from microcalc.evaluation.match import Matches, annotated_clusters
-from microcalc.evaluation.matched_images import MatchedImage, Rules, match_image, match_images
+from microcalc.evaluation.matched_images import MatchedImage, Rules, match_image
 from microcalc.models.description import DESCRIPTION, parse_description
 from microcalc.models.model import SHIPPED, shipped_model
 from microcalc.storage.key import file_sha256
@@ -57,11 +57,7 @@ def marks_on(detector: DetectionFiles, row: ImageRow, truth: Sequence[Annotation
     file = detector.files.get(row.image)
     if file is None:
         return {"key": detector.key, "name": detector.name, "missing": True, "candidates": [], "clusters": []}
-    if file.suffix.lower() == ".csv":
-        marks = read_marks([file], Table((row,))).marks[row.image]
-        document: dict[str, Any] = _plain_marks(marks)
-    else:
-        document, marks = _document(file, row)
+    document, marks = _read(file, row)
     matched = None if truth is None else match_image(marks, row, truth, Rules())
     return {"key": detector.key, "name": detector.name, **document} | (
         {} if matched is None else {"matches": _matches(matched)}
@@ -87,27 +83,33 @@ def truth_entry(rows: Sequence[AnnotationRow]) -> dict[str, Any]:
 
 
 def measured_curves(detector: DetectionFiles, table: Table) -> dict[str, Any]:
-    """Return what is measured of a detector on all images that have detections, at every threshold.
+    """Return what is measured of a detector on the images that have detections, at every threshold.
 
     Returns
     -------
     dict
-        ``clusters`` and ``marks``: lists ``threshold``, ``nlf`` (false ones per image) and ``llf`` (sensitivity),
-        or None where there is nothing to find; ``images``: on how many images.
+        For each model, by the SHA-256 that its detections state (empty: none): ``clusters`` and ``marks``, each with
+        lists ``threshold``, ``nlf`` (false ones per image) and ``llf`` (sensitivity), or None where there is nothing
+        to find; and ``images``, the number of images.
 
     Raises
     ------
     InputError
         The detections are malformed.
     """
-    with_files = table.of_images(row for row in table.images if row.image in detector.files)
-    detections = read_marks([detector.path], with_files)
-    matched = match_images(detections, with_files, Rules())
-    clusters = [m.clusters for m in matched if m.clusters is not None]
+    matched: dict[str, list[MatchedImage]] = {}
+    for row in table.images:
+        if row.image in detector.files:
+            document, marks = _read(detector.files[row.image], row)
+            model = (document["model"] or {"sha256": ""})["sha256"]
+            matched.setdefault(model, []).append(match_image(marks, row, table.rows_of(row), Rules()))
     return {
-        "images": len(matched),
-        "marks": _curve([m.marks for m in matched], len(matched)),
-        "clusters": _curve(clusters, len(matched)),
+        model: {
+            "images": len(images),
+            "marks": _curve([m.marks for m in images], len(images)),
+            "clusters": _curve([m.clusters for m in images if m.clusters is not None], len(images)),
+        }
+        for model, images in matched.items()
     }
 
 
@@ -129,6 +131,14 @@ def points_entry(points: ModelPoints | None) -> dict[str, Any] | None:
         if points is None
         else {"name": points.name, "default": points.default, "points": [asdict(point) for point in points.points]}
     )
+
+
+def _read(file: Path, row: ImageRow) -> tuple[dict[str, Any], Marks]:
+    """Return the detections on one image, as the page takes them and as they are matched."""
+    if file.suffix.lower() != ".csv":
+        return _document(file, row)
+    marks = read_marks([file], Table((row,))).marks[row.image]
+    return _plain_marks(marks), marks
 
 
 def _document(file: Path, row: ImageRow) -> tuple[dict[str, Any], Marks]:

@@ -144,7 +144,7 @@ class Viewer:
     def _measured(self, path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
         detector = self._detector_of(path)
         if not self._has_truth:
-            return {"images": 0, "marks": None, "clusters": None}
+            return {}
         if detector.key not in self._curves:
             self._curves[detector.key] = measured_curves(detector, self.catalogue.table)
         return self._curves[detector.key]

@@ -203,7 +203,7 @@ export class Editor {
       .sort((a, b) => b.likelihood - a.likelihood)[0] || null;
   }
 
-  judge_(pane, mark, kind, detector) {
+  verdict(pane, mark, kind, detector) {
     const note = { likelihood: mark.likelihood, detector: detector.name, model: detector.model?.sha256 || "" };
     if (mark.diameter_mm) this.diameter = mark.diameter_mm;
     const done = this.add(pane.key, mark.row, mark.column, kind, note);

@@ -1,6 +1,7 @@
 // Pages in the dialog: agreement and settling, training curves.
 
 import { ask, tell } from "./api.js";
+import { $, state } from "./state.js";
 
 const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 
@@ -37,18 +38,16 @@ function fillAgreement(page, answer, go, say) {
   const settle = answer.to_settle.map((entry) => {
     const button = Object.assign(document.createElement("button"), { textContent: entry.settled ? "settled; open" : "open" });
     button.addEventListener("click", async () => {
-      document.getElementById("dialog").close();
+      $("dialog").close();
       await go(entry.image);
       await settleOn(entry.image, say);
     });
     return [entry.image, String(entry.different), button];
   });
-  const bar = settleBar;
   page.replaceChildren(
     titled("Agreement on images that both have finished", pairs.length ? tableOf(headings, pairs) : "no image has been finished by two readers"),
     titled("To settle", settle.length ? tableOf(["image", "differences", ""], settle) : "nothing: two other readers have finished no image"),
   );
-  bar.remove();
 }
 
 const settleBar = document.createElement("div");
@@ -62,19 +61,17 @@ async function settleOn(key, say) {
     say(error.message, "error");
     return;
   }
-  const { editor, panes, actions } = window.microcalc;
-  editor().take(key, answer);
-  const shown = panes().find((pane) => pane.key === key);
-  const tools = document.getElementById("tools");
+  const { editor } = state;
+  editor.take(key, answer);
+  const shown = state.panes.find((pane) => pane.key === key);
   const todo = [...answer.different];
-  tools.hidden = false;
-  tools.append(settleBar);
+  $("settle").replaceChildren(settleBar);
   const next = () => {
     const place = todo.shift();
     settleBar.replaceChildren();
     if (!place) {
       const finish = button("all differences are settled: this image is settled", async () => {
-        await editor().send(`api/images/${key}/state`, { action: "settle" }, key);
+        await editor.send(`api/images/${key}/state`, { action: "settle" }, key);
         settleBar.remove();
       });
       settleBar.append(finish);
@@ -87,13 +84,13 @@ async function settleOn(key, say) {
     for (const annotation of place) {
       const text = `${annotation.judge}: ${annotation.kind.replaceAll("_", " ")}`;
       settleBar.append(button(text, async () => {
-        await editor().put(key, { ...annotation, id: "" }, { settled: annotation.judge });
+        await editor.put(key, { ...annotation, id: "" }, { settled: annotation.judge });
         next();
       }));
     }
     settleBar.append(button("none", next));
   };
-  if (actions) next();
+  next();
 }
 
 function button(text, call) {

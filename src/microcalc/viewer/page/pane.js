@@ -184,7 +184,7 @@ export class Pane {
   // ---- where things are: (row, column) of the stored image, x and y on the pane
 
   toPane(row, column) {
-    const point = this.viewer.viewport.imageToViewerElementCoordinates(this.toShown(row, column));
+    const point = this.item.imageToViewerElementCoordinates(this.toShown(row, column));
     return [point.x, point.y];
   }
 
@@ -197,19 +197,23 @@ export class Pane {
 
   toStored(x, y) {
     const { meta } = this;
-    const at = this.viewer.viewport.viewerElementToImageCoordinates(new OSD.Point(x, y));
+    const at = this.item.viewerElementToImageCoordinates(new OSD.Point(x, y));
     const [column, row] = [at.x - 0.5, at.y - 0.5];
     return [meta.mirror_rows ? meta.rows - 1 - row : row, meta.mirror_columns ? meta.columns - 1 - column : column];
   }
 
+  get item() {
+    return this.viewer.world.getItemAt(0);
+  }
+
   // Screen pixels per pixel of the image.
   get zoom() {
-    const item = this.viewer.world.getItemAt(0);
+    const { item } = this;
     return item ? item.viewportToImageZoom(this.viewer.viewport.getZoom(true)) : 1;
   }
 
   zoomTo(ratio) {
-    const item = this.viewer.world.getItemAt(0);
+    const { item } = this;
     if (item) this.viewer.viewport.zoomTo(item.imageToViewportZoom(ratio), null, true);
     this.smooth();
   }
@@ -218,7 +222,7 @@ export class Pane {
   fitTo({ top, left, bottom, right }) {
     const [a, b] = [this.toShown(top, left), this.toShown(bottom, right)];
     const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
-    const item = this.viewer.world.getItemAt(0);
+    const { item } = this;
     const rectangle = item.imageToViewportRectangle(x, y, Math.abs(a.x - b.x), Math.abs(a.y - b.y));
     this.viewer.viewport.fitBounds(rectangle, true);
     this.smooth();
@@ -233,7 +237,7 @@ export class Pane {
     const [width, height] = [size.x * perPixel, size.y * perPixel];
     const [left, top, right, bottom] = meta.content;
     const x = meta.laterality === "R" ? meta.columns - width : meta.laterality === "L" ? 0 : (left + right - width) / 2;
-    const item = viewer.world.getItemAt(0);
+    const { item } = this;
     viewer.viewport.fitBounds(item.imageToViewportRectangle(x, (top + bottom - height) / 2, width, height), true);
     this.smooth();
   }
@@ -290,13 +294,17 @@ export class Pane {
   drawScale(context, height) {
     const perMm = this.zoom / this.meta.spacing_mm[1];
     const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1].find((mm) => mm * perMm < 160) || 0.1;
-    context.strokeStyle = context.fillStyle = "#b8b8bc";
-    context.lineWidth = 2;
-    context.beginPath();
-    context.moveTo(10, height - 30);
-    context.lineTo(10 + length * perMm, height - 30);
-    context.stroke();
     context.font = "11px system-ui";
+    for (const [colour, width] of [["#000", 4], ["#c8c8cc", 2]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.beginPath();
+      context.moveTo(10, height - 30);
+      context.lineTo(10 + length * perMm, height - 30);
+      context.stroke();
+      if (colour === "#000") context.strokeText(`${length} mm`, 10, height - 36);
+    }
+    context.fillStyle = "#c8c8cc";
     context.fillText(`${length} mm`, 10, height - 36);
   }
 
@@ -320,7 +328,7 @@ export class Pane {
     const half = LOUPE_PX / 2;
     this.loupe.style.left = `${x - half}px`;
     this.loupe.style.top = `${y - half}px`;
-    const at = this.viewer.viewport.viewerElementToImageCoordinates(new OSD.Point(x, y));
+    const at = this.item.viewerElementToImageCoordinates(new OSD.Point(x, y));
     const magnified = Math.max(4, 2 ** Math.ceil(Math.log2(this.zoom * 2)));
     const context = this.loupe.getContext("2d");
     context.imageSmoothingEnabled = false;

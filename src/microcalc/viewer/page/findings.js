@@ -1,0 +1,122 @@
+// The list of findings, the jump from one to the next, and the operating point.
+
+import { ask } from "./api.js";
+import { events, chooseImage, hangUp, loadMarks, mark, remember, step, stepExam } from "./hanging.js";
+import { likelihood, listed, logOdds, measuredAt, roomy, statedAt } from "./marks.js";
+import { describe } from "./pane.js";
+import { skipPlace } from "./review.js";
+import { $, currentDetector, curves, detectorOf, modelName, redraw, say, state, threshold, thresholdName } from "./state.js";
+
+export async function fillList() {
+  const { exam, layout, image } = state;
+  const images = layout === "four" ? exam.images : layout === "pair" ? exam.images.filter((i) => i.view === image.view) : [image];
+  const entries = [];
+  for (const one of images) {
+    const marks = await loadMarks(one.key);
+    const detector = detectorOf(state.detector, one.key);
+    entries.push(...listed(one, marks, detector, threshold(detector), state.all));
+  }
+  const links = state.catalogue.links.filter((link) => images.some((i) => i.key === link.image));
+  entries.sort((a, b) => b.rating - a.rating);
+  for (const link of links) {
+    const box = { top: link.row, bottom: link.row, left: link.column, right: link.column };
+    entries.push({ image: link.image, text: link.text, kind: link.group, rating: 0, box, key: "" });
+  }
+  const chosen = state.list[state.current];
+  state.list = entries;
+  state.current = chosen ? entries.findIndex((e) => e.image === chosen.image && e.key === chosen.key) : -1;
+  $("listtitle").textContent = `Findings (${entries.length})`;
+  $("findings").replaceChildren(...entries.map((entry, n) => {
+    const line = document.createElement("li");
+    line.textContent = entry.text;
+    line.className = `${entry.kind} ${n === state.current ? "current" : ""}`;
+    line.addEventListener("click", () => jump(n));
+    return line;
+  }));
+}
+
+export async function jump(n) {
+  const entry = state.list[n];
+  if (!entry) return;
+  state.current = n;
+  const meta = await describe(entry.image);
+  const box = roomy(entry.box, meta.spacing_mm);
+  state.place = { row: (entry.box.top + entry.box.bottom) / 2, column: (entry.box.left + entry.box.right) / 2 };
+  chooseImage(entry.image);
+  const at = state.panes.findIndex((p) => p.key === entry.image);
+  if (at < 0) await hangUp({ box });
+  else {
+    if (!state.linked) state.active = at;
+    state.panes[at].fitTo(box);
+    events.moved(state.panes[at]);
+  }
+  [...$("findings").children].forEach((line, k) => line.classList.toggle("current", k === n));
+  $("findings").children[n]?.scrollIntoView({ block: "nearest" });
+  mark();
+  redraw();
+  remember();
+}
+
+export async function nextFinding(by) {
+  if (state.review) return by > 0 ? skipPlace() : null;
+  const next = state.current + by;
+  if (next >= 0 && next < state.list.length) return jump(next);
+  const exams = state.catalogue.exams;
+  const images = state.layout === "four" ? null : exams.flatMap((e) => e.images);
+  const before = state.image.key;
+  if (images) await step(by);
+  else await stepExam(by);
+  if (state.image.key !== before && state.list.length) await jump(by > 0 ? 0 : state.list.length - 1);
+  return null;
+}
+
+export function showThreshold() {
+  $("point").hidden = !state.detector;
+  const detector = currentDetector();
+  if (!detector) return;
+  const at = threshold(detector);
+  $("threshold").value = logOdds(at);
+  const words = [`≥ ${at.toFixed(4)}`];
+  const points = detector.points?.points || (detector.stated ? [detector.stated] : []);
+  const stated = points.length ? statedAt(points, at) : null;
+  if (stated) {
+    const most = stated.exact ? "" : "≤ ";
+    words.push(`model: sensitivity ${most}${stated.llf.toFixed(2)}, ${most}${stated.nlf.toFixed(2)} false / image`);
+  } else if (points.length) words.push("model: below its measured points");
+  const measured = curves.get(state.detector)?.[modelName(detector)];
+  const on = measured && measuredAt(state.all ? measured.marks : measured.clusters || measured.marks, at);
+  if (on) words.push(`these ${measured.images} images: sensitivity ${on.llf.toFixed(2)}, ${on.nlf.toFixed(2)} false / image`);
+  $("measured").textContent = words.join("   ·   ");
+  $("measured").title = "model: as measured on its validation images (model card); these images: against their annotations";
+}
+
+let listing = 0;
+export function setThreshold(value) {
+  state.thresholds[thresholdName(currentDetector())] = Math.min(1, Math.max(0, value));
+  showThreshold();
+  redraw();
+  clearTimeout(listing);
+  listing = setTimeout(fillList, 60);
+}
+
+// To the next operating point of the model, or of the curve measured here.
+export function stepThreshold(by) {
+  const detector = currentDetector();
+  const at = threshold(detector);
+  const points = detector?.points?.points.map((point) => point.threshold) || [];
+  const stops = [...new Set([...points, ...(detector?.clusters.map((c) => c.likelihood) || [])])].sort((a, b) => a - b);
+  const next = by > 0 ? stops.find((t) => t > at + 1e-9) : stops.reverse().find((t) => t < at - 1e-9);
+  setThreshold(next ?? likelihood(logOdds(at) + by * 0.5));
+}
+
+export async function setDetector(key) {
+  state.detector = key;
+  $("detector").value = key;
+  if (key && state.catalogue.has_truth && !curves.has(key)) {
+    curves.set(key, null);
+    ask(`api/detectors/${key}/curves`).then((c) => { curves.set(key, c); showThreshold(); }, (error) => say(error.message, "error"));
+  }
+  await hangUp();
+  showThreshold();
+}
+

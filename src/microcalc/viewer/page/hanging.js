@@ -1,0 +1,166 @@
+// What hangs on the screen: images in panes, and where the reader goes next.
+
+import { drawDetector, drawTruth } from "./draw.js";
+import { fillPresets } from "./controls.js";
+import { fillList, showThreshold } from "./findings.js";
+import { hang } from "./layout.js";
+import { marksOf } from "./marks.js";
+import { describe, Pane } from "./pane.js";
+import { drawReview } from "./review.js";
+import { $, detectorOf, loaded, pane, redraw, say, state, threshold } from "./state.js";
+
+export async function hangUp({ box = null } = {}) {
+  const { catalogue, exam, image } = state;
+  const { cells, rows, columns, linked } = hang(state.layout, catalogue.exams, exam, image, catalogue.detectors, state.detector);
+  state.linked = Boolean(linked);
+  $("panes").dataset.rows = rows;
+  $("panes").dataset.columns = columns;
+  while (state.panes.length > cells.length) state.panes.pop().element.remove();
+  while (state.panes.length < cells.length) state.panes.push(new Pane($("panes"), events));
+  state.active = Math.max(cells.findIndex((cell) => cell.image?.key === image.key), 0);
+  mark();
+  const shown = cells.map(async (cell, n) => {
+    const pane = state.panes[n];
+    [pane.detector, pane.note] = [cell.detector, cell.note || ""];
+    if (!cell.image) return pane.clear(cell.empty || "—");
+    loadMarks(cell.image.key);
+    if (state.editor) state.editor.load(cell.image.key).catch((error) => say(error.message, "error"));
+    const first = cell.image.key === image.key && (n === state.active || linked);
+    if (await pane.show(cell.image.key, first ? box : null)) pane.label();
+    return null;
+  });
+  await Promise.all(shown);
+  if (!box && cells.length > 1) oneScale();
+  fillPresets();
+  await fillList();
+  redraw();
+  showThreshold();
+  remember();
+  fetchNeighbours();
+}
+
+// All state.panes show millimetres at one size, so that a breast is as large as the other.
+export function oneScale() {
+  const scales = state.panes.filter((pane) => pane.meta).map((pane) => pane.leastScale);
+  for (const pane of state.panes) if (pane.meta) pane.home(Math.max(...scales));
+}
+
+export function mark() {
+  state.panes.forEach((pane, n) => {
+    pane.element.classList.toggle("active", state.panes.length > 1 && n === state.active);
+    pane.element.classList.toggle("annotating", state.annotate);
+  });
+}
+
+export async function loadMarks(key) {
+  try {
+    const marks = await marksOf(key);
+    loaded.set(key, marks);
+    showThreshold();
+    redraw();
+    return marks;
+  } catch (error) {
+    say(error.message, "error");
+    return { detectors: [], truth: null };
+  }
+}
+
+// The next image is decoded before it is asked for.
+function fetchNeighbours() {
+  const images = state.catalogue.exams.flatMap((exam) => exam.images);
+  const at = images.findIndex((image) => image.key === state.image.key);
+  for (const neighbour of [images[at + 1], images[at - 1]]) if (neighbour) describe(neighbour.key).catch(() => {});
+}
+
+export function remember() {
+  const { row, column } = state.place || {};
+  const place = row === undefined ? "" : `&row=${row.toFixed(1)}&column=${column.toFixed(1)}`;
+  history.replaceState(null, "", `#image=${state.image.key}&layout=${state.layout}${place}`);
+}
+
+export async function go(key, options = {}) {
+  for (const exam of state.catalogue.exams) {
+    const image = exam.images.find((i) => i.key === key);
+    if (!image) continue;
+    [state.exam, state.image] = [exam, image];
+    $("exam").value = exam.key;
+    await hangUp(options);
+    return;
+  }
+}
+
+export async function step(by) {
+  const images = state.catalogue.exams.flatMap((exam) => exam.images);
+  const at = images.findIndex((image) => image.key === state.image.key);
+  const next = images[Math.min(images.length - 1, Math.max(0, at + by))];
+  state.current = -1;
+  state.place = undefined;
+  if (next && next.key !== state.image.key) await go(next.key);
+}
+
+export async function stepExam(by) {
+  const { exams } = state.catalogue;
+  const next = exams[Math.min(exams.length - 1, Math.max(0, exams.indexOf(state.exam) + by))];
+  state.current = -1;
+  state.place = undefined;
+  if (next !== state.exam) await go(next.images[0].key);
+}
+
+export const events = {
+  draw(at, context) {
+    const marks = loaded.get(at.key);
+    if (!marks || state.hidden) return;
+    const detector = detectorOf(at.detector, at.key);
+    const chosen = state.list[state.current];
+    const current = chosen?.image === at.key ? chosen.key : "";
+    if (marks.truth && (state.truth || at.detector === "annotations") && (!detector || detector.matches)) drawTruth(at, context, marks.truth);
+    if (detector && (!state.annotate || state.all)) {
+      drawDetector(at, context, detector, state.truth ? marks.truth : null, threshold(detector), { all: state.all, current });
+    }
+    if (state.editor) state.editor.draw(at, context);
+    if (state.review && at === pane()) drawReview(at, context);
+  },
+  changed() {
+    redraw();
+    fillPresets();
+  },
+  moved(from) {
+    if (!state.linked || state.panes.length !== 2 || this.following) return;
+    const other = state.panes.find((p) => p !== from);
+    if (!other?.meta || !from.meta) return;
+    this.following = true;
+    other.viewer.viewport.fitBounds(from.viewer.viewport.getBounds(true), true);
+    other.smooth();
+    this.following = false;
+  },
+  pointer(at, name, event, x, y) {
+    if (name === "pointerdown") {
+      state.active = state.panes.indexOf(at);
+      if (at.key && at.key !== state.image.key) chooseImage(at.key);
+      mark();
+      const windows = event.button === 2 || (event.button === 0 && (event.shiftKey || state.windowTool));
+      if (windows) {
+        at.dragging = [x, y];
+        at.element.setPointerCapture(event.pointerId);
+        return true;
+      }
+    }
+    if (at.dragging) {
+      if (name === "pointermove") {
+        at.adjust((y - at.dragging[1]) / 300, (x - at.dragging[0]) / 300);
+        at.dragging = [x, y];
+      }
+      if (name === "pointerup") at.dragging = null;
+      return true;
+    }
+    return state.annotate && state.editor && at.meta ? state.editor.pointer(at, name, event, x, y) : false;
+  },
+};
+
+export function chooseImage(key) {
+  const image = state.exam.images.find((i) => i.key === key);
+  if (image) state.image = image;
+  showThreshold();
+  remember();
+}
+
