@@ -56,7 +56,7 @@ function levelOf(preset) {
 // Likelihood as colour: clear where there is none, then violet, orange, yellow.
 export function likelihoodTable() {
   const table = new Uint32Array(65536);
-  const stops = [[0, 40, 10, 90, 0], [0.05, 90, 20, 140, 90], [0.4, 220, 80, 60, 150], [0.8, 255, 170, 30, 200], [1, 255, 250, 170, 230]];
+  const stops = [[0, 90, 20, 140, 0], [0.2, 90, 20, 140, 0], [0.5, 200, 60, 80, 110], [0.8, 255, 170, 30, 190], [1, 255, 250, 170, 230]];
   for (let code = 0; code < 65536; code++) {
     const at = code / 65535;
     const next = stops.findIndex((stop) => stop[0] >= at);

@@ -1,0 +1,284 @@
+"""The page in a real browser: what is on the screen is the image, and what is annotated stays."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from tests.viewer.tables import SPECKS, write_detections, write_images
+
+from microcalc.datasets.table_files import read_table
+from microcalc.dicom.header import AcquisitionHeader
+from microcalc.dicom.write import write_dicom
+from microcalc.display.grey import whole_grey
+from microcalc.images.open import read
+
+_PATIENCE_S = 60
+_READY = "window.microcalc && microcalc.panes().length && microcalc.panes()[0].meta"
+_SETTLED = f"{_READY} && microcalc.panes().every(p => !p.key || p.viewer.world.getItemAt(0)?.getFullyLoaded())"
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def browser(judge: Callable[[str], str]) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=judge("chromium"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def serve(processes: list[subprocess.Popen[str]]) -> Serve:
+    """Start ``microcalc view`` and return the address that it prints."""
+
+    def start(*arguments: str | Path) -> str:
+        command = [sys.executable, "-m", "microcalc", "view", *map(str, arguments), "--no-browser"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{43}/\n", line):
+                return line.strip()
+        raise AssertionError("no address was printed")
+
+    return start
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page without errors, warnings and requests to others."""
+    page, wrong = browser.new_page(viewport={"width": 1366, "height": 768}), []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith("Canvas2D:"):  # of these tests alone
+            wrong.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            wrong.append(request.url)
+            if "//127.0.0.1:" not in request.url[:20] and not request.url.startswith("data:")
+            else None
+        ),
+    )
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def _until(page: Page, condition: str) -> None:
+    """Wait for a condition; the page's policy forbids Playwright's own way of waiting."""
+    end = time.monotonic() + _PATIENCE_S
+    while not page.evaluate(f"() => Boolean({condition})"):
+        assert time.monotonic() < end, condition
+        time.sleep(0.02)
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto(address)
+    _until(page, _SETTLED)
+
+
+def _saved(page: Page, number: int) -> None:
+    _until(page, f"document.getElementById('status').textContent.startsWith('saved: change {number} ')")
+
+
+def _screen(page: Page, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The grey levels on the canvas at pixels of the stored image, which is shown at four to one."""
+    red = page.evaluate(
+        """([rows, columns]) => {
+        const pane = microcalc.panes()[0];
+        const context = pane.viewer.drawer.canvas.getContext("2d");
+        const found = [];
+        for (let row = rows[0]; row < rows[1]; row++) for (let column = columns[0]; column < columns[1]; column++) {
+            const [x, y] = pane.toPane(row, column);
+            found.push(context.getImageData(Math.floor(x), Math.floor(y), 1, 1).data[0]);
+        }
+        return found;
+    }""",
+        [rows, columns],
+    )
+    return np.array(red, dtype=np.uint8).reshape(rows[1] - rows[0], columns[1] - columns[0])
+
+
+def _centre_on(page: Page, row: int, column: int, zoom: float) -> None:
+    page.evaluate(
+        """([row, column, zoom]) => {
+        const pane = microcalc.panes()[0];
+        pane.fitTo({ top: row - 20, bottom: row + 20, left: column - 20, right: column + 20 });
+        pane.zoomTo(zoom);
+    }""",
+        [row, column, zoom],
+    )
+    _until(page, f"{_SETTLED} && !microcalc.panes()[0].smoothing")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.mark.parametrize("side", ["R", "L"])
+def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
+    side: Any, serve: Serve, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
+) -> None:
+    import dataclasses
+
+    rng = np.random.default_rng(5)
+    values = np.zeros((700, 600), np.uint16)
+    values[:, :400] = rng.integers(2300, 3200, (700, 400))
+    file = tmp_path / "a.dcm"
+    write_dicom(file, values, header=dataclasses.replace(processed_header, laterality=side))
+    _open(page, serve(file))
+    _centre_on(page, 300, 200, 4)
+    shown = _screen(page, (290, 310), (185, 215)).astype(int)
+    expected = whole_grey(read(file))[290:310, 185:215].astype(int)
+    assert np.abs(shown - expected).max() <= 1  # float32 here, float64 in the browser
+    page.keyboard.press("i")
+    page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
+    assert np.abs(_screen(page, (290, 310), (185, 215)).astype(int) - (255 - expected)).max() <= 1
+
+
+def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(
+    serve: Serve, page: Page, tmp_path: Path
+) -> None:
+    table = write_images(tmp_path / "t")
+    places = [(*SPECKS[0], 0.95), (*SPECKS[1], 0.9), (500, 100, 0.3)]
+    write_detections(tmp_path / "d" / "a.json", "a", places, kind="microcalcification")
+    write_detections(tmp_path / "d" / "b.json", "b", [(100, 30, 0.9), (110, 30, 0.9), (1, 1, 0.1)])
+    _open(page, serve(table, tmp_path / "d"))
+    _until(page, "document.getElementById('measured').textContent.includes('these 2 images: sensitivity 1.00, 0.50')")
+    assert page.locator("#findings li.hit").count() == 1
+    assert page.locator("#findings li.miss").count() == 1
+    page.keyboard.press("n")
+    _until(page, "microcalc.panes()[0].zoom > 3")
+    assert "row=305" in page.url
+    page.evaluate(
+        "() => { const s = document.getElementById('threshold'); s.value = 8; s.dispatchEvent(new Event('input')); }"
+    )
+    _until(page, "document.getElementById('measured').textContent.includes('sensitivity 0.00, 0.00')")
+    _until(page, "document.querySelectorAll('#findings li.hit').length === 0")
+
+
+def test_what_is_annotated_is_saved_undone_and_still_there_after_the_server_was_killed(
+    serve: Serve, processes: list[subprocess.Popen[str]], page: Page, browser: Browser, tmp_path: Path
+) -> None:
+    table, out = write_images(tmp_path / "t", annotated=False), tmp_path / "o"
+    call = (table, "--out", out, "--judge", "A. Reader")
+    address = serve(*call)
+    _open(page, address)
+    _centre_on(page, *SPECKS[0], 4)
+    page.keyboard.press("a")
+    x, y = page.evaluate("([row, column]) => microcalc.panes()[0].toPane(row, column)", list(SPECKS[0]))
+    box = page.locator(".pane").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    _saved(page, 1)
+    page.keyboard.press("2")
+    _saved(page, 2)
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.wheel(0, -100)
+    _saved(page, 3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + 40, box["y"] + y, steps=4)
+    page.mouse.up()
+    _saved(page, 4)
+    page.keyboard.press("Control+z")
+    _saved(page, 5)
+    other = browser.new_page()
+    _open(other, address)
+    _until(other, "microcalc.editor().annotations(microcalc.panes()[0].key).length === 1")
+    page.keyboard.press("D")
+    _saved(page, 6)
+    processes[0].kill()
+    processes[0].wait()
+    page.goto("about:blank")  # its next question would be an error
+    other.close()
+    _open(page, serve(*call))
+    _until(page, "microcalc.editor().annotations(microcalc.panes()[0].key).length === 1")
+    annotation = page.evaluate("() => microcalc.editor().annotations(microcalc.panes()[0].key)[0]")
+    assert (annotation["row"], annotation["column"]) == pytest.approx(SPECKS[0], abs=0.5)
+    assert annotation["kind"] == "coarse"
+    assert annotation["diameter_mm"] == pytest.approx(0.33)
+    (row,) = read_table(out).annotations
+    assert (row.kind, row.judge, row.id) == ("coarse", "A. Reader", annotation["id"])
+
+
+def test_review_shows_the_highest_place_first_and_takes_one_key_for_each(
+    serve: Serve, page: Page, tmp_path: Path
+) -> None:
+    table = write_images(tmp_path / "t", ("a",), annotated=False)
+    places = [(*SPECKS[0], 0.5), (*SPECKS[1], 0.9), (500, 100, 0.7)]
+    write_detections(tmp_path / "d" / "a.json", "a", places)
+    _open(page, serve(table, tmp_path / "d", "--out", tmp_path / "o", "--judge", "A. Reader"))
+    page.keyboard.press("q")
+    for number, key in enumerate("yx3", 1):
+        page.keyboard.press(key)
+        _saved(page, number) if number < 3 else _until(page, "!microcalc.state.review")
+    _until(page, "microcalc.editor().waiting === 0")
+    time.sleep(1)  # the table is written half a second after the journal at most
+    rows = {(r.row, r.column): r.kind for r in read_table(tmp_path / "o").annotations}
+    assert rows == {SPECKS[1]: "microcalcification", (500.0, 100.0): "no_calcium", SPECKS[0]: "vascular"}
+
+
+def test_four_views_hang_chest_wall_to_chest_wall_and_help_lists_every_key(
+    serve: Serve, page: Page, tmp_path: Path
+) -> None:
+    table = write_images(tmp_path / "t", ("rcc", "lcc", "rmlo", "lmlo"))
+    _open(page, serve(table))
+    assert page.locator(".pane").count() == 4
+    corners = page.locator(".pane > .corner").all_inner_texts()
+    assert [text.split("\n")[0] for text in corners] == ["R CC", "L CC", "R MLO", "L MLO"]
+    walls = page.evaluate("() => microcalc.panes().map((p) => p.meta.mirror_columns)")
+    assert walls == [True, False, True, False]  # all stored with the chest wall on the left
+    edges = page.evaluate("() => microcalc.panes().map((p) => [p.toPane(0, -0.5)[0], p.element.clientWidth])")
+    for (edge, width), side in zip(edges, "RLRL", strict=True):
+        assert edge == pytest.approx(width if side == "R" else 0, abs=1)
+    page.keyboard.press("?")
+    assert page.locator("#keys kbd").count() >= 30
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("1")
+    _until(page, f"microcalc.panes().length === 1 && {_SETTLED}")
+    assert page.locator(".pane > .corner").inner_text().startswith("L CC")
+
+
+def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(serve: Serve, page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    write_images(folder, ("a",), annotated=False)
+    pixels = np.array(Image.open(folder / "a.png").resize((2100, 1920), Image.Resampling.NEAREST))
+    pixels[900, 450] = 255
+    Image.fromarray(pixels).save(folder / "a.png")
+    text = (folder / "images.csv").read_text().replace(",640,700", ",1920,2100").replace(",0.1,0.1,", ",0.05,0.05,")
+    (folder / "images.csv").write_text(text)
+    _open(page, serve(folder))
+    page.evaluate("() => microcalc.panes()[0].home()")
+    _until(page, f"{_SETTLED} && microcalc.panes()[0].zoom < 0.5")
+    page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
+    around = page.evaluate(
+        """() => {
+        const pane = microcalc.panes()[0];
+        const [x, y] = pane.toPane(900, 450).map(Math.round);
+        return Array.from(pane.viewer.drawer.canvas.getContext("2d").getImageData(x - 12, y - 12, 24, 24).data)
+            .filter((_v, n) => n % 4 === 0);
+    }"""
+    )
+    square = np.array(around).reshape(24, 24)
+    assert square[9:16, 9:16].max() > np.median(square) + 25
