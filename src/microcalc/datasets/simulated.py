@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -55,7 +55,7 @@ class Settings:
     """
 
     seed: int = 0
-    intents: Collection[Intent] = BOTH
+    intents: Sequence[Intent] = BOTH
     views: Sequence[View] = VIEWS
     lateralities: Sequence[Laterality] = LATERALITIES
     dose: float = 1.0
