@@ -112,6 +112,15 @@ def test_a_negative_of_a_crop_is_refused_inside_a_frame_too(intent: Intent, whit
             normalise(mammogram(pixels, intent=intent), spacing_mm=SPACING_MM)
 
 
+@pytest.mark.parametrize("side", _SIDES)
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_a_black_strip_beside_the_negative_of_a_crop_is_not_taken_for_air(intent: Intent, side: str) -> None:
+    crop = _negative(_image(intent)[150:850, :600])
+    crop[{"left": np.s_[:, :20], "right": np.s_[:, -20:], "top": np.s_[:20], "bottom": np.s_[-20:]}[side]] = crop.min()
+    with pytest.raises(NoBreastError, match="expected air darker than the breast"):
+        breast_mask(crop, spacing_mm=SPACING_MM, intent=intent, padding=None)
+
+
 @pytest.mark.parametrize("intent", ["raw", "processed"])
 def test_a_negative_is_refused_whatever_the_header_declares_as_padding(intent: Intent) -> None:
     padding = np.zeros(SHAPE, dtype=bool)

@@ -21,6 +21,8 @@ _AIR = 0.01
 _LEAST_AIR = 0.08
 _LEAST_BRIGHT = 0.03
 _LEAST_BORDER = 0.05
+_MOST_OF_STRIP = 0.85
+_REST_OF_STRIP = 0.1
 _RANGES = 4  # ours: of grey levels
 _RISING = 1.5  # ours: air that receives ten times the exposure has three times the noise
 _LEAST_MEDIAN = 0.3  # of the 80th percentile; it is 0.53 for Gaussian noise
@@ -73,6 +75,8 @@ def _refuse_bright_air(values: FloatImage, known: BoolImage, *, step_mm: float) 
     bright_air = _inner(bright, step_mm)
     if np.count_nonzero(bright_air) < _LEAST_BRIGHT * np.count_nonzero(known) or _borders(bright) < 2:
         return
+    if np.count_nonzero(dark & ~_strips(dark)) < _REST_OF_STRIP * np.count_nonzero(dark):
+        known, dark = known & ~dark, np.zeros_like(dark)  # a strip that was drawn; air ends along a curve
     usual, air = (_roughness(values, mask, step_mm) for mask in (known & ~bright & ~dark, dark))
     if usual == np.inf:
         return
@@ -134,6 +138,16 @@ def _borders(mask: BoolImage) -> int:
 def _border(mask: BoolImage) -> int:
     """Return how many blocks along the borders of the picture a mask contains."""
     return sum(int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+
+
+def _strips(mask: BoolImage) -> BoolImage:
+    """Return the rows and columns along the borders of the picture that a mask fills nearly."""
+    strips = np.zeros_like(mask)
+    for lines, into in ((mask, strips), (mask.T, strips.T)):
+        filled = np.mean(lines, axis=1) > _MOST_OF_STRIP
+        into[np.logical_and.accumulate(filled)] = True
+        into[np.logical_and.accumulate(filled[::-1])[::-1]] = True
+    return strips
 
 
 def _roughness(values: FloatImage, mask: BoolImage, step_mm: float) -> float:
