@@ -181,7 +181,7 @@ def test_where_few_patches_reach_the_threshold_the_limit_on_averaging_changes_no
 
 
 @pytest.mark.parametrize(
-    ("area_cm2", "most"), [(0.1, 200), (100.0, 2000), (200.0, 3000), (350.0, 3000), (600.0, 2000), (9000.0, 200)]
+    ("area_cm2", "most"), [(0.1, 200), (100.0, 2000), (200.0, 3000), (350.0, 3000), (600.0, 1250), (9000.0, 200)]
 )
 def test_how_many_patches_are_averaged_depends_on_the_area_alone(area_cm2: float, most: int) -> None:
     assert most_averaged(area_cm2) == most

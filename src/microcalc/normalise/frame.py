@@ -121,9 +121,9 @@ def _painted(pixels: FloatImage, intent: Intent, *, darkest: float, least_step: 
     if level < darkest + least_step or np.mean(np.abs(first - level) < _PAINTED * least_step) <= _MOST_OF_LINE:
         return 0
     same = np.mean(np.abs(compressed(pixels, intent) - level) < _PAINTED * least_step, axis=0) > _MOST_OF_LINE
-    if same.all():
-        return 0
     end = int(np.argmin(same))
+    if same.all() or end + _RINGING_PX >= pixels.shape[1]:
+        return 0
     beside = compressed(pixels[:, end + _RINGING_PX : end + _RINGING_PX + 1], intent)
     return end if np.mean(np.abs(beside - level) < _PAINTED * least_step) < _MOST_BESIDE_PAINTED else 0
 
