@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from microcalc.simulate.exam import SimulatedMammogram, simulate_mammogram
 from microcalc.simulate.scene import Annotation
 from microcalc.simulate.systems import system
-from microcalc.validation import files, learning, shortcut, suite, texture, verify
+from microcalc.validation import files, learning, shortcut, suite, texture, thresholds, verify
 from microcalc.validation.classifier import cross_validate
 from microcalc.validation.criteria import CRITERIA
 from microcalc.validation.images import ImageSpec, ImageStore
@@ -31,8 +31,9 @@ def mammogram() -> SimulatedMammogram:
 def test_every_criterion_is_measured_or_says_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    few = replace(learning.QUICK, train=1, steps=5, shortcut_steps=5)
-    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, learning=few, reduced_mm=57.0))
+    few = replace(learning.QUICK, train=1, steps=5, negatives=3000, shortcut_steps=5)
+    small = thresholds.Effort(side=300, images=1)
+    monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, thresholds=small, learning=few, reduced_mm=57.0))
     with caplog.at_level(logging.INFO, "microcalc"):
         report = verify([system("ge")], quick=True, out=tmp_path, workers=1)
     assert {f.criterion for f in report.measurements} == set(CRITERIA)

@@ -151,7 +151,6 @@ def _vote_at(integral: Ints, base: int, tree: int, offset: Ints, code: _Code) ->
     return np.float32(vote[tree, at - splits])
 
 
-# More than eight parameters: compiled code takes arrays, no types of ours; the last five are written to.
 @compiled
 def _rate_row(
     integral: Ints, base: int, offset: Ints, code: _Code, left: Ints, n_left: int, values: Ints,
@@ -201,7 +200,7 @@ def _rate_samples(
                     integral[corner] = integral[corner - _SIDE * _CHUNK] + total
         values = np.empty((code[5].shape[1] - 1, n), dtype=np.int32)
         _rate_row(
-            integral, np.intp(0), offset, code, np.arange(n).astype(np.int32), n, values, np.empty(n, dtype=np.float32),
+            integral, 0, offset, code, np.arange(n).astype(np.int32), n, values, np.empty(n, dtype=np.float32),
             place[first : first + n], score[first : first + n],
         )  # fmt: skip
 
@@ -234,7 +233,7 @@ def _rate_bands(padded: Ints, breast: BoolImage, spans: Ints, code: _Code, place
         left, total = np.empty(wide, dtype=np.int32), np.empty(wide, dtype=np.float32)
         values = np.empty((code[5].shape[1] - 1, wide), dtype=np.int32)
         for r in range(top, bottom):
-            n_left = np.intp(0)
+            n_left = 0
             for i in range(wide):
                 if breast[r, first + i]:
                     left[n_left] = i
