@@ -75,7 +75,9 @@ def _refuse_bright_air(values: FloatImage, known: BoolImage, *, step_mm: float) 
     bright_air = _inner(bright, step_mm)
     if np.count_nonzero(bright_air) < _LEAST_BRIGHT * np.count_nonzero(known) or _borders(bright) < 2:
         return
-    if np.count_nonzero(dark & ~_strips(dark)) < _REST_OF_STRIP * np.count_nonzero(dark):
+    n_dark = np.count_nonzero(dark)
+    few = n_dark < _LEAST_AIR * np.count_nonzero(known)
+    if few and np.count_nonzero(dark & ~_strips(dark)) < _REST_OF_STRIP * n_dark:
         known, dark = known & ~dark, np.zeros_like(dark)  # a strip that was drawn; air ends along a curve
     usual, air = (_roughness(values, mask, step_mm) for mask in (known & ~bright & ~dark, dark))
     if usual == np.inf:
