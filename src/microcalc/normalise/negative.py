@@ -157,17 +157,17 @@ def _roughness(values: FloatImage, mask: BoolImage, step_mm: float) -> float:
 
     Noise counts little there, and the heel effect not at all. What lies outside the mask does not count.
     """
-    inner = _inner(mask, step_mm)
+    reduced = max(1, round(_FINE_MM / step_mm))
+    inner = block_mean(_inner(mask, step_mm).astype(np.float32), reduced) > 0.5
     if not inner.any():
         return np.inf
-    reduced = max(1, round(_FINE_MM / step_mm))
     offset = np.float32(np.median(values[mask]))
     weight, weighted = (block_mean(v, reduced) for v in (mask.astype(np.float32), np.where(mask, values - offset, 0)))
     fine, coarse = (
         _blurred(weighted, sigma) / np.maximum(_blurred(weight, sigma), 1e-3)
         for sigma in (mm / (reduced * step_mm) for mm in (_FINE_MM, _COARSE_MM))
     )
-    return float(np.median(np.abs(fine - coarse)[block_mean(inner.astype(np.float32), reduced) > 0.5]))
+    return float(np.median(np.abs(fine - coarse)[inner]))
 
 
 def _blurred(values: FloatImage, sigma: float) -> FloatImage:
