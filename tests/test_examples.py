@@ -61,6 +61,7 @@ _PARSED_ONLY: Final = {
     "insert": "tests/datasets inserts; needs a breast of full size",
     "table": "needs the published images; tests/datasets reads them",
     "node": "runs until it is stopped; tests/node runs it",
+    "view": "runs until it is stopped; tests/viewer runs it",
     "card": "needs a finished run",
 }
 """Commands of ours of which the options are checked and that do not run here, with the reason."""

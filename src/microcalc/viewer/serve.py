@@ -8,6 +8,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from microcalc.errors import InputError
+from microcalc.errors import InputError, MicrocalcError
 from microcalc.viewer.guard import Guard
 from microcalc.viewer.server import Viewer
 
@@ -100,12 +101,14 @@ def serve(viewer: Viewer, address: Address, *, browser: bool, ready: Callable[[s
     try:
         config.load()
     except (OSError, ValueError) as error:
+        listening.close()
         raise InputError(f"--certificate: cannot be used ({type(error).__name__}), expected PEM files") from None
     start = f"{scheme}://{shown_host}:{port}/{token}/"
     ready(start)
     stop = threading.Event()
     folding = threading.Thread(target=_fold, args=(viewer, stop), daemon=True)
     folding.start()
+    threading.Thread(target=_open_first, args=(viewer,), daemon=True).start()
     if browser:
         threading.Thread(target=webbrowser.open, args=(start,), daemon=True).start()
     try:
@@ -128,6 +131,12 @@ def _listen(address: Address) -> socket.socket:
         reason = getattr(error, "strerror", None) or "not possible"
         raise InputError(f"{address.host} port {address.port}: {reason}, expected an address to listen at") from None
     return listening
+
+
+def _open_first(viewer: Viewer) -> None:
+    """Decode the image that the page asks for first while the browser starts; the page says what is wrong with it."""
+    with suppress(MicrocalcError):
+        viewer.images.describe(next(iter(viewer.catalogue.images)))
 
 
 def _fold(viewer: Viewer, stop: threading.Event) -> None:

@@ -196,7 +196,7 @@ export class Editor {
     const [row_mm, column_mm] = pane.meta.spacing_mm;
     const judged = this.annotations(pane.key);
     const isJudged = (mark) => judged.some((a) =>
-      Math.hypot((a.row - mark.row) * row_mm, (a.column - mark.column) * column_mm) < APART_MM);
+      Math.hypot((a.row - mark.row) * row_mm, (a.column - mark.column) * column_mm) < Math.max(APART_MM, a.diameter_mm / 2));
     return detector.candidates
       .map((mark, index) => ({ ...mark, index }))
       .filter((mark) => !this.skipped.has(`${pane.key} ${mark.index}`) && !isJudged(mark))

@@ -135,7 +135,7 @@ export class Pane {
     this.preset = preset;
     if (keep) remembered.set(this.key, { preset, inverted: this.inverted });
     this.table = tableOf(this.layerMeta || this.meta, preset, this.inverted);
-    this.viewer.requestInvalidate(true);
+    this.invalidated = this.viewer.requestInvalidate(true);
     this.label();
     this.events.changed(this);
   }
@@ -167,6 +167,7 @@ export class Pane {
     while (this.viewer.world.getItemCount() > 1) this.viewer.world.removeItem(this.viewer.world.getItemAt(1));
     this.layerMeta = null;
     if (layer !== "image") {
+      this.computing = true;
       this.corner.textContent = `computing: ${layer} …`;
       const placed = await ask(`api/images/${key}/layers/${layer}`);
       if (this.key !== key || this.layer !== layer) return;
@@ -177,6 +178,7 @@ export class Pane {
         tileSource: this.source(placed, layer, () => table), x: left, y: top, width, success: resolve, error: resolve,
       }));
     }
+    this.computing = false;
     this.label();
     this.events.changed(this);
   }
@@ -263,10 +265,10 @@ export class Pane {
 
   label() {
     const { meta } = this;
-    if (!meta) return;
+    if (!meta || this.computing) return;
     const where = [meta.laterality, meta.view].filter(Boolean).join(" ");
     const layer = this.layer === "image" ? "" : `\n${this.layer}`;
-    this.corner.textContent = `${where || meta.name}\n${meta.name}${this.note ? `\n${this.note}` : ""}${layer}`;
+    this.corner.textContent = `${where ? `${where}\n` : ""}${meta.name}${this.note ? `\n${this.note}` : ""}${layer}`;
     const { centre, width } = spanOf(this.preset);
     const digits = meta.curve === "log" ? 2 : 0;
     this.bottom.textContent = `${(100 * this.zoom).toFixed(0)} %   ${this.preset.name}  c ${centre.toFixed(digits)}  w ${width.toFixed(digits)}`
