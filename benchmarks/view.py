@@ -25,6 +25,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,7 @@ def _post(address: str, confirmed: set[str]) -> bool:
             if json.load(answer)["saved"]:
                 confirmed.add(name)
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

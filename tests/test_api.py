@@ -18,7 +18,7 @@ from microcalc.batch.many import detect_all
 from microcalc.errors import InputError, NoBreastError
 
 _HEAVY = ("numpy", "scipy", "pydicom", "pydantic", "onnxruntime", "matplotlib", "pandas", "PIL", "torch", "numba")
-_DOCUMENTED = ("read", "detect", "load_model", "show", "detect_all", "Result")
+_DOCUMENTED = ("read", "detect", "load_model", "show", "view", "detect_all", "Result")
 
 
 @pytest.fixture(scope="module")

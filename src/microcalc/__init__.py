@@ -10,7 +10,8 @@
 9 calcifications, likelihood 0.9
 
 `read` a mammogram; `detect` in it, with a model of your own from `load_model` if you like; `show` it with its
-findings; or `detect_all` in many files. Nothing is written. Errors are `MicrocalcError` and its subclasses.
+findings on axes, or `view` them in the browser; or `detect_all` in many files. Nothing is written. Errors are
+`MicrocalcError` and its subclasses.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from microcalc.images.open import read
     from microcalc.models.model import Model, load_model
     from microcalc.pipeline import detect
+    from microcalc.viewer.notebook import view
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ __all__ = [
     "detect",
     "load_model",
     "show",
+    "view",
     "detect_all",
     "Mammogram",
     "ImageInfo",
@@ -74,6 +77,7 @@ _MODULE_OF = {
     "detect": "pipeline",
     "load_model": "models.model",
     "show": "display.show",
+    "view": "viewer.notebook",
     "detect_all": "batch.many",
     "Mammogram": "domain",
     "ImageInfo": "images.info",

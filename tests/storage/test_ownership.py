@@ -1,9 +1,12 @@
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from microcalc.errors import InputError, OutputError
+from microcalc.storage import ownership
 from microcalc.storage.ownership import (
     MARK,
     check_not_input,
@@ -83,6 +86,36 @@ def test_a_table_that_we_did_not_write_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out" / "images.csv").write_bytes(b"theirs")
     with pytest.raises(OutputError, match="was changed by hand"):
         write_editable(tmp_path / "out" / "images.csv", b"ours")
+
+
+@pytest.mark.parametrize("killed_at", range(6))
+def test_a_kill_at_any_step_leaves_a_table_that_is_still_ours(
+    tmp_path: Path, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_output_folder(tmp_path / "out", "view")
+    file = tmp_path / "out" / "images.csv"
+    write_editable(file, b"first")
+    steps = iter(range(100))
+
+    def at_each_step(write: Callable[..., None]) -> Callable[..., None]:
+        def one(*arguments: object) -> None:
+            if next(steps) == killed_at:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        return one
+
+    with monkeypatch.context() as patched:
+        for name in ("write_whole", "write_json"):
+            patched.setattr(ownership, name, at_each_step(getattr(ownership, name)))
+        with suppress(KeyboardInterrupt):
+            write_editable(file, b"second")
+            write_editable(file, b"third")
+    write_editable(file, b"last")
+    assert file.read_bytes() == b"last"
+    file.write_bytes(b"edited by hand")
+    with pytest.raises(OutputError, match="was changed by hand"):
+        write_editable(file, b"more")
 
 
 def test_a_table_as_it_was_written_may_be_written_again_after_a_kill_before_the_record(tmp_path: Path) -> None:

@@ -274,6 +274,8 @@ def _annotate_until_killed(folder: Path, source: Path, confirmed: Path) -> None:
             notes.change("a", [_put(n % 600 + 0.001 * (os.getpid() % 500), n // 600, id=name)], [], {})
             file.write(f"{name}\n")
             file.flush()
+            if n % 3 == 2:
+                notes.fold()
 
 
 def test_nothing_that_was_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:

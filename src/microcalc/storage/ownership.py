@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -139,7 +139,7 @@ def check_editable(path: Path) -> None:
     document = _read_mark(path.parent)
     if document is None or not path.exists():
         return
-    if document.get("editable", {}).get(path.name) != _sha256(path.read_bytes()):
+    if _sha256(path.read_bytes()) not in _written(document, path.name):
         raise OutputError(
             f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
             f"or the file as it was written"
@@ -149,8 +149,9 @@ def check_editable(path: Path) -> None:
 def write_editable(path: Path, content: bytes) -> None:
     """Write a file that users may edit, such as a table, into a marked folder, unless it has been edited.
 
-    The mark records the SHA-256 of the content. A file with other content, or one that was never recorded, is
-    somebody's work and is not replaced.
+    The mark records the SHA-256 of the content, before and after the file is written, so that a file whose writer was
+    killed is still known as ours. A file with other content, or one that was never recorded, is somebody's work and
+    is not replaced.
 
     Raises
     ------
@@ -160,20 +161,26 @@ def write_editable(path: Path, content: bytes) -> None:
     document = _read_mark(path.parent)
     if document is None:
         raise OutputError(f"{path.absolute().parent.name}: has no mark of microcalc, expected a folder of its results")
-    recorded = document.setdefault("editable", {})
+    new = _sha256(content)
     if path.exists():
         existing = _sha256(path.read_bytes())
-        if existing == _sha256(content):
+        if existing == new:
             return
-        if recorded.get(path.name) != existing:
+        if existing not in _written(document, path.name):
             raise OutputError(
                 f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
                 f"or the file as it was written"
             )
-    recorded[path.name] = _sha256(content)
-    # First the file: if the process is killed between the two, the next call refuses it, and nothing is lost.
-    write_whole(path, content)
+    document.setdefault("being_written", {})[path.name] = new
     write_json(path.parent / MARK, document)
+    write_whole(path, content)
+    document.setdefault("editable", {})[path.name] = document["being_written"].pop(path.name)
+    write_json(path.parent / MARK, document)
+
+
+def _written(document: Mapping[str, Mapping[str, str]], name: str) -> set[str | None]:
+    """Return the SHA-256 of what we wrote to a file, or were about to write when we were killed."""
+    return {document.get(key, {}).get(name) for key in ("editable", "being_written")} - {None}
 
 
 def _read_mark(folder: Path) -> dict[str, dict[str, str]] | None:

@@ -115,7 +115,8 @@ class Viewer:
             "links": [asdict(link) | {"image": key_of[link.image]} for link in catalogue.links],
             "training": [asdict(curve) for curve in catalogue.curves],
             "problems": [self._without_identity(problem) for problem in catalogue.problems],
-            "has_truth": bool(catalogue.table.annotations) and notes is None,
+            "has_truth": self._has_truth,
+            "judges": sorted({row.judge for row in catalogue.table.annotations}) if self._has_truth else [],
             "annotating": None if notes is None else {
                 "judge": notes.judge, "folder": str(notes.folder.absolute()), "readers": notes.readers(),
             },

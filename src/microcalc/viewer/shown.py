@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -41,10 +42,16 @@ class _Placed:
 
 
 class ShownImages:
-    """Opens images and their layers, and keeps those that were shown last."""
+    """Opens images and their layers, and keeps those that were shown last.
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    Parameters
+    ----------
+    opened
+        Mammograms that need no opening, by the name of the image.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, opened: Mapping[str, Mammogram] | None = None) -> None:
+        self._catalogue, self._opened = catalogue, opened or {}
         self._cache = PyramidCache(MOST_BYTES)
         self._placed: dict[str, tuple[bool, bool, tuple[float, float, float, float]]] = {}
         self._models: dict[Intent, Model] = {}
@@ -72,7 +79,7 @@ class ShownImages:
         return document | {
             "name": image.name, "exam": image.exam, "spacing_mm": row.spacing_mm, "intent": row.intent,
             "view": row.view or image.facts.view or "", "laterality": row.laterality or image.facts.laterality or "",
-            "system": row.system, "presets": [_preset_entry(preset) for preset in _presets(image)],
+            "system": row.system, "presets": [_preset_entry(preset) for preset in self._presets(image)],
         }  # fmt: skip
 
     def tile(self, image: ViewedImage, layer: Layer, level: int, column: int, row: int) -> bytes:
@@ -91,7 +98,8 @@ class ShownImages:
         return _Placed(pyramid, *self._placed[key])
 
     def _make(self, image: ViewedImage, layer: Layer, key: str) -> Pyramid:
-        mammogram = open_row(image.row)
+        opened = self._opened.get(image.row.image)
+        mammogram = open_row(image.row) if opened is None else opened
         rows, columns = _mirrored(mammogram, image)
         if layer == "image":
             pyramid = make_pyramid(mammogram, mirror_rows=rows, mirror_columns=columns)
@@ -108,6 +116,16 @@ class ShownImages:
         values = values[:, ::-1] if columns else values
         self._placed[key] = rows, columns, _box(mammogram, normalised, rows, columns)
         return pyramid_of_values(values, *value_range)
+
+    def _presets(self, image: ViewedImage) -> tuple[Preset, ...]:
+        opened = self._opened.get(image.row.image)
+        if opened is not None:
+            window = opened.window if opened.intent == "processed" else None
+            return () if window is None else (Preset("window", window),)
+        try:
+            return () if is_picture(image.row.file) else read_presets(image.row.file)
+        except InputError:
+            return ()
 
     def _model(self, intent: Intent) -> Model:
         """Return the model of a run that was given, if one fits, and else the shipped one."""
@@ -151,13 +169,6 @@ def _brighter_side(mammogram: Mammogram) -> Literal["left", "right"]:
     columns = mammogram.pixels[::8, ::8].mean(axis=0)
     n = max(1, round(len(columns) * _EDGE_SHARE))
     return "left" if columns[:n].mean() >= columns[-n:].mean() else "right"
-
-
-def _presets(image: ViewedImage) -> tuple[Preset, ...]:
-    try:
-        return () if is_picture(image.row.file) else read_presets(image.row.file)
-    except InputError:
-        return ()
 
 
 def _preset_entry(preset: Preset) -> dict[str, Any]:

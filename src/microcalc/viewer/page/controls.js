@@ -7,7 +7,7 @@ import { actionOf, helpPage } from "./keys.js";
 import { LAYOUTS } from "./layout.js";
 import { likelihood } from "./marks.js";
 import { agreementPage, trainingPage } from "./pages.js";
-import { nextPlace, verdictOn } from "./review.js";
+import { toggleReview, verdictOn } from "./review.js";
 import { $, open, pane, redraw, say, state } from "./state.js";
 
 const LAYERS = ["image", "normalised", "likelihood"];
@@ -52,11 +52,11 @@ export const actions = {
     return setDetector(keys[(keys.indexOf(state.detector) + 1) % keys.length]);
   },
   nextLayer: onPane((p) => setLayer(p, LAYERS[(LAYERS.indexOf(p.layer) + 1) % LAYERS.length])),
-  annotate: writing(() => { state.annotate = !state.annotate; state.review = null; tools(); }),
+  annotate: writing(() => { state.annotate = !state.annotate; state.reviewing = false; state.review = null; tools(); }),
   remove: writing(() => state.editor.remove()), outline: writing(() => state.editor.startOutline()),
   group: writing(() => state.editor.group(pane().key)), cluster: writing(nameCluster),
   done: writing(() => state.editor.mark(pane().key)), undo: writing(() => undo(false)), redo: writing(() => undo(true)),
-  review: writing(() => { state.annotate = true; tools(); if (state.review) { state.review = null; redraw(); } else nextPlace(); }),
+  review: writing(() => { state.annotate = true; tools(); toggleReview(); }),
   accept: writing(() => verdictOn("microcalcification")), reject: writing(() => verdictOn("no_calcium")),
   agreement: writing(() => open(agreementPage(go, say))), help: () => open(helpPage()),
 };

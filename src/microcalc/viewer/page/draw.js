@@ -41,11 +41,11 @@ export function drawDetector(pane, context, detector, truth, threshold, { all, c
   context.setLineDash([]);
 }
 
-export function drawTruth(pane, context, truth) {
+export function drawTruth(pane, context, truth, judge = null) {
   context.lineWidth = 1;
   context.setLineDash([2, 3]);
   for (const annotation of truth.annotations) {
-    if (annotation.kind === "no_calcium") continue;
+    if (annotation.kind === "no_calcium" || (judge !== null && annotation.judge !== judge)) continue;
     context.strokeStyle = annotation.kind === "microcalcification" ? COLOURS.truth : KIND_COLOURS[annotation.kind] || COLOURS.other;
     drawAnnotation(pane, context, annotation);
   }

@@ -68,6 +68,7 @@ export class Editor {
     const diameter = kind === "no_calcium" ? 0 : this.diameter;
     const annotation = { id, row, column, kind, diameter_mm: diameter, cluster: "", outline: [] };
     this.chosen = id;
+    this.states.get(key)?.annotations.push(annotation); // drawn at once; the answer of the server replaces it
     return this.put(key, annotation, note);
   }
 

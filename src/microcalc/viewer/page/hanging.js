@@ -6,12 +6,13 @@ import { fillList, showThreshold } from "./findings.js";
 import { hang } from "./layout.js";
 import { marksOf } from "./marks.js";
 import { describe, Pane } from "./pane.js";
-import { drawReview } from "./review.js";
+import { drawTicks, goOnReviewing } from "./review.js";
 import { $, detectorOf, loaded, pane, redraw, say, state, threshold } from "./state.js";
 
 export async function hangUp({ box = null } = {}) {
   const { catalogue, exam, image } = state;
-  const { cells, rows, columns, linked } = hang(state.layout, catalogue.exams, exam, image, catalogue.detectors, state.detector);
+  state.review = null;
+  const { cells, rows, columns, linked } = hang(state.layout, catalogue, exam, image, state.detector);
   state.linked = Boolean(linked);
   $("panes").dataset.rows = rows;
   $("panes").dataset.columns = columns;
@@ -37,6 +38,7 @@ export async function hangUp({ box = null } = {}) {
   showThreshold();
   remember();
   fetchNeighbours();
+  await goOnReviewing();
 }
 
 // All state.panes show millimetres at one size, so that a breast is as large as the other.
@@ -113,12 +115,15 @@ export const events = {
     const detector = detectorOf(at.detector, at.key);
     const chosen = state.list[state.current];
     const current = chosen?.image === at.key ? chosen.key : "";
-    if (marks.truth && (state.truth || at.detector === "annotations") && (!detector || detector.matches)) drawTruth(at, context, marks.truth);
+    const judge = at.detector.startsWith("judge:") ? at.detector.slice(6) : null;
+    const wanted = state.truth || judge !== null || at.detector === "annotations";
+    if (marks.truth && wanted && (!detector || detector.matches)) drawTruth(at, context, marks.truth, judge);
     if (detector && (!state.annotate || state.all)) {
       drawDetector(at, context, detector, state.truth ? marks.truth : null, threshold(detector), { all: state.all, current });
     }
     if (state.editor) state.editor.draw(at, context);
-    if (state.review && at === pane()) drawReview(at, context);
+    if (state.review && at === pane()) drawTicks(at, context, state.review);
+    if (state.settling?.key === at.key) drawTicks(at, context, state.settling);
   },
   changed() {
     redraw();

@@ -4,10 +4,10 @@ export const LAYOUTS = ["one", "pair", "four", "prior", "readers"];
 const VIEWS = ["CC", "MLO"];
 
 // Return what each pane shows: {image, detector} (null: an empty pane), and the number of rows and columns.
-export function hang(layout, exams, exam, image, detectors, detector) {
+export function hang(layout, { exams, detectors, judges }, exam, image, detector) {
   const find = (from, side, view) => from?.images.find((i) => i.laterality === side && i.view === view) || null;
   if (layout === "four") {
-    const cells = ["R", "L"].flatMap(() => []);
+    const cells = [];
     for (const view of VIEWS) for (const side of ["R", "L"]) cells.push({ image: find(exam, side, view), detector });
     const wide = window.innerWidth > 1.6 * window.innerHeight;
     return { cells, rows: wide ? 1 : 2, columns: wide ? 4 : 2 };
@@ -24,13 +24,17 @@ export function hang(layout, exams, exam, image, detectors, detector) {
     return { cells: [{ image: before, detector, note, empty: note }, { image, detector, note: "current" }], rows: 1, columns: 2, linked: true };
   }
   if (layout === "readers") {
-    const first = Math.max(detectors.findIndex((d) => d.key === detector), 0);
-    const second = detectors.length > 1 ? detectors[(first + 1) % detectors.length] : null;
-    const cells = [
-      { image, detector: detectors[first]?.key || "", note: detectors[first]?.name || "no detector" },
-      { image, detector: second ? second.key : "annotations", note: second ? second.name : "annotations" },
-    ];
-    return { cells, rows: 1, columns: 2, linked: true };
+    return { cells: compared(detectors, judges, detector).map((one) => ({ image, ...one })), rows: 1, columns: 2, linked: true };
   }
   return { cells: [{ image, detector }], rows: 1, columns: 1 };
+}
+
+// The two whose marks are compared: the chosen detector and the next one, else the annotations; or the first two readers.
+function compared(detectors, judges, detector) {
+  const readers = judges.map((judge) => ({ detector: `judge:${judge}`, note: judge }));
+  if (!detectors.length && readers.length > 1) return readers.slice(0, 2);
+  const first = Math.max(detectors.findIndex((d) => d.key === detector), 0);
+  const marks = (d) => (d ? { detector: d.key, note: d.name } : { detector: "", note: "no detector" });
+  const second = detectors.length > 1 ? marks(detectors[(first + 1) % detectors.length]) : { detector: "annotations", note: "annotations" };
+  return [marks(detectors[first]), second];
 }

@@ -1,7 +1,7 @@
 // Pages in the dialog: agreement and settling, training curves.
 
 import { ask, tell } from "./api.js";
-import { $, state } from "./state.js";
+import { $, redraw, state } from "./state.js";
 
 const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 
@@ -21,6 +21,8 @@ function titled(title, ...content) {
   section.append(Object.assign(document.createElement("h3"), { textContent: title }), ...content);
   return section;
 }
+
+const nameOf = (key) => state.catalogue.exams.flatMap((exam) => exam.images).find((image) => image.key === key)?.name || key;
 
 export function agreementPage(go, say) {
   const page = document.createElement("div");
@@ -42,7 +44,7 @@ function fillAgreement(page, answer, go, say) {
       await go(entry.image);
       await settleOn(entry.image, say);
     });
-    return [entry.image, String(entry.different), button];
+    return [nameOf(entry.image), String(entry.different), button];
   });
   page.replaceChildren(
     titled("Agreement on images that both have finished", pairs.length ? tableOf(headings, pairs) : "no image has been finished by two readers"),
@@ -69,15 +71,18 @@ async function settleOn(key, say) {
   const next = () => {
     const place = todo.shift();
     settleBar.replaceChildren();
+    state.settling = null;
     if (!place) {
       const finish = button("all differences are settled: this image is settled", async () => {
         await editor.send(`api/images/${key}/state`, { action: "settle" }, key);
-        settleBar.remove();
+        settleBar.replaceChildren();
+        redraw();
       });
       settleBar.append(finish);
       return;
     }
     const [row, column] = [place[0].row, place[0].column];
+    state.settling = { key, row, column };
     const mm = 10 / shown.meta.spacing_mm[0];
     shown.fitTo({ top: row - mm, bottom: row + mm, left: column - mm, right: column + mm });
     settleBar.append(`${todo.length + 1} to settle. Row ${row.toFixed(0)}, column ${column.toFixed(0)}: `);

@@ -7,6 +7,21 @@ function reviewDetector() {
   return detectorOf(state.detector, pane()?.key);
 }
 
+export function toggleReview() {
+  state.reviewing = !state.reviewing;
+  if (state.reviewing) return nextPlace();
+  state.review = null;
+  say("");
+  return redraw();
+}
+
+// In an image that was gone to during a review, the review goes on.
+export async function goOnReviewing() {
+  if (!state.reviewing) return;
+  await state.editor.load(state.image.key);
+  nextPlace();
+}
+
 export function nextPlace() {
   const at = pane();
   const detector = reviewDetector();
@@ -37,8 +52,9 @@ export function verdictOn(kind) {
   return null;
 }
 
-export function drawReview(at, context) {
-  const [x, y] = at.toPane(state.review.row, state.review.column);
+// Ticks around the place that is asked about.
+export function drawTicks(at, context, place) {
+  const [x, y] = at.toPane(place.row, place.column);
   context.strokeStyle = "#ffffff";
   context.lineWidth = 1.5;
   context.beginPath();

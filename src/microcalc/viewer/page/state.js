@@ -5,7 +5,7 @@ export const $ = (id) => document.getElementById(id);
 export const state = {
   catalogue: null, exam: null, image: null, place: undefined, layout: "one", linked: false, detector: "",
   thresholds: {}, all: false, hidden: false, truth: true, list: [], current: -1, windowTool: false, annotate: false,
-  review: null, panes: [], active: 0, editor: null,
+  reviewing: false, review: null, settling: null, panes: [], active: 0, editor: null,
 };
 export const loaded = new Map(); // image → its marks, once they are there
 export const curves = new Map(); // detector → what was measured on these images
