@@ -169,6 +169,8 @@ def _draw_detection(
         min_members=model.clusters.min_members,
         max_area_cm2=model.clusters.max_area_cm2,
         min_likelihood=model.clusters.min_likelihood,
+        member_likelihood=model.clusters.member_likelihood,
+        member_gap_mm=model.clusters.member_gap_mm,
     )
     figure, axes = plt.subplots(1, 4, figsize=(11, 3.1), layout="constrained")
     corner = np.array([region[0].start, region[1].start])

@@ -5,9 +5,7 @@
 >>> result = microcalc.detect(mammogram)
 >>> for finding in result.findings:
 ...     print(f"{len(finding.calcifications)} calcifications, likelihood {finding.likelihood:.1f}")
-11 calcifications, likelihood 1.0
-4 calcifications, likelihood 1.0
-9 calcifications, likelihood 0.9
+28 calcifications, likelihood 1.0
 
 `read` a mammogram; `detect` in it, with a model of your own from `load_model` if you like; `show` it with its
 findings on axes, or `view` them in the browser; or `detect_all` in many files. Nothing is written. Errors are

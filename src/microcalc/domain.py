@@ -20,6 +20,8 @@ BoolImage = NDArray[np.bool_]
 Intent = Literal["raw", "processed"]
 """DICOM's FOR PROCESSING and FOR PRESENTATION."""
 Laterality = Literal["L", "R"]
+Distribution = Literal["grouped", "linear", "segmental", "regional", "diffuse"]
+"""How the calcifications of a cluster are distributed (BI-RADS)."""
 Stage = Literal["pair", "cnn1"]
 """Which networks rate pixels: both, or the first alone, for comparison."""
 
@@ -218,6 +220,34 @@ class Candidates:
 
     centres: Points
     likelihood: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shape:
+    """The outline of a calcification, and what is measured of it.
+
+    Attributes
+    ----------
+    outline
+        Closed polygon (k, 2), positions in mm.
+    area_mm2
+        Area inside the outline.
+    elongation
+        Length over width of the smallest rectangle around the outline, at least 1.
+    contrast_to_noise
+        Difference in brightness between the inside and a band around the outline, in standard deviations of the
+        noise of a pixel.
+    """
+
+    outline: Points
+    area_mm2: float
+    elongation: float
+    contrast_to_noise: float
+
+    @property
+    def diameter_mm(self) -> float:
+        """Return the diameter of the disc of equal area."""
+        return float(2.0 * np.sqrt(self.area_mm2 / np.pi))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,10 +1,11 @@
-"""The method on one page: normalise, rate, pick candidates, group them, and state what was found."""
+"""The method on one page: normalise, rate, pick candidates, outline them, group them, and state what was found."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from microcalc.detection.result import Result, make_result
+from microcalc.detection.make_result import make_result
+from microcalc.detection.result import Result
 from microcalc.detection.stages import find_clusters
 from microcalc.domain import Mammogram
 from microcalc.models.model import Model, Models
@@ -51,7 +52,7 @@ def detect(
     >>> mammogram = microcalc.read("view.dcm")
     >>> result = microcalc.detect(mammogram)
     >>> len(result.findings)
-    3
+    1
     >>> result.operating_point.nlf  # false clusters per image, on the validation set of the model
     0.1875
     """
@@ -60,7 +61,9 @@ def detect(
     model.check_intent(mammogram.intent)
     normalised = normalise(mammogram, spacing_mm=model.spacing_mm, whole_image=whole_image)
     scores = model.scorer.score(normalised)
-    detected = find_clusters(normalised, scores, model, min_likelihood=min_likelihood, max_candidates=max_candidates)
+    detected = find_clusters(
+        mammogram, normalised, scores, model, min_likelihood=min_likelihood, max_candidates=max_candidates
+    )
     return make_result(mammogram, detected, model, breast_area_cm2=normalised.breast_area_cm2)
 
 

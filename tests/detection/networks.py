@@ -63,7 +63,19 @@ def description(folder: Path, *, rejection_logit: float = 0.0, intent: str = "pr
         "rejection_logit": rejection_logit,
         "most_survivors": {"per_cm2": 1e5, "per_image": 10**6},
         "candidates": {"min_distance_mm": 0.5, "min_likelihood": 0.1, "max_count": 200},
-        "clusters": {"max_gap_mm": 5.0, "min_members": 3, "max_area_cm2": 1.0, "min_likelihood": 0.5},
+        "shapes": {"min_likelihood": 0.5, "min_contrast_to_noise": 2.0, "min_dip": 0.3},
+        "mark_operating_points": [
+            {"threshold": 0.95, "llf": 0.3, "nlf": 0.1},
+            {"threshold": 0.9, "llf": 0.5, "nlf": 1.0},
+        ],
+        "clusters": {
+            "max_gap_mm": 5.0,
+            "min_members": 3,
+            "max_area_cm2": 1.0,
+            "min_likelihood": 0.5,
+            "member_likelihood": 0.6,
+            "member_gap_mm": 6.0,
+        },
         "operating_points": [
             {"threshold": 0.9, "llf": 0.5, "nlf": 0.05},
             {"threshold": 0.7, "llf": 0.8, "nlf": 0.2},

@@ -11,13 +11,22 @@ from microcalc.detection.clusters import BORDER_MM, group
 from microcalc.domain import Candidates, Cluster
 
 FLOOR = 0.5
+MEMBER = 0.9
 
 
 def _group(places: Sequence[tuple[float, float, float]]) -> list[Cluster]:
     """Clusters of (row, column, likelihood), by the field's rule: three, 5 mm, 1 cm²."""
     table = np.array(places, dtype=np.float64).reshape(-1, 3)
     candidates = Candidates(table[:, :2], table[:, 2])
-    return group(candidates, max_gap_mm=5, min_members=3, max_area_cm2=1, min_likelihood=FLOOR)
+    return group(
+        candidates,
+        max_gap_mm=5,
+        min_members=3,
+        max_area_cm2=1,
+        min_likelihood=FLOOR,
+        member_likelihood=MEMBER,
+        member_gap_mm=5,
+    )
 
 
 def _mean_odds(*likelihoods: float) -> float:
@@ -65,7 +74,13 @@ def test_three_in_a_chain_that_no_disc_of_a_square_centimetre_holds_are_no_clust
     assert len(_group(spiral)) == 1
     table = np.array(line)
     narrow = group(
-        Candidates(table[:, :2], table[:, 2]), max_gap_mm=5, min_members=3, max_area_cm2=0.7, min_likelihood=FLOOR
+        Candidates(table[:, :2], table[:, 2]),
+        max_gap_mm=5,
+        min_members=3,
+        max_area_cm2=0.7,
+        min_likelihood=FLOOR,
+        member_likelihood=MEMBER,
+        member_gap_mm=5,
     )
     assert narrow == []
 
@@ -78,10 +93,26 @@ def test_doubtful_candidates_do_not_chain_two_clusters_together() -> None:
     assert {*best.members.tolist(), *second.members.tolist()} == {0, 1, 2, 10, 11, 12}
 
 
-def test_a_somewhat_less_likely_neighbour_is_a_member_and_a_doubtful_one_is_not() -> None:
-    core = [(0, 0, 0.99), (1, 1, 0.99), (1, 0, 0.99)]
-    (cluster,) = _group([*core, (3, 0, 0.98), (0, 3, 0.6)])
+@pytest.mark.parametrize("core_likelihood", [0.93, 0.99, 0.99999])
+def test_whether_a_neighbour_is_a_member_does_not_depend_on_how_likely_the_best_are(core_likelihood: float) -> None:
+    core = [(0, 0, core_likelihood), (1, 1, core_likelihood), (1, 0, core_likelihood)]
+    (cluster,) = _group([*core, (3, 0, 0.91), (0, 3, 0.89)])
     assert cluster.members.tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_linked_is_one_cluster_whatever_its_extent() -> None:
+    (cluster,) = _group([(0.5 * (i % 2), 3.0 * i, 0.95) for i in range(20)])
+    assert cluster.members.size == 20
+
+
+def test_further_members_may_be_farther_apart_than_those_of_the_smallest_cluster() -> None:
+    table = np.array([(0, 0, 0.95), (1, 0, 0.95), (0, 1, 0.95), (0, 7, 0.95)])
+    limits = {"min_members": 3, "max_area_cm2": 1, "min_likelihood": FLOOR, "member_likelihood": MEMBER}
+    sizes = [
+        len(group(Candidates(table[:, :2], table[:, 2]), max_gap_mm=5, member_gap_mm=gap, **limits)[0].members)  # type: ignore[arg-type]
+        for gap in (5, 6)
+    ]
+    assert sizes == [3, 4]
 
 
 def test_three_on_one_line_have_an_outline_that_is_closed_and_holds_them_with_a_border() -> None:

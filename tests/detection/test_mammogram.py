@@ -7,8 +7,9 @@ from PIL import Image
 from tests.detection.networks import write_model
 
 from microcalc.batch.analyse import DetectedFile
-from microcalc.detection.result import Result, make_result, read_result
-from microcalc.detection.stages import detect_normalised, find_clusters
+from microcalc.detection.make_result import make_result
+from microcalc.detection.result import Result, read_result
+from microcalc.detection.stages import Detected, find_clusters
 from microcalc.display.overlay import FINDING, OTHER, draw_overlay
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.models.model import laplacian_model, load_model
@@ -36,7 +37,8 @@ def _normalise(mammogram: Mammogram) -> NormalisedMammogram:
 def _detect(out: Path, *, contrast: float, overlay: bool = True) -> Result:
     mammogram = _mammogram(contrast=contrast)
     model, normalised = laplacian_model(), _normalise(mammogram)
-    result = make_result(mammogram, detect_normalised(normalised, model), model, breast_area_cm2=6.0)
+    detected = find_clusters(mammogram, normalised, model.scorer.score(normalised), model)
+    result = make_result(mammogram, detected, model, breast_area_cm2=6.0)
     DetectedFile(result, mammogram, normalised).write("breast", out, overlay=overlay)
     return result
 
@@ -63,19 +65,26 @@ def test_without_overlay_only_the_document_is_written(tmp_path: Path) -> None:
 
 
 def test_fewer_or_likelier_candidates_can_be_asked_for() -> None:
-    normalised, model = _normalise(_mammogram(contrast=400)), laplacian_model()
+    mammogram, model = _mammogram(contrast=400), laplacian_model()
+    normalised = _normalise(mammogram)
     rated = model.scorer.score(normalised)
-    every = find_clusters(normalised, rated, model).candidates.likelihood
-    few = find_clusters(normalised, rated, model, max_candidates=3).candidates.likelihood
-    likely = find_clusters(normalised, rated, model, min_likelihood=0.5).candidates.likelihood
-    np.testing.assert_array_equal(few, every[:3])
-    np.testing.assert_array_equal(likely, every[every >= 0.5])
+
+    def detected(**limits: float) -> Detected:
+        return find_clusters(mammogram, normalised, rated, model, **limits)  # type: ignore[arg-type]
+
+    every, few, likely = detected(), detected(max_candidates=3), detected(min_likelihood=0.5)
+    assert (every.candidate_limit_reached, few.candidate_limit_reached) == (False, True)
+    rated_all = every.candidates.likelihood
+    np.testing.assert_array_equal(few.candidates.likelihood, rated_all[:3])
+    np.testing.assert_array_equal(likely.candidates.likelihood, rated_all[rated_all >= 0.5])
 
 
 def test_a_pair_of_networks_goes_the_same_way(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "model"), threads=1)
-    detected = detect_normalised(_normalise(_mammogram(contrast=400)), model)
-    assert detected.candidates.likelihood.size == 200  # as many as the model lists
+    mammogram = _mammogram(contrast=400)
+    normalised = _normalise(mammogram)
+    detected = find_clusters(mammogram, normalised, model.scorer.score(normalised), model)
+    assert detected.candidate_limit_reached  # there are more than 200, as many as the model lists
     assert detected.clusters
 
 

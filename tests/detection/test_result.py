@@ -9,16 +9,11 @@ import numpy as np
 import pytest
 
 import microcalc
-from microcalc.detection.result import (
-    SCHEMA,
-    Result,
-    Seconds,
-    make_result,
-    read_result,
-    write_result,
-)
+from microcalc.detection.entries import Seconds
+from microcalc.detection.make_result import make_result
+from microcalc.detection.result import SCHEMA, Result, read_result, write_result
 from microcalc.detection.stages import Detected
-from microcalc.domain import Candidates, Cluster, Mammogram, OperatingPoint
+from microcalc.domain import Candidates, Cluster, Mammogram, OperatingPoint, Shape
 from microcalc.errors import InputError, OutputError
 from microcalc.geometry import outside
 from microcalc.models.model import laplacian_model
@@ -34,11 +29,18 @@ def _document(
     outline = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 3.0], [1.0, 2.0]])
     clusters = [Cluster(np.array([0, 1, 2]), outline, 0.85), Cluster(np.array([0, 1, 2]), outline, 0.5)]
     point = OperatingPoint(threshold=0.8, llf=0.9, nlf=0.2)
-    model = replace(laplacian_model(), operating_points=(point,))
+    strict, loose = OperatingPoint(0.7, llf=0.5, nlf=0.1), OperatingPoint(0.1, llf=0.9, nlf=10.0)
+    model = replace(laplacian_model(), operating_points=(point,), mark_operating_points=(strict, loose))
     seconds = Seconds(read=0.1, normalise=0.2, score=0.3, group=0.4, total=1.0)
-    return make_result(
-        mammogram, Detected(candidates, clusters, limit_reached=False), model, breast_area_cm2=12.3456, seconds=seconds
+    speck = Shape(np.array([[0.9, 1.9], [0.9, 2.1], [1.1, 2.0], [0.9, 1.9]]), 0.02, elongation=1.1, contrast_to_noise=5)
+    detected = Detected(
+        candidates,
+        shapes=(speck, None),
+        clusters=clusters,
+        limit_reached=False,
+        candidate_limit_reached=False,
     )
+    return make_result(mammogram, detected, model, breast_area_cm2=12.3456, seconds=seconds)
 
 
 def test_a_document_written_and_read_is_the_same(tmp_path: Path) -> None:
@@ -50,8 +52,8 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     write_result(_document(), tmp_path / "image.json")
     content = json.loads((tmp_path / "image.json").read_text())
     assert list(content) == [
-        "schema", "image", "model", "breast_area_cm2", "operating_point", "candidates", "clusters",
-        "survivor_limit_reached", "seconds",
+        "schema", "image", "model", "breast_area_cm2", "operating_point", "mark_operating_points", "candidates",
+        "clusters", "single_calcifications", "candidate_limit_reached", "survivor_limit_reached", "seconds",
     ]  # fmt: skip
     assert content["schema"] == "microcalc/detections/1"
     assert content["image"] == {
@@ -61,7 +63,7 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(content["model"]) == {"name", "version", "sha256"}
     assert set(content["operating_point"]) == {"threshold", "llf", "nlf"}
-    assert set(content["clusters"][0]) == {"likelihood", "finding", "members", "outline"}
+    assert set(content["clusters"][0]) == {"likelihood", "finding", "members", "outline", "distribution"}
     assert set(content["seconds"]) == {"read", "normalise", "score", "group", "total"}
 
 
@@ -83,23 +85,38 @@ def test_a_finding_is_typed_down_to_its_marks() -> None:
     assert finding.outline_mm == ((1.0, 2.0), (1.0, 3.0), (2.0, 3.0), (1.0, 2.0))
     assert [(c.row, c.column, c.likelihood) for c in finding.calcifications[:2]] == [(10, 10, 0.9), (15, 12.5, 0.8)]
     assert finding.calcifications[1].position_mm == (1.5, 2.5)
-    assert finding.calcifications[0].diameter_mm is None  # nothing measures it yet
+    assert finding.distribution == "grouped"
+    first, second, _ = finding.calcifications
+    assert first.outline == ((9, 9.5), (9, 10.5), (11, 10), (9, 9.5))
+    assert first.diameter_mm == pytest.approx(0.16, abs=0.001)  # of the disc of 0.02 mm²
+    assert (second.outline, second.diameter_mm) == ((), None)  # measured, and there is no outline
+    assert [c.outline is None for c in finding.calcifications] == [False, False, True]  # the third was not measured
 
 
-def test_an_unknown_diameter_is_missing_and_a_measured_one_is_kept() -> None:
+def test_what_is_not_known_of_a_candidate_is_missing_and_what_was_measured_is_kept() -> None:
+    content = _document().to_dict()["candidates"]
+    position = ["row", "column", "likelihood"]
+    measured = ["outline", "diameter_mm", "area_mm2", "elongation", "contrast_to_noise"]
+    assert [list(c) for c in content] == [[*position, *measured], [*position, "outline"], position]
+    assert Result.from_json(_document().to_json()) == _document()
+
+
+def test_an_evident_calcification_outside_findings_is_a_single_one() -> None:
+    assert _document().singles == ()  # all are members of a finding
     content = _document().to_dict()
-    assert list(content["candidates"][0]) == ["row", "column", "likelihood"]
-    content["candidates"][0]["diameter_mm"] = 0.3
-    result = Result.from_json(json.dumps(content))
-    assert result.findings[0].calcifications[0].diameter_mm == 0.3
-    assert Result.from_json(result.to_json()) == result
+    content["clusters"][0]["finding"] = False
+    content["single_calcifications"] = [0, 1]
+    assert [c.likelihood for c in Result.from_json(json.dumps(content)).singles] == [0.9, 0.8]
+    content["single_calcifications"] = [3]
+    with pytest.raises(InputError, match="single calcification 3, expected indices of the 3 candidates"):
+        Result.from_json(json.dumps(content))
 
 
 def test_the_json_of_a_result_has_one_candidate_on_a_line(tmp_path: Path) -> None:
     write_result(_document(), tmp_path / "image.json")
     text = (tmp_path / "image.json").read_text()
     assert text == _document().to_json()
-    assert '\n  {"row": 10.0, "column": 10.0, "likelihood": 0.9},\n' in text
+    assert '\n  {"row": 15.0, "column": 12.5, "likelihood": 0.8, "outline": []},\n' in text
 
 
 def test_a_threshold_that_is_no_number_is_refused() -> None:
@@ -117,7 +134,7 @@ def test_a_table_has_one_line_for_each_candidate() -> None:
     assert table["column"].tolist() == [10, 12.5, 15]
     assert table["cluster"].isna().tolist() == [False, True, False]
     assert table["finding"].tolist() == [True, False, True]
-    assert table["diameter_mm"].isna().all()
+    assert table["diameter_mm"].isna().tolist() == [False, True, True]
 
 
 def test_a_picture_has_no_sop_instance_uid() -> None:

@@ -13,8 +13,8 @@ from tests.detection.networks import description, write_model
 
 from microcalc.cascade.cascade import save_cascade
 from microcalc.cascade.rate import CascadeScorer
-from microcalc.detection.stages import detect_normalised, find_clusters
-from microcalc.domain import NormalisedMammogram
+from microcalc.detection.stages import find_clusters
+from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.errors import InputError
 from microcalc.models.model import Models, load_model
 
@@ -32,12 +32,16 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def _original(normalised: NormalisedMammogram) -> Mammogram:
+    return Mammogram(normalised.pixels, (normalised.spacing_mm, normalised.spacing_mm), "raw", "1")
+
+
 def test_a_cascade_detects_as_any_model_does(folder: Path) -> None:
     model = load_model(folder, threads=1)
     mammogram = random_mammogram(np.random.default_rng(2))
     assert isinstance(model.scorer, CascadeScorer)
     scores = model.scorer.score(mammogram)
-    found = find_clusters(mammogram, scores, model, min_likelihood=0.5)
+    found = find_clusters(_original(mammogram), mammogram, scores, model, min_likelihood=0.5)
     assert found.candidates.likelihood.min() >= 0.5
     assert found.candidates.likelihood[0] == pytest.approx(scores.likelihood.max())
 
@@ -48,7 +52,8 @@ def test_the_shipped_cascade_rates_a_speck_above_all_noise() -> None:
     pixels += np.float32(9.0) * np.exp(-((rows - 120) ** 2 + (columns - 70) ** 2) / 3.0).astype(np.float32)
     mammogram = NormalisedMammogram(pixels, np.ones(pixels.shape, dtype=bool), 0.1, (0.0, 0.0), "")
     models = Models("cascade", threads=1)
-    found = detect_normalised(mammogram, models.of("raw"))
+    model = models.of("raw")
+    found = find_clusters(_original(mammogram), mammogram, model.scorer.score(mammogram), model)
     assert np.abs(found.candidates.centres[0] - (12.0, 7.0)).max() < 0.2
     assert found.candidates.likelihood[0] > found.candidates.likelihood[1]
     with pytest.raises(InputError, match="a model for raw images, expected one for processed images"):

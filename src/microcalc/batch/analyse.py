@@ -10,8 +10,10 @@ from time import perf_counter
 from microcalc.batch.options import ALL_DEFAULTS, ImageOptions
 from microcalc.datasets.open import open_row
 from microcalc.datasets.table import ImageRow
-from microcalc.detection.result import Result, Seconds, make_result, write_result
-from microcalc.detection.stages import detect_normalised, find_clusters
+from microcalc.detection.entries import Seconds
+from microcalc.detection.make_result import make_result
+from microcalc.detection.result import Result, write_result
+from microcalc.detection.stages import find_clusters
 from microcalc.domain import Candidates, Mammogram, NormalisedMammogram, Stage
 from microcalc.images.open import naming, open_mammogram
 from microcalc.models.model import Models
@@ -78,7 +80,12 @@ def detect_in(file: Path | ImageRow, models: Models, options: ImageOptions = ALL
     scores = model.scorer.score(normalised)
     scored_at = perf_counter()
     detected = find_clusters(
-        normalised, scores, model, min_likelihood=options.min_likelihood, max_candidates=options.max_candidates
+        mammogram,
+        normalised,
+        scores,
+        model,
+        min_likelihood=options.min_likelihood,
+        max_candidates=options.max_candidates,
     )
     grouped_at = perf_counter()
     seconds = Seconds(
@@ -121,4 +128,4 @@ def candidates_of(row: ImageRow, models: Models) -> tuple[Mammogram, Candidates]
     model = models.of(mammogram.intent)
     with naming(row.file):
         normalised = normalise(mammogram, spacing_mm=model.spacing_mm)
-    return mammogram, detect_normalised(normalised, model).candidates
+    return mammogram, find_clusters(mammogram, normalised, model.scorer.score(normalised), model).candidates

@@ -62,7 +62,7 @@ def detect_all(
     --------
     >>> for result in microcalc.detect_all(["view.dcm"]):
     ...     print(result.image.file, len(result.findings))
-    view.dcm 3
+    view.dcm 1
 
     >>> try:
     ...     results = list(microcalc.detect_all(["view.dcm", "absent.dcm"]))

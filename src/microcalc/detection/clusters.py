@@ -11,6 +11,11 @@ A cluster's log-odds of likelihood is the mean of the log-odds of t_k for k =
 members give a higher one, and no additional or more likely candidate can lower it. This
 rule is ours; the definition of a cluster (three in 1 cm²) is the usual one.
 
+Its members are all candidates at least as likely as ``member_likelihood``, an operating point of single marks, that
+are linked to it by steps of at most ``member_gap_mm``: so they do not depend on how likely the cluster's best members
+are, and what a reader sees as one group is one cluster, whatever its extent. A cluster of less likely candidates
+is as likely as its members have to be.
+
 Clusters are formed in order of likelihood, the highest first, and a candidate is a member of one at most.
 
 References
@@ -33,8 +38,6 @@ from microcalc.geometry import Points
 
 RATED_SIZES = 3
 """Number of sizes k over which the log-odds are averaged."""
-MEMBER_DROP = 1.0
-"""How far, in log-odds, a further member may lie below the weakest member of the smallest cluster."""
 BORDER_MM = 1.0
 """Distance of the outline from the outermost members."""
 
@@ -66,6 +69,8 @@ def group(
     min_members: int,
     max_area_cm2: float,
     min_likelihood: float,
+    member_likelihood: float,
+    member_gap_mm: float,
 ) -> list[Cluster]:
     """Group candidates into clusters.
 
@@ -74,23 +79,27 @@ def group(
     candidates
         The candidates of one mammogram.
     max_gap_mm
-        Largest distance between neighbouring members.
+        Largest distance between neighbouring members of the smallest cluster.
     min_members
         Smallest number of members.
     max_area_cm2
         Area of a disc around one member, in which the smallest cluster lies.
     min_likelihood
         Least likelihood of a member, above 0.
+    member_likelihood
+        Likelihood from which a candidate is a member of the cluster that it is linked to.
+    member_gap_mm
+        Largest distance between neighbouring members, at least ``max_gap_mm``.
 
     Returns
     -------
     list of Cluster
-        Highest likelihood first. Members are the candidates at least as likely as the weakest of the
-        smallest cluster, linked to its place, and slightly less likely ones (``MEMBER_DROP``) within
-        ``max_gap_mm`` of these; all lie within the disc's diameter of the place. Other candidates inside the
-        outline belong to no cluster. The outline is the convex hull of the members, ``BORDER_MM`` outside them, in mm.
+        Highest likelihood first. Members are linked to each other and at least as likely as ``member_likelihood``, or
+        as the weakest of the smallest cluster where that is less. Other candidates inside the outline belong to
+        no cluster. The outline is the convex hull of the members, ``BORDER_MM`` outside them, in mm.
     """
     places = _places(candidates, max_gap_mm=max_gap_mm, max_area_cm2=max_area_cm2, min_likelihood=min_likelihood)
+    member_level, neighbours = float(_log_odds(np.float64(member_likelihood))), _linked(places.centres, member_gap_mm)
     floor = float(_log_odds(np.float64(min_likelihood)))
     free = np.ones(places.index.size, dtype=bool)
     seeds = [_seed(places, place, free, min_members=min_members, floor=floor) for place in range(free.size)]
@@ -105,7 +114,8 @@ def group(
         if seed.rating < -before:  # another cluster has taken some of its members: it has to queue again
             heapq.heappush(queue, (-seed.rating, place))
             continue
-        members = _members(places, seed, free)
+        allowed = free & (places.log_odds >= min(seed.level, member_level))
+        members = _connected(place, neighbours, allowed)
         outline, inside = _outline(places.centres[members], places.centres)
         free &= ~inside
         clusters.append(Cluster(np.sort(places.index[members]), outline, float(1 / (1 + np.exp(-seed.rating)))))
@@ -118,10 +128,7 @@ def _places(candidates: Candidates, *, max_gap_mm: float, max_area_cm2: float, m
     order = np.lexsort((column, row, -candidates.likelihood))
     order = order[candidates.likelihood[order] >= min_likelihood].astype(np.int64)
     centres = candidates.centres[order].reshape(-1, 2)
-    linked: list[list[int]] = []
-    if order.size:
-        tree = cKDTree(centres)
-        linked = [sorted(set(near) - {i}) for i, near in enumerate(tree.query_ball_point(centres, max_gap_mm))]
+    linked = _linked(centres, max_gap_mm)
     radius_mm = float(np.sqrt(max_area_cm2 * 100 / np.pi))
     return _Places(order, centres, _log_odds(candidates.likelihood[order]), linked, radius_mm)
 
@@ -152,25 +159,29 @@ def _seed(places: _Places, place: int, free: NDArray[np.bool_], *, min_members: 
     return _Seed(rating=rating, level=levels[min_members - 1], place=place)
 
 
-def _members(places: _Places, seed: _Seed, free: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the free places that belong to the cluster around a seed, in order."""
-    allowed = free & _within(places, seed.place, discs=2)
-    strong = allowed & (places.log_odds >= seed.level)
-    companion = allowed & (places.log_odds >= seed.level - MEMBER_DROP)
-    members, queue = {seed.place}, [seed.place]
+def _linked(centres: Points, max_gap_mm: float) -> list[list[int]]:
+    """Return the places within a distance of each, in order, without itself."""
+    if len(centres) == 0:
+        return []
+    near = cKDTree(centres).query_ball_point(centres, max_gap_mm)
+    return [sorted(set(others) - {i}) for i, others in enumerate(near)]
+
+
+def _connected(place: int, neighbours: list[list[int]], allowed: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the allowed places that steps from neighbour to neighbour reach from one, in order."""
+    reached, queue = {place}, [place]
     while queue:
-        for near in places.linked[queue.pop()]:
-            if near not in members and companion[near]:
-                members.add(near)
-                if strong[near]:
-                    queue.append(near)
-    return np.array(sorted(members), dtype=np.intp)
+        for near in neighbours[queue.pop()]:
+            if near not in reached and allowed[near]:
+                reached.add(near)
+                queue.append(near)
+    return np.array(sorted(reached), dtype=np.intp)
 
 
-def _within(places: _Places, place: int, *, discs: int = 1) -> NDArray[np.bool_]:
-    """Return which places lie within ``discs`` disc radii of one place."""
+def _within(places: _Places, place: int) -> NDArray[np.bool_]:
+    """Return which places lie in the disc around one."""
     square_mm2 = np.sum((places.centres - places.centres[place]) ** 2, axis=1)
-    return np.asarray(square_mm2 <= (discs * places.radius_mm) ** 2)
+    return np.asarray(square_mm2 <= places.radius_mm**2)
 
 
 def _outline(members: Points, others: Points) -> tuple[Points, NDArray[np.bool_]]:

@@ -8,146 +8,27 @@ or missing, and keys that this version does not know are ignored.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
-from microcalc.detection.stages import Detected
-from microcalc.domain import Cluster, Intent, Laterality, Mammogram, OperatingPoint
+from microcalc.detection.entries import CandidateEntry, ClusterEntry, Entries, ImageEntry, ModelEntry, Seconds
+from microcalc.domain import Distribution, OperatingPoint
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.geometry import Grid, Points, outside
-from microcalc.models.model import Model
 from microcalc.storage.write import write_text
 
 if TYPE_CHECKING:
     import pandas
 
 SCHEMA: Final = "microcalc/detections/1"
-PIXEL_DIGITS = 2
-LIKELIHOOD_DIGITS = 8  # float32 has no more near 1
 
-Likelihood = Annotated[float, Field(ge=0, le=1)]
-_UID = re.compile(r"[0-9.]{1,64}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MARGIN_MM: Final = 0.1
 """Half a pixel of the coarsest raster that is searched: its last pixel may reach beyond the image's edge."""
-
-
-class _Entries(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class ImageEntry(_Entries):
-    """The image that was analysed.
-
-    Attributes
-    ----------
-    file
-        Name of the file, without its folder; empty if the image was not read from a file.
-    sop_instance_uid, sha256
-        The image's identity: its SOP Instance UID; the SHA-256 of the file of an image that has none.
-    rows, columns
-        Size in pixels.
-    pixel_spacing_mm
-        (row, column).
-    system, intent, view, laterality, burned_in
-        As in ``Mammogram``.
-    """
-
-    file: str
-    sop_instance_uid: str | None = None
-    sha256: str | None = None
-    rows: Annotated[int, Field(ge=1)] | None = None
-    columns: Annotated[int, Field(ge=1)] | None = None
-    pixel_spacing_mm: tuple[float, float] | None = None
-    system: str | None = None
-    intent: Intent | None = None
-    view: str | None = None
-    laterality: Laterality | None = None
-    burned_in: bool | None = None
-
-    @property
-    def shape(self) -> tuple[int, int] | None:
-        """Return (rows, columns); None where they are not known."""
-        return None if self.rows is None or self.columns is None else (self.rows, self.columns)
-
-
-class ModelEntry(_Entries):
-    """The model that analysed the image; see ``Model``."""
-
-    name: str
-    version: str
-    sha256: str
-
-
-class CandidateEntry(_Entries):
-    """A place that the detector proposes as a calcification.
-
-    Attributes
-    ----------
-    row, column
-        Position in pixels of the original image; (0, 0) is the centre of the first pixel.
-    likelihood
-        Output of the scorer, not a calibrated probability.
-    diameter_mm
-        None until it is measured; then the key is missing in the JSON.
-    """
-
-    row: float
-    column: float
-    likelihood: Likelihood
-    diameter_mm: Annotated[float, Field(gt=0)] | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_an_unknown_diameter(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        entries: dict[str, object] = handler(self)
-        if self.diameter_mm is None:
-            del entries["diameter_mm"]
-        return entries
-
-
-class ClusterEntry(_Entries):
-    """A cluster of candidates.
-
-    Attributes
-    ----------
-    likelihood
-        Of the cluster; see ``detection.clusters``.
-    finding
-        Whether the likelihood reaches the default operating point.
-    members
-        Indices into ``Result.candidates``.
-    outline
-        Closed polygon, (row, column) in pixels; empty where it is not known.
-    """
-
-    likelihood: Likelihood
-    finding: bool
-    members: Annotated[tuple[int, ...], Field(min_length=1)]
-    outline: tuple[tuple[float, float], ...] = ()
-
-
-class Seconds(_Entries):
-    """Time spent on the image, in seconds."""
-
-    read: float
-    normalise: float
-    score: float
-    group: float
-    total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +43,21 @@ class Calcification:
         Output of the scorer in [0, 1], not a calibrated probability.
     position_mm
         (row, column) in mm from the centre of the first pixel; None where the pixel spacing is not known.
-    diameter_mm
-        None until it is measured.
+    outline
+        Closed polygon, (row, column) in pixels; empty where there is none, None where it was not measured.
+    diameter_mm, area_mm2, elongation, contrast_to_noise
+        As in ``CandidateEntry``; None without an outline.
     """
 
     row: float
     column: float
     likelihood: float
     position_mm: tuple[float, float] | None
+    outline: tuple[tuple[float, float], ...] | None = None
     diameter_mm: float | None = None
+    area_mm2: float | None = None
+    elongation: float | None = None
+    contrast_to_noise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +73,20 @@ class Finding:
         not known.
     outline_mm
         The same in mm from the centre of the first pixel; None where the pixel spacing is not known.
+    distribution
+        "grouped", "linear", "segmental", "regional" or "diffuse"; None where it is not known.
     calcifications
         The marks, highest likelihood first.
     """
 
     likelihood: float
+    distribution: Distribution | None
     outline: tuple[tuple[float, float], ...]
     outline_mm: tuple[tuple[float, float], ...] | None
     calcifications: tuple[Calcification, ...]
 
 
-class Result(_Entries):
+class Result(Entries):
     """What was found in one image.
 
     Attributes
@@ -209,10 +99,17 @@ class Result(_Entries):
         Area of the breast mask.
     operating_point
         The threshold on a cluster's likelihood from which a cluster is a finding.
+    mark_operating_points
+        Thresholds on the likelihood of a single mark, the fewest false marks per image first; empty where they are not
+        known.
     candidates
         Places that the detector proposes, highest likelihood first.
     clusters
         Clusters of candidates, highest likelihood first; those of them that are findings are marked.
+    single_calcifications
+        Indices of the candidates that are in no finding and reach the strictest of the ``mark_operating_points``.
+    candidate_limit_reached
+        Whether there were more candidates than may be listed; None where it is not known.
     survivor_limit_reached
         Whether the limit on the scorer's work was reached, so that the least conspicuous places were rated less
         thoroughly; None where it is not known.
@@ -237,8 +134,11 @@ class Result(_Entries):
     model: ModelEntry | None = None
     breast_area_cm2: float | None = None
     operating_point: OperatingPoint | None = None
+    mark_operating_points: tuple[OperatingPoint, ...] = ()
     candidates: tuple[CandidateEntry, ...]
     clusters: tuple[ClusterEntry, ...]
+    single_calcifications: tuple[int, ...] = ()
+    candidate_limit_reached: bool | None = None
     survivor_limit_reached: bool | None = None
     seconds: Seconds | None = None
 
@@ -250,6 +150,9 @@ class Result(_Entries):
             wrong = next((m for m in cluster.members if not 0 <= m < count), None)
             if wrong is not None:
                 raise ValueError(f"cluster {number} has member {wrong}, expected indices of the {count} candidates")
+        absent = next((m for m in self.single_calcifications if not 0 <= m < count), None)
+        if absent is not None:
+            raise ValueError(f"single calcification {absent}, expected indices of the {count} candidates")
         if self.image.shape is not None:
             beyond = outside(self.places, self.image.shape, margin_px=self._margin_px())
             if beyond.any():
@@ -274,6 +177,11 @@ class Result(_Entries):
     def findings(self) -> tuple[Finding, ...]:
         """Return the clusters that reach the operating point, highest likelihood first."""
         return tuple(self._finding(cluster) for cluster in self.clusters if cluster.finding)
+
+    @property
+    def singles(self) -> tuple[Calcification, ...]:
+        """Return the evident calcifications outside findings, highest likelihood first."""
+        return tuple(self._calcification(self.candidates[i]) for i in self.single_calcifications)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON document."""
@@ -305,7 +213,7 @@ class Result(_Entries):
         -------
         pandas.DataFrame
             ``row``, ``column`` (pixels), ``row_mm``, ``column_mm`` (NaN where the pixel spacing is not known),
-            ``likelihood``, ``diameter_mm`` (NaN until it is measured), ``cluster`` (index into ``clusters``; NA for
+            ``likelihood``, ``diameter_mm`` (NaN without an outline), ``cluster`` (index into ``clusters``; NA for
             a candidate outside clusters) and ``finding`` (bool).
 
         Raises
@@ -317,7 +225,7 @@ class Result(_Entries):
         --------
         >>> table = microcalc.detect(mammogram).to_dataframe()
         >>> table[table.finding].groupby("cluster").size().tolist()
-        [11, 4, 9]
+        [28]
         """
         try:
             import pandas
@@ -352,6 +260,7 @@ class Result(_Entries):
         members = sorted((self.candidates[m] for m in cluster.members), key=lambda c: -c.likelihood)
         return Finding(
             likelihood=cluster.likelihood,
+            distribution=cluster.distribution,
             outline=cluster.outline,
             outline_mm=self._in_mm(cluster.outline),
             calcifications=tuple(self._calcification(member) for member in members),
@@ -364,7 +273,11 @@ class Result(_Entries):
             column=entry.column,
             likelihood=entry.likelihood,
             position_mm=None if position_mm is None else position_mm[0],
+            outline=entry.outline,
             diameter_mm=entry.diameter_mm,
+            area_mm2=entry.area_mm2,
+            elongation=entry.elongation,
+            contrast_to_noise=entry.contrast_to_noise,
         )
 
     def _in_mm(self, places_px: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...] | None:
@@ -376,52 +289,6 @@ class Result(_Entries):
     def _margin_px(self) -> float:
         spacing = self.image.pixel_spacing_mm
         return 0.5 if spacing is None or min(spacing) <= 0 else _MARGIN_MM / min(spacing)
-
-
-def make_result(
-    mammogram: Mammogram,
-    detected: Detected,
-    model: Model,
-    *,
-    breast_area_cm2: float,
-    seconds: Seconds | None = None,
-) -> Result:
-    """Return the result for one mammogram; positions in mm become pixels of the original image.
-
-    Parameters
-    ----------
-    mammogram
-        The image.
-    detected
-        Its candidates and clusters.
-    model
-        The model that found them; clusters that reach its default operating point are findings.
-    breast_area_cm2
-        Area of the breast mask.
-    seconds
-        Time that each step took.
-    """
-    point, candidates = model.operating_point, detected.candidates
-    last = np.array(mammogram.pixels.shape) - 0.5  # the last pixel searched may reach beyond the image's edge
-    pixels = mammogram.grid.to_pixels(candidates.centres).clip(-0.5, last).round(PIXEL_DIGITS).tolist()
-    likelihood = candidates.likelihood.round(LIKELIHOOD_DIGITS).tolist()
-    return Result(
-        schema=SCHEMA,
-        image=_image_entry(mammogram),
-        model=ModelEntry(name=model.name, version=model.version, sha256=model.sha256),
-        breast_area_cm2=round(breast_area_cm2, 3),
-        operating_point=point,
-        candidates=tuple(
-            CandidateEntry(row=row, column=column, likelihood=rating)
-            for (row, column), rating in zip(pixels, likelihood, strict=True)
-        ),
-        clusters=tuple(
-            _cluster_entry(mammogram, cluster, finding=cluster.likelihood >= point.threshold)
-            for cluster in detected.clusters
-        ),
-        survivor_limit_reached=detected.limit_reached,
-        seconds=seconds,
-    )
 
 
 def write_result(result: Result, path: Path) -> None:
@@ -456,34 +323,6 @@ def _first_fault(error: ValidationError) -> str:
     entry = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"{entry + ': ' if entry else ''}{message}, expected a detections document"
-
-
-def _image_entry(mammogram: Mammogram) -> ImageEntry:
-    rows, columns = mammogram.pixels.shape
-    uid = mammogram.uid if _UID.fullmatch(mammogram.uid) else None
-    return ImageEntry(
-        file=mammogram.file,
-        sop_instance_uid=uid,
-        sha256=mammogram.uid if uid is None and _SHA256.fullmatch(mammogram.uid) else None,
-        rows=rows,
-        columns=columns,
-        pixel_spacing_mm=mammogram.spacing_mm,
-        system=mammogram.system,
-        intent=mammogram.intent,
-        view=mammogram.view,
-        laterality=mammogram.laterality,
-        burned_in=mammogram.burned_in,
-    )
-
-
-def _cluster_entry(mammogram: Mammogram, cluster: Cluster, *, finding: bool) -> ClusterEntry:
-    outline = mammogram.grid.to_pixels(cluster.outline).round(PIXEL_DIGITS).tolist()
-    return ClusterEntry(
-        likelihood=round(cluster.likelihood, LIKELIHOOD_DIGITS),
-        finding=finding,
-        members=tuple(cluster.members.tolist()),
-        outline=tuple((row, column) for row, column in outline),
-    )
 
 
 def _entry_text(value: object) -> str:

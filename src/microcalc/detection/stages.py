@@ -1,4 +1,4 @@
-"""The stages from a normalised mammogram to clusters, with the numbers of a model."""
+"""The stages from the likelihood of every pixel to clusters, with the numbers of a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
-from microcalc.domain import Candidates, Cluster, NormalisedMammogram, PixelScores
+from microcalc.detection.shapes import measure_shapes
+from microcalc.domain import Candidates, Cluster, Mammogram, NormalisedMammogram, PixelScores, Shape
 from microcalc.models.model import Model
 
 
@@ -14,54 +15,61 @@ from microcalc.models.model import Model
 class Detected:
     """The candidates in one mammogram, and the clusters that they form, each highest likelihood first.
 
-    ``limit_reached`` is that of ``PixelScores``.
+    Attributes
+    ----------
+    shapes
+        Of the first candidates, as many as were measured; None where there is no shape.
+    limit_reached
+        As in ``PixelScores``.
+    candidate_limit_reached
+        Whether there were more candidates than may be listed.
     """
 
     candidates: Candidates
+    shapes: tuple[Shape | None, ...]
     clusters: list[Cluster]
     limit_reached: bool
+    candidate_limit_reached: bool
 
 
 def find_clusters(
-    mammogram: NormalisedMammogram,
+    mammogram: Mammogram,
+    normalised: NormalisedMammogram,
     scores: PixelScores,
     model: Model,
     *,
     min_likelihood: float | None = None,
     max_candidates: int | None = None,
 ) -> Detected:
-    """Pick candidates from the likelihood of every pixel, and group them into clusters.
+    """Pick candidates from the likelihood of every pixel, outline the calcifications, and group these into clusters.
 
     Parameters
     ----------
     mammogram
-        At the pixel spacing of the model's scorer.
+        The original image, in which calcifications are outlined.
+    normalised
+        The same at the pixel spacing of the model's scorer.
     scores
-        What the model's scorer returns for the mammogram.
+        What the model's scorer returns for the normalised mammogram.
     model
         Its rules say which pixels are candidates, and which candidates form a cluster.
     min_likelihood, max_candidates
         Used in place of the model's; None: the model's. Clusters are formed of the candidates that remain.
     """
     rules = model.candidates
-    candidates = find_candidates(
-        mammogram,
+    max_count = rules.max_count if max_candidates is None else max_candidates
+    picked = find_candidates(
+        normalised,
         scores.likelihood,
         min_likelihood=rules.min_likelihood if min_likelihood is None else min_likelihood,
         min_distance_mm=rules.min_distance_mm,
-        max_count=rules.max_count if max_candidates is None else max_candidates,
+        max_count=max_count,
     )
-    return Detected(candidates, group(candidates, **model.clusters.model_dump()), scores.limit_reached)
-
-
-def detect_normalised(mammogram: NormalisedMammogram, model: Model) -> Detected:
-    """Rate every pixel of the breast, pick candidates, and group them into clusters.
-
-    Parameters
-    ----------
-    mammogram
-        At the pixel spacing of the model's scorer.
-    model
-        The scorer and its numbers.
-    """
-    return find_clusters(mammogram, model.scorer.score(mammogram), model)
+    found = measure_shapes(mammogram, picked, **model.shapes.model_dump())
+    return Detected(
+        candidates=found.candidates,
+        shapes=found.shapes,
+        clusters=group(found.candidates, **model.clusters.model_dump()),
+        limit_reached=scores.limit_reached,
+        candidate_limit_reached=picked.likelihood.size == max_count,
+    )

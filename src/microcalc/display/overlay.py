@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from microcalc.detection.result import ClusterEntry, Result
+from microcalc.detection.entries import ClusterEntry
+from microcalc.detection.result import Result
 from microcalc.display.grey import GreyImage, breast_of, local_grey, shown_values, whole_grey
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.storage.write import write_whole

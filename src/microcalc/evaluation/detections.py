@@ -20,7 +20,8 @@ import numpy as np
 
 from microcalc.datasets.lines import Line, number_in, read_lines
 from microcalc.datasets.table import MARGIN_PX, ImageRow, Table, check_places
-from microcalc.detection.result import SCHEMA, ImageEntry, Result, read_result
+from microcalc.detection.entries import ImageEntry
+from microcalc.detection.result import SCHEMA, Result, read_result
 from microcalc.errors import InputError
 from microcalc.evaluation.images import TableImages
 from microcalc.evaluation.marks import Marks, marks_of_document

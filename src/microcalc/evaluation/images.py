@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Final
 
 from microcalc.datasets.table import ImageRow, Table
-from microcalc.detection.result import ImageEntry
+from microcalc.detection.entries import ImageEntry
 from microcalc.errors import InputError
 from microcalc.geometry import same_spacing
 

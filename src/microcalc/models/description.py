@@ -52,6 +52,14 @@ class CandidateRules(_Entries):
     max_count: Annotated[int, Field(gt=0)]
 
 
+class ShapeRules(_Entries):
+    """Which candidates are outlined, and what is one calcification; see ``detection.shapes.measure_shapes``."""
+
+    min_likelihood: Fraction
+    min_contrast_to_noise: Annotated[float, Field(ge=0)]
+    min_dip: Fraction
+
+
 class ClusterRules(_Entries):
     """Which candidates form a cluster; see ``detection.clusters.group``."""
 
@@ -59,6 +67,8 @@ class ClusterRules(_Entries):
     min_members: Annotated[int, Field(gt=0)]
     max_area_cm2: Positive
     min_likelihood: Annotated[float, Field(gt=0, lt=1)]
+    member_likelihood: Annotated[float, Field(gt=0, lt=1)]
+    member_gap_mm: Positive
 
 
 class OperatingPointEntry(_Entries):
@@ -82,7 +92,9 @@ class _Description(_Entries):
     intent: Intent
     spacing_mm: Annotated[float, Field(ge=0.02, le=0.5)]
     candidates: CandidateRules
+    shapes: ShapeRules
     clusters: ClusterRules
+    mark_operating_points: tuple[OperatingPointEntry, ...]
     operating_points: Annotated[tuple[OperatingPointEntry, ...], Field(min_length=1)]
     default_operating_point: Annotated[int, Field(ge=0)]
     recipe: str

@@ -18,6 +18,7 @@ from microcalc.models.description import (
     ClusterRules,
     FileEntry,
     ModelDescription,
+    ShapeRules,
     parse_description,
     parse_pair_description,
 )
@@ -44,8 +45,11 @@ class Model:
         ``"raw"`` or ``"processed"``: the images that the model is made for; None for both.
     scorer
         Rates every pixel of the breast.
-    candidates, clusters
-        Which pixels are candidates, and which candidates form a cluster.
+    candidates, shapes, clusters
+        Which pixels are candidates, which of these are outlined, and which form a cluster.
+    mark_operating_points
+        Thresholds on the likelihood of a single mark with the fraction of microcalcifications hit and the false marks
+        per image measured at them, the fewest false marks first; empty where they were not measured.
     operating_points
         Thresholds on a cluster's likelihood with the sensitivity and false clusters per image measured at them.
     default
@@ -58,8 +62,10 @@ class Model:
     intent: Intent | None
     scorer: PixelScorer
     candidates: CandidateRules
+    shapes: ShapeRules
     clusters: ClusterRules
     operating_points: tuple[OperatingPoint, ...]
+    mark_operating_points: tuple[OperatingPoint, ...] = ()
     default: int = 0
 
     @property
@@ -172,7 +178,9 @@ def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair") -
         intent=description.intent,
         scorer=scorer,
         candidates=description.candidates,
+        shapes=description.shapes,
         clusters=description.clusters,
+        mark_operating_points=tuple(entry.as_point() for entry in description.mark_operating_points),
         operating_points=tuple(entry.as_point() for entry in description.operating_points),
         default=description.default_operating_point,
     )
@@ -250,7 +258,15 @@ def laplacian_model() -> Model:
         intent=None,
         scorer=LaplacianFilter(),
         candidates=CandidateRules(min_distance_mm=0.5, min_likelihood=0.2, max_count=1000),
-        clusters=ClusterRules(max_gap_mm=5.0, min_members=3, max_area_cm2=1.0, min_likelihood=0.3),
+        shapes=ShapeRules(min_likelihood=0.5, min_contrast_to_noise=2.0, min_dip=0.3),
+        clusters=ClusterRules(
+            max_gap_mm=5.0,
+            min_members=3,
+            max_area_cm2=1.0,
+            min_likelihood=0.3,
+            member_likelihood=0.5,
+            member_gap_mm=6.0,
+        ),
         operating_points=(OperatingPoint(threshold=0.8, llf=None, nlf=None),),
     )
 

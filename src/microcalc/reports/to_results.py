@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from microcalc.detection.result import (
-    SCHEMA,
-    CandidateEntry,
-    ClusterEntry,
-    ImageEntry,
-    Result,
-    write_result,
-)
+from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry
+from microcalc.detection.result import SCHEMA, Result, write_result
 from microcalc.dicom.tags import is_uid
 from microcalc.errors import InputError
 from microcalc.images.dicom.sniff import is_dicom

@@ -20,11 +20,9 @@ from microcalc.domain import FloatImage, NormalisedMammogram, PixelScorer
 from microcalc.execution.executor import Executor, run_in_order
 from microcalc.models.description import (
     CASCADE_SCHEMA,
-    CandidateRules,
     CascadeDescription,
     ClusterRules,
     FileEntry,
-    OperatingPointEntry,
 )
 from microcalc.models.laplacian import LaplacianFilter
 from microcalc.models.model import load_model, open_cascade, open_pair
@@ -35,8 +33,9 @@ from microcalc.study.stage import Stage, after, run_stage
 from microcalc.training.annotated import ignore_invisible
 from microcalc.training.card import CARD, RECIPE
 from microcalc.training.images import TrainingImage
+from microcalc.training.operating_points import Marked, mark_operating_points, measure_operating_points
 from microcalc.training.recipe import Recipe, dump_recipe
-from microcalc.training.thresholds import operating_points, write_description, write_model
+from microcalc.training.thresholds import unmeasured, with_measured, write_description, write_model
 
 if TYPE_CHECKING:
     from microcalc.cnn.scorer import CnnPair
@@ -53,6 +52,7 @@ def models_stage(methods: MethodStages, recipe: Recipe) -> Stage:
     """Return the stage that makes model folders, with thresholds that are chosen on the validation images."""
     settings = {
         "detect": recipe.detect.model_dump(),
+        "shapes": recipe.shapes.model_dump(),
         "clusters": recipe.clusters.model_dump(),
         "pass_fraction": recipe.mining.pass_fraction,
         "tta_transforms": recipe.cnn2.tta_transforms,
@@ -89,7 +89,7 @@ def make_models(
             _make_model, stage=stage, methods=methods, validation=validation, table=visible, recipe=recipe,
             trained_on=trained_on,
         )  # fmt: skip
-        limits: dict[str, float] = {}
+        limits: dict[str, tuple[float, float]] = {}
         for found in run_in_order(executor, make, ["pair", "no_mining", "cascade"], work="making models"):
             limits |= found
         write_json(stage.folder / MEMBERS, limits)
@@ -106,14 +106,14 @@ def _make_model(
     table: Table,
     recipe: Recipe,
     trained_on: Mapping[str, str],
-) -> dict[str, float]:
-    """Write the folder of one model; return the least likelihood of members of clusters, by method."""
+) -> dict[str, tuple[float, float]]:
+    """Write the folder of one model; return the limits of members of clusters, by method."""
     folder, networks = stage.folder / name, methods.networks
     if name == "cascade":
         limits = _member_likelihoods(Raters(_others(methods.cascade, recipe.data.spacing_mm), {}), validation, recipe)
         _write_cascade(
             folder, methods.cascade.folder / CASCADE_FILE, validation, recipe,
-            member_likelihood=limits["cascade"], trained_on=trained_on[name],
+            min_likelihood=limits["cascade"][0], trained_on=trained_on[name],
         )  # fmt: skip
         return limits
     cnn2 = networks.cnn2 if name == "pair" else networks.no_mining
@@ -168,24 +168,32 @@ def _pairs(stage: Stage, name: str) -> dict[str, CnnPair]:
     return {"cnn1": open_pair(folder, threads=1, stage="cnn1"), **pairs} if name == "pair" else pairs
 
 
-def cluster_rules(recipe: Recipe, member_likelihood: float) -> ClusterRules:
-    """Return the recipe's rules of clusters with the least likelihood of a method's members."""
-    rules = recipe.clusters.model_dump() | {"min_likelihood": member_likelihood}
-    return ClusterRules(**rules)
+def cluster_rules(recipe: Recipe, limits: Sequence[float]) -> ClusterRules:
+    """Return the recipe's rules of clusters with a method's least likelihood of a candidate and of a further member."""
+    least, member = limits
+    return recipe.clusters.rules(min_likelihood=least, member_likelihood=member)
 
 
-def _member_likelihoods(raters: Raters, validation: Sequence[TrainingImage], recipe: Recipe) -> dict[str, float]:
-    """Return the likelihood that ``_MEMBERS_PER_IMAGE`` candidates per validation image reach, by method."""
-    likelihoods: dict[str, list[NDArray[np.float64]]] = {}
+def _member_likelihoods(
+    raters: Raters, validation: Sequence[TrainingImage], recipe: Recipe
+) -> dict[str, tuple[float, float]]:
+    """Return two likelihoods of each method, measured on the validation images.
+
+    The one that ``_MEMBERS_PER_IMAGE`` candidates per image reach, and the one of further members (see ``Clusters``).
+    """
+    marked: dict[str, list[Marked]] = {}
     for image in validation:
-        mammogram = as_normalised(image.open())
+        mammogram, rules = as_normalised(image.open()), recipe.detect.rules(recipe.detect.min_likelihood)
         for name, likelihood in raters.rate(mammogram):
-            candidates = find_candidates(mammogram, likelihood, **recipe.detect.model_dump())
-            likelihoods.setdefault(name, []).append(candidates.likelihood)
-    return {
-        name: _reached_by(np.concatenate(all_), _MEMBERS_PER_IMAGE * len(validation))
-        for name, all_ in likelihoods.items()
-    }
+            candidates = find_candidates(mammogram, likelihood, **rules.model_dump())
+            marked.setdefault(name, []).append(Marked(candidates, image.annotations))
+    limits = {}
+    for name, images in marked.items():
+        every = np.concatenate([m.candidates.likelihood for m in images])
+        (member,) = mark_operating_points(images, (recipe.clusters.false_marks_per_image,))
+        least = _reached_by(every, _MEMBERS_PER_IMAGE * len(images))
+        limits[name] = (least, float(np.clip(member.threshold, least, _MOST)))
+    return limits
 
 
 def _reached_by(ratings: NDArray[np.float64], n: int) -> float:
@@ -200,7 +208,7 @@ def _write_cascade(
     validation: Sequence[TrainingImage],
     recipe: Recipe,
     *,
-    member_likelihood: float,
+    min_likelihood: float,
     trained_on: str,
 ) -> None:
     """Write the model folder of the cascade; its card is short, as the cascade serves only for comparison."""
@@ -216,16 +224,15 @@ def _write_cascade(
         intent=recipe.data.intent,
         spacing_mm=recipe.data.spacing_mm,
         cascade=entry,
-        candidates=CandidateRules(**recipe.detect.model_dump()),
-        clusters=cluster_rules(recipe, member_likelihood),
-        operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
-        default_operating_point=0,
+        **unmeasured(recipe),
         recipe=recipe.name,
         trained_on=trained_on,
     )
     write_description(folder, description, n_validation=len(validation))
-    points = operating_points(load_model(folder, threads=1), validation)
-    write_description(folder, description.model_copy(update={"operating_points": points}), n_validation=len(validation))
+    measured = measure_operating_points(
+        load_model(folder, threads=1), recipe, validation, min_likelihood=min_likelihood
+    )
+    write_description(folder, with_measured(description, measured), n_validation=len(validation))
     write_text(
         folder / CARD,
         f"# {description.name}, version {description.version}\n\nA cascade of boosted nodes, made by `microcalc study` "

@@ -113,7 +113,7 @@ def _score_one(
     image: TrainingImage,
     places: Mapping[str, Samples],
     raters: Raters,
-    limits: Mapping[str, float],
+    limits: Mapping[str, Sequence[float]],
     recipe: Recipe,
 ) -> None:
     mammogram = as_normalised(image.open())
@@ -129,11 +129,12 @@ def _score_one(
 
 
 def _marks_to_arrays(
-    mammogram: NormalisedMammogram, likelihood: FloatImage, grid: Grid, recipe: Recipe, member_likelihood: float
+    mammogram: NormalisedMammogram, likelihood: FloatImage, grid: Grid, recipe: Recipe, limits: Sequence[float]
 ) -> dict[str, NDArray[Any]]:
     """Return marks and clusters as arrays: the members of all clusters in one array, and the size of each cluster."""
-    candidates = find_candidates(mammogram, likelihood, **recipe.detect.model_dump())
-    clusters = group(candidates, **cluster_rules(recipe, member_likelihood).model_dump())
+    rules = recipe.detect.rules(recipe.detect.min_likelihood)
+    candidates = find_candidates(mammogram, likelihood, **rules.model_dump())
+    clusters = group(candidates, **cluster_rules(recipe, limits).model_dump())
     marks = marks_of_candidates(candidates, clusters, grid)
     return {
         "centres": marks.centres_px,

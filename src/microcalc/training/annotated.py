@@ -55,8 +55,8 @@ def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table
     for image in table.images:
         own = [a for a in visible if a.image == image.image]
         centres = image.grid.to_mm(np.array([(a.row, a.column) for a in own], dtype=np.float64).reshape(-1, 2))
-        limits = rules.model_dump() | {"min_likelihood": 0.5}
-        clusters = group(Candidates(centres, np.full(len(own), 0.9)), **limits)
+        limits = rules.rules(min_likelihood=0.5, member_likelihood=0.5)
+        clusters = group(Candidates(centres, np.full(len(own), 0.9)), **limits.model_dump())
         for number, cluster in enumerate(sorted(clusters, key=lambda c: int(c.members.min())), 1):
             named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
     rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)

@@ -145,10 +145,15 @@ def _operating_points(described: ModelDescription) -> list[str]:
         )
         for number, point in enumerate(described.operating_points)
     ]
+    marks = [(f"{p.threshold:.4f}", f"{p.llf:.1%}", f"{p.nlf:.2f}") for p in described.mark_operating_points]
     return [
         "Measured on the validation images, where the thresholds were chosen too.",
         "",
         *markdown_table(TextTable(("threshold", "clusters found", "false clusters per image", ""), rows)),
+        "",
+        "Of single marks:",
+        "",
+        *markdown_table(TextTable(("threshold", "microcalcifications hit", "false marks per image"), marks)),
     ]
 
 

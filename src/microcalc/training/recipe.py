@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from microcalc.domain import Intent
 from microcalc.errors import RecipeError
+from microcalc.models.description import CandidateRules, ClusterRules, ShapeRules
 from microcalc.training.settings import dump_settings, names_in, parsed_toml, read_toml, validated
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -196,14 +197,47 @@ class Detect(_Part):
     min_distance_mm
         Smallest distance between two candidates, in mm.
     min_likelihood
-        Smallest likelihood of a candidate.
+        Smallest likelihood of a candidate, before it is measured from which likelihood candidates are listed.
+    false_marks_per_image
+        Candidates are listed down to the likelihood with this number of false marks per image of the validation set.
     max_count
         Largest number of candidates per image.
     """
 
     min_distance_mm: Positive
     min_likelihood: Share
+    false_marks_per_image: Positive
     max_count: Count
+
+    def rules(self, min_likelihood: float) -> CandidateRules:
+        """Return the rules of a model that lists candidates from a likelihood."""
+        return CandidateRules(
+            min_distance_mm=self.min_distance_mm, min_likelihood=min_likelihood, max_count=self.max_count
+        )
+
+
+class Shapes(_Part):
+    """How calcifications are outlined.
+
+    Attributes
+    ----------
+    false_marks_per_image
+        Candidates are outlined down to the likelihood with this number of false marks per image of the validation set.
+    min_contrast_to_noise
+        Smallest difference between a calcification and the band around it, in standard deviations of a pixel's noise.
+    min_dip
+        Fraction of the lower peak's contrast by which the brightness between two calcifications falls at least.
+    """
+
+    false_marks_per_image: Positive
+    min_contrast_to_noise: NonNegative
+    min_dip: Share
+
+    def rules(self, min_likelihood: float) -> ShapeRules:
+        """Return the rules of a model that outlines candidates from a likelihood."""
+        return ShapeRules(
+            min_likelihood=min_likelihood, min_contrast_to_noise=self.min_contrast_to_noise, min_dip=self.min_dip
+        )
 
 
 class Clusters(_Part):
@@ -219,12 +253,29 @@ class Clusters(_Part):
         Smallest number of members.
     max_area_cm2
         Largest area that holds these members, in cm².
+    false_marks_per_image
+        Further members have at least the likelihood with this number of false marks per image of the validation set.
+    member_gap_mm
+        Largest distance of a further member from its nearest one, in mm.
     """
 
     min_likelihood: Annotated[float, Field(gt=0.0, lt=1.0)]
     max_gap_mm: Positive
     min_members: Annotated[int, Field(ge=2)]
     max_area_cm2: Positive
+    false_marks_per_image: Positive
+    member_gap_mm: Positive
+
+    def rules(self, *, member_likelihood: float, min_likelihood: float | None = None) -> ClusterRules:
+        """Return the rules of a model: the likelihood of further members, and the smallest one if not the recipe's."""
+        return ClusterRules(
+            min_likelihood=self.min_likelihood if min_likelihood is None else min_likelihood,
+            max_gap_mm=self.max_gap_mm,
+            min_members=self.min_members,
+            max_area_cm2=self.max_area_cm2,
+            member_likelihood=member_likelihood,
+            member_gap_mm=self.member_gap_mm,
+        )
 
 
 class Recipe(_Part):
@@ -239,6 +290,7 @@ class Recipe(_Part):
     mining: Mining
     augment: Augment
     detect: Detect
+    shapes: Shapes
     clusters: Clusters
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,29 +15,23 @@ from microcalc.cnn.limit import SurvivorLimit
 from microcalc.cnn.mine import as_normalised
 from microcalc.cnn.scorer import CnnPair, NetworkFile
 from microcalc.datasets.table import Table
-from microcalc.detection.stages import Detected, detect_normalised
-from microcalc.domain import Annotations
-from microcalc.evaluation.froc import froc_curve
-from microcalc.evaluation.match import Matches, Regions, match_clusters
-from microcalc.evaluation.matched_images import IGNORED_KINDS
 from microcalc.models.description import (
     DESCRIPTION,
-    CandidateRules,
     CascadeDescription,
-    ClusterRules,
     ModelDescription,
     NetworkEntry,
     OperatingPointEntry,
 )
-from microcalc.models.model import Model, load_model
+from microcalc.models.model import load_model
 from microcalc.storage.write import saying_where, write_text, write_whole
 from microcalc.training.card import RECIPE, write_card
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.networks import CNN1_DENSE, CNN2_PATCHES
+from microcalc.training.operating_points import CLUSTER_NLF, Measured, measure_operating_points
 from microcalc.training.recipe import Recipe, dump_recipe
 from microcalc.wording import quantity
 
-_NLF = (0.05, 0.1, 0.2, 0.5)  # false clusters per image of the operating points
+_Description = TypeVar("_Description", ModelDescription, CascadeDescription)
 _OF_USUAL = 4.0  # ours: none of 65 real images passes on three times the usual share
 _OF_LARGEST = 1.25
 _LARGE_BREAST_CM2 = 250.0
@@ -78,8 +74,8 @@ def write_model(
         folder, recipe, rejection_logit=rejection_logit, most_survivors=most, trained_on=trained_on
     )
     write_description(folder, described, n_validation=len(validation))
-    points = operating_points(load_model(folder), validation)
-    write_description(folder, described.model_copy(update={"operating_points": points}), n_validation=len(validation))
+    measured = measure_operating_points(load_model(folder), recipe, validation)
+    write_description(folder, with_measured(described, measured), n_validation=len(validation))
     load_model(folder)  # as every user of it will
     write_card(folder, table)
 
@@ -132,10 +128,7 @@ def _description(
         cnn2=_entry(folder, "cnn2.onnx", sum(recipe.cnn2.dilations)),
         rejection_logit=rejection_logit,
         most_survivors=most_survivors,
-        candidates=CandidateRules(**recipe.detect.model_dump()),
-        clusters=ClusterRules(**recipe.clusters.model_dump()),
-        operating_points=(OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
-        default_operating_point=0,
+        **unmeasured(recipe),
         recipe=recipe.name,
         trained_on=trained_on,
     )
@@ -153,39 +146,27 @@ def _entry(folder: Path, file: str, margin_px: int) -> NetworkEntry:
     return NetworkEntry(file=file, margin_px=margin_px, sha256=digest)
 
 
-def operating_points(model: Model, validation: Sequence[TrainingImage]) -> tuple[OperatingPointEntry, ...]:
-    """Return the lowest threshold on the validation set for each number of false clusters per image."""
-    lesions, false = [], []
-    for image in validation:
-        matched = _match(detect_normalised(as_normalised(image.open()), model), image.annotations)
-        lesions.append(matched.lesion_rating)
-        false.append(matched.nl_rating)
-    curve = froc_curve(np.concatenate(lesions), np.concatenate(false), len(validation))
-    points = []
-    for nlf in _NLF:
-        last = int(np.flatnonzero(curve.nlf <= nlf)[-1])
-        threshold = float(min(1.0, curve.threshold[last]))
-        points.append(OperatingPointEntry(threshold=threshold, llf=float(curve.llf[last]), nlf=float(curve.nlf[last])))
-    return tuple(points)
-
-
-def _match(detected: Detected, annotations: Annotations) -> Matches:
-    """Match the clusters of one image with the annotated clusters."""
-    real = annotations.kind == "microcalcification"
-    ignored = np.isin(annotations.kind, IGNORED_KINDS)
-    return match_clusters(
-        [detected.candidates.centres[c.members] for c in detected.clusters],
-        [c.likelihood for c in detected.clusters],
-        annotations.centres[real],
-        annotations.cluster[real],
-        ignored=Regions(annotations.centres[ignored], annotations.diameter_mm[ignored] / 2),
-    )
-
-
 def default_point(n_validation: int) -> int:
     """Return the index of the default operating point: 0.2 false clusters per image, more on few validation images."""
-    enough = [i for i, nlf in enumerate(_NLF) if nlf >= _DEFAULT_NLF and nlf * n_validation >= _LEAST_FALSE]
-    return enough[0] if enough else len(_NLF) - 1
+    enough = [i for i, nlf in enumerate(CLUSTER_NLF) if nlf >= _DEFAULT_NLF and nlf * n_validation >= _LEAST_FALSE]
+    return enough[0] if enough else len(CLUSTER_NLF) - 1
+
+
+def unmeasured(recipe: Recipe) -> dict[str, Any]:
+    """Return the entries of a description that are measured, with values for a model that is not yet."""
+    return {
+        "candidates": recipe.detect.rules(recipe.detect.min_likelihood),
+        "shapes": recipe.shapes.rules(1.0),
+        "clusters": recipe.clusters.rules(member_likelihood=0.5),
+        "mark_operating_points": (),
+        "operating_points": (OperatingPointEntry(threshold=1.0, llf=0.0, nlf=0.0),),
+        "default_operating_point": 0,
+    }
+
+
+def with_measured(description: _Description, measured: Measured) -> _Description:
+    """Return a description with what was measured."""
+    return description.model_copy(update={f.name: getattr(measured, f.name) for f in fields(measured)})
 
 
 def write_description(folder: Path, description: ModelDescription | CascadeDescription, *, n_validation: int) -> None:

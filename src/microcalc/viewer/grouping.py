@@ -28,6 +28,7 @@ def grouped(rows: Sequence[AnnotationRow], image: ImageRow) -> list[AnnotationRo
     clusters = group(
         Candidates(places, np.ones(len(calcium))),
         max_gap_mm=_MAX_GAP_MM, min_members=_MIN_MEMBERS, max_area_cm2=_MAX_AREA_CM2, min_likelihood=_MIN_LIKELIHOOD,
+        member_likelihood=_MIN_LIKELIHOOD, member_gap_mm=_MAX_GAP_MM,
     )  # fmt: skip
     name_of: dict[int, str] = {}
     used: set[str] = set()

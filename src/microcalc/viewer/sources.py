@@ -13,7 +13,8 @@ from microcalc.datasets.lines import number_in, read_lines
 from microcalc.datasets.open import open_table
 from microcalc.datasets.table import ImageRow, Table, join_tables, refuse_repeated
 from microcalc.datasets.table_files import is_table
-from microcalc.detection.result import SCHEMA, ImageEntry, read_result
+from microcalc.detection.entries import ImageEntry
+from microcalc.detection.result import SCHEMA, read_result
 from microcalc.errors import InputError, MicrocalcError, MissingSpacingError, UnreadableImageError
 from microcalc.evaluation.images import TableImages
 from microcalc.images.dicom.facts import read_facts
