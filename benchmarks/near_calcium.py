@@ -71,10 +71,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("table", type=Path, help="data set of microcalc insert; twins in it are left out")
     parser.add_argument("--model", action="append", required=True, help="shipped model or folder; repeat for several")
     parser.add_argument("--intent", choices=["raw", "processed"], help="use the images of this intent only")
+    parser.add_argument("--split", choices=["train", "validation", "test"], help="use the images of this split only")
+    parser.add_argument("--tag", help="use the images with this tag only")
     parser.add_argument("--reviewed", action="store_true", help="count reviewed places instead of inserted ones")
     asked = parser.parse_args(arguments)
     table = open_table(asked.table)
-    images = [i for i in table.images if TWIN not in i.tags.split() and asked.intent in (None, i.intent)]
+    images = [
+        i
+        for i in table.images
+        if TWIN not in i.tags.split()
+        and asked.intent in (None, i.intent)
+        and asked.split in (None, i.split)
+        and (asked.tag is None or asked.tag in i.tags.split())
+    ]
     models = {name: load_model(name, threads=1) for name in asked.model}
     rules = Rules(false_marks="reviewed") if asked.reviewed else Rules(lesions_by="inserted")
     images = [i for i in images if table.rows_of(i)]
