@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from microcalc.datasets.table import Table
 from microcalc.errors import InputError, RecipeError
 from microcalc.models.model import shipped_model
 from microcalc.training.networks import first_network
-from microcalc.training.recipe import Recipe, load_recipe
+from microcalc.training.recipe import Recipe, StartRecipe, load_recipe
 from microcalc.training.start import fine_tuning_recipe, start_from
 from microcalc.training.train import train
 
@@ -30,7 +31,7 @@ def model(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(toy.recipe(), table, tmp_path_factory.mktemp("runs") / "first")
 
 
-def _shorter(recipe: Recipe, **sample: float) -> Recipe:
+def _shorter(recipe: Recipe) -> Recipe:
     cnn1 = recipe.cnn1.model_copy(update={"steps": 1, "learning_rate": 1e-9})
     cnn2 = recipe.cnn2.model_copy(update={"steps": 1, "learning_rate": 1e-9})
     return recipe.model_copy(update={"name": "further", "cnn1": cnn1, "cnn2": cnn2})
@@ -44,6 +45,27 @@ def test_a_training_goes_on_from_the_weights_of_the_model(model: Path, table: Ta
         for weight, value in before.items():
             assert torch.allclose(value, after[weight], atol=1e-6), f"one step at a rate of 1e-9 changes {weight}"
     assert "--from toy" in (further / "model.json").read_text()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_the_model_has_the_mean_of_the_weights_before_and_after(
+    model: Path, table: Table, tmp_path: Path, share: float
+) -> None:
+    recipe = toy.recipe().model_copy(update={"start": StartRecipe(share=share)})
+    further = train(recipe, table, tmp_path / "run", start=start_from(model, recipe))
+    names: tuple[Literal["cnn1", "cnn2"], ...] = ("cnn1", "cnn2")
+    for name in names:
+        files = (model / f"{name}.onnx", tmp_path / "run" / f"{name}.onnx", further / f"{name}.onnx")
+        before, trained, made = (first_network(name, recipe, file).state_dict() for file in files)
+        for weight, value in made.items():
+            assert torch.allclose(value, share * before[weight] + (1 - share) * trained[weight], atol=1e-6), weight
+        assert any((before[k] != trained[k]).any() for k in made)
+
+
+def test_a_share_of_the_weights_of_no_model_is_refused(table: Table, tmp_path: Path) -> None:
+    recipe = toy.recipe().model_copy(update={"start": StartRecipe(share=0.5)})
+    with pytest.raises(RecipeError, match=r"recipe toy: start.share is 0.5, expected a model to start from"):
+        train(recipe, table, tmp_path / "run")
 
 
 def test_a_run_from_another_model_is_another_run(model: Path, table: Table, tmp_path: Path) -> None:

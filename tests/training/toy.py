@@ -46,6 +46,8 @@ positive_share = 0.3
 precision = "auto"
 tta_transforms = 4
 tta_share = 0.5
+[start]
+share = 0.0
 [mining]
 hard_per_positive = 2.0
 random_share = 0.2

@@ -18,10 +18,12 @@ from microcalc.storage.write import saying_where
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.recipe import NetworkRecipe, Recipe
 from microcalc.training.samples import DrawnSamples
+from microcalc.training.start import Start
 
 if TYPE_CHECKING:
     from microcalc.cnn.network import Network
 
+NetworkName = Literal["cnn1", "cnn2"]
 CNN1_DENSE, CNN2_PATCHES = "cnn1_dense.onnx", "cnn2.onnx"
 """The forms of the trained networks that a model consists of."""
 MINED = "mined.npy"
@@ -29,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def train_network(
-    name: Literal["cnn1", "cnn2"],
+    name: NetworkName,
     images: Sequence[TrainingImage],
     samples: DrawnSamples,
     mined: Samples | None = None,
@@ -89,7 +91,7 @@ def train_network(
         export_dense(network, out / f"{name}_dense.onnx")
 
 
-def first_network(name: Literal["cnn1", "cnn2"], recipe: Recipe, start: Path | None) -> Network:
+def first_network(name: NetworkName, recipe: Recipe, start: Path | None) -> Network:
     """Return a network as its training begins: with random weights of the recipe's seed, or with those of a file.
 
     Raises
@@ -108,6 +110,42 @@ def first_network(name: Literal["cnn1", "cnn2"], recipe: Recipe, start: Path | N
     if start is not None:
         load_weights(network, start, where=f"{start.parent.name}/{start.name}")
     return network
+
+
+def average_with_start(out: Path, recipe: Recipe, start: Start) -> Path:
+    """Write networks with the mean of the trained weights and those that the training started from.
+
+    Such a mean is often better, on data like those trained on and on others, than either end.
+
+    Parameters
+    ----------
+    out
+        Folder of the trained networks.
+
+    Returns
+    -------
+    Path
+        Folder of the averaged networks.
+
+    References
+    ----------
+    M. Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022.
+    """
+    from microcalc.cnn.export import export_dense, export_patches
+
+    folder, share = out / "averaged", recipe.start.share
+    with saying_where(folder):
+        folder.mkdir(exist_ok=True)
+    files: dict[NetworkName, Path] = {"cnn1": start.cnn1, "cnn2": start.cnn2}
+    for name, file in files.items():
+        network = first_network(name, recipe, out / f"{name}.onnx")
+        before = first_network(name, recipe, file).state_dict()
+        trained = network.state_dict()
+        network.load_state_dict({k: (1.0 - share) * trained[k] + share * before[k] for k in trained})
+        with saying_where(folder / f"{name}.onnx"):
+            export_patches(network, folder / f"{name}.onnx")
+            export_dense(network, folder / f"{name}_dense.onnx")
+    return folder
 
 
 def mine_negatives(

@@ -278,6 +278,19 @@ class Clusters(_Part):
         )
 
 
+class StartRecipe(_Part):
+    """What a model that is trained further (``microcalc train --from``) keeps of its weights.
+
+    Attributes
+    ----------
+    share
+        Fraction of the weights that the training started from in the new model's weights, which are the mean of these
+        and of the trained weights; 0: they are the trained weights.
+    """
+
+    share: Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
 class Recipe(_Part):
     """All settings of one model, from images to findings."""
 
@@ -287,6 +300,7 @@ class Recipe(_Part):
     sample: Sample
     cnn1: NetworkRecipe
     cnn2: SecondNetwork
+    start: StartRecipe
     mining: Mining
     augment: Augment
     detect: Detect

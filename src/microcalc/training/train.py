@@ -26,6 +26,7 @@ from microcalc.storage.write import write_json, write_text
 from microcalc.training.annotated import check_inside, check_splits_carry, ignore_invisible, key_of_table, with_clusters
 from microcalc.training.images import images_of_split
 from microcalc.training.networks import (
+    average_with_start,
     describe_precision,
     first_network,
     mine_negatives,
@@ -82,7 +83,8 @@ def train(
         The table has no such images, or its splits lack what a training needs; images cannot be used (the message
         names them all); or ``out`` holds another run, or files that no training made.
     RecipeError
-        A network looks beyond the border around the stored images, or is another than that of ``start``.
+        A network looks beyond the border around the stored images, or is another than that of ``start``; or the recipe
+        takes a share of weights of ``start``, and there is none.
     OutputError
         The system refused to write.
     """
@@ -92,6 +94,8 @@ def train(
     check_device(device)
     check_receptive_fields(recipe)
     check_output_folder(out, COMMAND)
+    if start is None and recipe.start.share > 0:
+        raise RecipeError(f"recipe {recipe.name}: start.share is {recipe.start.share}, expected a model to start from")
     if start is not None:
         first_network("cnn1", recipe, start.cnn1), first_network("cnn2", recipe, start.cnn2)
     given, recipe = recipe, settle_precision(recipe, device, begun=_begun(out))
@@ -170,8 +174,15 @@ def _train(
     if start is not None:
         command += f" --from {start.name.split()[0]}"
     trained_on = describe_training(len(images), {**counts, "mined": len(mined)}, command)
+    networks = out if start is None or recipe.start.share == 0 else average_with_start(out, recipe, start)
     write_model(
-        out / "model", cnn1=out, cnn2=out, recipe=recipe, table=table, validation=validation, trained_on=trained_on
+        out / "model",
+        cnn1=networks,
+        cnn2=networks,
+        recipe=recipe,
+        table=table,
+        validation=validation,
+        trained_on=trained_on,
     )
 
 
