@@ -86,11 +86,12 @@ def test_a_finding_is_typed_down_to_its_marks() -> None:
     assert [(c.row, c.column, c.likelihood) for c in finding.calcifications[:2]] == [(10, 10, 0.9), (15, 12.5, 0.8)]
     assert finding.calcifications[1].position_mm == (1.5, 2.5)
     assert finding.distribution == "grouped"
-    first, second, _ = finding.calcifications
+    first = finding.calcifications[0]
     assert first.outline == ((9, 9.5), (9, 10.5), (11, 10), (9, 9.5))
     assert first.diameter_mm == pytest.approx(0.16, abs=0.001)  # of the disc of 0.02 mm²
-    assert (second.outline, second.diameter_mm) == ((), None)  # measured, and there is no outline
-    assert [c.outline is None for c in finding.calcifications] == [False, False, True]  # the third was not measured
+    # The second was measured and has no outline; the third was not measured.
+    assert [c.outline for c in finding.calcifications[1:]] == [(), None]
+    assert [c.diameter_mm is None for c in finding.calcifications] == [False, True, True]
 
 
 def test_what_is_not_known_of_a_candidate_is_missing_and_what_was_measured_is_kept() -> None:
