@@ -87,7 +87,7 @@ def test_a_finding_is_typed_down_to_its_marks() -> None:
     assert finding.calcifications[1].position_mm == (1.5, 2.5)
     assert finding.distribution == "grouped"
     first = finding.calcifications[0]
-    assert first.outline == ((9, 9.5), (9, 10.5), (11, 10), (9, 9.5))
+    assert list(first.outline or ()) == [(9, 9.5), (9, 10.5), (11, 10), (9, 9.5)]
     assert first.diameter_mm == pytest.approx(0.16, abs=0.001)  # of the disc of 0.02 mm²
     # The second was measured and has no outline; the third was not measured.
     assert [c.outline for c in finding.calcifications[1:]] == [(), None]
