@@ -26,7 +26,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.cascade.compiled import compiled, compiled_parallel, each
+from microcalc.cascade.compiled import compiled, in_threads
 from microcalc.cascade.haar import Features, Ints
 from microcalc.cascade.windows import feature_value
 
@@ -190,11 +190,20 @@ def _weights(score: Floats, counts: Floats, n_positive: int, boosting: Boosting)
     return np.asarray(weight * (2 / weight.sum()), dtype=np.float32)
 
 
-@compiled_parallel
 def _sums(bins: Bins, some: Ints, weight: Floats, node: Bins, sides: int, n_positive: int) -> Sums:
     """Return sums of weights: (features, sides, classes, bins)."""
     sums = np.zeros((len(some), sides, 2, BINS), dtype=np.float64)
-    for k in each(len(some)):
+    in_threads(
+        lambda first, last: _sum_up(bins, some[first:last], weight, node, n_positive, sums[first:last]), len(some)
+    )
+    return sums
+
+
+@compiled
+def _sum_up(bins: Bins, some: Ints, weight: Floats, node: Bins, n_positive: int, sums: Sums) -> None:
+    """Fill in the sums of weights of some features."""
+    sides = sums.shape[1]
+    for k in range(len(some)):
         row = bins[some[k]]
         of = np.zeros((2, sides * BINS), dtype=np.float64)  # every other sample: no sum waits for the one before
         for kind in range(2):
@@ -208,7 +217,6 @@ def _sums(bins: Bins, some: Ints, weight: Floats, node: Bins, sides: int, n_posi
             for side in range(sides):
                 for b in range(BINS):
                     sums[k, side, kind, b] = of[0, side * BINS + b] + of[1, side * BINS + b]
-    return sums
 
 
 @compiled

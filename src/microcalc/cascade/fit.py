@@ -232,7 +232,7 @@ def _reaching(cascade: Cascade | None, windows: Ints) -> _Reaching:
         return _Reaching(windows, np.zeros(windows.shape[1], dtype=np.float32))
     place, score = places_of_windows(cascade, windows)
     passes = _passes(cascade, place, score)
-    return _Reaching(windows if passes.all() else windows[:, passes], score[passes])
+    return _Reaching(windows if passes.all() else np.compress(passes, windows, axis=1), score[passes])
 
 
 def _losses(settings: CascadeSettings, node: int, n: int) -> int:

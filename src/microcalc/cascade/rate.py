@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.cascade.cascade import Cascade, Floats, likelihood_of
-from microcalc.cascade.compiled import compiled, compiled_parallel, each, use_threads
+from microcalc.cascade.compiled import compiled, in_threads
 from microcalc.cascade.haar import MARGIN_PX, WINDOW_PX, Ints
 from microcalc.cascade.windows import CORNERS, STEPS_OF_HALF, halves_of, quantised
 from microcalc.domain import BoolImage, NormalisedMammogram, PixelScores
@@ -44,12 +44,16 @@ class CascadeScorer:
 
     def score(self, mammogram: NormalisedMammogram) -> PixelScores:
         """Return the likelihood of every pixel, in (0, 1) in the breast."""
-        use_threads(self._threads)
         breast = mammogram.breast
         padded = np.pad(quantised(mammogram.pixels), MARGIN_PX)
         place = np.full(breast.shape, -1, dtype=np.int16)
         score = np.zeros(breast.shape, dtype=np.float32)
-        _rate_bands(padded, breast, _spans(breast), self._code, place, score)
+        spans = _spans(breast)
+        in_threads(
+            lambda first, last: _rate_bands(padded, breast, spans, first, last, self._code, place, score),
+            len(spans),
+            threads=self._threads,
+        )
         likelihood = np.zeros(breast.shape, dtype=np.float32)
         likelihood[breast] = likelihood_of(place[breast], score[breast], self._cascade.bounds)
         return PixelScores(likelihood)
@@ -61,7 +65,13 @@ def places_of(
     """Return the place (n,) and the score (n,) of pixels of an image."""
     place, score = np.empty(len(rows), dtype=np.int16), np.empty(len(rows), dtype=np.float32)
     row, column = (np.ascontiguousarray(v, dtype=np.int32) for v in (rows, columns))
-    _rate_samples(halves_of(image), STEPS_OF_HALF, row, column, _code_of(cascade), place, score)
+    halves, code = halves_of(image), _code_of(cascade)
+
+    def rate(first: int, last: int) -> None:
+        part = slice(first * _CHUNK, last * _CHUNK)
+        _rate_samples(halves, STEPS_OF_HALF, row[part], column[part], code, place[part], score[part])
+
+    in_threads(rate, -(-len(rows) // _CHUNK))
     return place, score
 
 
@@ -101,31 +111,31 @@ def _value(integral: Ints, base: int, split: int, offset: Ints, code: _Code) -> 
 
 
 @compiled
-def _fill_values(integral: Ints, base: int, split: int, offset: Ints, code: _Code, value: Ints) -> None:
-    """Fill in the values of a split's feature in a row of windows with neighbouring integral images."""
+def _fill_values(integral: Ints, split: int, offset: Ints, code: _Code, value: Ints) -> None:
+    """Fill in the values of a split's feature in a row of windows; the integral image of each starts one further."""
     n, weight = len(value), code[3]
     first, last = code[0][split], code[0][split + 1]
     value[:] = 0
     for k in range(first, last - 3, 4):  # four at a time: a sum stays in its register
-        a, b = integral[base + offset[k] :][:n], integral[base + offset[k + 1] :][:n]
-        c, d = integral[base + offset[k + 2] :][:n], integral[base + offset[k + 3] :][:n]
+        a, b = integral[offset[k] :][:n], integral[offset[k + 1] :][:n]
+        c, d = integral[offset[k + 2] :][:n], integral[offset[k + 3] :][:n]
         p, q, r, s = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
         for i in range(n):
             value[i] += (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
     for k in range(last - (last - first) % 4, last):
-        a, p = integral[base + offset[k] :][:n], weight[k]
+        a, p = integral[offset[k] :][:n], weight[k]
         for i in range(n):
             value[i] += p * a[i]
 
 
 @compiled
-def _vote_along(integral: Ints, base: int, tree: int, offset: Ints, code: _Code, values: Ints, score: Floats) -> None:
+def _vote_along(integral: Ints, tree: int, offset: Ints, code: _Code, values: Ints, score: Floats) -> None:
     """Add a tree's votes to the scores of a row."""
     threshold, vote = code[4], code[5]
     splits = vote.shape[1] - 1
     first = tree * splits
     for split in range(splits):
-        _fill_values(integral, base, first + split, offset, code, values[split])
+        _fill_values(integral, first + split, offset, code, values[split])
     if splits == 1:
         at, low, high = threshold[first], vote[tree, 0], vote[tree, 1]
         for i in range(len(score)):
@@ -153,24 +163,24 @@ def _vote_at(integral: Ints, base: int, tree: int, offset: Ints, code: _Code) ->
 
 @compiled
 def _rate_row(
-    integral: Ints, base: int, offset: Ints, code: _Code, left: Ints, n_left: int, values: Ints,
-    total: Floats, place: Places, score: Floats,
+    integral: Ints, offset: Ints, code: _Code, left: Ints, values: Ints, total: Floats, place: Places, score: Floats
 ) -> None:  # fmt: skip
     """Fill in place and score of the pixels of a row that ``left`` lists; ``values`` and ``total`` are scratch."""
     node_start, pass_score = code[6], code[7]
     total[:] = 0
+    n_left = len(left)
     for node in range(len(pass_score)):
         if n_left == 0:
             return
         trees = range(node_start[node], node_start[node + 1])
         if n_left * _SPARSE >= len(total):
             for tree in trees:
-                _vote_along(integral, base, tree, offset, code, values, total)
+                _vote_along(integral, tree, offset, code, values, total)
         else:
             for k in range(n_left):
                 i = left[k]
                 for tree in trees:
-                    total[i] += _vote_at(integral, base + i, tree, offset, code)
+                    total[i] += _vote_at(integral, i, tree, offset, code)
         n_passing = 0
         for k in range(n_left):
             i = left[k]
@@ -182,13 +192,12 @@ def _rate_row(
         n_left = n_passing
 
 
-@compiled_parallel
+@compiled
 def _rate_samples(
     halves: NDArray[np.uint16], steps: Ints, rows: Ints, columns: Ints, code: _Code, place: Places, score: Floats
 ) -> None:
     offset = (code[1] * _SIDE + code[2]) * _CHUNK
-    for chunk in each((len(rows) + _CHUNK - 1) // _CHUNK):
-        first = chunk * _CHUNK
+    for first in range(0, len(rows), _CHUNK):
         n = min(_CHUNK, len(rows) - first)
         integral = np.zeros(CORNERS * _CHUNK, dtype=np.int32)
         for i in range(n):
@@ -200,7 +209,7 @@ def _rate_samples(
                     integral[corner] = integral[corner - _SIDE * _CHUNK] + total
         values = np.empty((code[5].shape[1] - 1, n), dtype=np.int32)
         _rate_row(
-            integral, 0, offset, code, np.arange(n).astype(np.int32), n, values, np.empty(n, dtype=np.float32),
+            integral, offset, code, np.arange(n).astype(np.int32), values, np.empty(n, dtype=np.float32),
             place[first : first + n], score[first : first + n],
         )  # fmt: skip
 
@@ -213,15 +222,18 @@ def _rate_windows(windows: Ints, code: _Code, place: Places, score: Floats) -> N
         some = min(_CHUNK, n - first)
         values = np.empty((code[5].shape[1] - 1, some), dtype=np.int32)
         _rate_row(
-            flat, first, offset, code, np.arange(some).astype(np.int32), some, values,
+            flat[first:], offset, code, np.arange(some).astype(np.int32), values,
             np.empty(some, dtype=np.float32), place[first : first + some], score[first : first + some],
         )  # fmt: skip
 
 
-@compiled_parallel
-def _rate_bands(padded: Ints, breast: BoolImage, spans: Ints, code: _Code, place: Places, score: Floats) -> None:
-    """Fill in place and score of every breast pixel, band by band."""
-    for band in each(len(spans)):
+@compiled
+def _rate_bands(
+    padded: Ints, breast: BoolImage, spans: Ints, first_band: int, last_band: int, code: _Code,
+    place: Places, score: Floats,
+) -> None:  # fmt: skip
+    """Fill in place and score of every breast pixel of some bands."""
+    for band in range(first_band, last_band):
         first, last = spans[band]
         if first == last:
             continue
@@ -230,16 +242,12 @@ def _rate_bands(padded: Ints, breast: BoolImage, spans: Ints, code: _Code, place
         stride = wide + 2 * MARGIN_PX + 1
         offset = code[1] * stride + code[2]
         integral = _band_integral(padded, top, bottom, first, stride)
-        left, total = np.empty(wide, dtype=np.int32), np.empty(wide, dtype=np.float32)
+        total = np.empty(wide, dtype=np.float32)
         values = np.empty((code[5].shape[1] - 1, wide), dtype=np.int32)
         for r in range(top, bottom):
-            n_left = 0
-            for i in range(wide):
-                if breast[r, first + i]:
-                    left[n_left] = i
-                    n_left += 1
+            left = np.flatnonzero(breast[r, first:last]).astype(np.int32)
             _rate_row(
-                integral, (r - top) * stride, offset, code, left, n_left, values, total,
+                integral[(r - top) * stride :], offset, code, left, values, total,
                 place[r, first:last], score[r, first:last],
             )  # fmt: skip
 

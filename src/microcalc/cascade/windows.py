@@ -78,14 +78,21 @@ def integral_windows(
     for index, part in by_image(samples):
         halves = halves_of(images[index])
         rows, columns = np.ascontiguousarray(samples[part, 1]), np.ascontiguousarray(samples[part, 2])
-        _fill(halves, STEPS_OF_HALF, rows, columns, turns[part], windows[:, part])
+        _fill(halves, STEPS_OF_HALF, rows, columns, turns[part], part.start, windows)
     return windows
 
 
 @compiled
 def _fill(
-    halves: NDArray[np.uint16], steps: Ints, rows: Ints, columns: Ints, turns: NDArray[np.uint8], windows: Ints
+    halves: NDArray[np.uint16],
+    steps: Ints,
+    rows: Ints,
+    columns: Ints,
+    turns: NDArray[np.uint8],
+    start: int,
+    windows: Ints,
 ) -> None:
+    """Fill in the integral images of windows from column ``start`` on."""
     integral = np.zeros((WINDOW_PX + 1, WINDOW_PX + 1), dtype=np.int32)
     last = WINDOW_PX - 1
     for i in range(len(rows)):
@@ -98,7 +105,7 @@ def _fill(
                 total += steps[halves[rows[i] + a, columns[i] + b]]
                 integral[r + 1, c + 1] = integral[r, c + 1] + total
         for corner in range(CORNERS):
-            windows[corner, i] = integral[corner // (WINDOW_PX + 1), corner % (WINDOW_PX + 1)]
+            windows[corner, start + i] = integral[corner // (WINDOW_PX + 1), corner % (WINDOW_PX + 1)]
 
 
 def feature_values(windows: Ints, features: Features) -> Ints:
