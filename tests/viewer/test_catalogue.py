@@ -82,6 +82,20 @@ def test_detections_are_found_in_folders_documents_and_csv(tmp_path: Path) -> No
     assert [(d.name, sorted(d.files)) for d in catalogue.detectors] == [("ours", ["a"]), ("theirs", ["a", "b"])]
 
 
+def test_images_beside_detections_are_shown_with_them(tmp_path: Path, write: Write) -> None:
+    write_detections(tmp_path / "case.json", "case", [(10, 20, 0.9), (1, 1, 0.2)])
+    (tmp_path / "case.json").write_text(
+        (tmp_path / "case.json")
+        .read_text()
+        .replace(', "rows": 640, "columns": 700', "")
+        .replace('"pixel_spacing_mm": [0.1, 0.1]', '"view": null')
+    )
+    write()
+    catalogue = open_catalogue([tmp_path], NO_INFO)
+    assert [image.row.image for image in catalogue.images] == ["case.dcm"]
+    assert [sorted(d.files) for d in catalogue.detectors] == [["case.dcm"]]
+
+
 def test_a_run_is_shown_with_its_images_and_its_losses_so_far(tmp_path: Path) -> None:
     run = tmp_path / "run"
     open_output_folder(run, "train")

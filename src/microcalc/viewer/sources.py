@@ -78,17 +78,27 @@ def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: boo
 
 def _add(path: Path, given: _Given, *, with_pictures: bool) -> None:
     owner = owner_of(path) if path.is_dir() else None
-    if owner in _DETECTS or _is_detections(path):
+    if owner in _DETECTS:
         given.detections.append(path)
+    elif _is_detections(path):
+        given.detections.append(path)
+        if path.is_dir():  # the images may lie beside them
+            _add_images(path, given, with_pictures=with_pictures, only_if_any=True)
     elif owner == "train":
         _add_run(path, given)
     elif owner == "study":
         _add_study(path, given)
     else:
-        found = find_inputs([path], with_pictures=with_pictures)
+        _add_images(path, given, with_pictures=with_pictures)
+
+
+def _add_images(path: Path, given: _Given, *, with_pictures: bool, only_if_any: bool = False) -> None:
+    """Add the images and tables of a path, and say why there are none unless they are looked for ``only_if_any``."""
+    found = find_inputs([path], with_pictures=with_pictures)
+    if not only_if_any or found.images or found.tables:
         given.problems += [str(problem) for problem in found.problems]
-        given.tables += [open_table(table) for table in found.tables]
-        given.images += [(image.file, image.name) for image in found.images]
+    given.tables += [open_table(table) for table in found.tables]
+    given.images += [(image.file, image.name) for image in found.images]
 
 
 def _is_detections(path: Path) -> bool:
