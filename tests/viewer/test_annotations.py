@@ -94,6 +94,14 @@ def test_what_no_table_may_hold_is_refused_and_nothing_is_written(tmp_path: Path
     assert not (tmp_path / "o" / "journal.jsonl").exists()
 
 
+def test_a_place_outside_is_refused_also_where_the_table_does_not_state_the_size(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", annotated=False)
+    (source / "images.csv").write_text((source / "images.csv").read_text().replace(",640,700", ",,"))
+    notes = _open(tmp_path / "o")
+    with pytest.raises(InputError, match="outside the image"):
+        notes.change("a", [_put(row=640)], [], {})
+
+
 def test_two_annotations_of_a_reader_at_one_place_are_refused(tmp_path: Path) -> None:
     notes = _open(tmp_path / "o")
     notes.change("a", [_put()], [], {})
@@ -138,6 +146,15 @@ _CHANGES: tuple[Callable[[AnnotationFolder], object], ...] = (
 def _state(notes: AnnotationFolder) -> tuple[frozenset[tuple[str, float, float, str]], tuple[tuple[str, str], ...]]:
     rows = frozenset((r.id, r.row, r.column, r.kind) for r in notes.folded().annotations)
     return rows, tuple(sorted(notes.marked().items()))
+
+
+def test_the_folder_itself_is_opened_to_go_on(tmp_path: Path) -> None:
+    _open(tmp_path / "o").change("a", [_put(id="x1")], [], {})
+    viewer = viewer_of(tmp_path / "o", out=tmp_path / "o")
+    assert viewer.annotations is not None
+    viewer.annotations.change("a", [_put(5, 5, id="x2")], ["x1"], {})
+    viewer.annotations.fold()
+    assert [row.id for row in read_table(tmp_path / "o").annotations] == ["x2"]
 
 
 def test_a_reader_sees_and_changes_neither_the_places_of_another_nor_their_state(tmp_path: Path) -> None:

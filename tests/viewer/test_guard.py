@@ -51,6 +51,8 @@ def test_without_the_token_nothing_is_answered(client: TestClient, path: str) ->
         {"Origin": "http://127.0.0.1:8081"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
     ],
 )
 def test_another_host_or_origin_is_refused_even_with_the_token(client: TestClient, headers: dict[str, str]) -> None:
@@ -63,6 +65,13 @@ def test_the_own_origin_is_answered(client: TestClient) -> None:
     for host in ("127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080"):
         headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
         assert client.get("api/catalogue", headers=headers).status_code == 200
+
+
+def test_a_link_to_the_page_may_be_followed_from_elsewhere_and_a_form_may_not(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("", headers=headers).status_code == 200
+    assert client.get(f"{ORIGIN}/", headers=headers).status_code == 403
+    assert client.post("api/undo", json={}, headers=headers).status_code == 403
 
 
 def test_a_host_that_is_given_twice_is_refused(client: TestClient) -> None:

@@ -80,7 +80,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in self._origins:
             return PlainTextResponse("a page of another origin\n", 403)
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not _follows_link(scope, headers):
             return PlainTextResponse("a page of another origin\n", 403)
         first = scope["path"].lstrip("/").partition("/")[0].encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(first, self._token):
@@ -88,6 +88,15 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("not allowed\n", 405)
         return _body_refusal(headers) if scope["method"] == "POST" else None
+
+
+def _follows_link(scope: Scope, headers: Mapping[str, str]) -> bool:
+    """Return whether the user followed a link to the page, such as in a notebook; its origin sees nothing of it."""
+    return (
+        scope["method"] == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
 
 
 def _body_refusal(headers: Mapping[str, str]) -> PlainTextResponse | None:
@@ -104,7 +113,15 @@ def _single(scope: Scope) -> Mapping[str, str] | None:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = name.decode("latin-1").lower()
-        if key in headers and key in ("host", "origin", "content-type", "content-length", "sec-fetch-site"):
+        if key in headers and key in (
+            "host",
+            "origin",
+            "content-type",
+            "content-length",
+            "sec-fetch-site",
+            "sec-fetch-mode",
+            "sec-fetch-dest",
+        ):
             return None
         headers[key] = value.decode("latin-1")
     return headers

@@ -171,7 +171,18 @@ def _described(given: _Given, info: ImageInfo) -> tuple[Table, list[ExamFacts]]:
     refuse_repeated(loose.images, "the images")
     table = join_tables([loose, *given.tables]) if given.tables else loose
     facts += [_facts_of_row(row, given) for row in table.images[len(rows) :]]
-    return table, facts
+    return Table(tuple(_sized(row) for row in table.images), table.annotations), facts
+
+
+def _sized(row: ImageRow) -> ImageRow:
+    """Return the line of a table with the size of the image, as far as its file tells: a place outside is refused."""
+    if row.shape is not None or not row.file.is_file():
+        return row
+    try:
+        shape = picture_shape(row.file) if is_picture(row.file) else read_facts(row.file).shape
+    except InputError:  # whoever looks at the image is told
+        return row
+    return row if shape is None else replace(row, rows=shape[0], columns=shape[1])
 
 
 def _describe(file: Path, name: str, info: ImageInfo) -> tuple[ImageRow, ExamFacts]:
