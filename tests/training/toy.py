@@ -61,11 +61,18 @@ noise = 0.1
 min_distance_mm = 0.3
 min_likelihood = 0.0
 max_count = 100
+false_marks_per_image = 100.0
+[shapes]
+false_marks_per_image = 10.0
+min_contrast_to_noise = 2.0
+min_dip = 0.3
 [clusters]
 min_likelihood = 0.1
 max_gap_mm = 5.0
 min_members = 3
 max_area_cm2 = 1.0
+false_marks_per_image = 3.0
+member_gap_mm = 6.0
 """
 SHAPE = (430, 300)
 MEMBERS = ((170, 100), (180, 112), (190, 100), (176, 92), (186, 122))
