@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import ImageRow, Table
-from microcalc.datasets.twins import TWIN
+from microcalc.datasets.twins import is_twin
 from microcalc.detection.candidates import find_candidates
 from microcalc.domain import NormalisedMammogram
 from microcalc.evaluation.marks import Marks
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     images = [
         i
         for i in table.images
-        if TWIN not in i.tags.split()
+        if not is_twin(i)
         and asked.intent in (None, i.intent)
         and asked.split in (None, i.split)
         and (asked.tag is None or asked.tag in i.tags.split())

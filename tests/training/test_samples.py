@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from tests.training import toy
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table
-from microcalc.datasets.twins import as_left_out
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
+from microcalc.datasets.twins import TWIN, as_left_out
 from microcalc.execution.executor import executor_of
+from microcalc.training.annotated import without_twins
 from microcalc.training.images import TrainingImage, images_of_split
 from microcalc.training.normalised import NormalisedImages, with_hashes
 from microcalc.training.recipe import Recipe
@@ -97,6 +98,16 @@ def test_a_place_that_was_left_out_is_not_mined_as_if_a_reader_had_judged_it(
     everywhere = stored.breast
     both = replace(twin, rows=(*twin.rows, judged))
     assert both.reviewed_negatives(stored, everywhere).tolist() == [[0, 300, 60]]
+
+
+def test_thresholds_are_not_chosen_on_twins() -> None:
+    splits: tuple[Split, ...] = ("train", "validation")
+    row = ImageRow("a", Path("a.png"), "processed", (0.1, 0.1), tags="normal")
+    images = tuple(
+        replace(row, image=f"{split}{tag}", split=split, tags=f"normal {tag}") for split in splits for tag in ("", TWIN)
+    )
+    kept = without_twins(Table(images), "validation")
+    assert [i.image for i in kept.images] == ["train", "traintwin", "validation"]
 
 
 @pytest.mark.parametrize("mined", [None, np.ones((7, 3), dtype=np.int32)])

@@ -13,12 +13,17 @@ from typing import Final
 
 import numpy as np
 
-from microcalc.datasets.table import AnnotationRow
+from microcalc.datasets.table import AnnotationRow, ImageRow
 
 LEFT_OUT: Final = "left out"
 """The judge of a place without calcium in a twin, where the other image of the pair has a microcalcification."""
 TWIN: Final = "twin"
 """The tag of a twin in the table, and the end of its name."""
+
+
+def is_twin(image: ImageRow) -> bool:
+    """Return whether an image of a table is a twin."""
+    return TWIN in image.tags.split()
 
 
 def draw_left_out(clusters: Sequence[str], rng: np.random.Generator) -> frozenset[int]:

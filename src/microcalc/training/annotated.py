@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, check_places
+from microcalc.datasets.twins import is_twin
 from microcalc.detection.clusters import group
 from microcalc.domain import Candidates
 from microcalc.errors import InputError
@@ -61,6 +62,15 @@ def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table
             named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
     rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)
     return Table(table.images, tuple(rows))
+
+
+def without_twins(table: Table, split: Split) -> Table:
+    """Return the table without the twins of a split.
+
+    Twins are made to learn from. Their clusters have lost half of their members, so thresholds chosen on them would be
+    those of clusters that nobody has.
+    """
+    return table.of_images(i for i in table.images if i.split != split or not is_twin(i))
 
 
 def key_of_table(table: Table) -> str:

@@ -23,7 +23,14 @@ from microcalc.storage.key import code_version, key_of
 from microcalc.storage.lock import locked
 from microcalc.storage.ownership import check_output_folder, open_output_folder
 from microcalc.storage.write import write_json, write_text
-from microcalc.training.annotated import check_inside, check_splits_carry, ignore_invisible, key_of_table, with_clusters
+from microcalc.training.annotated import (
+    check_inside,
+    check_splits_carry,
+    ignore_invisible,
+    key_of_table,
+    with_clusters,
+    without_twins,
+)
 from microcalc.training.images import images_of_split
 from microcalc.training.networks import (
     average_with_start,
@@ -116,10 +123,10 @@ def train(
 
 
 def _prepared(table: Table, recipe: Recipe) -> Table:
-    """Return the images of the recipe's intent with splits, and their visible annotations with clusters."""
+    """Return the images of the recipe's intent with splits, no twin in validation, and what is visible, in clusters."""
     chosen = _of_intent(table, recipe)
     chosen = with_clusters(chosen, recipe.clusters, min_d_prime=recipe.sample.min_d_prime)
-    return split_by_patient(chosen, seed=recipe.seed)
+    return without_twins(split_by_patient(chosen, seed=recipe.seed), "validation")
 
 
 def _is_finished(out: Path) -> bool:
