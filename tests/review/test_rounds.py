@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from microcalc.datasets.open import open_table
 from microcalc.datasets.reviewed import Reviewed, read_reviewed
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import Candidates, Mammogram
-from microcalc.errors import InputError, TableError, UnreadableImageError
+from microcalc.errors import InputError, OutputError, TableError, UnreadableImageError
 from microcalc.models.model import Models
 from microcalc.review import proposals
 from microcalc.review.folder import table_of_images
 from microcalc.review.proposals import new_places
 from microcalc.review.rounds import Round, describe_import, describe_round, import_verdicts, make_round
+from microcalc.storage.ownership import open_output_folder
 
 SPACING_MM = 0.1
 SPOTS = [(20, 30), (50, 60), (80, 20), (100, 90), (120, 40)]  # row, column; each a little less bright
@@ -100,6 +102,30 @@ def test_verdicts_taken_back_are_the_verdicts_filled_in(table: Table, tmp_path: 
         ("b.png", 80.0, 20.0, "no_calcium", "R. Eader"),
     }
     assert "a: 2 new places of calcium" in describe_import(taken)
+
+
+def test_a_review_ends_in_a_table_with_the_verdicts_and_what_was_annotated_before(table: Table, tmp_path: Path) -> None:
+    out, before = tmp_path / "out", AnnotationRow("b", 3.0, 4.0, kind="coarse", judge="B. Efore", id="first")
+    open_output_folder(out, "review")
+    made = round_of(Table(table.images, (before,)), out, rate, places=3)
+    assert open_table(out).annotations == (before,)
+    import_verdicts([fill(made.table, {("a", 1): "m", ("b", 3): "no_calcium"}, tmp_path / "f.csv")], out)
+    rows = open_table(out).annotations
+    assert [(r.image, r.row, r.column, r.kind, r.judge) for r in rows] == [
+        ("b", 3.0, 4.0, "coarse", "B. Efore"),
+        ("a", 20.0, 30.0, "microcalcification", "R. Eader"),
+        ("b", 80.0, 20.0, "no_calcium", "R. Eader"),
+    ]
+    import_verdicts([fill(made.table, {("a", 1): "u"}, tmp_path / "f.csv")], out)
+    again = open_table(out).annotations
+    assert [(r.id, r.kind) for r in again] == [
+        (rows[0].id, "coarse"), (rows[1].id, "unsure"), (rows[2].id, "no_calcium"),
+    ]  # fmt: skip
+    (out / "annotations.csv").write_text((out / "annotations.csv").read_text() + "a,1,1,0,coarse,,,,me,,,\n")
+    known = (out / "reviewed.csv").read_bytes()
+    with pytest.raises(OutputError, match=r"annotations.csv was changed by hand"):
+        import_verdicts([fill(made.table, {("a", 2): "m"}, tmp_path / "f.csv")], out)
+    assert (out / "reviewed.csv").read_bytes() == known
 
 
 def test_the_next_round_shows_only_places_that_nobody_has_judged(table: Table, tmp_path: Path) -> None:

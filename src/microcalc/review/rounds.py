@@ -3,6 +3,8 @@
 A review is a folder::
 
     reviewed.csv              every verdict so far
+    images.csv                the images, and
+    annotations.csv           the verdicts and earlier annotations: the folder is a table
     round-01/
         settings.json         the settings of the round
         places.csv            the places shown (do not edit)
@@ -34,6 +36,7 @@ from microcalc.execution.progress import track
 from microcalc.images.open import unforeseen
 from microcalc.models.model import Models
 from microcalc.review.proposals import RoundSettings, propose
+from microcalc.review.table import check_review_table, update_review_table, write_review_table
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
 from microcalc.storage.write import write_text
 from microcalc.wording import quantity
@@ -132,6 +135,7 @@ def make_round(
     OutputError
         The system refused to write.
     """
+    check_review_table(out)
     reviewed = _reviewed_so_far(out)
     number = _next_number(out)
     folder = out / f"round-{number:02d}"
@@ -146,6 +150,7 @@ def make_round(
         _remove_empty(folder)
         raise InputError(_none_usable("rated", failed))
     shown = _flat(rated)
+    write_review_table(images, table.of_images(images.values()).annotations, reviewed, out)
     write_places(folder / _PLACES, shown)
     write_places(folder / _VERDICTS, shown, judge=judge)
     return Round(number, folder, read_places(folder / _PLACES), tuple(failed))
@@ -222,6 +227,7 @@ def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> Imp
     shown = {p.key: p for file in sorted(out.glob(f"round-*/{_PLACES}")) for p in read_places(file)}
     if not shown:
         raise TableError(f"{out.name}: has no round yet, expected round-01/{_PLACES}")
+    check_review_table(out)
     known = _reviewed_so_far(out)
     merged: tuple[Reviewed, ...] = known
     new: list[Reviewed] = []
@@ -230,6 +236,7 @@ def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> Imp
         merged = merge(merged, verdicts)
         new.extend(verdicts)
     write_reviewed(out / REVIEWED, merged)
+    update_review_table(merged, out)
     return _summary(shown, known, merged, new, out / REVIEWED)
 
 
