@@ -24,6 +24,7 @@ from microcalc.errors import InputError, OutputError
 from microcalc.images.info import NO_INFO
 from microcalc.viewer.agreement import agreed_and_different, agreement_entry, cohens_kappa, paired
 from microcalc.viewer.annotations import AnnotationFolder, check_annotation_folder, check_words
+from microcalc.viewer.grouping import grouped
 from microcalc.viewer.journal import Journal
 from microcalc.viewer.sources import open_catalogue
 
@@ -347,6 +348,13 @@ def test_microcalcifications_are_grouped_by_the_rule_in_one_change(tmp_path: Pat
     client.post("api/undo", json={})
     rows = client.get(f"api/images/{key}/annotations").json()["annotations"]
     assert {r["cluster"] for r in rows} == {""}
+
+
+def test_a_cluster_that_gains_a_member_keeps_its_name(tmp_path: Path) -> None:
+    image = read_table(write_images(tmp_path / "t")).images[0]
+    rows = [AnnotationRow("a", *place, cluster="mine", id=str(n)) for n, place in enumerate(SPECKS)]
+    new = AnnotationRow("a", 308.0, 158.0, id="new")
+    assert grouped([*rows, new], image) == [replace(new, cluster="mine")]
 
 
 def test_what_was_annotated_evaluates_detections(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ _MIN_LIKELIHOOD: Final = 0.1
 def grouped(rows: Sequence[AnnotationRow], image: ImageRow) -> list[AnnotationRow]:
     """Return the microcalcifications whose cluster is another one by the rule, with that cluster.
 
-    A cluster keeps its name where all its members had one; others are named ``cluster 1``, ``cluster 2`` and so on.
+    A cluster keeps its name where its members have one name, or one and none; others are named ``cluster 1``,
+    ``cluster 2`` and so on.
     """
     calcium = [row for row in rows if row.kind == "microcalcification"]
     places = image.grid.to_mm(np.array([(r.row, r.column) for r in calcium], dtype=np.float64))
@@ -33,7 +34,7 @@ def grouped(rows: Sequence[AnnotationRow], image: ImageRow) -> list[AnnotationRo
     name_of: dict[int, str] = {}
     used: set[str] = set()
     for number, cluster in enumerate(clusters, 1):
-        former = {calcium[m].cluster for m in cluster.members}
+        former = {calcium[m].cluster for m in cluster.members} - {""}
         name = former.pop() if len(former) == 1 else ""
         if not name or name in used:
             name = next(n for n in (f"cluster {k}" for k in range(number, 10_000)) if n not in used)

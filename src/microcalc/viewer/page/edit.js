@@ -34,7 +34,7 @@ export class Editor {
   take(key, answer) {
     this.states.set(key, { annotations: answer.annotations, mark: answer.mark });
     if (answer.version !== undefined) this.version = Math.max(this.version, answer.version);
-    this.redraw();
+    this.redraw({ labels: true });
   }
 
   // Send a change. Nothing is shown as saved before the answer; if there is none, the page says so and shows the truth.
@@ -210,6 +210,15 @@ export class Editor {
     const done = this.add(pane.key, mark.row, mark.column, kind, note);
     this.chosen = "";
     return done;
+  }
+
+  // The chosen annotation in words, and who changed it when.
+  get words() {
+    const [, a] = this.current;
+    if (!a) return "";
+    const size = a.diameter_mm ? `, ${a.diameter_mm.toFixed(2)} mm` : "";
+    const by = a.judge ? `; ${a.judge}${a.when ? `, ${a.when.replace("T", " ").replace("Z", " UTC")}` : ""}` : "";
+    return `${a.kind.replaceAll("_", " ")}${size}${a.cluster ? `, ${a.cluster}` : ""}${by}`;
   }
 
   // ---- drawing

@@ -109,6 +109,7 @@ export async function stepExam(by) {
 }
 
 export const events = {
+  markOf: (key) => state.editor?.states.get(key)?.mark || "",
   draw(at, context) {
     const marks = loaded.get(at.key);
     if (!marks || state.hidden) return;

@@ -268,7 +268,8 @@ export class Pane {
     if (!meta || this.computing) return;
     const where = [meta.laterality, meta.view].filter(Boolean).join(" ");
     const layer = this.layer === "image" ? "" : `\n${this.layer}`;
-    this.corner.textContent = `${where ? `${where}\n` : ""}${meta.name}${this.note ? `\n${this.note}` : ""}${layer}`;
+    const mark = this.events.markOf(this.key);
+    this.corner.textContent = `${where ? `${where}\n` : ""}${meta.name}${this.note ? `\n${this.note}` : ""}${mark ? `\n${mark}` : ""}${layer}`;
     const { centre, width } = spanOf(this.preset);
     const digits = meta.curve === "log" ? 2 : 0;
     this.bottom.textContent = `${(100 * this.zoom).toFixed(0)} %   ${this.preset.name}  c ${centre.toFixed(digits)}  w ${width.toFixed(digits)}`

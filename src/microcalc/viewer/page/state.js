@@ -25,8 +25,12 @@ export function say(text, kind = "") {
   $("status").className = kind;
 }
 
-export function redraw() {
-  for (const p of state.panes) p.draw();
+export function redraw({ labels = false } = {}) {
+  for (const p of state.panes) {
+    p.draw();
+    if (labels) p.label();
+  }
+  $("chosen").textContent = state.editor?.words || "";
 }
 
 export function open(page) {
