@@ -68,8 +68,10 @@ def test_names_are_shown_where_they_are_asked_for(write: Write) -> None:
     assert "SIM0001" in exam.name
 
 
-def test_words_of_two_letters_identify_nobody() -> None:
-    assert without_identity("La_LCC.dcm", ("La", "L"), "patient 1") == "La_LCC.dcm"
+def test_a_short_word_is_hidden_where_it_stands_alone() -> None:
+    assert without_identity("La_LCC.dcm", ("La", "L"), "patient 1") == "patient 1_LCC.dcm"
+    assert without_identity("Lad_7.dcm", ("La", "7"), "patient 1") == "Lad_patient 1.dcm"
+    assert without_identity("x.+y.dcm", ("X.+Y", " "), r"\1") == r"\1.dcm"
     assert without_identity("a.dcm", (), "patient 1") == "a.dcm"
 
 

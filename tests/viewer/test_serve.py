@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.viewer.tables import viewer_of, write_images
 
+from microcalc import cli
 from microcalc.errors import InputError
 from microcalc.viewer.serve import Address, serve
 from microcalc.viewer.server import Viewer
@@ -80,6 +81,30 @@ def test_the_server_survives_hostile_requests_and_prints_nothing_of_them(
         assert "server" not in answer.headers
     printed = capfd.readouterr()
     assert printed.out == printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--judge", "A. Reader"], "--judge: has no effect beside a view without --out"),
+        (["--out", "OUT"], "--out: annotations need the name of their reader, expected --judge NAME"),
+        (["--out", "OUT", "--judge", "a,b"], "--judge 'a,b', expected a name"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0: others could read along"),
+        (["--insecure"], "--insecure: has no effect here"),
+        (["--port", "70000"], "--port"),
+        (["nowhere.dcm", "--intent", "log"], "'log', expected raw"),
+    ],
+)
+def test_a_call_that_cannot_be_carried_out_is_one_line_and_leaves_nothing(
+    tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_images(tmp_path / "t")
+    assert cli.run(["view", str(table), *(o.replace("OUT", str(tmp_path / "o")) for o in options), "--no-browser"]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert [f.name for f in tmp_path.iterdir()] == ["t"]
 
 
 def test_a_port_that_is_taken_is_named(viewer: Viewer) -> None:

@@ -96,12 +96,12 @@ def view(
         check_words(judge, "--judge")
     info = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent, None, view, laterality)
     catalogue = open_catalogue(paths, info, show_identity=show_identity)
-    for problem in catalogue.problems:
-        print_error(problem)
     notes = None if out is None else AnnotationFolder(out, catalogue.table, judge)
     if notes is not None:
         print_line(f"annotations: {notes.folder}")
     viewer = Viewer(catalogue, ShownImages(catalogue), notes, show_identity)
+    for problem in catalogue.problems:
+        print_error(viewer.hide_identity(problem))
     with contextlib.suppress(KeyboardInterrupt):
         serve(viewer, address, browser=not no_browser, ready=print_result)
     return 1 if catalogue.problems else 0

@@ -182,17 +182,26 @@ def group_into_exams(rows: Sequence[ImageRow], facts: Sequence[ExamFacts], *, sh
     return tuple(exams)
 
 
-def without_identity(name: str, identity: Iterable[str], replacement: str) -> str:
-    """Return a name in which words that identify the patient are replaced, whatever their case.
+def without_identity(text: str, identity: Iterable[str], replacement: str) -> str:
+    """Return a text in which words that identify the patient are replaced, whatever their case.
+
+    A word of fewer than three characters is replaced where it stands alone, any other wherever it stands.
 
     >>> without_identity("DOE_JANE_LCC.dcm", ("Doe", "Jane"), "patient 1")
     'patient 1_LCC.dcm'
+    >>> without_identity("7-L7.dcm", ("7",), "patient 1")
+    'patient 1-L7.dcm'
     """
-    words = sorted({word for word in identity if len(word) >= 3 and not word.startswith("image:")}, key=len)
+    words = sorted({word for word in identity if word.strip() and not word.startswith("image:")}, key=len)
     if not words:
-        return name
-    pattern = "|".join(re.escape(word) for word in reversed(words))
-    return re.sub(rf"(?:{pattern})(?:[\s_^-]*(?:{pattern}))*", replacement, name, flags=re.IGNORECASE)
+        return text
+    pattern = "|".join(_pattern_of(word) for word in reversed(words))
+    return re.sub(rf"(?:{pattern})(?:[\s_^-]*(?:{pattern}))*", lambda _: replacement, text, flags=re.IGNORECASE)
+
+
+def _pattern_of(word: str) -> str:
+    escaped = re.escape(word)
+    return escaped if len(word) >= 3 else rf"(?<![^\W_]){escaped}(?![^\W_])"
 
 
 def _prior(

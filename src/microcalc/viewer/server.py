@@ -86,9 +86,9 @@ class Viewer:
             except HTTPException:
                 raise
             except OutputError as error:
-                return JSONResponse({"error": self._without_identity(str(error))}, 507)
+                return JSONResponse({"error": self.hide_identity(str(error))}, 507)
             except MicrocalcError as error:
-                return JSONResponse({"error": self._without_identity(str(error))}, 422)
+                return JSONResponse({"error": self.hide_identity(str(error))}, 422)
             except (ValueError, RecursionError, UnicodeError):
                 return JSONResponse({"error": "not JSON, or a number that is none"}, 422)
             except Exception as error:  # its own words could quote a header
@@ -114,7 +114,7 @@ class Viewer:
             "detectors": [{"key": d.key, "name": d.name, "images": len(d.files)} for d in catalogue.detectors],
             "links": [asdict(link) | {"image": key_of[link.image]} for link in catalogue.links],
             "training": [asdict(curve) for curve in catalogue.curves],
-            "problems": [self._without_identity(problem) for problem in catalogue.problems],
+            "problems": [self.hide_identity(problem) for problem in catalogue.problems],
             "has_truth": self._has_truth,
             "judges": sorted({row.judge for row in catalogue.table.annotations}) if self._has_truth else [],
             "annotating": None if notes is None else {
@@ -233,7 +233,8 @@ class Viewer:
     def _keyed(self, marked: Mapping[str, str]) -> dict[str, str]:
         return {image.key: marked[image.row.image] for image in self.catalogue.images if image.row.image in marked}
 
-    def _without_identity(self, text: str) -> str:
+    def hide_identity(self, text: str) -> str:
+        """Return a text without words that identify a patient, unless these are to be shown."""
         if self.show_identity:
             return text
         words = {w for image in self.catalogue.images for w in (image.row.patient, *image.facts.identity)}

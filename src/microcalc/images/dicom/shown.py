@@ -141,7 +141,7 @@ def _identity(header: Dataset, patient_id: str, name: str) -> tuple[str, ...]:
     others = ("OtherPatientIDs", "AccessionNumber", "PatientBirthName", "PatientBirthDate", "StudyID")
     texts = [patient_id, *(text for keyword in others for text in words(header, keyword))]
     parts = [*texts, *re.split(r"[\^=\s,]+", f"{name}^{word(header, 'PatientBirthName')}"), name]
-    return tuple(dict.fromkeys(part for part in parts if len(part) >= 3))
+    return tuple(dict.fromkeys(part for part in parts if part.strip()))
 
 
 def _windows(header: Dataset, convert: ToPixels) -> list[Preset]:
