@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,13 @@ def test_the_page_has_no_script_style_or_address_of_its_own_or_of_others(client:
     assert "onclick" not in text
     assert "http:" not in text
     assert text.count("<script") == text.count("<script src=") + text.count('<script type="module" src=')
+
+
+def test_openseadragon_is_the_released_file_with_its_licence() -> None:
+    page = resources.files("microcalc") / "viewer" / "page"
+    content = (page / "openseadragon.min.js").read_bytes()  # npm: openseadragon 6.1.1, build/openseadragon
+    assert hashlib.sha256(content).hexdigest() == "14d587cd3ee7c4861f1a41077ce642029364a21029956ba635bd8fb1202cf9ad"
+    assert "Redistributions in binary form" in (page / "openseadragon.LICENSE.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

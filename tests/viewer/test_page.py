@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,17 +144,16 @@ def _centre_on(page: Page, row: int, column: int, zoom: float) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-@pytest.mark.parametrize("side", ["R", "L"])
+@pytest.mark.parametrize(("side", "intent"), [("R", "processed"), ("L", "processed"), ("L", "raw")])
 def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
-    side: Any, serve: Serve, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
+    side: Any, intent: str, serve: Serve, page: Page, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    import dataclasses
-
+    header: AcquisitionHeader = request.getfixturevalue(f"{intent}_header")
     rng = np.random.default_rng(5)
     values = np.zeros((700, 600), np.uint16)
     values[:, :400] = rng.integers(2300, 3200, (700, 400))
     file = tmp_path / "a.dcm"
-    write_dicom(file, values, header=dataclasses.replace(processed_header, laterality=side))
+    write_dicom(file, values, header=replace(header, laterality=side))
     _open(page, serve(file))
     _centre_on(page, 300, 200, 4)
     expected = whole_grey(read(file))[290:310, 185:215].astype(int)
