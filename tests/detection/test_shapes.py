@@ -107,6 +107,14 @@ def test_a_speck_at_the_edge_of_the_image_is_no_error(place: tuple[float, float]
     assert len(_measure(_image([speck]), [place]).shapes) == 1
 
 
+def test_a_region_smaller_than_a_pixel_is_no_calcification() -> None:
+    pixels = np.full((200, 200), 1000, dtype=np.float32)
+    pixels += np.random.default_rng(4).normal(0, 10, pixels.shape).astype(np.float32)
+    places = [(float(r), float(c)) for r, c in np.random.default_rng(5).uniform(1, 13, (60, 2))]
+    measured = _measure(pixels, places)
+    assert all(shape.area_mm2 >= SPACING_MM**2 for shape in measured.shapes if shape is not None)
+
+
 @given(row=st.floats(4, 6), column=st.floats(4, 6), turned=st.booleans())
 @settings(deadline=None, max_examples=15, derandomize=True)
 def test_the_position_within_a_pixel_and_a_transposition_hardly_change_the_size(

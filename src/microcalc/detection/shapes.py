@@ -267,7 +267,7 @@ def _region(
 
 
 def _measured(window: _Window, region: shapely.Polygon, top: float) -> Shape | None:
-    """Measure a region; None where it holds a place that is brighter than its peak."""
+    """Measure a region; None where it is smaller than a pixel, or holds a place that is brighter than its peak."""
     step = window.rows_mm[1] - window.rows_mm[0]
     reach = max(_BAND_MM[1], 1.5 * step)
     left, low, right, high = region.bounds
@@ -276,7 +276,7 @@ def _measured(window: _Window, region: shapely.Polygon, top: float) -> Shape | N
     columns, rows = np.meshgrid(window.columns_mm[j], window.rows_mm[i])
     pixels, distance = window.pixels[i, j], shapely.distance(region, shapely.points(columns, rows))
     inside, band = distance == 0, (distance >= _BAND_MM[0]) & (distance <= reach)
-    if not inside.any() or not band.any():
+    if not inside.any() or not band.any() or region.area < step**2:
         return None
     background = float(pixels[band].mean())
     if pixels[inside].max() > top + _TOLERANCE * (top - background):
