@@ -22,6 +22,7 @@ from microcalc.dicom.header import AcquisitionHeader
 from microcalc.dicom.write import write_dicom
 from microcalc.display.grey import whole_grey
 from microcalc.images.open import read
+from microcalc.storage.ownership import open_output_folder
 
 _PATIENCE_S = 60
 _READY = "window.microcalc && microcalc.panes().length && microcalc.panes()[0].meta"
@@ -264,6 +265,19 @@ def test_four_views_hang_chest_wall_to_chest_wall_and_help_lists_every_key(
     page.keyboard.press("1")
     _until(page, f"microcalc.panes().length === 1 && {_SETTLED}")
     assert page.locator(".pane > .corner").inner_text().startswith("L CC")
+
+
+def test_an_example_of_a_study_is_jumped_to_on_another_image(serve: Serve, page: Page, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    open_output_folder(study, "study")
+    write_images(study / "stages" / "exams" / "table", ("a", "b", "c", "d", "other"), annotated=False)
+    (study / "report").mkdir()
+    (study / "report" / "examples.csv").write_text("what,method,image,row,column\nmiss,pair,other,300,150\n")
+    _open(page, serve(study))
+    page.click("#findings li.miss")
+    _until(page, f"{_SETTLED} && microcalc.state.image.name.endsWith('other') && microcalc.panes()[0].zoom > 1.5")
+    assert page.locator("#findings li.current").inner_text() == "miss, pair"
+    assert "row=300" in page.url
 
 
 def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(serve: Serve, page: Page, tmp_path: Path) -> None:

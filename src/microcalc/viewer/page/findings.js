@@ -1,7 +1,7 @@
 // The list of findings, the jump from one to the next, and the operating point.
 
 import { ask } from "./api.js";
-import { events, chooseImage, hangUp, loadMarks, mark, remember, step, stepExam } from "./hanging.js";
+import { events, chooseImage, go, hangUp, loadMarks, mark, remember, step, stepExam } from "./hanging.js";
 import { likelihood, listed, logOdds, measuredAt, roomy, statedAt } from "./marks.js";
 import { describe } from "./pane.js";
 import { skipPlace } from "./review.js";
@@ -16,12 +16,11 @@ export async function fillList() {
     const detector = detectorOf(state.detector, one.key);
     entries.push(...listed(one, marks, detector, threshold(detector), state.all));
   }
-  const links = state.catalogue.links.filter((link) => images.some((i) => i.key === link.image));
   entries.sort((a, b) => b.rating - a.rating);
-  for (const link of links) {
+  state.catalogue.links.forEach((link, n) => { // examples of a study, on whatever image
     const box = { top: link.row, bottom: link.row, left: link.column, right: link.column };
-    entries.push({ image: link.image, text: link.text, kind: link.group, rating: 0, box, key: "" });
-  }
+    entries.push({ image: link.image, text: link.text, kind: link.group, rating: 0, box, key: `l${n}` });
+  });
   const chosen = state.list[state.current];
   state.list = entries;
   state.current = chosen ? entries.findIndex((e) => e.image === chosen.image && e.key === chosen.key) : -1;
@@ -42,6 +41,7 @@ export async function jump(n) {
   const meta = await describe(entry.image);
   const box = roomy(entry.box, meta.spacing_mm);
   state.place = { row: (entry.box.top + entry.box.bottom) / 2, column: (entry.box.left + entry.box.right) / 2 };
+  if (!state.exam.images.some((image) => image.key === entry.image)) return go(entry.image, { box });
   chooseImage(entry.image);
   const at = state.panes.findIndex((p) => p.key === entry.image);
   if (at < 0) await hangUp({ box });
@@ -55,6 +55,7 @@ export async function jump(n) {
   mark();
   redraw();
   remember();
+  return null;
 }
 
 export async function nextFinding(by) {
