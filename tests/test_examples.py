@@ -10,21 +10,22 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cyclopts
 import matplotlib
-import nbformat
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from nbclient import NotebookClient
 from PIL import Image
 
 from microcalc import cli
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Window
+
+if TYPE_CHECKING:
+    import nbformat
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _NOT_READ: Final = ("results", "cards", "decisions", "command-line.md", "recipes.md")
@@ -217,6 +218,9 @@ def test_every_block_of_a_page_says_its_language() -> None:
 
 @pytest.mark.filterwarnings("default")  # of the libraries that run a notebook
 def test_the_notebook_runs_and_its_outputs_are_stored(folder: Path) -> None:
+    import nbformat  # takes two seconds, with the client
+    from nbclient import NotebookClient
+
     stored = nbformat.read(_NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     assert all(cell.outputs or "simulate.log" in cell.source for cell in _shown(stored))
     assert _NOTEBOOK.stat().st_size < 300_000

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.tree import DecisionTreeRegressor
 
 from microcalc.cascade.boost import BINS, Binned, Boosting, Tree, TreeSettings, boost
 
@@ -86,6 +85,8 @@ def test_the_factorised_weights_are_those_of_all_pairs() -> None:
 
 
 def test_a_classification_stump_is_the_least_squares_stump_of_scikit_learn() -> None:
+    from sklearn.tree import DecisionTreeRegressor  # takes two seconds
+
     values = _noise(4)
     ((tree, score),) = _boost(values, 100, 1, boosting="classification")
     judge = DecisionTreeRegressor(max_depth=1).fit(values.T, np.repeat([1.0, -1.0], 100))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn import metrics
 
 from microcalc.evaluation.bootstrap import Metric, compare
 from microcalc.evaluation.curves import mean_height
@@ -81,6 +80,8 @@ def test_areas_variances_and_p_are_those_of_proc(proc: Callable[[str], list[floa
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 30))
 def test_the_area_is_that_of_scikit_learn(seed: int, n: int, m: int) -> None:
+    from sklearn import metrics  # takes two seconds
+
     positive, negative = two_methods(seed, n, m)
     theirs = [
         metrics.roc_auc_score(np.repeat([1, 0], [n, m]), np.concatenate(p))

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn import metrics
 
 from microcalc.evaluation.bootstrap import bootstrap
 from microcalc.evaluation.roc import (
@@ -30,6 +29,8 @@ seeds, sizes, ties = st.integers(0, 1000), st.integers(1, 60), st.sampled_from([
 
 @given(seeds, sizes, sizes, ties)
 def test_the_curve_is_that_of_scikit_learn(seed: int, n: int, m: int, levels: int | None) -> None:
+    from sklearn import metrics  # takes two seconds
+
     positive, negative = two_classes(seed, n, m, levels=levels)
     ours = roc_curve(positive, negative)
     labels, ratings = np.repeat([1, 0], [n, m]), np.concatenate([positive, negative])
@@ -45,6 +46,8 @@ def test_the_curve_is_that_of_scikit_learn(seed: int, n: int, m: int, levels: in
 def test_the_mean_sensitivity_is_the_partial_area_of_scikit_learn(
     seed: int, n: int, m: int, levels: int | None, high: float
 ) -> None:
+    from sklearn import metrics  # takes two seconds
+
     positive, negative = two_classes(seed, n, m, levels=levels)
     area = mean_sensitivity(roc_curve(positive, negative), high=high) * high
     # McClish's correction, as scikit-learn and pROC report it.
@@ -57,6 +60,8 @@ def test_the_mean_sensitivity_is_the_partial_area_of_scikit_learn(
 def test_sensitivity_at_an_fpf_lies_on_the_curve_of_scikit_learn(
     seed: int, n: int, m: int, levels: int | None, fpf: float
 ) -> None:
+    from sklearn import metrics  # takes two seconds
+
     positive, negative = two_classes(seed, n, m, levels=levels)
     x, y, _ = metrics.roc_curve(
         np.repeat([1, 0], [n, m]), np.concatenate([positive, negative]), drop_intermediate=False
