@@ -262,11 +262,14 @@ class Cluster:
         Closed polygon (k, 2), positions in mm.
     likelihood
         In [0, 1], not a calibrated probability; see ``detection.clusters``.
+    distribution
+        How the members are distributed; None where it was not judged.
     """
 
     members: NDArray[np.int64]
     outline: Points
     likelihood: float
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True)

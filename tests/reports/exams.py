@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.domain import Candidates, Cluster, Laterality, OperatingPoint
+from microcalc.domain import Candidates, Cluster, Distribution, Laterality, OperatingPoint, Shape
 from microcalc.reports.image_header import ExamHeader, ImageHeader
 from microcalc.reports.reported_image import Algorithm, ReportedImage
 
@@ -29,8 +29,14 @@ EXAM = ExamHeader(
     patient_birth_date="19600101",
     patient_sex="F",
 )
+_DISTRIBUTIONS: tuple[Distribution, ...] = ("grouped", "linear", "segmental", "regional", "diffuse")
 ALGORITHM = Algorithm(
-    "microcalc raw", "0.1.0", "ab" * 32, (OperatingPoint(0.9, 0.6, 0.2), OperatingPoint(0.8, 0.7, 0.5)), ("stage=pair",)
+    "microcalc raw",
+    "0.1.0",
+    "ab" * 32,
+    (OperatingPoint(0.9, 0.6, 0.2), OperatingPoint(0.8, 0.7, 0.5)),
+    ("stage=pair",),
+    OperatingPoint(0.95, 0.5, 0.1),
 )
 
 
@@ -59,20 +65,33 @@ def result(
     *,
     clusters: Sequence[float] = (),
     members: int = 3,
+    singles: int = 0,
     algorithm: Algorithm = ALGORITHM,
     seed: int = 1,
     header_: ImageHeader | None = None,
 ) -> ReportedImage:
-    """Image ``n`` with a cluster of so many members for each likelihood."""
+    """Image ``n`` with a cluster of so many members for each likelihood, and so many single calcifications.
+
+    Every calcification but each third has a shape.
+    """
     rng = np.random.default_rng([seed, n])
     centres, made = [], []
     for k, likelihood in enumerate(clusters):
         middle = rng.uniform(20, 100, 2)
         centres.append(middle + rng.uniform(-4, 4, (members, 2)))
-        made.append(Cluster(np.arange(k * members, (k + 1) * members), _ring(middle), likelihood))
+        distribution = _DISTRIBUTIONS[k % len(_DISTRIBUTIONS)]
+        made.append(Cluster(np.arange(k * members, (k + 1) * members), _ring(middle), likelihood, distribution))
+    if singles:
+        centres.append(rng.uniform(20, 100, (singles, 2)))
     places = np.concatenate(centres) if centres else np.empty((0, 2))
     likelihoods = rng.uniform(0.5, 1, len(places)).round(8)
-    return ReportedImage(header_ or header(n), algorithm, Candidates(places, likelihoods), made)
+    shapes = [None if i % 3 == 2 else _shape(place, 0.1 + 0.05 * (i % 4)) for i, place in enumerate(places)]
+    evident = range(len(places) - singles, len(places))
+    return ReportedImage(header_ or header(n), algorithm, Candidates(places, likelihoods), made, shapes, evident)
+
+
+def _shape(centre: NDArray[np.float64], radius_mm: float) -> Shape:
+    return Shape(_ring(centre, radius_mm), round(float(np.pi * radius_mm**2), 4), 1.2, 9.0)
 
 
 def failed(n: int = 0, reason: str = "no breast could be told from the background") -> ReportedImage:

@@ -270,6 +270,51 @@ def test_positions_and_ratings_come_back(places: list[tuple[float, float]], rati
     assert (finding.count, finding.uid) == (len(places), header().uid)
 
 
+@settings(max_examples=20, deadline=None)
+@given(members=st.integers(1, 6), singles=st.integers(0, 4), seed=st.integers(0, 99))
+def test_outlines_sizes_and_single_calcifications_come_back(members: int, singles: int, seed: int) -> None:
+    written = result(clusters=[0.95], members=members, singles=singles, seed=seed)
+    cluster, *others = _read(written).findings
+    read = [*cluster.parts, *others]
+    assert [f.is_individual for f in read] == [True] * (members + singles)
+    assert [f.required for f in read] == [True] * members + [False] * singles
+    for index, finding in enumerate(read):
+        np.testing.assert_allclose(finding.centre, written.candidates.centres[index] / SPACING_MM, atol=2e-3)
+        shape = written.shape(index)
+        if shape is None:
+            assert (finding.outline, finding.diameter_mm, finding.area_mm2) == (None, None, None)
+            continue
+        assert finding.outline is not None
+        np.testing.assert_allclose(finding.outline, shape.outline / SPACING_MM, atol=2e-3)
+        assert finding.diameter_mm == pytest.approx(shape.diameter_mm, abs=1e-3)
+        assert finding.area_mm2 == pytest.approx(shape.area_mm2, abs=1e-4)
+
+
+def test_every_distribution_comes_back_and_none_is_stated_of_a_cluster_that_has_none() -> None:
+    written = result(clusters=[0.99, 0.98, 0.97, 0.96, 0.95])
+    assert [f.distribution for f in _read(written).findings] == [cluster.distribution for cluster in written.clusters]
+    plain = dataclasses.replace(written.clusters[0], distribution=None)
+    assert [f.distribution for f in _read(dataclasses.replace(written, clusters=[plain])).findings] == [None]
+
+
+def test_single_calcifications_are_findings_and_the_reader_is_told_of_them() -> None:
+    report = _read(result(singles=2), result(1))
+    assert report.outcome == c.ALL_SUCCEEDED_WITH.meaning
+    assert [(f.is_individual, f.required, f.point) for f in report.findings] == [(True, False, None)] * 2
+    assert report.description == "Evident single calcifications outside clusters, optional: R CC: 2"
+    assert (
+        "single_calcifications: of certainty 95 % or more, outside the findings, optional; "
+        "where measured, 0.1 false marks per image, sensitivity 0.5" in report.parameters
+    )
+
+
+def test_a_single_calcification_in_an_optional_cluster_is_reported_once() -> None:
+    written = dataclasses.replace(result(clusters=[0.85], members=3, singles=1), evident=[1, 3])
+    (cluster, single) = _read(written).findings
+    assert (len(cluster.parts), single.parts) == (3, ())
+    np.testing.assert_allclose(single.centre, written.candidates.centres[3] / SPACING_MM, atol=2e-3)
+
+
 def test_an_outline_that_leaves_the_image_is_cut_at_its_border() -> None:
     outline = np.array([[-1.0, 5.0], [5.0, 200.0], [-1.0, 5.0]])
     cluster = Cluster(np.arange(3), outline, 0.95)

@@ -77,7 +77,7 @@ class BatchReports:
                     yield from self._write(kind, part, made)
         for kind in options.reports:
             if kind not in EXAM_KINDS and kind not in self._kinds_tried:
-                _LOG.info("report %s: none, since no image has a finding", kind)
+                _LOG.info("report %s: none, since no image has a finding or a single calcification", kind)
         for line in remarks([image.header for image in images]):
             _LOG.warning("%s", line)
 

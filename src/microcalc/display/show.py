@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from microcalc.detection.result import Result
+from microcalc.detection.result import Calcification, Result
 from microcalc.display.grey import whole_grey
-from microcalc.display.overlay import FINDING
+from microcalc.display.places import FINDING, SINGLE, Colour
 from microcalc.domain import Mammogram
 from microcalc.errors import InputError
 from microcalc.extras import require_modules
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def show(mammogram: Mammogram, result: Result | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw a mammogram with its findings outlined and their calcifications marked.
+    """Draw a mammogram with the outlines of its findings and calcifications.
+
+    A calcification without an outline is a circle; single calcifications have a colour of their own.
 
     Parameters
     ----------
@@ -57,13 +60,36 @@ def show(mammogram: Mammogram, result: Result | None = None, *, ax: Axes | None 
         ax = pyplot.subplots()[1]
     rows_mm, columns_mm = mammogram.spacing_mm
     ax.imshow(whole_grey(mammogram), cmap="gray", vmin=0, vmax=255, aspect=rows_mm / columns_mm)
-    colour = np.array(FINDING) / 255
-    for finding in () if result is None else result.findings:
-        if finding.outline:
-            row, column = np.array(finding.outline).T
-            ax.plot(column, row, color=colour, linewidth=1.5)
-        marks = np.array([(mark.row, mark.column) for mark in finding.calcifications])
-        ax.plot(marks[:, 1], marks[:, 0], "o", markersize=6, markerfacecolor="none", color=colour, markeredgewidth=0.6)
+    if result is not None:
+        for finding in result.findings:
+            if finding.outline:
+                row, column = np.array(finding.outline).T
+                ax.plot(column, row, color=_rgb(FINDING), linewidth=1.5)
+            _draw(ax, finding.calcifications, FINDING)
+        _draw(ax, result.singles, SINGLE)
     ax.set_xticks([])
     ax.set_yticks([])
     return ax
+
+
+def _draw(ax: Axes, calcifications: Iterable[Calcification], colour: Colour) -> None:
+    """Draw outlines, and circles of one size on the screen where there is none."""
+    for mark in calcifications:
+        if mark.outline:
+            row, column = np.array(mark.outline).T
+            ax.plot(column, row, color=_rgb(colour), linewidth=0.6)
+        else:
+            ax.plot(
+                mark.column,
+                mark.row,
+                "o",
+                markersize=6,
+                markerfacecolor="none",
+                color=_rgb(colour),
+                markeredgewidth=0.6,
+            )
+
+
+def _rgb(colour: Colour) -> tuple[float, float, float]:
+    red, green, blue = colour
+    return red / 255, green / 255, blue / 255

@@ -12,14 +12,17 @@ single image finding    CID 6014. Only calcification clusters and individual cal
                         calcium; the other members (masses, density, nipple ...) keep their name.
 result of detections    CID 6042, and the kind of detection, CID 6014: only detections of calcifications tell
                         whether an image was searched for them; detections of masses do not.
+distribution            CID 6012; whether the calcifications lie within a mass is no distribution, and ignored.
 unit of the certainty   Percent, or no units for a fraction; a certainty in other units is ignored.
+unit of the size        Millimetres and square millimetres; a diameter or area in other units is ignored.
 ======================  ====================================================================================
 
 Laterality, view, outcome and type of calcification are shown with the report's own terms and affect nothing else.
 
 References
 ----------
-DICOM PS3.16 TID 4000, 4003, 4004, 4006, 4015, 4017, 4021, CID 6014, 6034, 6042; PS3.3 C.18.6 (spatial coordinates).
+DICOM PS3.16 TID 4000, 4003, 4004, 4006, 4009, 4010, 4015, 4017, 4021, CID 6012, 6014, 6034, 6042; PS3.3 C.18.6
+(spatial coordinates).
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from microcalc.dicom.tags import items, numbers, quiet, shown_uid, word
+from microcalc.domain import Distribution
 from microcalc.errors import InputError
 from microcalc.images.dicom.read import read_data_set
 from microcalc.images.dicom.sniff import is_dicom
@@ -79,6 +83,10 @@ class ReadFinding:
         Operating point from which an optional finding is shown; None if the report does not state it.
     count
         Number of calcifications, as stated in the report.
+    distribution
+        How the calcifications of a cluster are distributed; None if the report does not state it.
+    diameter_mm, area_mm2
+        Size of the finding; None if the report does not state it in these units.
     types
         Types of the calcifications, in the report's terms.
     is_benign
@@ -97,6 +105,9 @@ class ReadFinding:
     required: bool
     point: int | None
     count: int | None
+    distribution: Distribution | None
+    diameter_mm: float | None
+    area_mm2: float | None
     types: tuple[str, ...]
     is_benign: bool
     parts: tuple[ReadFinding, ...]
@@ -352,6 +363,9 @@ def _finding(root: Dataset, item: Dataset, intent: Dataset | None) -> ReadFindin
         required=intent is None or has_value(intent, c.REQUIRED),
         point=None if point is None else int(point),
         count=None if count is None else int(count),
+        distribution=_distribution(item),
+        diameter_mm=_size(item, c.DIAMETER, c.MILLIMETER),
+        area_mm2=_size(item, c.AREA, c.SQUARE_MILLIMETER),
         types=_distinct(meaning(child, "ConceptCodeSequence") for child in types),
         is_benign=bool(types) and all(any(has_value(child, benign) for benign in c.BENIGN_TYPES) for child in types),
         parts=tuple(part for part in parts if part is not None),
@@ -363,6 +377,23 @@ def _code_in_words(item: Dataset) -> str:
     for coded in items(item, "ConceptCodeSequence"):
         return f"finding of code {word(coded, 'CodeValue')} ({word(coded, 'CodingSchemeDesignator')})"
     return "finding without a code"
+
+
+def _distribution(item: Dataset) -> Distribution | None:
+    coded = named(item, c.DISTRIBUTION)
+    known = (word_ for word_, concept in c.DISTRIBUTIONS.items() if any(has_value(child, concept) for child in coded))
+    return next(known, None)
+
+
+def _size(item: Dataset, name: c.Concept, unit: c.Concept) -> float | None:
+    """Return a measurement above 0; None if it is missing or its unit is another."""
+    for child in named(item, name):
+        for entry in items(child, "MeasuredValueSequence"):
+            units = {word(coded, "CodeValue") for coded in items(entry, "MeasurementUnitsCodeSequence")}
+            value = measured(child)
+            if units == {unit.value} and value is not None and value > 0:
+                return value
+    return None
 
 
 def _fraction(item: Dataset) -> float | None:

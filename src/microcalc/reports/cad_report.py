@@ -1,14 +1,17 @@
 """Write the findings of one exam as a Mammography CAD SR (TID 4000), which mammography workstations read.
 
-Clusters are Single Image Findings that contain their microcalcifications; centres and outlines refer to the images
-in the report's library. A report is always made, also if there are no findings or an image could not be analysed.
+Clusters are Single Image Findings that contain their microcalcifications; evident calcifications outside clusters are
+findings of their own. Centres and outlines refer to the images in the report's library. A report is always made, also
+if there are no findings or an image could not be analysed.
 
 Our choices, where the standard leaves them open:
 
 * Operating point 0 is the default one of the model. A cluster that reaches it is Presentation Required, so that a
   workstation that does not support operating points shows the findings of ``microcalc detect``. A cluster that
-  reaches only a more sensitive point k of the model is Presentation Optional from point k on. Other clusters, and
-  candidates outside clusters, are not reported.
+  reaches only a more sensitive point k of the model is Presentation Optional from point k on. Other clusters are not
+  reported.
+* An evident single calcification is Presentation Optional, without an operating point: those of the model are of
+  clusters. One that is in an optional cluster is reported there alone. Other candidates are not reported.
 * The Algorithm Parameters of the detections give the threshold, false clusters per image and sensitivity of each
   operating point.
 * Certainty of Finding is the likelihood as a percentage; it is not a calibrated probability.
@@ -18,7 +21,7 @@ Our choices, where the standard leaves them open:
 References
 ----------
 DICOM PS3.3 A.35.5 (Mammography CAD SR IOD), PS3.16 TID 4000, 4001, 4003, 4006, 4009, 4010, 4015,
-4017, 4019, 4020, 4021, 4023.
+4017, 4019, 4020, 4021, 4023, 1400, 1401.
 """
 
 from __future__ import annotations
@@ -131,15 +134,15 @@ def _library_entry(header: ImageHeader) -> Dataset:
 
 
 def _summary(results: Sequence[ReportedImage]) -> Dataset:
-    """Return the overall summary (TID 4001) with an impression for each image with clusters (TID 4003)."""
+    """Return the overall summary (TID 4001) with an impression for each image with findings (TID 4003)."""
     failed = [result for result in results if result.failure is not None]
-    with_clusters = [(n, result) for n, result in enumerate(results, start=1) if result.reported_clusters()]
-    summary = code(c.SUMMARY, _outcome(len(failed), len(results), findings=bool(with_clusters)))
+    found = [(n, r) for n, r in enumerate(results, start=1) if r.reported_clusters() or r.singles()]
+    summary = code(c.SUMMARY, _outcome(len(failed), len(results), findings=bool(found)))
     sentences = impression_sentences(results)
     if sentences:
         add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(sentences)))
         add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
-    add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in with_clusters))
+    add(summary, "INFERRED FROM", *(_impression(n, result) for n, result in found))
     return summary
 
 
@@ -157,30 +160,41 @@ def _impression(number_: int, result: ReportedImage) -> Dataset:
     shown = any(point == 0 for _, point in reported)
     add(impression, "HAS CONCEPT MOD", code(c.RENDERING_INTENT, c.REQUIRED if shown else c.OPTIONAL))
     add(impression, "CONTAINS", *(_cluster_finding(number_, result, *cluster) for cluster in reported))
+    add(impression, "CONTAINS", *(_individual(number_, result, index, None) for index in result.singles()))
     return impression
 
 
 def _cluster_finding(number_: int, result: ReportedImage, cluster: Cluster, point: int) -> Dataset:
     """Return a cluster and its microcalcifications (TID 4006, 4010)."""
     members = result.candidates.centres[cluster.members]
-    likelihood = result.candidates.likelihood[cluster.members]
     finding = _finding(c.CLUSTER, result.algorithm, point, cluster.likelihood)
     add(finding, "HAS PROPERTIES", *_geometry(number_, result, members.mean(axis=0, keepdims=True), cluster.outline))
     add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
-    add(finding, "HAS PROPERTIES", code(c.DISTRIBUTION, c.GROUPED))
+    if cluster.distribution is not None:
+        add(finding, "HAS PROPERTIES", code(c.DISTRIBUTION, c.DISTRIBUTIONS[cluster.distribution]))
     add(finding, "HAS PROPERTIES", number(c.CALCIFICATION_COUNT, len(members), c.NO_UNITS))
-    for centre, rating in zip(members, likelihood, strict=True):
-        individual = _finding(c.INDIVIDUAL, result.algorithm, point, float(rating))
-        add(individual, "HAS PROPERTIES", *_geometry(number_, result, centre[None]))
-        add(individual, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
-        add(finding, "INFERRED FROM", individual)
+    add(finding, "INFERRED FROM", *(_individual(number_, result, int(index), point) for index in cluster.members))
     return finding
 
 
-def _finding(kind: c.Concept, algorithm: Algorithm, point: int, likelihood: float) -> Dataset:
+def _individual(number_: int, result: ReportedImage, index: int, point: int | None) -> Dataset:
+    """Return one calcification (TID 4006, 4009), with its outline and size where they are known."""
+    candidates, shape = result.candidates, result.shape(index)
+    finding = _finding(c.INDIVIDUAL, result.algorithm, point, float(candidates.likelihood[index]))
+    outline = None if shape is None else shape.outline
+    add(finding, "HAS PROPERTIES", *_geometry(number_, result, candidates.centres[index][None], outline))
+    add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
+    if shape is not None:
+        add(finding, "HAS PROPERTIES", number(c.DIAMETER, round(shape.diameter_mm, 3), c.MILLIMETER))
+        add(finding, "HAS PROPERTIES", number(c.AREA, round(shape.area_mm2, 4), c.SQUARE_MILLIMETER))
+    return finding
+
+
+def _finding(kind: c.Concept, algorithm: Algorithm, point: int | None, likelihood: float) -> Dataset:
+    """Return a finding that is shown from an operating point on; None: it may be shown, at whatever point."""
     finding = code(c.SINGLE_IMAGE_FINDING, kind)
     intent = code(c.RENDERING_INTENT, c.REQUIRED if point == 0 else c.OPTIONAL)
-    if point > 0 and algorithm.measured:
+    if point and algorithm.measured:
         add(intent, "HAS PROPERTIES", number(c.OPERATING_POINT, point, c.POINT_OF_FINDING))
     add(finding, "HAS CONCEPT MOD", intent)
     add(finding, "HAS PROPERTIES", *_algorithm_items(algorithm))
@@ -231,7 +245,8 @@ def _performed(numbered: Sequence[tuple[int, ReportedImage]]) -> list[Dataset]:
         for kind in (c.CLUSTER, c.INDIVIDUAL):
             entry = code(c.DETECTION_PERFORMED, kind)
             add(entry, "HAS PROPERTIES", *_algorithm_items(algorithm))
-            add(entry, "HAS PROPERTIES", *(text(c.ALGORITHM_PARAMETERS, line) for line in algorithm.points_in_words()))
+            lines = algorithm.points_in_words() + (algorithm.single_point_in_words() if kind == c.INDIVIDUAL else [])
+            add(entry, "HAS PROPERTIES", *(text(c.ALGORITHM_PARAMETERS, line) for line in lines))
             add(entry, "HAS PROPERTIES", *(pointer((*_LIBRARY, n)) for n in numbers))
             if kind == c.CLUSTER:
                 add(entry, "HAS PROPERTIES", *_operating_points(algorithm))

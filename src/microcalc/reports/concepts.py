@@ -7,7 +7,7 @@ version of the library.
 References
 ----------
 DICOM PS3.16 TID 4000 to 4023 (Mammography CAD), CID 4015, 6010, 6012, 6014, 6022, 6034, 6042,
-6047, and annex L (SNOMED CT for SNOMED RT).
+6047, 7470, 7471, and annex L (SNOMED CT for SNOMED RT).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from microcalc.dicom.codes import VIEWS
+from microcalc.domain import Distribution
 
 
 class Concept(NamedTuple):
@@ -96,8 +97,17 @@ BENIGN_TYPES: Final = (
     _dcm("111345", "Macrocalcifications"),
 )
 DISTRIBUTION: Final = _dcm("111008", "Calcification Distribution")
-GROUPED: Final = _sct("129766004", "F-01772", "Grouped calcification distribution")
+DISTRIBUTIONS: Final[dict[Distribution, Concept]] = {
+    "grouped": _sct("129766004", "F-01772", "Grouped calcification distribution"),
+    "linear": _sct("129765000", "F-01771", "Linear calcification distribution"),
+    "segmental": _sct("129768003", "F-01774", "Segmental calcification distribution"),
+    "regional": _sct("129767008", "F-01773", "Regional calcification distribution"),
+    "diffuse": _sct("129764001", "F-01770", "Diffuse calcification distribution"),
+}
+"""CID 6012."""
 CALCIFICATION_COUNT: Final = _dcm("111038", "Number of calcifications")
+DIAMETER: Final = _sct("81827009", "M-02550", "Diameter")
+AREA: Final = _sct("42798000", "G-A166", "Area")
 
 # The detections, TID 4015, 4017, 4023.
 DETECTIONS: Final = _dcm("111064", "Summary of Detections")
@@ -114,6 +124,7 @@ RECOMMENDED_OPERATING_POINT: Final = _dcm("111092", "Recommended CAD Operating P
 
 # Units.
 MILLIMETER: Final = Concept("mm", "UCUM", "millimeter")
+SQUARE_MILLIMETER: Final = Concept("mm2", "UCUM", "Square millimeter")
 PERCENT: Final = Concept("%", "UCUM", "Percent")
 NO_UNITS: Final = Concept("1", "UCUM", "no units")
 ARBITRARY: Final = Concept("[arb'U]", "UCUM", "arbitrary unit")
@@ -153,7 +164,9 @@ SRT_OF: Final = {
         CLUSTER,
         INDIVIDUAL,
         MICROCALCIFICATIONS,
-        GROUPED,
+        DIAMETER,
+        AREA,
+        *DISTRIBUTIONS.values(),
         *SIDES.values(),
         *VIEW_CONCEPTS.values(),
         *VIEW_MODIFIERS,

@@ -1,7 +1,7 @@
 """All reports of an exam, as the command and the node need them.
 
 A structured report covers a whole exam and is always made; a presentation state or segmentation is made for each
-image with findings.
+image with findings or single calcifications.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def exam_reports(
     Returns
     -------
     list of Report
-        One report of each kind that covers exams; of the other kinds, one for each image with findings.
+        One report of each kind that covers exams; of the other kinds, one for each image with marks.
 
     Raises
     ------

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from microcalc.detection.entries import CandidateEntry
 from microcalc.detection.result import Result
-from microcalc.domain import Candidates, Cluster
+from microcalc.domain import Candidates, Cluster, Shape
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import Grid
 from microcalc.models.model import Model
@@ -36,6 +37,7 @@ def algorithm_of(model: Model, parameters: Sequence[str] = ()) -> Algorithm:
         sha256=model.sha256,
         operating_points=(model.operating_point, *model.more_sensitive_points),
         parameters=tuple(parameters),
+        single_point=next(iter(model.mark_operating_points), None),
     )
 
 
@@ -64,7 +66,16 @@ def reported_image(header: ImageHeader, algorithm: Algorithm, result: Result | M
         algorithm,
         Candidates(grid.to_mm(result.places), np.array([c.likelihood for c in result.candidates])),
         [
-            Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood)
+            Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood, c.distribution)
             for c in result.clusters
         ],
+        [_shape(candidate, grid) for candidate in result.candidates],
+        result.single_calcifications,
     )
+
+
+def _shape(entry: CandidateEntry, grid: Grid) -> Shape | None:
+    """Return a candidate's shape; None where it has none, or was not measured."""
+    if not entry.outline or entry.area_mm2 is None or entry.elongation is None or entry.contrast_to_noise is None:
+        return None
+    return Shape(grid.to_mm(np.array(entry.outline)), entry.area_mm2, entry.elongation, entry.contrast_to_noise)

@@ -52,6 +52,7 @@ def report_uid(kind: ReportKind, results: Sequence[ReportedImage], *settings: st
     """
     images = sorted(
         f"{r.header.uid} {r.algorithm.sha256} {r.algorithm.parameters} {r.algorithm.operating_points} "
+        f"{r.algorithm.single_point} "
         f"{'failed' if r.failure is not None else 'done'}"
         for r in results
     )

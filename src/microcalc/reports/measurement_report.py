@@ -1,9 +1,11 @@
 """Write the findings of an exam as a measurement report (TID 1500), for viewers that do not support CAD reports.
 
-The template has no operating points, so the report includes the clusters of the default one. Each is a planar
-region of interest with its certainty and its number of microcalcifications. Individual microcalcifications are
-only in the CAD report, as hundreds of regions would hide the clusters. An image without findings is a measurement
-group that says so. The text of the CAD report's Impression Description is repeated in comments.
+The template has no operating points, so the report includes the clusters of the default one, and evident single
+calcifications. Each is a planar region of interest: a cluster with its certainty, number of microcalcifications and
+distribution; after all clusters of an image its calcifications, each with its certainty, diameter and area. Their
+tracking identifiers name the cluster. A calcification without an outline is a point. An image without clusters and
+single calcifications is a measurement group that says so. The text of the CAD report's Impression Description is
+repeated in comments.
 
 References
 ----------
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from microcalc.domain import Cluster
+    from microcalc.geometry import Points
 
 _MAMMOGRAPHY = c.Concept("71651007", "SCT", "Mammography")
 
@@ -75,10 +78,19 @@ def _observer() -> highdicom.sr.ObservationContext:
 def _groups(
     result: ReportedImage, uid: str
 ) -> list[PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations]:
-    findings = result.findings()
-    if not findings:
+    if not result.is_marked:
         return [_without_clusters(result, uid)]
-    return [_region_of(result, cluster, n, uid) for n, cluster in enumerate(findings, start=1)]
+    clusters = list(enumerate(result.findings(), start=1))
+    calcifications = [
+        (f"cluster {n} calcification {k}", int(index))
+        for n, cluster in clusters
+        for k, index in enumerate(cluster.members, start=1)
+    ]
+    calcifications += [(f"single calcification {n}", index) for n, index in enumerate(result.singles(), start=1)]
+    return [
+        *(_cluster_region(result, cluster, f"cluster {n}", uid) for n, cluster in clusters),
+        *(_calcification_region(result, index, name, uid) for name, index in calcifications),
+    ]
 
 
 def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
@@ -87,34 +99,73 @@ def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
     return AlgorithmIdentification(algorithm.name, algorithm.version, algorithm.parameters_and_model())
 
 
-def _region_of(
-    result: ReportedImage, cluster: Cluster, number: int, uid: str
+def _cluster_region(
+    result: ReportedImage, cluster: Cluster, name: str, uid: str
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    measurements = [
+        (c.CERTAINTY, 100 * cluster.likelihood, c.PERCENT),
+        (c.CALCIFICATION_COUNT, float(len(cluster.members)), c.NO_UNITS),
+    ]
+    evaluations = [(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS)]
+    if cluster.distribution is not None:
+        evaluations.append((c.DISTRIBUTION, c.DISTRIBUTIONS[cluster.distribution]))
+    return _region(result, c.CLUSTER, cluster.outline, name, uid, measurements, evaluations)
+
+
+def _calcification_region(
+    result: ReportedImage, index: int, name: str, uid: str
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    shape, measurements = (
+        result.shape(index),
+        [(c.CERTAINTY, 100 * float(result.candidates.likelihood[index]), c.PERCENT)],
+    )
+    if shape is not None:
+        measurements.append((c.DIAMETER, round(shape.diameter_mm, 3), c.MILLIMETER))
+        measurements.append((c.AREA, round(shape.area_mm2, 4), c.SQUARE_MILLIMETER))
+    places = result.candidates.centres[index][None] if shape is None else shape.outline
+    return _region(result, c.INDIVIDUAL, places, name, uid, measurements)
+
+
+def _region(
+    result: ReportedImage,
+    kind: c.Concept,
+    places_mm: Points,
+    name: str,
+    uid: str,
+    measurements: Sequence[tuple[c.Concept, float, c.Concept]],
+    evaluations: Sequence[tuple[c.Concept, c.Concept]] = (),
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Return a region (TID 1410), a closed outline or a point.
+
+    Parameters
+    ----------
+    name
+        Name of the region within its image.
+    measurements, evaluations
+        (name, value, unit) and (name, value).
+    """
     from highdicom.sr import (
         ImageRegion,
         Measurement,
         PlanarROIMeasurementsAndQualitativeEvaluations,
+        QualitativeEvaluation,
         SourceImageForRegion,
         TrackingIdentifier,
     )
 
     header = result.header
-    region = ImageRegion(
-        "POLYLINE",
-        np.array(result.columns_rows(cluster.outline)),
-        SourceImageForRegion(header.sop_class, header.uid),
-    )
+    corners = np.array(result.columns_rows(places_mm))
+    image = SourceImageForRegion(header.sop_class, header.uid)
     return PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            hashed_uid("cluster", uid, header.uid, str(number)), f"{header.label} cluster {number}"
-        ),
-        referenced_region=region,
-        finding_type=coded_concept(c.CLUSTER),
+        tracking_identifier=TrackingIdentifier(hashed_uid(name, uid, header.uid), f"{header.label} {name}"),
+        referenced_region=ImageRegion("POINT" if len(corners) == 1 else "POLYLINE", corners, image),
+        finding_type=coded_concept(kind),
         algorithm_id=_algorithm(result.algorithm),
-        measurements=[
-            Measurement(coded_concept(c.CERTAINTY), 100 * cluster.likelihood, coded_concept(c.PERCENT)),
-            Measurement(coded_concept(c.CALCIFICATION_COUNT), len(cluster.members), coded_concept(c.NO_UNITS)),
-        ],
+        measurements=[Measurement(coded_concept(n), value, coded_concept(unit)) for n, value, unit in measurements],
+        qualitative_evaluations=[
+            QualitativeEvaluation(coded_concept(n), coded_concept(value)) for n, value in evaluations
+        ]
+        or None,
     )
 
 

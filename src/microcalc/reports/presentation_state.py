@@ -1,7 +1,8 @@
 """Write the findings of one image as a presentation state (GSPS): outlines and certainties over the image.
 
-The format has no operating points, so the clusters of the default one are drawn. Only an image with findings gets
-a state: an empty drawing would carry no information.
+The format has no operating points, so the clusters of the default one are drawn. Their calcifications and the evident
+single ones are drawn on layers of their own, which a viewer can hide: an outline, or a circle where there is none. Only
+an image with something to draw gets a state: an empty drawing would carry no information.
 
 A viewer that applies a state takes the **whole** grey scale from the state and ignores the image's header,
 including its Photometric Interpretation (PS3.4 N.2.1.4, note 1). So the state repeats what determines the
@@ -29,7 +30,7 @@ LUT); PS3.4 N.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -41,6 +42,7 @@ from microcalc.dicom.source_values import long_text
 from microcalc.dicom.tags import integer, items, number, numbers, quiet, word, words
 from microcalc.dicom.write import decimal_string
 from microcalc.domain import Cluster
+from microcalc.geometry import Points
 from microcalc.images.dicom.read import read_data_set
 from microcalc.reports.header import RESEARCH_ONLY, made_at, report_uid, start_instance
 from microcalc.reports.image_header import ImageHeader
@@ -49,7 +51,16 @@ from microcalc.reports.reported_image import BURNED_IN, ReportedImage
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_LAYER: Final = "FINDINGS"
+_FINDINGS: Final = "FINDINGS"
+_CALCIFICATIONS: Final = "CALCIFICATIONS"
+_SINGLES: Final = "SINGLES"
+_LAYERS: Final = {
+    _SINGLES: "Evident single calcifications",
+    _CALCIFICATIONS: "Calcifications of the clusters",
+    _FINDINGS: "Calcification clusters",
+}
+_RING_MM: Final = 0.5
+"""Radius of the circle around a calcification without an outline."""
 _OVERLAY_LAYER: Final = "OVERLAYS"
 _OVERLAY_GROUPS: Final = range(0x6000, 0x6020, 2)
 _OVERLAY_ROWS, _OVERLAY_DATA, _ACTIVATION_LAYER = 0x0010, 0x3000, 0x1001
@@ -72,7 +83,7 @@ _SHUTTERS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
 
 
 def presentation_state(result: ReportedImage, *, made: datetime) -> Dataset | None:
-    """Return a state that draws outlines and certainties of an image's findings; None without findings.
+    """Return a state that draws the clusters and calcifications of an image; None if there are none.
 
     Parameters
     ----------
@@ -86,7 +97,7 @@ def presentation_state(result: ReportedImage, *, made: datetime) -> Dataset | No
     InputError
         The image's file cannot be read.
     """
-    if not result.findings():
+    if not result.is_marked:
         return None
     with quiet():
         source = read_data_set(result.header.file, stop_before_pixels=True)
@@ -95,9 +106,10 @@ def presentation_state(result: ReportedImage, *, made: datetime) -> Dataset | No
         _add_grey_scale(state, source)
         _add_shutter(state, source)
         state.DisplayedAreaSelectionSequence = [_displayed_area(result.header)]
-        state.GraphicAnnotationSequence = [_annotation(result)]
+        drawn = _annotations(result)
+        state.GraphicAnnotationSequence = list(drawn.values())
         layers = [(_OVERLAY_LAYER, "Overlays of the image")] * _activate_overlays(state, source)
-        layers.append((_LAYER, "Calcification clusters"))
+        layers += [(name, _LAYERS[name]) for name in drawn]
         state.GraphicLayerSequence = [_layer(n, *layer) for n, layer in enumerate(layers, start=1)]
     return state
 
@@ -237,28 +249,57 @@ def _displayed_area(header: ImageHeader) -> Dataset:
     return item
 
 
-def _annotation(result: ReportedImage) -> Dataset:
+def _annotations(result: ReportedImage) -> dict[str, Dataset]:
+    """Return what is drawn on each layer, the uppermost last."""
+    findings = result.findings()
+    members = [int(index) for cluster in findings for index in cluster.members]
+    drawn = {
+        _SINGLES: _annotation(result, _SINGLES, [_calcification(result, index) for index in result.singles()]),
+        _CALCIFICATIONS: _annotation(result, _CALCIFICATIONS, [_calcification(result, index) for index in members]),
+        _FINDINGS: _annotation(result, _FINDINGS, [_outline(result, cluster.outline) for cluster in findings]),
+    }
+    labels = [_label(result, cluster) for cluster in findings]
+    if result.header.burned_in:
+        labels.append(_text(BURNED_IN, (1.0, 1.0)))
+    if labels:
+        drawn[_FINDINGS].TextObjectSequence = labels
+    return {
+        layer: item for layer, item in drawn.items() if "GraphicObjectSequence" in item or "TextObjectSequence" in item
+    }
+
+
+def _annotation(result: ReportedImage, layer: str, graphics: list[Dataset]) -> Dataset:
     from pydicom.dataset import Dataset
 
     item = Dataset()
     item.ReferencedImageSequence = [_reference(result.header)]
-    item.GraphicLayer = _LAYER
-    item.TextObjectSequence = [_label(result, cluster) for cluster in result.findings()]
-    if result.header.burned_in:
-        item.TextObjectSequence.append(_text(BURNED_IN, (1.0, 1.0)))
-    item.GraphicObjectSequence = [_outline(result, cluster) for cluster in result.findings()]
+    item.GraphicLayer = layer
+    if graphics:
+        item.GraphicObjectSequence = graphics
     return item
 
 
-def _outline(result: ReportedImage, cluster: Cluster) -> Dataset:
+def _calcification(result: ReportedImage, index: int) -> Dataset:
+    """Return the outline of a calcification, or a circle around it where there is none."""
+    shape, centre = result.shape(index), result.candidates.centres[index]
+    if shape is not None:
+        return _outline(result, shape.outline)
+    aside = np.array([0.0, _RING_MM if centre[1] < _RING_MM else -_RING_MM])  # towards the inside of the image
+    return _graphic("CIRCLE", result.columns_rows(np.array([centre, centre + aside])))
+
+
+def _outline(result: ReportedImage, outline_mm: Points) -> Dataset:
+    return _graphic("POLYLINE", result.columns_rows(outline_mm))
+
+
+def _graphic(kind: str, corners: Sequence[tuple[float, float]]) -> Dataset:
     from pydicom.dataset import Dataset
 
-    corners = result.columns_rows(cluster.outline)
     item = Dataset()
     item.GraphicAnnotationUnits, item.GraphicDimensions = "PIXEL", 2
     item.NumberOfGraphicPoints = len(corners)
     item.GraphicData = [value for corner in corners for value in corner]
-    item.GraphicType, item.GraphicFilled = "POLYLINE", "N"
+    item.GraphicType, item.GraphicFilled = kind, "N"
     return item
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from microcalc.domain import Candidates, Cluster, OperatingPoint
+from microcalc.domain import Candidates, Cluster, OperatingPoint, Shape
 from microcalc.geometry import Grid, Points
 from microcalc.reports.image_header import ImageHeader, displaced
 
@@ -28,6 +28,9 @@ class Algorithm:
     operating_points
         The default operating point, then those with lower thresholds, in descending order. A cluster that
         reaches the first is to be shown, one that reaches only another may be shown; the rest are not reported.
+    single_point
+        The operating point of single marks from which a calcification outside the findings is evident; None where it
+        is not known.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Algorithm:
     sha256: str
     operating_points: tuple[OperatingPoint, ...]
     parameters: tuple[str, ...] = ()
+    single_point: OperatingPoint | None = None
 
     @property
     def measured(self) -> bool:
@@ -56,6 +60,18 @@ class Algorithm:
             lines.append(line)
         return lines
 
+    def single_point_in_words(self) -> list[str]:
+        """Return a description of the operating point of single calcifications, if there is one."""
+        point = self.single_point
+        if point is None:
+            return []
+        line = (
+            f"single_calcifications: of certainty {100 * point.threshold:.6g} % or more, outside the findings, optional"
+        )
+        if point.llf is not None and point.nlf is not None:
+            line += f"; where measured, {point.nlf:.3g} false marks per image, sensitivity {point.llf:.3g}"
+        return [line]
+
     def operating_point_index(self, likelihood: float) -> int | None:
         """Return the index of the first operating point that a likelihood reaches; None if it reaches none."""
         return next((k for k, p in enumerate(self.operating_points) if likelihood >= p.threshold), None)
@@ -69,6 +85,10 @@ class ReportedImage:
     ----------
     candidates, clusters
         Positions in mm; members of clusters are indices into ``candidates``.
+    shapes
+        Shapes of the first candidates; None where there is none.
+    evident
+        Indices of the candidates that are evident calcifications, and in no finding.
     failure
         Why the image could not be analysed, without the file's name; None if it was analysed.
     """
@@ -77,6 +97,8 @@ class ReportedImage:
     algorithm: Algorithm
     candidates: Candidates = field(default_factory=lambda: Candidates(np.empty((0, 2)), np.empty(0)))
     clusters: Sequence[Cluster] = ()
+    shapes: Sequence[Shape | None] = ()
+    evident: Sequence[int] = ()
     failure: str | None = None
 
     def reported_clusters(self) -> list[tuple[Cluster, int]]:
@@ -87,6 +109,25 @@ class ReportedImage:
     def findings(self) -> list[Cluster]:
         """Return the clusters that are to be shown: those that reach operating point 0, the default."""
         return [cluster for cluster, point in self.reported_clusters() if point == 0]
+
+    def singles(self) -> list[int]:
+        """Return the indices of the evident calcifications that no reported cluster includes."""
+        included = {int(member) for cluster, _ in self.reported_clusters() for member in cluster.members}
+        return [index for index in self.evident if index not in included]
+
+    def shape(self, index: int) -> Shape | None:
+        """Return the shape of a candidate; None where it has none."""
+        return self.shapes[index] if index < len(self.shapes) else None
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether there is something to draw: a finding, or a single calcification."""
+        return bool(self.findings() or self.singles())
+
+    def outlines(self, indices: Iterable[int]) -> list[Points]:
+        """Return the outlines of those candidates that have one, in mm."""
+        shapes = (self.shape(int(index)) for index in indices)
+        return [shape.outline for shape in shapes if shape is not None]
 
     def columns_rows(self, positions_mm: Points) -> list[tuple[float, float]]:
         """Return positions for DICOM graphics: (column, row) from the first pixel's corner, clipped to the image."""
@@ -106,17 +147,20 @@ def by_exam(results: Sequence[ReportedImage]) -> list[list[ReportedImage]]:
 
 
 def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
-    """Return sentences about failed images, images with optional findings only, and images with burned-in text."""
+    """Return sentences about failed images, optional findings, single calcifications, and burned-in text."""
     failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
     optional = [
         f"{r.header.label}: {len(r.reported_clusters())}" for r in results if r.reported_clusters() and not r.findings()
     ]
+    singles = [f"{r.header.label}: {len(r.singles())}" for r in results if r.singles()]
     burned_in = [r.header.label for r in results if r.header.burned_in]
     words = []
     if failed:
         words.append(f"Not analysed: {'; '.join(failed)}")
     if optional:
         words.append(f"No finding at the default operating point, optional ones alone: {'; '.join(optional)}")
+    if singles:
+        words.append(f"Evident single calcifications outside clusters, optional: {'; '.join(singles)}")
     if burned_in:
         words.append(f"{BURNED_IN}: {'; '.join(burned_in)}")
     return words

@@ -1,7 +1,9 @@
 """Write the findings of one image as a segmentation (SEG).
 
-The format has no operating points, so the segments are the clusters of the default one. Only an image with
-findings gets a segmentation: an empty one would carry no information.
+The format has no operating points, so the segments are of the clusters of the default one: first the region of each
+cluster, then of each cluster its calcifications, then the evident single calcifications, as far as these have an
+outline. Each segment of calcifications holds them all, as a segment takes a frame of the image's size. Only an image
+with such segments gets a segmentation: an empty one would carry no information.
 
 References
 ----------
@@ -10,8 +12,9 @@ DICOM PS3.3 A.51 (Segmentation IOD), C.7.6.1 (Patient Orientation is empty where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from microcalc import __version__
 from microcalc.dicom.tags import quiet
 from microcalc.dicom.write import hashed_uid
+from microcalc.geometry import Points
 from microcalc.reports import concepts as c
 from microcalc.reports.content_items import coded_concept
 from microcalc.reports.header import (
@@ -42,7 +46,7 @@ _LEARNED = c.Concept("123109", "DCM", "Machine Learning")
 
 
 def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
-    """Return the outlines of an image's findings as binary segments, one for each cluster; None without findings.
+    """Return the clusters and calcifications of an image as binary segments; None if there are none.
 
     Parameters
     ----------
@@ -53,17 +57,17 @@ def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
     """
     from highdicom.seg import Segmentation
 
-    findings = result.findings()
-    if not findings:
+    regions = _regions(result)
+    if not regions:
         return None
     with quiet():
         source = _source(result.header)
-        inside = np.stack([_inside(result, cluster.outline) for cluster in findings], axis=-1)
+        inside = np.stack([_inside(result, region.outlines) for region in regions], axis=-1)
         made_of = Segmentation(
             source_images=[source],
             pixel_array=inside[None],
             segmentation_type="BINARY",
-            segment_descriptions=_segments(result),
+            segment_descriptions=_segments(result, regions),
             content_label="MICROCALC",
             content_description=RESEARCH_ONLY,
             omit_empty_frames=False,
@@ -77,6 +81,22 @@ def segmentation(result: ReportedImage, *, made: datetime) -> Dataset | None:
             device_serial_number="0",
         )
         return _settled(made_of, result, made)
+
+
+class _Region(NamedTuple):
+    """What one segment holds: outlines in mm."""
+
+    name: str
+    kind: c.Concept
+    outlines: Sequence[Points]
+
+
+def _regions(result: ReportedImage) -> list[_Region]:
+    clusters = list(enumerate(result.findings(), start=1))
+    regions = [_Region(f"cluster {n}", c.CLUSTER, [cluster.outline]) for n, cluster in clusters]
+    calcifications = [(f"cluster {n} calcifications", result.outlines(cluster.members)) for n, cluster in clusters]
+    calcifications.append(("single calcifications", result.outlines(result.singles())))
+    return regions + [_Region(name, c.INDIVIDUAL, outlines) for name, outlines in calcifications if outlines]
 
 
 def _source(header: ImageHeader) -> Dataset:
@@ -109,7 +129,7 @@ def _settled(dataset: Dataset, result: ReportedImage, made: datetime) -> Dataset
     return dataset
 
 
-def _segments(result: ReportedImage) -> list[SegmentDescription]:
+def _segments(result: ReportedImage, regions: Sequence[_Region]) -> list[SegmentDescription]:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
 
@@ -118,15 +138,15 @@ def _segments(result: ReportedImage) -> list[SegmentDescription]:
     segments = [
         SegmentDescription(
             segment_number=n,
-            segment_label=f"{label} cluster {n}",
+            segment_label=f"{label} {region.name}",
             segmented_property_category=coded_concept(_ALTERED),
-            segmented_property_type=coded_concept(c.CLUSTER),
+            segmented_property_type=coded_concept(region.kind),
             algorithm_type="AUTOMATIC",
             algorithm_identification=described,
             tracking_uid=hashed_uid("segment", report_uid("seg", [result]), str(n)),
-            tracking_id=f"{label} cluster {n}",
+            tracking_id=f"{label} {region.name}",
         )
-        for n, _ in enumerate(result.findings(), start=1)
+        for n, region in enumerate(regions, start=1)
     ]
     if result.header.burned_in:
         for segment in segments:
@@ -134,13 +154,21 @@ def _segments(result: ReportedImage) -> list[SegmentDescription]:
     return segments
 
 
-def _inside(result: ReportedImage, outline_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which pixel centres lie inside an outline by the even-odd rule, shape (rows, columns)."""
+def _inside(result: ReportedImage, outlines_mm: Sequence[Points]) -> NDArray[np.bool_]:
+    """Return which pixel centres lie inside one of the outlines, shape (rows, columns)."""
     inside = np.zeros((result.header.rows, result.header.columns), dtype=bool)
+    for outline_mm in outlines_mm:
+        _fill(inside, result, outline_mm)
+    return inside
+
+
+def _fill(inside: NDArray[np.bool_], result: ReportedImage, outline_mm: Points) -> None:
+    """Add the pixel centres inside an outline, by the even-odd rule."""
     corners = np.array(result.columns_rows(outline_mm))[:, ::-1] - 0.5
     top, left = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
     bottom, right = np.ceil(corners.max(axis=0)).astype(int) + 1
-    box = inside[top:bottom, left:right]
+    whole = inside[top:bottom, left:right]
+    box = np.zeros_like(whole)
     row, column = (np.arange(n) + start for n, start in zip(box.shape, (top, left), strict=True))
     for (row_a, column_a), (row_b, column_b) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         if row_a == row_b:
@@ -148,4 +176,4 @@ def _inside(result: ReportedImage, outline_mm: NDArray[np.float64]) -> NDArray[n
         spans = (row_a > row) != (row_b > row)
         at = column_a + (row - row_a) / (row_b - row_a) * (column_b - column_a)
         box ^= spans[:, None] & (column[None, :] < at[:, None])
-    return inside
+    whole |= box

@@ -33,10 +33,11 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
     """Write the content of CAD reports, ours or another manufacturer's, as detections documents.
 
     The candidates of a cluster are its calcifications or, if none are listed, its centre. A calcification outside
-    clusters is a candidate. Other kinds of findings are ignored, and so are findings that the report calls typically
-    benign (vascular, skin, ...; ``show-report`` lists them) and images in which detection failed or that were not
-    searched for calcifications. The likelihood is the certainty of a finding. Without a certainty it is
-    1 - k / (n + 1) if the finding is shown from operating point k of n on, and 1 if it is always shown (our choice).
+    clusters is a candidate and a single calcification. Other kinds of findings are ignored, and so are findings that
+    the report calls typically benign (vascular, skin, ...; ``show-report`` lists them) and images in which detection
+    failed or that were not searched for calcifications. The likelihood is the certainty of a finding. Without a
+    certainty it is 1 - k / (n + 1) if the finding is shown from operating point k of n on, and 1 if it is always shown
+    (our choice).
 
     Parameters
     ----------
@@ -109,29 +110,52 @@ def _document(name: str, report: CadReport, uid: str) -> Result:
     """Return the detections document of one image, as far as the report gives its content."""
     candidates: list[CandidateEntry] = []
     clusters: list[ClusterEntry] = []
+    singles: list[int] = []
     for finding in report.findings:
         if finding.uid != uid or not finding.is_calcium or finding.is_benign:
             continue
         marks = [part for part in finding.parts if not part.is_benign] or [finding]
         first = len(candidates)
         for mark in marks:
-            row, column = (float(value) for value in mark.centre)
-            candidates.append(CandidateEntry(row=row, column=column, likelihood=_rating(mark, report)))
+            candidates.append(_candidate(mark, _rating(mark, report)))
         if finding.is_cluster:
             clusters.append(
                 ClusterEntry(
                     likelihood=_rating(finding, report),
                     finding=finding.required,
                     members=tuple(range(first, len(candidates))),
-                    outline=() if finding.outline is None else tuple((r, c) for r, c in finding.outline.tolist()),
+                    outline=_corners(finding) or (),
+                    distribution=finding.distribution,
                 )
             )
+        else:
+            singles.append(first)
     return Result(
         schema=SCHEMA,
         image=ImageEntry(file=name, sop_instance_uid=uid or None),
         candidates=tuple(candidates),
         clusters=tuple(clusters),
+        single_calcifications=tuple(singles),
     )
+
+
+def _candidate(mark: ReadFinding, likelihood: float) -> CandidateEntry:
+    """Return a calcification, or the centre of a cluster whose calcifications are not listed."""
+    row, column = (float(value) for value in mark.centre)
+    if mark.is_cluster:
+        return CandidateEntry(row=row, column=column, likelihood=likelihood)
+    return CandidateEntry(
+        row=row,
+        column=column,
+        likelihood=likelihood,
+        outline=_corners(mark),
+        diameter_mm=mark.diameter_mm,
+        area_mm2=mark.area_mm2,
+    )
+
+
+def _corners(finding: ReadFinding) -> tuple[tuple[float, float], ...] | None:
+    return None if finding.outline is None else tuple((r, c) for r, c in finding.outline.tolist())
 
 
 def _rating(finding: ReadFinding, report: CadReport) -> float:

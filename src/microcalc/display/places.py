@@ -1,0 +1,120 @@
+"""What the overlay enlarges of a result: findings, then single calcifications, then the most likely of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microcalc.detection.entries import CandidateEntry, ClusterEntry
+from microcalc.detection.result import Result
+from microcalc.wording import quantity
+
+Colour = tuple[int, int, int]
+Pixels = NDArray[np.float64]
+"""Positions (n, 2), (row, column) in pixels of the original image."""
+
+FINDING: Final[Colour] = (255, 150, 30)
+SINGLE: Final[Colour] = (120, 235, 120)
+OTHER: Final[Colour] = (80, 190, 255)
+
+MOST: Final = 16
+MOST_SINGLES: Final = 4
+FILLED: Final = 4
+"""The most likely of the rest are shown where there are fewer findings and single calcifications than this."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mark:
+    """A calcification: its place (2,), and its outline (n, 2) in pixels, empty where there is none."""
+
+    place: Pixels
+    outline: Pixels
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """A numbered place: it has a panel with a caption of two lines, and an outline in the whole view.
+
+    Attributes
+    ----------
+    outline
+        Of a cluster, in pixels; empty for a single mark.
+    """
+
+    title: str
+    detail: str
+    marks: tuple[Mark, ...]
+    outline: Pixels
+    colour: Colour
+
+
+def mark_of(entry: CandidateEntry) -> Mark:
+    """Return where a candidate is drawn."""
+    return Mark(np.array([entry.row, entry.column]), np.array(entry.outline or ()).reshape(-1, 2))
+
+
+def places_to_show(result: Result, spacing_mm: tuple[float, float]) -> list[Place]:
+    """Return the numbered places, in the order of their numbers.
+
+    All findings (up to ``MOST``) come first, then the most likely single calcifications. Clusters below the threshold
+    and candidates outside clusters fill the first column where these do not.
+    """
+    clusters = sorted(result.clusters, key=lambda cluster: -cluster.likelihood)
+    places = [_of_cluster(cluster, result, spacing_mm) for cluster in clusters if cluster.finding][:MOST]
+    singles = [result.candidates[index] for index in result.single_calcifications]
+    places += [_of_single(entry) for entry in singles[: min(MOST_SINGLES, MOST - len(places))]]
+    rest = [
+        (cluster.likelihood, _of_cluster(cluster, result, spacing_mm)) for cluster in clusters if not cluster.finding
+    ]
+    shown = {member for cluster in clusters for member in cluster.members}.union(result.single_calcifications)
+    loose = [entry for index, entry in enumerate(result.candidates) if index not in shown][:FILLED]
+    rest += [(entry.likelihood, _of_candidate(entry)) for entry in loose]
+    rest.sort(key=lambda pair: -pair[0])
+    return places + [place for _, place in rest[: max(0, FILLED - len(places))]]
+
+
+def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, float]) -> Place:
+    members = [result.candidates[index] for index in cluster.members]
+    centres = np.array([(entry.row, entry.column) for entry in members])
+    high, wide = np.ptp(centres, axis=0) * spacing_mm
+    row, column = centres.mean(axis=0)
+    words = [f"{quantity(len(members), 'calcification')} in {wide:.1f} x {high:.1f} mm"]
+    if cluster.distribution is not None:
+        words.append(cluster.distribution)
+    if any(entry.diameter_mm for entry in members):
+        words.append(f"largest {_largest_mm(members):.2f} mm")
+    kind = "FINDING" if cluster.finding else "cluster below the threshold"
+    return Place(
+        title=f"{kind}, likelihood {cluster.likelihood:.3f}, row {row:.0f}, column {column:.0f}",
+        detail=", ".join(words),
+        marks=tuple(mark_of(entry) for entry in members),
+        outline=np.array(cluster.outline).reshape(-1, 2),
+        colour=FINDING if cluster.finding else OTHER,
+    )
+
+
+def _largest_mm(entries: Sequence[CandidateEntry]) -> float:
+    return max(entry.diameter_mm or 0.0 for entry in entries)
+
+
+def _of_single(entry: CandidateEntry) -> Place:
+    return _of_mark(entry, "single calcification", SINGLE)
+
+
+def _of_candidate(entry: CandidateEntry) -> Place:
+    return _of_mark(entry, "candidate outside clusters", OTHER)
+
+
+def _of_mark(entry: CandidateEntry, kind: str, colour: Colour) -> Place:
+    size = "without an outline" if entry.diameter_mm is None else f"{entry.diameter_mm:.2f} mm"
+    return Place(
+        title=f"{kind}, likelihood {entry.likelihood:.3f}, row {entry.row:.0f}, column {entry.column:.0f}",
+        detail=size,
+        marks=(mark_of(entry),),
+        outline=np.zeros((0, 2)),
+        colour=colour,
+    )
