@@ -275,7 +275,7 @@ def test_results_are_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -
         words = ["detect", str(folder), "--model", "log", *_PICTURE, "--workers", workers, "--out", str(out)]
         assert cli.run(words) == 1
         for file in (*out.glob("[0-9].json"), out / "summary.csv"):
-            file.write_text(re.sub(r'"seconds": .*|,[0-9.]+,$', "", file.read_text(), flags=re.MULTILINE))
+            file.write_text(re.sub(r'"seconds": .*|,[0-9.]+(?=,,)', "", file.read_text(), flags=re.MULTILINE))
         trees.append(_tree(out))
         trees[-1].pop(".microcalc.json")  # it holds the hash of summary.csv, and so the seconds
     assert trees[0] == trees[1]

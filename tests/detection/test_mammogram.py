@@ -10,7 +10,8 @@ from microcalc.batch.analyse import DetectedFile
 from microcalc.detection.make_result import make_result
 from microcalc.detection.result import Result, read_result
 from microcalc.detection.stages import Detected, find_clusters
-from microcalc.display.overlay import FINDING, OTHER, draw_overlay
+from microcalc.display.overlay import HEADER_PX, draw_overlay
+from microcalc.display.places import FINDING, OTHER
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.models.model import laplacian_model, load_model
 
@@ -94,12 +95,12 @@ def test_the_overlay_outlines_a_finding_and_rings_its_members_without_covering_t
     coloured = np.all(page == FINDING, axis=2)
     assert coloured.sum() > 500
     assert not np.all(page == OTHER, axis=2)[:, :300].any()  # no other outline in the whole view
-    rows, columns = np.nonzero(coloured[40:440, 10:310])  # the whole view at its own size
+    rows, columns = np.nonzero(coloured[HEADER_PX : HEADER_PX + 400, 10:310])  # the whole view at its own size
     centre = np.array([(rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2])
     cluster_px = (SPECKS_MM.min(axis=0) + SPECKS_MM.max(axis=0)) / 2 / SPACING_MM
     assert np.abs(centre - cluster_px).max() < 15  # its number stands beside it
     for speck in SPECKS_MM / SPACING_MM:
-        assert page[40 + int(speck[0]), 10 + int(speck[1])].min() > 200  # still white
+        assert page[HEADER_PX + int(speck[0]), 10 + int(speck[1])].min() > 200  # still white
 
 
 def test_without_a_cluster_the_overlay_shows_the_likeliest_candidates(tmp_path: Path) -> None:

@@ -135,7 +135,12 @@ def test_a_table_has_one_line_for_each_candidate() -> None:
     assert table["column"].tolist() == [10, 12.5, 15]
     assert table["cluster"].isna().tolist() == [False, True, False]
     assert table["finding"].tolist() == [True, False, True]
-    assert table["diameter_mm"].isna().tolist() == [False, True, True]
+    for name in ("diameter_mm", "area_mm2", "elongation", "contrast_to_noise"):
+        assert table[name].isna().tolist() == [False, True, True]
+        assert table[name][0] == getattr(result.candidates[0], name)
+    assert table["single"].tolist() == [False, False, False]
+    outside = result.model_copy(update={"clusters": (), "single_calcifications": (1,)})
+    assert outside.to_dataframe()["single"].tolist() == [False, True, False]
 
 
 def test_a_picture_has_no_sop_instance_uid() -> None:

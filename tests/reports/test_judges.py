@@ -20,7 +20,7 @@ from tests.reports.exams import MADE, SPACING_MM, failed, result, with_image
 
 from microcalc.reports import concepts as c
 from microcalc.reports.cad_report import CodeScheme, cad_report
-from microcalc.reports.content_items import children, has_name, named, walk
+from microcalc.reports.content_items import children, coded_concept, has_name, named, walk
 from microcalc.reports.exam import Report, write_report
 from microcalc.reports.measurement_report import measurement_report
 from microcalc.reports.reported_image import ReportedImage
@@ -169,7 +169,7 @@ def test_dsrdump_catches_a_centre_in_an_image_that_is_not_there(judge: Callable[
 
 
 def test_a_measurement_report_has_no_fault(judge: Callable[[str], str], tmp_path: Path) -> None:
-    for name in ("nothing found", "one view failed", "all failed", "optional findings alone"):
+    for name in ("nothing found", "one view failed", "all failed", "optional findings alone", "every distribution"):
         exam = _EXAMS[name]
         path = _write(measurement_report(exam, made=MADE), tmp_path)
         assert _dciodvfy(judge("dciodvfy"), path) == []
@@ -198,7 +198,7 @@ def test_highdicom_reads_the_outlines_where_the_clusters_are(tmp_path: Path) -> 
     path = _write(measurement_report([written], made=MADE), tmp_path)
     content = highdicom.sr.srread(path).content
     assert isinstance(content, highdicom.sr.MeasurementReport)
-    groups = content.get_planar_roi_measurement_groups()
+    groups = content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.CLUSTER))
     assert len(groups) == 2
     for group, cluster in zip(groups, written.clusters, strict=True):
         pixels = cluster.outline / SPACING_MM
@@ -209,6 +209,31 @@ def test_highdicom_reads_the_outlines_where_the_clusters_are(tmp_path: Path) -> 
             c.CERTAINTY.value: pytest.approx(100 * cluster.likelihood),
             c.CALCIFICATION_COUNT.value: len(cluster.members),
         }
+
+
+def test_highdicom_reads_outline_and_size_of_each_calcification(tmp_path: Path) -> None:
+    import highdicom
+
+    written = result(clusters=[0.95], members=3, singles=2)
+    path = _write(measurement_report([written], made=MADE), tmp_path)
+    content = highdicom.sr.srread(path).content
+    assert isinstance(content, highdicom.sr.MeasurementReport)
+    groups = content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.INDIVIDUAL))
+    assert [str(group.tracking_identifier) for group in groups] == [
+        *(f"R CC cluster 1 calcification {n}" for n in (1, 2, 3)),
+        *(f"R CC single calcification {n}" for n in (1, 2)),
+    ]
+    for index, group in enumerate(groups):
+        shape, places = written.shape(index), written.candidates.centres[index][None]
+        values = {m.name.value: m.value for m in group.get_measurements()}
+        if shape is None:
+            assert values.keys() == {c.CERTAINTY.value}
+        else:
+            places = shape.outline
+            assert values[c.DIAMETER.value] == pytest.approx(shape.diameter_mm, abs=1e-3)
+            assert values[c.AREA.value] == pytest.approx(shape.area_mm2, abs=1e-4)
+        assert group.roi is not None
+        np.testing.assert_allclose(group.roi.value.reshape(-1, 2)[:, ::-1] - 0.5, places / SPACING_MM, atol=0.01)
 
 
 def test_the_library_stands_where_the_references_point() -> None:

@@ -20,7 +20,7 @@ from tests.dicom.fixtures import Write
 from tests.reports.exams import ALGORITHM, MADE
 
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader
-from microcalc.domain import Candidates, Cluster
+from microcalc.domain import Candidates, Cluster, Shape
 from microcalc.reports.exam import Report, write_report
 from microcalc.reports.image_header import read_image_header
 from microcalc.reports.presentation_state import presentation_state
@@ -246,7 +246,7 @@ def test_a_table_that_begins_below_zero_is_signed(write: Write, processed_header
 
 def test_text_in_the_pixels_is_said_beside_the_findings(write: Write) -> None:
     path = write(edit=lambda dataset: setattr(dataset, "BurnedInAnnotation", "YES"))
-    (annotation,) = _state(path).GraphicAnnotationSequence
+    annotation = _state(path).GraphicAnnotationSequence[-1]
     assert [label.UnformattedTextValue for label in annotation.TextObjectSequence] == [
         "95 %",
         "Text is burned into the pixels, and marks may be of it",
@@ -280,11 +280,39 @@ def test_pixels_that_are_not_square_keep_their_proportion(write: Write) -> None:
 
 
 def test_the_outline_and_its_certainty_are_drawn_where_the_cluster_is(write: Write) -> None:
-    (annotation,) = _state(write()).GraphicAnnotationSequence
+    annotation = _state(write()).GraphicAnnotationSequence[-1]
     (outline,), (label,) = annotation.GraphicObjectSequence, annotation.TextObjectSequence
     np.testing.assert_allclose(outline.GraphicData, [30.5, 20.5, 60.5, 20.5, 60.5, 50.5, 30.5, 20.5], atol=1e-3)
     assert label.UnformattedTextValue == "95 %"
     assert label.AnchorPoint[0] == pytest.approx(60.5)
+
+
+def test_calcifications_are_drawn_on_layers_of_their_own(write: Write) -> None:
+    square = np.array([[8.0, 9.0], [8.0, 12.0], [11.0, 12.0], [8.0, 9.0]])
+    found = _found(write())
+    spacing_mm = found.header.spacing_mm
+    assert spacing_mm is not None
+    single = np.array([[10.0, 0.0]]) * spacing_mm
+    found = dataclasses.replace(
+        found,
+        candidates=Candidates(np.concatenate([found.candidates.centres, single]), np.full(4, 0.9)),
+        shapes=[Shape(square * spacing_mm, 0.03, 1.0, 9.0), None, None, None],
+        evident=[3],
+    )
+    state = presentation_state(found, made=MADE)
+    assert state is not None
+    drawn = {item.GraphicLayer: item.get("GraphicObjectSequence", []) for item in state.GraphicAnnotationSequence}
+    assert {layer: len(graphics) for layer, graphics in drawn.items()} == {
+        "SINGLES": 1,
+        "CALCIFICATIONS": 3,
+        "FINDINGS": 1,
+    }
+    assert [layer.GraphicLayer for layer in state.GraphicLayerSequence] == list(drawn)
+    outline, *rings = drawn["CALCIFICATIONS"]
+    np.testing.assert_allclose(outline.GraphicData, [9.5, 8.5, 12.5, 8.5, 12.5, 11.5, 9.5, 8.5], atol=1e-3)
+    assert [ring.GraphicType for ring in (*rings, *drawn["SINGLES"])] == ["CIRCLE"] * 3
+    (ring,) = drawn["SINGLES"]  # at the image's border: its second point lies inside
+    assert ring.GraphicData[2] > ring.GraphicData[0]
 
 
 def test_the_states_of_both_breasts_stand_in_one_series_without_contradiction(

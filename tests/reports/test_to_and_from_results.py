@@ -131,6 +131,23 @@ def test_what_was_detected_is_read_back_to_within_half_a_pixel(reported: Path) -
         assert np.abs(np.array([part.centre for part in finding.parts]) - members).max() < 0.02
 
 
+def test_outlines_sizes_and_distribution_come_back_as_they_stand_in_the_json(
+    exam: Path, reported: Path, tmp_path: Path
+) -> None:
+    out = write_results_of_reports(reported / "cc.sr.dcm", read_table(exam), tmp_path / "o")
+    back = next(found for found in map(read_result, out.glob("*.json")) if found.clusters)
+    written = read_result(reported / "cc.json")
+    (finding,), (read,) = written.findings, back.findings
+    assert read.distribution == finding.distribution is not None
+    assert len(read.calcifications) == len(finding.calcifications)
+    assert any(mark.outline for mark in finding.calcifications)
+    for mark, other in zip(finding.calcifications, read.calcifications, strict=True):
+        np.testing.assert_allclose((other.row, other.column), (mark.row, mark.column), atol=0.02)
+        assert other.diameter_mm == pytest.approx(mark.diameter_mm, abs=2e-3)
+        assert other.area_mm2 == pytest.approx(mark.area_mm2, abs=1e-4)
+        np.testing.assert_allclose(np.array(other.outline or ()), np.array(mark.outline), atol=0.02)
+
+
 def test_the_image_that_failed_is_said_to_have_failed(reported: Path) -> None:
     report = read_cad_report(reported / "cc.sr.dcm")
     assert report.outcome == c.NOT_ALL_SUCCEEDED_WITH.meaning
@@ -157,11 +174,18 @@ def test_the_segment_read_by_highdicom_holds_the_microcalcifications(reported: P
     import highdicom
 
     read = highdicom.seg.segread(reported / "cc.seg.dcm")
-    mask = read.pixel_array
-    assert mask.shape == (1000, 700)
+    cluster, calcifications = read.pixel_array
+    assert cluster.shape == (1000, 700)
     rows, columns = _SPECKS["cc"].T
-    assert mask[rows, columns].all()
-    assert mask.sum() * _SPACING_MM**2 < 60  # mm2: the cluster and 1 mm around it
+    assert cluster[rows, columns].all()
+    assert cluster.sum() * _SPACING_MM**2 < 60  # mm2: the cluster and 1 mm around it
+    assert calcifications[rows, columns].all()
+    areas = [place["area_mm2"] for place in _document(reported / "cc.json")["candidates"] if place.get("area_mm2")]
+    assert calcifications.sum() * _SPACING_MM**2 == pytest.approx(sum(areas), rel=0.25)
+    assert [segment.SegmentLabel for segment in read.SegmentSequence] == [
+        "L CC cluster 1",
+        "L CC cluster 1 calcifications",
+    ]
 
 
 def test_the_drawing_and_the_segment_have_no_fault(reported: Path, judge: Callable[[str], str]) -> None:
@@ -212,6 +236,16 @@ def test_show_report_tells_findings_from_optional_ones(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "cranio-caudal: 1 finding at the default operating point (0), 1 optional at more sensitive points" in said
     assert "cranio-caudal: 0 findings at the default operating point (0), 1 optional at more sensitive points" in said
+
+
+def test_show_report_states_distribution_and_diameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = result(clusters=[0.95], members=1, singles=1)
+    write_report(Report("sr", cad_report([written], made=MADE), ()), tmp_path / "x.dcm")
+    assert cli.run(["show-report", str(tmp_path / "x.dcm")]) == 0
+    said = capsys.readouterr().out
+    assert "1 calcification; grouped distribution; certainty 95.0 %" in said
+    assert re.search(r"\n    row [\d.]+, column [\d.]+; diameter 0\.20 mm; certainty", said)
+    assert re.search(r"Individual Calcification at row .*; diameter 0\.30 mm; .*showing it is optional", said)
 
 
 def test_positions_are_counted_in_the_spacing_of_the_detections(exam: Path, reported: Path, tmp_path: Path) -> None:

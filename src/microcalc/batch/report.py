@@ -33,12 +33,15 @@ class WrittenReport:
     ----------
     findings, more
         Number of findings at the default operating point, and at operating points of higher sensitivity.
+    singles
+        Number of single calcifications.
     """
 
     file: Path
     kind: ReportKind
     findings: int
     more: int
+    singles: int
 
 
 @dataclass(slots=True)
@@ -109,7 +112,8 @@ class BatchReports:
                 self._kinds_tried.add(kind)
                 points = [point for image in report.results for _, point in image.reported_clusters()]
                 more = sum(point > 0 for point in points)
-                yield WrittenReport(path, kind, len(points) - more, more)
+                singles = sum(len(image.singles()) for image in report.results)
+                yield WrittenReport(path, kind, len(points) - more, more, singles)
         except OutputError as error:
             if not is_of_one_file(error):
                 raise

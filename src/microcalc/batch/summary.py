@@ -1,14 +1,17 @@
 """``summary.csv``: one row for each image of a call, for a spreadsheet.
 
-================== ====================================================================================
-image              the image's path below the folder that was given, or its file's name
-result             its detections document in the same folder; empty where there is none
-breast_area_cm2    area that was searched
-candidates         candidates that are members of findings, at the default operating point
-findings           clusters shown to the reader, at the default operating point
-seconds            from the file to the findings
-error              why there is no result; empty where there is one
-================== ====================================================================================
+===================== ==================================================================================
+image                 the image's path below the folder that was given, or its file's name
+result                its detections document in the same folder; empty where there is none
+breast_area_cm2       area that was searched
+candidates            candidates that are members of findings, at the default operating point
+findings              clusters shown to the reader, at the default operating point
+seconds               from the file to the findings
+error                 why there is no result; empty where there is one
+single_calcifications evident calcifications outside findings
+highest_likelihood    of the most likely cluster, whether it is a finding or not; empty without a cluster
+largest_mm            diameter of the largest calcification in a finding or alone; empty without one
+===================== ==================================================================================
 """
 
 from __future__ import annotations
@@ -39,11 +42,15 @@ class SummaryRow:
     findings: int | None = None
     seconds: float | None = None
     error: str = ""
+    single_calcifications: int | None = None
+    highest_likelihood: float | None = None
+    largest_mm: float | None = None
 
     @classmethod
     def of(cls, image: str, name: str, result: Result) -> SummaryRow:
         """Return the row of an image with a result, whose document is called ``name``."""
         shown = [cluster for cluster in result.clusters if cluster.finding]
+        listed = [mark for finding in result.findings for mark in finding.calcifications] + list(result.singles)
         return cls(
             image,
             name,
@@ -51,6 +58,9 @@ class SummaryRow:
             candidates=len({member for cluster in shown for member in cluster.members}),
             findings=len(shown),
             seconds=None if result.seconds is None else result.seconds.total,
+            single_calcifications=len(result.single_calcifications),
+            highest_likelihood=max((cluster.likelihood for cluster in result.clusters), default=None),
+            largest_mm=max((mark.diameter_mm for mark in listed if mark.diameter_mm is not None), default=None),
         )
 
 

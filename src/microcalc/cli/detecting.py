@@ -41,6 +41,7 @@ _BURNED_IN: Final = (
     "and may be detected as calcifications"
 )
 _LIMIT_REACHED: Final = "; unusually many conspicuous places, so only the most conspicuous ones were fully rated"
+_CANDIDATE_LIMIT_REACHED: Final = "; more candidates than may be listed (--max-candidates), the least likely left out"
 
 ReportOption = Literal["sr", "tid1500", "gsps", "seg"]
 _Described = Parameter(group=ABOUT_IMAGES)
@@ -218,14 +219,20 @@ def _in_words(result: Result, *, finished: bool) -> str:
     point = result.operating_point
     where = "" if point is None else f" at the default operating point (likelihood from {point.threshold:.3f})"
     time = "finished before" if finished else f"{result.total_seconds:.1f} s"
-    limit = _LIMIT_REACHED * (result.survivor_limit_reached is True)
-    return f"{quantity(findings, 'finding')}{where}, {quantity(len(result.candidates), 'candidate')}, {time}{limit}"
+    limits = _LIMIT_REACHED * (result.survivor_limit_reached is True)
+    limits += _CANDIDATE_LIMIT_REACHED * (result.candidate_limit_reached is True)
+    counts = [f"{quantity(findings, 'finding')}{where}"]
+    if result.mark_operating_points:
+        counts.append(quantity(len(result.single_calcifications), "single calcification"))
+    counts.append(quantity(len(result.candidates), "candidate"))
+    return f"{', '.join(counts)}, {time}{limits}"
 
 
 def _print_report(report: WrittenReport) -> None:
     more = f", {report.more} more at operating points of higher sensitivity" * bool(report.more)
-    findings = quantity(report.findings, "finding")
-    print_line(f"report: {report.file.name} ({findings} at the default operating point{more})")
+    findings, singles = quantity(report.findings, "finding"), quantity(report.singles, "single calcification")
+    alone = f", {singles}" * bool(report.singles)
+    print_line(f"report: {report.file.name} ({findings} at the default operating point{more}{alone})")
 
 
 def _print_end(batch: Batch) -> None:

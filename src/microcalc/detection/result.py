@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from microcalc.detection.entries import CandidateEntry, ClusterEntry, Entries, ImageEntry, ModelEntry, Seconds
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "microcalc/detections/1"
 
+_MEASURED: Final = ("diameter_mm", "area_mm2", "elongation", "contrast_to_noise")
 _MARGIN_MM: Final = 0.1
 """Half a pixel of the coarsest raster that is searched: its last pixel may reach beyond the image's edge."""
 
@@ -213,8 +215,9 @@ class Result(Entries):
         -------
         pandas.DataFrame
             ``row``, ``column`` (pixels), ``row_mm``, ``column_mm`` (NaN where the pixel spacing is not known),
-            ``likelihood``, ``diameter_mm`` (NaN without an outline), ``cluster`` (index into ``clusters``; NA for
-            a candidate outside clusters) and ``finding`` (bool).
+            ``likelihood``, ``diameter_mm``, ``area_mm2``, ``elongation`` and ``contrast_to_noise`` (NaN without an
+            outline), ``cluster`` (index into ``clusters``; NA for a candidate outside clusters), ``finding`` (bool:
+            member of one) and ``single`` (bool: evident calcification outside findings).
 
         Raises
         ------
@@ -246,9 +249,10 @@ class Result(Entries):
                 "row_mm": positions_mm[:, 0],
                 "column_mm": positions_mm[:, 1],
                 "likelihood": np.array([c.likelihood for c in self.candidates], dtype=np.float64),
-                "diameter_mm": np.array([c.diameter_mm or np.nan for c in self.candidates], dtype=np.float64),
+                **{name: _column(self.candidates, name) for name in _MEASURED},
                 "cluster": pandas.array(cluster_of, dtype="Int64"),
                 "finding": np.array([i is not None and self.clusters[i].finding for i in cluster_of], dtype=bool),
+                "single": np.isin(np.arange(n), self.single_calcifications),
             }
         )
 
@@ -316,6 +320,11 @@ def read_result(path: Path) -> Result:
         raise InputError(f"{path.name}: {error.strerror}, expected a detections document") from None
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from None
+
+
+def _column(candidates: Sequence[CandidateEntry], name: str) -> NDArray[np.float64]:
+    """Return one measurement of each candidate; NaN where it is not known."""
+    return np.array([getattr(entry, name) for entry in candidates], dtype=np.float64)
 
 
 def _first_fault(error: ValidationError) -> str:

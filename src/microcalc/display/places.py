@@ -23,6 +23,8 @@ OTHER: Final[Colour] = (80, 190, 255)
 
 MOST: Final = 16
 MOST_SINGLES: Final = 4
+APART_MM: Final = 4.0
+"""Single calcifications that are closer together share a panel, which is 10 mm wide at least."""
 FILLED: Final = 4
 """The most likely of the rest are shown where there are fewer findings and single calcifications than this."""
 
@@ -60,21 +62,30 @@ def mark_of(entry: CandidateEntry) -> Mark:
 def places_to_show(result: Result, spacing_mm: tuple[float, float]) -> list[Place]:
     """Return the numbered places, in the order of their numbers.
 
-    All findings (up to ``MOST``) come first, then the most likely single calcifications. Clusters below the threshold
-    and candidates outside clusters fill the first column where these do not.
+    All findings (up to ``MOST``) come first, then the most likely single calcifications. Where these do not fill the
+    first column, the most likely of the rest do: candidates outside clusters that are more likely than every cluster,
+    and clusters below the threshold.
     """
     clusters = sorted(result.clusters, key=lambda cluster: -cluster.likelihood)
     places = [_of_cluster(cluster, result, spacing_mm) for cluster in clusters if cluster.finding][:MOST]
-    singles = [result.candidates[index] for index in result.single_calcifications]
+    singles = _apart([result.candidates[index] for index in result.single_calcifications], spacing_mm)
     places += [_of_single(entry) for entry in singles[: min(MOST_SINGLES, MOST - len(places))]]
-    rest = [
-        (cluster.likelihood, _of_cluster(cluster, result, spacing_mm)) for cluster in clusters if not cluster.finding
-    ]
-    shown = {member for cluster in clusters for member in cluster.members}.union(result.single_calcifications)
-    loose = [entry for index, entry in enumerate(result.candidates) if index not in shown][:FILLED]
-    rest += [(entry.likelihood, _of_candidate(entry)) for entry in loose]
-    rest.sort(key=lambda pair: -pair[0])
-    return places + [place for _, place in rest[: max(0, FILLED - len(places))]]
+    included = {member for cluster in clusters for member in cluster.members}.union(result.single_calcifications)
+    loose = [entry for index, entry in enumerate(result.candidates) if index not in included]
+    least = clusters[0].likelihood if clusters else 0.0
+    rest = [_of_candidate(entry) for entry in loose[:FILLED] if entry.likelihood > least]
+    rest += [_of_cluster(cluster, result, spacing_mm) for cluster in clusters if not cluster.finding]
+    return places + rest[: max(0, FILLED - len(places))]
+
+
+def _apart(entries: Sequence[CandidateEntry], spacing_mm: tuple[float, float]) -> list[CandidateEntry]:
+    """Return the first marks, without those that the panel of one before them shows."""
+    kept: list[CandidateEntry] = []
+    for entry in entries:
+        offsets = [((entry.row - k.row) * spacing_mm[0], (entry.column - k.column) * spacing_mm[1]) for k in kept]
+        if all(max(abs(row), abs(column)) > APART_MM for row, column in offsets):
+            kept.append(entry)
+    return kept
 
 
 def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, float]) -> Place:

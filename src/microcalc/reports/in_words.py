@@ -90,10 +90,11 @@ def _findings_of_image(report: CadReport, uid: str) -> str:
     shown = sum(finding.required for finding in findings)
     default = "" if report.max_point is None else " at the default operating point (0)"
     words = [f"{quantity(shown, 'finding')}{default}"]
-    if shown < len(findings):
-        words.append(
-            f"{len(findings) - shown} optional" + ("" if report.max_point is None else " at more sensitive points")
-        )
+    later = sum(not finding.required and finding.point is not None for finding in findings)
+    if later:
+        words.append(f"{later} optional at more sensitive points")
+    if shown + later < len(findings):
+        words.append(f"{len(findings) - shown - later} optional")
     return ", ".join(words)
 
 
@@ -101,6 +102,9 @@ def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
     words = [f"{finding.kind} at row {finding.centre[0]:.1f}, column {finding.centre[1]:.1f}"]
     if finding.count is not None:
         words.append(quantity(finding.count, "calcification"))
+    if finding.distribution is not None:
+        words.append(f"{finding.distribution} distribution")
+    words += _size(finding)
     plain = c.MICROCALCIFICATIONS.meaning
     words += [kind for kind in finding.types if kind != plain]
     if finding.certainty is not None:
@@ -111,8 +115,14 @@ def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
         words.append("showing it is optional")
     yield indent + "; ".join(words)
     for part in finding.parts:
-        sure = "" if part.certainty is None else f"; certainty {100 * part.certainty:.1f} %"
-        yield f"{indent}  row {part.centre[0]:.1f}, column {part.centre[1]:.1f}{sure}"
+        words = [f"row {part.centre[0]:.1f}, column {part.centre[1]:.1f}", *_size(part)]
+        if part.certainty is not None:
+            words.append(f"certainty {100 * part.certainty:.1f} %")
+        yield f"{indent}  {'; '.join(words)}"
+
+
+def _size(finding: ReadFinding) -> list[str]:
+    return [] if finding.diameter_mm is None else [f"diameter {finding.diameter_mm:.2f} mm"]
 
 
 def _tree(dataset: Dataset) -> Iterator[str]:
