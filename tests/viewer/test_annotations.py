@@ -296,6 +296,7 @@ def _annotate_until_killed(folder: Path, source: Path, confirmed: Path) -> None:
                 notes.fold()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12: the child starts no thread
 def test_nothing_that_was_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     source, confirmed = write_images(tmp_path / "source", annotated=False), tmp_path / "confirmed"
     _open(tmp_path / "o")
