@@ -209,6 +209,15 @@ def test_an_image_that_failed_under_other_settings_is_forgotten(tmp_path: Path) 
     assert [entry.stem for entry in index.entries] == ["1"]
 
 
+def test_the_limit_on_candidates_says_when_it_binds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _picture(tmp_path / "1.png")
+    limit = "more candidates than may be listed (--max-candidates), the least likely left out"
+    assert _detect(file, "--out", tmp_path / "few", *_PICTURE, "--max-candidates", "3") == 0
+    assert limit in capsys.readouterr().out
+    assert _detect(file, "--out", tmp_path / "all", *_PICTURE, "--max-candidates", "5000") == 0
+    assert limit not in capsys.readouterr().out
+
+
 def test_what_is_finished_is_skipped_unless_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
     assert _detect(files[0], "--out", out, *_PICTURE) == 0
