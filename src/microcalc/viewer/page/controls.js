@@ -24,7 +24,7 @@ export function fillPresets() {
   for (const [id, on] of [["all", state.all], ["marks", !state.hidden], ["annotate", state.annotate]]) $(id).setAttribute("aria-pressed", on);
 }
 
-const layout = (name) => { state.layout = name; state.current = -1; return hangUp(); };
+const layout = (name) => { state.layout = name; state.current = -1; return hangUp({ fit: true }); };
 const onPane = (call) => () => pane()?.meta && call(pane());
 const writing = (call) => () => (state.editor ? call() : say("to annotate, start the viewer with --out FOLDER --judge NAME", "error"));
 export const actions = {
@@ -141,7 +141,7 @@ export function connect() {
   $("layer").addEventListener("change", () => setLayer(pane(), $("layer").value));
   $("detector").addEventListener("change", () => setDetector($("detector").value));
   $("threshold").addEventListener("input", () => setThreshold(likelihood(Number($("threshold").value))));
-  $("training").addEventListener("click", () => open(trainingPage(state.catalogue.training)));
+  $("training").addEventListener("click", () => { open(trainingPage(state.catalogue.training)); $("training").blur(); });
   for (const id of ["exam", "preset", "layer", "detector"]) $(id).addEventListener("change", () => $(id).blur());
 }
 

@@ -9,7 +9,7 @@ import { describe, Pane } from "./pane.js";
 import { drawTicks, goOnReviewing } from "./review.js";
 import { $, detectorOf, loaded, pane, redraw, say, state, threshold } from "./state.js";
 
-export async function hangUp({ box = null } = {}) {
+export async function hangUp({ box = null, fit = false } = {}) {
   const { catalogue, exam, image } = state;
   state.review = null;
   const { cells, rows, columns, linked } = hang(state.layout, catalogue, exam, image, state.detector);
@@ -31,7 +31,10 @@ export async function hangUp({ box = null } = {}) {
     return null;
   });
   await Promise.all(shown);
-  if (!box && cells.length > 1) oneScale();
+  if (!box && (fit || cells.length > 1)) {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); // the panes have their sizes
+    oneScale();
+  }
   fillPresets();
   await fillList();
   redraw();
