@@ -93,7 +93,8 @@ def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, 
     centres = np.array([(entry.row, entry.column) for entry in members])
     high, wide = np.ptp(centres, axis=0) * spacing_mm
     row, column = centres.mean(axis=0)
-    words = [f"{quantity(len(members), 'calcification')} in {wide:.1f} x {high:.1f} mm"]
+    word = "calcification" if cluster.finding else "mark"
+    words = [f"{quantity(len(members), word)} in {wide:.1f} x {high:.1f} mm"]
     if cluster.distribution is not None:
         words.append(cluster.distribution)
     if any(entry.diameter_mm for entry in members):
