@@ -14,6 +14,7 @@ from microcalc.domain import BENIGN_CALCIUM, Kind
 from microcalc.evaluation.detections import DetectionSet
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.match import Matches, Regions, annotated_clusters, match, match_clusters
+from microcalc.evaluation.members import Members, match_members
 from microcalc.geometry import Grid, Points
 
 IGNORED_KINDS: tuple[Kind, ...] = (*BENIGN_CALCIUM, "unsure")
@@ -74,6 +75,8 @@ class MatchedImage:
         (n_truth,) of the microcalcifications; NaN where not known.
     clusters, findings
         Matches of all clusters, and of those at the default operating point; None where the detector gives none.
+    members
+        Members of the findings of found clusters; None where the detector gives no findings.
     breast_area_cm2
         None where not known.
     n_marks
@@ -88,6 +91,7 @@ class MatchedImage:
     findings: Matches | None
     breast_area_cm2: float | None
     n_marks: int
+    members: Members | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +136,14 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
     annotated = _Annotated(lesions, ignored, grid)
     centres = grid.to_mm(detected.centres_px)
     marks = match(centres, detected.likelihood, annotated.truth, hit_mm=rules.hit_mm, ignored=annotated.ignored_regions)
-    clusters = findings = None
+    clusters = findings = members = None
     if rules.false_marks == "reviewed":
         empty = _centres([r for r in rows if r.kind == "no_calcium"], grid)
         marks = _false_on_places(marks, centres, detected.likelihood, empty, rules.hit_mm)
     elif detected.finding is not None:
         clusters = _match_clusters(detected, centres, annotated, rules, np.ones_like(detected.finding))
         findings = _match_clusters(detected, centres, annotated, rules, detected.finding)
+        members = _match_members(detected, centres, annotated, rules, findings)
     return MatchedImage(
         image,
         marks,
@@ -148,6 +153,25 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
         findings,
         detected.breast_area_cm2,
         len(centres),
+        members,
+    )
+
+
+def _match_members(
+    detected: Marks, centres: Points, annotated: _Annotated, rules: Rules, findings: Matches
+) -> Members | None:
+    """Match the members of the findings to the microcalcifications of the clusters that these hit."""
+    if detected.members is None or detected.finding is None:
+        return None
+    owner = np.array([r.cluster for r in annotated.lesions], dtype=np.str_)
+    names = annotated_clusters(owner)
+    return match_members(
+        [centres[m] for m, shown in zip(detected.members, detected.finding, strict=True) if shown],
+        annotated.truth,
+        owner,
+        [name for name, mark in zip(names, findings.lesion_mark, strict=True) if mark >= 0],
+        hit_mm=rules.hit_mm,
+        ignored=annotated.ignored_regions,
     )
 
 

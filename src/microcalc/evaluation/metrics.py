@@ -27,8 +27,8 @@ D_PRIME_EDGES = (0.0, 3.0, 5.0, 8.0, np.inf)
 _FALSE = {"all": "false marks", "reviewed": "marks reviewed as no calcium"}
 
 
-Target = Literal["microcalcifications", "clusters", "findings"]
-"""What is counted: individual marks, clusters, or clusters at the default operating point."""
+Target = Literal["microcalcifications", "clusters", "findings", "members"]
+"""What is counted: individual marks, clusters, clusters at the default operating point, or the members of these."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -301,7 +301,43 @@ def _of_group(group: str, images: Sequence[MatchedImage], rules: Rules) -> list[
         findings = patient_ratings(images, rate(images, _findings_of, counted=counted), exposure)
         shown: dict[str, Metric] = {"sensitivity": end_y, "false findings per image": end_x}
         groups.append(MetricGroup(group, "findings", findings, shown, len(images)))
+        groups += _of_members(group, [m for m in images if m.members is not None])
     return groups
+
+
+def _of_members(group: str, images: Sequence[MatchedImage]) -> list[MetricGroup]:
+    """Return what findings list of the clusters that they hit: all of these metrics are at the default point."""
+    members = [m.members for m in images if m.members is not None]
+    listed = [np.where(m.listed, 1.0, -np.inf) for m in members]
+    false = [np.ones(m.n_false) for m in members]
+    exposure = np.array([m.n_findings for m in members], dtype=np.float64)
+    of_members: dict[str, Metric] = {
+        "fraction of a found cluster's microcalcifications that are members": end_y,
+        "false members per finding of a cluster": end_x,
+    }
+    found = [np.ones(len(m.findings_of_cluster)) for m in members]
+    findings = [np.ones(sum(m.findings_of_cluster)) for m in members]
+    n_found = np.array([len(m.findings_of_cluster) for m in members], dtype=np.float64)
+    return [
+        MetricGroup(group, "members", _by_patient(images, listed, false, exposure), of_members, len(images)),
+        MetricGroup(
+            group, "members", _by_patient(images, found, findings, n_found), {"findings per found cluster": end_x},
+            len(images),
+        ),
+    ]  # fmt: skip
+
+
+def _by_patient(
+    images: Sequence[MatchedImage], lesions: Sequence[Values], false: Sequence[Values], exposure: Values
+) -> PatientRatings:
+    index = np.arange(len(images), dtype=np.int64)
+    rated = RatedImages(
+        np.concatenate([np.empty(0), *lesions]),
+        np.repeat(index, [len(values) for values in lesions]),
+        np.concatenate([np.empty(0), *false]),
+        np.repeat(index, [len(values) for values in false]),
+    )
+    return patient_ratings(images, rated, exposure)
 
 
 def _area(unit: str) -> dict[str, Metric]:

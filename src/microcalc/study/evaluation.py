@@ -309,8 +309,8 @@ def _match_one(image: ImagePredictions, method: str, rules: Rules) -> MatchedIma
 def _froc(
     matched: Mapping[str, list[MatchedImage]], pairs: Sequence[Pair], rules: Rules, resamples: int, seed: int
 ) -> FrocFigures | None:
-    # Findings need an operating point, which the methods of the study do not have.
-    groups = {m: [g for g in metric_groups(i, rules) if g.target != "findings"] for m, i in matched.items()}
+    # Findings and their members need an operating point, which the methods of the study do not have.
+    groups = {m: [g for g in metric_groups(i, rules) if g.target in ("microcalcifications", "clusters")] for m, i in matched.items()}
     groups = {m: g for m, g in groups.items() if g}
     if not groups:
         return None

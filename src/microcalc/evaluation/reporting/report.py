@@ -278,7 +278,7 @@ def _draw(file: Path, runs: Sequence[_Run], resamples: int, seed: int) -> None:
     for run in runs:
         for group in run.groups:
             per_image = "per cm²" not in next(iter(group.metrics))
-            if group.group == "all" and group.target != "findings" and per_image:
+            if group.group == "all" and group.target in ("microcalcifications", "clusters") and per_image:
                 curve = band(group.ratings, resamples=min(resamples, 500), rng=np.random.default_rng(seed))
                 panels.setdefault(group.target, {})[run.summary.name] = curve
     reviewed = runs[0].summary.rules.false_marks == "reviewed"
