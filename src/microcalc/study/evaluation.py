@@ -310,7 +310,10 @@ def _froc(
     matched: Mapping[str, list[MatchedImage]], pairs: Sequence[Pair], rules: Rules, resamples: int, seed: int
 ) -> FrocFigures | None:
     # Findings and their members need an operating point, which the methods of the study do not have.
-    groups = {m: [g for g in metric_groups(i, rules) if g.target in ("microcalcifications", "clusters")] for m, i in matched.items()}
+    groups = {
+        m: [g for g in metric_groups(i, rules) if g.target in ("microcalcifications", "clusters")]
+        for m, i in matched.items()
+    }
     groups = {m: g for m, g in groups.items() if g}
     if not groups:
         return None
