@@ -315,6 +315,9 @@ A reader tells the first five and the last two apart; the others are what the si
 knows in more detail: ``rim`` and ``skin`` of ``rim_or_skin``, ``popcorn`` of ``coarse``.
 """
 
+CalcificationKind = Literal["microcalcification", "vascular", "coarse", "rod_like", "rim_or_skin"]
+"""The kind of a calcification that was detected; see ``detection.kinds``."""
+
 BENIGN_CALCIUM: Final[tuple[Kind, ...]] = (
     "coarse",
     "vascular",
