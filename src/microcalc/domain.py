@@ -318,6 +318,9 @@ knows in more detail: ``rim`` and ``skin`` of ``rim_or_skin``, ``popcorn`` of ``
 CalcificationKind = Literal["microcalcification", "vascular", "coarse", "rod_like", "rim_or_skin"]
 """The kind of a calcification that was detected; see ``detection.kinds``."""
 
+BenignFindings = Literal["show", "apart"]
+"""Whether findings of another kind than microcalcifications are shown like the others, or apart from them."""
+
 BENIGN_CALCIUM: Final[tuple[Kind, ...]] = (
     "coarse",
     "vascular",

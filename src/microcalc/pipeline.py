@@ -7,7 +7,7 @@ from functools import cache
 from microcalc.detection.make_result import make_result
 from microcalc.detection.result import Result
 from microcalc.detection.stages import find_clusters
-from microcalc.domain import Mammogram
+from microcalc.domain import BenignFindings, Mammogram
 from microcalc.models.model import Model, Models
 from microcalc.normalise.mammogram import normalise
 
@@ -19,6 +19,7 @@ def detect(
     whole_image: bool = False,
     min_likelihood: float | None = None,
     max_candidates: int | None = None,
+    benign: BenignFindings = "show",
 ) -> Result:
     """Find clusters of microcalcifications in one mammogram.
 
@@ -34,6 +35,9 @@ def detect(
         Least likelihood of a candidate, in [0, 1]; None: the model's.
     max_candidates
         Largest number of candidates; None: the model's.
+    benign
+        ``show``: findings of vascular, coarse, rod-like, rim or skin calcifications are like all others; ``apart``:
+        they are marked to be shown apart. They are findings in both cases.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def detect(
     detected = find_clusters(
         mammogram, normalised, scores, model, min_likelihood=min_likelihood, max_candidates=max_candidates
     )
-    return make_result(mammogram, detected, model, breast_area_cm2=normalised.breast_area_cm2)
+    return make_result(mammogram, detected, model, breast_area_cm2=normalised.breast_area_cm2, benign=benign)
 
 
 @cache

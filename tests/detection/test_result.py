@@ -9,18 +9,22 @@ import numpy as np
 import pytest
 
 import microcalc
-from microcalc.detection.entries import Seconds
+from microcalc.detection.entries import Seconds, VascularEntry
 from microcalc.detection.make_result import make_result
 from microcalc.detection.result import SCHEMA, Result, read_result, write_result
 from microcalc.detection.stages import Detected
-from microcalc.domain import Candidates, Cluster, Mammogram, OperatingPoint, Shape
+from microcalc.domain import BenignFindings, CalcificationKind, Candidates, Cluster, Mammogram, OperatingPoint, Shape
 from microcalc.errors import InputError, OutputError
 from microcalc.geometry import outside
 from microcalc.models.model import laplacian_model
 
 
 def _document(
-    uid: str = "1.2.840.1", centres: Sequence[tuple[float, float]] = ((1.0, 2.0), (1.5, 2.5), (2.0, 3.0))
+    uid: str = "1.2.840.1",
+    centres: Sequence[tuple[float, float]] = ((1.0, 2.0), (1.5, 2.5), (2.0, 3.0)),
+    *,
+    kinds: tuple[CalcificationKind | None, ...] = ("vascular", None),
+    benign: BenignFindings = "apart",
 ) -> Result:
     mammogram = Mammogram(
         np.zeros((30, 40), dtype=np.float32), (0.1, 0.2), "raw", uid, "L", "CC", "a system", file="image.dcm"
@@ -36,11 +40,12 @@ def _document(
     detected = Detected(
         candidates,
         shapes=(speck, None),
+        kinds=kinds,
         clusters=clusters,
         limit_reached=False,
         candidate_limit_reached=False,
     )
-    return make_result(mammogram, detected, model, breast_area_cm2=12.3456, seconds=seconds)
+    return make_result(mammogram, detected, model, breast_area_cm2=12.3456, benign=benign, seconds=seconds)
 
 
 def test_a_document_written_and_read_is_the_same(tmp_path: Path) -> None:
@@ -53,7 +58,8 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "image.json").read_text())
     assert list(content) == [
         "schema", "image", "model", "breast_area_cm2", "operating_point", "mark_operating_points", "candidates",
-        "clusters", "single_calcifications", "candidate_limit_reached", "survivor_limit_reached", "seconds",
+        "clusters", "vascular_calcium", "single_calcifications", "candidate_limit_reached", "survivor_limit_reached",
+        "seconds",
     ]  # fmt: skip
     assert content["schema"] == "microcalc/detections/1"
     assert content["image"] == {
@@ -63,7 +69,15 @@ def test_the_document_has_the_entries_of_its_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(content["model"]) == {"name", "version", "sha256"}
     assert set(content["operating_point"]) == {"threshold", "llf", "nlf"}
-    assert set(content["clusters"][0]) == {"likelihood", "finding", "members", "outline", "distribution"}
+    assert set(content["clusters"][0]) == {
+        "likelihood",
+        "finding",
+        "members",
+        "outline",
+        "distribution",
+        "kind",
+        "apart",
+    }
     assert set(content["seconds"]) == {"read", "normalise", "score", "group", "total"}
 
 
@@ -75,6 +89,25 @@ def test_positions_are_pixels_of_the_original_image() -> None:
 
 def test_a_cluster_is_a_finding_where_it_reaches_the_threshold() -> None:
     assert [cluster.finding for cluster in _document().clusters] == [True, False]
+
+
+def test_a_finding_of_vascular_calcifications_is_set_apart_and_stays_a_finding() -> None:
+    result = _document(kinds=("vascular", "vascular"))
+    (finding,) = result.findings
+    assert (finding.kind, finding.apart) == ("vascular", True)
+    assert [cluster.apart for cluster in result.clusters] == [True, False]  # the second is no finding
+    assert [c.kind for c in finding.calcifications] == ["vascular", "vascular", None]
+
+
+def test_a_benign_finding_is_not_set_apart_if_it_is_to_be_shown_or_if_most_members_are_not_benign() -> None:
+    (shown,) = _document(kinds=("vascular", "vascular"), benign="show").findings
+    (mixed,) = _document(kinds=("vascular", None)).findings
+    assert (shown.kind, shown.apart) == ("vascular", False)
+    assert (mixed.kind, mixed.apart) == ("microcalcification", False)
+
+
+def test_vascular_calcium_has_a_length_and_an_area() -> None:
+    assert _document().vascular_calcium == VascularEntry(length_mm=0.2, area_mm2=0.02)
 
 
 def test_a_finding_is_typed_down_to_its_marks() -> None:
@@ -97,7 +130,7 @@ def test_a_finding_is_typed_down_to_its_marks() -> None:
 def test_what_is_not_known_of_a_candidate_is_missing_and_what_was_measured_is_kept() -> None:
     content = _document().to_dict()["candidates"]
     position = ["row", "column", "likelihood"]
-    measured = ["outline", "diameter_mm", "area_mm2", "elongation", "contrast_to_noise"]
+    measured = ["outline", "diameter_mm", "area_mm2", "elongation", "contrast_to_noise", "kind"]
     assert [list(c) for c in content] == [[*position, *measured], [*position, "outline"], position]
     assert Result.from_json(_document().to_json()) == _document()
 

@@ -95,11 +95,26 @@ def detect_in(file: Path | ImageRow, models: Models, options: ImageOptions = ALL
         group=round(grouped_at - scored_at, 3),
         total=round(read + grouped_at - start, 3),
     )
-    result = make_result(mammogram, detected, model, breast_area_cm2=normalised.breast_area_cm2, seconds=seconds)
+    result = make_result(
+        mammogram,
+        detected,
+        model,
+        breast_area_cm2=normalised.breast_area_cm2,
+        benign=options.benign,
+        seconds=seconds,
+    )
     return DetectedFile(result, mammogram, normalised)
 
 
-def detect_file(file: Path | ImageRow, models: Models, *, stem: str, out: Path, overlay: bool = True) -> Result:
+def detect_file(
+    file: Path | ImageRow,
+    models: Models,
+    options: ImageOptions = ALL_DEFAULTS,
+    *,
+    stem: str,
+    out: Path,
+    overlay: bool = True,
+) -> Result:
     """Detect in one file, and write ``STEM.json`` and ``STEM.png`` into ``out``, which is made if it does not exist.
 
     Raises
@@ -109,7 +124,7 @@ def detect_file(file: Path | ImageRow, models: Models, *, stem: str, out: Path, 
     OutputError
         A file cannot be written.
     """
-    detected = detect_in(file, models)
+    detected = detect_in(file, models, options)
     with saying_where(out / f"{stem}.json"):
         out.mkdir(parents=True, exist_ok=True)
     detected.write(stem, out, overlay=overlay)

@@ -9,6 +9,7 @@ from pathlib import Path
 from microcalc.batch.analyse import detect_in, models_of
 from microcalc.batch.options import ImageOptions
 from microcalc.detection.result import Result
+from microcalc.domain import BenignFindings
 from microcalc.errors import BatchError, MicrocalcError
 from microcalc.execution.executor import Executor, Serial
 from microcalc.images.info import NO_INFO, ImageInfo
@@ -25,6 +26,7 @@ def detect_all(
     whole_image: bool = False,
     min_likelihood: float | None = None,
     max_candidates: int | None = None,
+    benign: BenignFindings = "show",
 ) -> Iterator[Result]:
     """Detect in many files, and yield each result as soon as it is done.
 
@@ -45,7 +47,7 @@ def detect_all(
         What pictures (PNG, TIFF, JPEG) do not state themselves, the same for all: pixel spacing and intent.
     any_view
         Whether magnification, stereo and specimen views are accepted as well.
-    whole_image, min_likelihood, max_candidates
+    whole_image, min_likelihood, max_candidates, benign
         See ``detect``.
 
     Yields
@@ -72,7 +74,7 @@ def detect_all(
     """
     executor = executor or Serial()
     threads = 0 if isinstance(executor, Serial) else 1  # several processes share the cores
-    options = ImageOptions(info, any_view, whole_image, min_likelihood, max_candidates)
+    options = ImageOptions(info, any_view, whole_image, min_likelihood, max_candidates, benign)
     files = [Path(path) for path in paths]
     failures: dict[Path, Exception] = {}
     for outcome in executor.run(partial(_detect, model=model, threads=threads, options=options), files):

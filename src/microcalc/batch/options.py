@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from microcalc.domain import Stage
+from microcalc.domain import BenignFindings, Stage
 from microcalc.images.info import NO_INFO, ImageInfo
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class ImageOptions:
     ----------
     info, any_view
         See ``open_mammogram``; they have no effect on a line of a table.
-    whole_image, min_likelihood, max_candidates
+    whole_image, min_likelihood, max_candidates, benign
         See ``pipeline.detect``.
     """
 
@@ -30,6 +30,7 @@ class ImageOptions:
     whole_image: bool = False
     min_likelihood: float | None = None
     max_candidates: int | None = None
+    benign: BenignFindings = "show"
 
 
 ALL_DEFAULTS: Final = ImageOptions()
@@ -61,4 +62,5 @@ class DetectOptions:
             "whole_image": self.image.whole_image,
             "min_likelihood": self.image.min_likelihood,
             "max_candidates": self.image.max_candidates,
+            "benign": None if self.image.benign == "show" else self.image.benign,
         }

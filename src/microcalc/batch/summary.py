@@ -11,6 +11,9 @@ error                 why there is no result; empty where there is one
 single_calcifications evident calcifications outside findings
 highest_likelihood    of the most likely cluster, whether it is a finding or not; empty without a cluster
 largest_mm            diameter of the largest calcification in a finding or alone; empty without one
+findings_apart        findings that are set apart, because of their kind (``--benign apart``)
+vascular_length_mm    length of the vascular calcifications
+vascular_area_mm2     their area
 ===================== ==================================================================================
 """
 
@@ -45,10 +48,14 @@ class SummaryRow:
     single_calcifications: int | None = None
     highest_likelihood: float | None = None
     largest_mm: float | None = None
+    findings_apart: int | None = None
+    vascular_length_mm: float | None = None
+    vascular_area_mm2: float | None = None
 
     @classmethod
     def of(cls, image: str, name: str, result: Result) -> SummaryRow:
         """Return the row of an image with a result, whose document is called ``name``."""
+        vascular = result.vascular_calcium
         shown = [cluster for cluster in result.clusters if cluster.finding]
         listed = [mark for finding in result.findings for mark in finding.calcifications] + list(result.singles)
         return cls(
@@ -61,6 +68,9 @@ class SummaryRow:
             single_calcifications=len(result.single_calcifications),
             highest_likelihood=max((cluster.likelihood for cluster in result.clusters), default=None),
             largest_mm=max((mark.diameter_mm for mark in listed if mark.diameter_mm is not None), default=None),
+            findings_apart=sum(cluster.apart for cluster in shown),
+            vascular_length_mm=None if vascular is None else vascular.length_mm,
+            vascular_area_mm2=None if vascular is None else vascular.area_mm2,
         )
 
 

@@ -69,6 +69,7 @@ def detect(
     whole_image: Annotated[bool, _DetectionFlag] = False,
     min_likelihood: Annotated[Share | None, _Detection] = None,
     max_candidates: Annotated[Count | None, _Detection] = None,
+    benign: Annotated[Literal["show", "apart"], _Detection] = "show",
     report: Annotated[list[ReportOption] | None, _Reports] = None,
     report_per: Annotated[Literal["exam", "image"] | None, _Reports] = None,
     codes: Annotated[Literal["sct", "srt"] | None, _Reports] = None,
@@ -118,6 +119,9 @@ def detect(
         List candidates from this likelihood on. By default as the model sets it.
     max_candidates
         Largest number of candidates to list. By default as the model sets it.
+    benign
+        show: findings of vascular, coarse, rod-like, rim or skin calcifications are shown like the others; apart: they
+        are marked, and drawn in another colour. They are findings in both cases.
     report
         Kind of DICOM report, written as STEM.KIND.dcm. Repeat for several. sr: Mammography CAD SR, also if nothing
         is found or an image fails; tid1500: measurement report; gsps: presentation state; seg: segmentation.
@@ -155,6 +159,7 @@ def detect(
             whole_image=whole_image,
             min_likelihood=min_likelihood,
             max_candidates=max_candidates,
+            benign=benign,
         ),
         overlay=not no_overlay,
         again=again,
@@ -221,7 +226,9 @@ def _in_words(result: Result, *, finished: bool) -> str:
     time = "finished before" if finished else f"{result.total_seconds:.1f} s"
     limits = _LIMIT_REACHED * (result.survivor_limit_reached is True)
     limits += _CANDIDATE_LIMIT_REACHED * (result.candidate_limit_reached is True)
-    counts = [f"{quantity(findings, 'finding')}{where}"]
+    apart = sum(cluster.apart for cluster in result.clusters)
+    kinds = f" ({apart} of them set apart: likely no microcalcifications)" * (apart > 0)
+    counts = [f"{quantity(findings, 'finding')}{kinds}{where}"]
     if result.mark_operating_points:
         counts.append(quantity(len(result.single_calcifications), "single calcification"))
     counts.append(quantity(len(result.candidates), "candidate"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from microcalc.domain import Distribution, Intent, Laterality
+from microcalc.domain import CalcificationKind, Distribution, Intent, Laterality
 
 Likelihood = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -79,6 +79,8 @@ class CandidateEntry(Entries):
         Diameter of the disc with the area of the outline.
     area_mm2, elongation, contrast_to_noise
         As in ``domain.Shape``.
+    kind
+        What the calcification likely is; see ``detection.kinds``. None without an outline.
     """
 
     row: float
@@ -89,6 +91,7 @@ class CandidateEntry(Entries):
     area_mm2: Positive | None = None
     elongation: Annotated[float, Field(ge=1)] | None = None
     contrast_to_noise: float | None = None
+    kind: CalcificationKind | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_known(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
@@ -111,6 +114,11 @@ class ClusterEntry(Entries):
         Closed polygon, (row, column) in pixels; empty where it is not known.
     distribution
         How the members are distributed; see ``detection.distribution``. None where it is not known.
+    kind
+        The kind that more than half of the members are of, and else ``microcalcification``. None where it is not
+        known.
+    apart
+        Whether the finding is to be shown apart from those of microcalcifications, because its kind is another.
     """
 
     likelihood: Likelihood
@@ -118,6 +126,23 @@ class ClusterEntry(Entries):
     members: Annotated[tuple[int, ...], Field(min_length=1)]
     outline: tuple[tuple[float, float], ...] = ()
     distribution: Distribution | None = None
+    kind: CalcificationKind | None = None
+    apart: bool = False
+
+
+class VascularEntry(Entries):
+    """The vascular calcium in one view.
+
+    Attributes
+    ----------
+    length_mm
+        Length of all chains of vascular calcifications, gaps included; the two walls of an artery count once.
+    area_mm2
+        Area of their outlines.
+    """
+
+    length_mm: Annotated[float, Field(ge=0)]
+    area_mm2: Annotated[float, Field(ge=0)]
 
 
 class Seconds(Entries):

@@ -5,7 +5,7 @@ rim_or_skin         the middle inside the outline is darker than what surrounds 
                     for a middle to be seen: the wall of a cyst, a calcified gland of the skin
 rod_like            long, and several times as long as wide
 vascular            one of several that lie on a line, and whose long sides follow that line
-coarse              larger than a microcalcification
+coarse              larger than a microcalcification, and clearly brighter than its surroundings
 microcalcification  everything else that has an outline
 =================== ==============================================================================================
 
@@ -13,7 +13,7 @@ The first rule that holds decides. What has no outline has no kind. A cluster is
 members are of, and otherwise one of microcalcifications: so a doubtful cluster is never set apart.
 
 The rules and their numbers are ours; the sizes follow the BI-RADS lexicon. How often each is right is measured in
-docs/decisions/0019.
+docs/decisions/0020.
 
 References
 ----------
@@ -30,7 +30,10 @@ from typing import Final
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist, squareform
 
 from microcalc.domain import CalcificationKind, Mammogram, Shape
 from microcalc.geometry import Points
@@ -43,12 +46,13 @@ _MIDDLE: Final = 0.6
 _MIDDLE_PIXELS: Final = 3
 _ROD_ELONGATION: Final = 3.0
 _ROD_LENGTH_MM: Final = 2.0
-_COARSE_DIAMETER_MM: Final = 1.0
+_COARSE_DIAMETER_MM: Final = 0.8
+_COARSE_CONTRAST_TO_NOISE: Final = 8.0
 _LINE_REACH_MM: Final = 10.0
-_LINE_HALF_WIDTH_MM: Final = 1.5
-_LINE_NEIGHBOURS: Final = 5
+_LINE_HALF_WIDTH_MM: Final = 2.0
+_LINE_NEIGHBOURS: Final = 4
 """Fewest others within reach."""
-_LINE_FRACTION: Final = 0.5
+_LINE_FRACTION: Final = 0.7
 """Least fraction of these that lie on the line."""
 _LINE_ALIGNMENT: Final = 0.2
 _ANGLES: Final = np.deg2rad(np.arange(0.0, 180.0, 2.0))
@@ -60,7 +64,7 @@ class Features:
 
     Attributes
     ----------
-    diameter_mm, elongation
+    diameter_mm, elongation, contrast_to_noise
         As in ``Shape``.
     length_mm
         Longer side of the smallest rectangle around the outline.
@@ -78,6 +82,7 @@ class Features:
 
     diameter_mm: float
     elongation: float
+    contrast_to_noise: float
     length_mm: float
     darker_middle: float
     neighbours: int
@@ -91,7 +96,7 @@ _RULES: Final[Mapping[CalcificationKind, Callable[[Features], bool]]] = {
     "vascular": lambda f: (
         f.neighbours >= _LINE_NEIGHBOURS and f.on_line >= _LINE_FRACTION and f.alignment >= _LINE_ALIGNMENT
     ),
-    "coarse": lambda f: f.diameter_mm >= _COARSE_DIAMETER_MM,
+    "coarse": lambda f: f.diameter_mm >= _COARSE_DIAMETER_MM and f.contrast_to_noise >= _COARSE_CONTRAST_TO_NOISE,
 }
 
 
@@ -139,6 +144,7 @@ def features_of(mammogram: Mammogram, centres: Points, shapes: Sequence[Shape | 
             Features(
                 diameter_mm=shape.diameter_mm,
                 elongation=shape.elongation,
+                contrast_to_noise=shape.contrast_to_noise,
                 length_mm=float(np.linalg.norm(side[1] - side[0])),
                 darker_middle=_darker_middle(mammogram, shape),
                 neighbours=others.size,
@@ -200,3 +206,18 @@ def _darker_middle(mammogram: Mammogram, shape: Shape) -> float:
     if np.count_nonzero(middle) < _MIDDLE_PIXELS or middle.all() or spread == 0:
         return 0.0
     return float(np.median(values[~middle]) - np.median(values[middle])) / spread
+
+
+def chain_length_mm(shapes: Sequence[Shape]) -> float:
+    """Return the length of the chains that calcifications of one kind form.
+
+    Those with gaps of at most 10 mm form a chain; it is as long as its two farthest ends are apart. So the two walls of
+    an artery count once, and a winding one is a little longer than that.
+    """
+    if not shapes:
+        return 0.0
+    ends = np.concatenate([long_side(shape) for shape in shapes])
+    distance = squareform(pdist(ends))
+    _, chain = connected_components(coo_array(distance <= _LINE_REACH_MM), directed=False)
+    chains = (distance[np.ix_(chain == k, chain == k)] for k in range(chain.max() + 1))
+    return float(sum(within.max() for within in chains))

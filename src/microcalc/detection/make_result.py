@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from microcalc.detection.distribution import distribution_of
-from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry, ModelEntry, Seconds
+from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry, ModelEntry, Seconds, VascularEntry
+from microcalc.detection.kinds import chain_length_mm, kind_of_cluster
 from microcalc.detection.result import SCHEMA, Result
 from microcalc.detection.stages import Detected
-from microcalc.domain import Cluster, Mammogram, Shape
+from microcalc.domain import BenignFindings, CalcificationKind, Cluster, Mammogram, Shape
 from microcalc.geometry import Points
 from microcalc.models.model import Model
 
@@ -28,6 +29,7 @@ def make_result(
     model: Model,
     *,
     breast_area_cm2: float,
+    benign: BenignFindings = "show",
     seconds: Seconds | None = None,
 ) -> Result:
     """Return the result for one mammogram; positions in mm become pixels of the original image.
@@ -42,6 +44,8 @@ def make_result(
         The model that found them; clusters that reach its default operating point are findings.
     breast_area_cm2
         Area of the breast mask.
+    benign
+        As in ``pipeline.detect``.
     seconds
         Time that each step took.
     """
@@ -51,8 +55,11 @@ def make_result(
     likelihood = candidates.likelihood.round(LIKELIHOOD_DIGITS).tolist()
     shapes = [_shape_entries(mammogram, shape) for shape in detected.shapes]
     shapes += [{}] * (candidates.likelihood.size - len(shapes))  # not measured
+    kinds = detected.kinds + (None,) * (candidates.likelihood.size - len(detected.kinds))
     clusters = tuple(
-        _cluster_entry(mammogram, cluster, candidates.centres, finding=cluster.likelihood >= point.threshold)
+        _cluster_entry(
+            mammogram, cluster, candidates.centres, kinds, finding=cluster.likelihood >= point.threshold, benign=benign
+        )
         for cluster in detected.clusters
     )
     return Result(
@@ -63,10 +70,11 @@ def make_result(
         operating_point=point,
         mark_operating_points=model.mark_operating_points,
         candidates=tuple(
-            CandidateEntry(row=row, column=column, likelihood=rating, **shape)
-            for (row, column), rating, shape in zip(pixels, likelihood, shapes, strict=True)
+            CandidateEntry(row=row, column=column, likelihood=rating, kind=kind, **shape)
+            for (row, column), rating, shape, kind in zip(pixels, likelihood, shapes, kinds, strict=True)
         ),
         clusters=clusters,
+        vascular_calcium=_vascular_calcium(detected),
         single_calcifications=_single_calcifications(detected, model, clusters),
         candidate_limit_reached=detected.candidate_limit_reached,
         survivor_limit_reached=detected.limit_reached,
@@ -115,13 +123,32 @@ def _single_calcifications(detected: Detected, model: Model, clusters: Sequence[
     return tuple(i for i in evident if i not in shown)
 
 
-def _cluster_entry(mammogram: Mammogram, cluster: Cluster, centres: Points, *, finding: bool) -> ClusterEntry:
+def _vascular_calcium(detected: Detected) -> VascularEntry:
+    pairs = zip(detected.shapes, detected.kinds, strict=True)
+    vascular = [shape for shape, kind in pairs if shape is not None and kind == "vascular"]
+    return VascularEntry(
+        length_mm=round(chain_length_mm(vascular), 1), area_mm2=round(sum(shape.area_mm2 for shape in vascular), 3)
+    )
+
+
+def _cluster_entry(
+    mammogram: Mammogram,
+    cluster: Cluster,
+    centres: Points,
+    kinds: Sequence[CalcificationKind | None],
+    *,
+    finding: bool,
+    benign: BenignFindings,
+) -> ClusterEntry:
+    kind = kind_of_cluster([kinds[member] for member in cluster.members])
     return ClusterEntry(
         likelihood=round(cluster.likelihood, LIKELIHOOD_DIGITS),
         finding=finding,
         members=tuple(cluster.members.tolist()),
         outline=_in_pixels(mammogram, cluster.outline),
         distribution=distribution_of(centres[cluster.members]),
+        kind=kind,
+        apart=finding and benign == "apart" and kind != "microcalcification",
     )
 
 

@@ -17,8 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from microcalc.detection.entries import CandidateEntry, ClusterEntry, Entries, ImageEntry, ModelEntry, Seconds
-from microcalc.domain import Distribution, OperatingPoint
+from microcalc.detection.entries import (
+    CandidateEntry,
+    ClusterEntry,
+    Entries,
+    ImageEntry,
+    ModelEntry,
+    Seconds,
+    VascularEntry,
+)
+from microcalc.domain import CalcificationKind, Distribution, OperatingPoint
 from microcalc.errors import InputError, MissingExtraError
 from microcalc.geometry import Grid, Points, outside
 from microcalc.storage.write import write_text
@@ -47,7 +55,7 @@ class Calcification:
         (row, column) in mm from the centre of the first pixel; None where the pixel spacing is not known.
     outline
         Closed polygon, (row, column) in pixels; empty where there is none, None where it was not measured.
-    diameter_mm, area_mm2, elongation, contrast_to_noise
+    diameter_mm, area_mm2, elongation, contrast_to_noise, kind
         As in ``CandidateEntry``; None without an outline.
     """
 
@@ -60,6 +68,7 @@ class Calcification:
     area_mm2: float | None = None
     elongation: float | None = None
     contrast_to_noise: float | None = None
+    kind: CalcificationKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class Finding:
         "grouped", "linear", "segmental", "regional" or "diffuse"; None where it is not known.
     calcifications
         The marks, highest likelihood first.
+    kind, apart
+        As in ``ClusterEntry``.
     """
 
     likelihood: float
@@ -86,6 +97,8 @@ class Finding:
     outline: tuple[tuple[float, float], ...]
     outline_mm: tuple[tuple[float, float], ...] | None
     calcifications: tuple[Calcification, ...]
+    kind: CalcificationKind | None = None
+    apart: bool = False
 
 
 class Result(Entries):
@@ -108,6 +121,8 @@ class Result(Entries):
         Places that the detector proposes, highest likelihood first.
     clusters
         Clusters of candidates, highest likelihood first; those of them that are findings are marked.
+    vascular_calcium
+        Length and area of the calcifications of kind "vascular"; None where they were not looked for.
     single_calcifications
         Indices of the candidates that are in no finding and reach the strictest of the ``mark_operating_points``.
     candidate_limit_reached
@@ -139,6 +154,7 @@ class Result(Entries):
     mark_operating_points: tuple[OperatingPoint, ...] = ()
     candidates: tuple[CandidateEntry, ...]
     clusters: tuple[ClusterEntry, ...]
+    vascular_calcium: VascularEntry | None = None
     single_calcifications: tuple[int, ...] = ()
     candidate_limit_reached: bool | None = None
     survivor_limit_reached: bool | None = None
@@ -268,6 +284,8 @@ class Result(Entries):
             outline=cluster.outline,
             outline_mm=self._in_mm(cluster.outline),
             calcifications=tuple(self._calcification(member) for member in members),
+            kind=cluster.kind,
+            apart=cluster.apart,
         )
 
     def _calcification(self, entry: CandidateEntry) -> Calcification:
@@ -282,6 +300,7 @@ class Result(Entries):
             area_mm2=entry.area_mm2,
             elongation=entry.elongation,
             contrast_to_noise=entry.contrast_to_noise,
+            kind=entry.kind,
         )
 
     def _in_mm(self, places_px: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...] | None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
+from microcalc.detection.kinds import kinds_of
 from microcalc.detection.shapes import measure_shapes
-from microcalc.domain import Candidates, Cluster, Mammogram, NormalisedMammogram, PixelScores, Shape
+from microcalc.domain import CalcificationKind, Candidates, Cluster, Mammogram, NormalisedMammogram, PixelScores, Shape
 from microcalc.models.model import Model
 
 
@@ -19,6 +20,8 @@ class Detected:
     ----------
     shapes
         Of the first candidates, as many as were measured; None where there is no shape.
+    kinds
+        Of the same candidates; None where there is no shape.
     limit_reached
         As in ``PixelScores``.
     candidate_limit_reached
@@ -27,6 +30,7 @@ class Detected:
 
     candidates: Candidates
     shapes: tuple[Shape | None, ...]
+    kinds: tuple[CalcificationKind | None, ...]
     clusters: list[Cluster]
     limit_reached: bool
     candidate_limit_reached: bool
@@ -69,6 +73,7 @@ def find_clusters(
     return Detected(
         candidates=found.candidates,
         shapes=found.shapes,
+        kinds=kinds_of(mammogram, found.candidates.centres[: len(found.shapes)], found.shapes),
         clusters=group(found.candidates, **model.clusters.model_dump()),
         limit_reached=scores.limit_reached,
         candidate_limit_reached=picked.likelihood.size == max_count,

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from microcalc.detection.result import Result
 from microcalc.display.grey import GreyImage, breast_of, local_grey, shown_values, whole_grey
-from microcalc.display.places import FINDING, SINGLE, Colour, Mark, Pixels, Place, mark_of, places_to_show
+from microcalc.display.places import FINDING, SET_APART, SINGLE, Colour, Mark, Pixels, Place, mark_of, places_to_show
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.storage.write import write_whole
 from microcalc.wording import quantity
@@ -105,7 +105,7 @@ def _whole_view(
     for number, place in reversed(list(enumerate(places, start=1))):
         around = place.outline if place.outline.size else _circle(place.marks[0].place, mammogram.spacing_mm)
         ring = _drawn(around, per_pixel)
-        pen.line(ring, fill=place.colour, width=3 if place.colour == FINDING else 1)
+        pen.line(ring, fill=place.colour, width=3 if place.colour in (FINDING, SET_APART) else 1)
         right, top = max(x for x, _ in ring), min(y for _, y in ring)
         anchor, x = ("lm", right + 4) if right + 24 < width else ("rm", min(x for x, _ in ring) - 4)
         pen.text(

@@ -18,6 +18,7 @@ Pixels = NDArray[np.float64]
 """Positions (n, 2), (row, column) in pixels of the original image."""
 
 FINDING: Final[Colour] = (255, 150, 30)
+SET_APART: Final[Colour] = (225, 130, 235)
 SINGLE: Final[Colour] = (120, 235, 120)
 OTHER: Final[Colour] = (80, 190, 255)
 
@@ -95,6 +96,8 @@ def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, 
     row, column = centres.mean(axis=0)
     word = "calcification" if cluster.finding else "mark"
     words = [f"{quantity(len(members), word)} in {wide:.1f} x {high:.1f} mm"]
+    if cluster.kind not in (None, "microcalcification"):
+        words.append(f"likely {cluster.kind.replace('_', ' ')}")
     if cluster.distribution is not None:
         words.append(cluster.distribution)
     if any(entry.diameter_mm for entry in members):
@@ -105,7 +108,7 @@ def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, 
         detail=", ".join(words),
         marks=tuple(mark_of(entry) for entry in members),
         outline=np.array(cluster.outline).reshape(-1, 2),
-        colour=FINDING if cluster.finding else OTHER,
+        colour=(SET_APART if cluster.apart else FINDING) if cluster.finding else OTHER,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from microcalc.detection.result import Calcification, Result
 from microcalc.display.grey import whole_grey
-from microcalc.display.places import FINDING, SINGLE, Colour
+from microcalc.display.places import FINDING, SET_APART, SINGLE, Colour
 from microcalc.domain import Mammogram
 from microcalc.errors import InputError
 from microcalc.extras import require_modules
@@ -62,10 +62,11 @@ def show(mammogram: Mammogram, result: Result | None = None, *, ax: Axes | None 
     ax.imshow(whole_grey(mammogram), cmap="gray", vmin=0, vmax=255, aspect=rows_mm / columns_mm)
     if result is not None:
         for finding in result.findings:
+            colour = SET_APART if finding.apart else FINDING
             if finding.outline:
                 row, column = np.array(finding.outline).T
-                ax.plot(column, row, color=_rgb(FINDING), linewidth=1.5)
-            _draw(ax, finding.calcifications, FINDING)
+                ax.plot(column, row, color=_rgb(colour), linewidth=1.5)
+            _draw(ax, finding.calcifications, colour)
         _draw(ax, result.singles, SINGLE)
     ax.set_xticks([])
     ax.set_yticks([])

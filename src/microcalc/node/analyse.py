@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, detect: Detect) -> None:
         threads = detect.threads or max(1, (os.cpu_count() or 1) // detect.workers)
         self._process = start_child(_COMMAND, threads=threads, own_session=True)  # the node handles an interrupt
-        hello = {"model": detect.model, "threads": threads, "intents": detect.intents}
+        hello = {"model": detect.model, "threads": threads, "intents": detect.intents, "benign": detect.benign}
         try:
             reply = self.ask(hello, limit_s=_START_S)
             if "error" in reply:

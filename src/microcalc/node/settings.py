@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from microcalc.domain import Intent
+from microcalc.domain import BenignFindings, Intent
 from microcalc.errors import InputError
 from microcalc.training.recipe import Count, CountOrNone, Positive
 from microcalc.training.settings import first_fault, tuples_of
@@ -97,6 +97,8 @@ class Detect(_Part):
         shipped model for the image's intent.
     intents
         Intents of the images that are accepted; others are refused when the association is negotiated.
+    benign
+        As in ``microcalc detect --benign``.
     workers, threads
         Number of processes, and of threads in each; 0 threads divides the cores among the processes.
     tries
@@ -108,6 +110,7 @@ class Detect(_Part):
 
     model: str | None = None
     intents: Annotated[tuple[Intent, ...], Field(min_length=1)] = ("raw", "processed")
+    benign: BenignFindings = "show"
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=0, le=64)] = 0
     tries: Count = 3

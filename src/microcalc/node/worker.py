@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import IO, Any
 
 from microcalc.batch.analyse import detect_file
+from microcalc.batch.options import ImageOptions
 from microcalc.detection.result import read_result
 from microcalc.domain import Intent
 from microcalc.errors import InputError, MicrocalcError, OutputError
@@ -47,9 +48,10 @@ def main() -> None:
 
 
 class _Work:
-    """The models, which are loaded once."""
+    """The models, which are loaded once, and the options."""
 
     def __init__(self, given: Job) -> None:
+        self.options = ImageOptions(benign=given["benign"])
         self.models = Models(given["model"], threads=given["threads"])
         self.loaded: dict[Intent, Model] = {intent: self.models.of(intent) for intent in given["intents"]}
 
@@ -90,7 +92,9 @@ def answer(work: _Work, job: Job) -> Answer:
 def _detect(work: _Work, job: Job) -> Answer:
     """Detect in one image; answer with the duration in seconds."""
     start, detections = perf_counter(), Path(job["detections"])
-    detect_file(Path(job["file"]), work.models, stem=detections.stem, out=detections.parent, overlay=False)
+    detect_file(
+        Path(job["file"]), work.models, work.options, stem=detections.stem, out=detections.parent, overlay=False
+    )
     return {"seconds": perf_counter() - start}
 
 
