@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from microcalc.batch.summary import SummaryRow
-from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry
+from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry, VascularEntry
 from microcalc.detection.result import SCHEMA, Result
 
 
@@ -35,3 +35,13 @@ def test_the_highest_likelihood_is_that_of_the_first_cluster_even_below_the_thre
     assert (row.highest_likelihood, row.findings, row.single_calcifications) == (0.7, 0, 2)
     empty = _result(finding=False).model_copy(update={"clusters": ()})
     assert SummaryRow.of("a", "a.json", empty).highest_likelihood is None
+
+
+def test_findings_set_apart_are_counted_among_the_findings_and_by_themselves() -> None:
+    result = _result(finding=True)
+    cluster = result.clusters[0].model_copy(update={"kind": "vascular", "apart": True})
+    vascular = VascularEntry(length_mm=12.5, area_mm2=1.25)
+    row = SummaryRow.of("a", "a.json", result.model_copy(update={"clusters": (cluster,), "vascular_calcium": vascular}))
+    assert (row.findings, row.findings_apart) == (1, 1)
+    assert (row.vascular_length_mm, row.vascular_area_mm2) == (12.5, 1.25)
+    assert SummaryRow.of("a", "a.json", result).vascular_length_mm is None

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry
 from microcalc.detection.result import SCHEMA, Result
 from microcalc.display.overlay import HEADER_PX, draw_overlay
-from microcalc.display.places import FILLED, FINDING, MOST, MOST_SINGLES, OTHER, SINGLE, Place, places_to_show
+from microcalc.display.places import (
+    FILLED,
+    FINDING,
+    MOST,
+    MOST_SINGLES,
+    OTHER,
+    SET_APART,
+    SINGLE,
+    Place,
+    places_to_show,
+)
 from microcalc.display.show import show
 from microcalc.domain import Mammogram, NormalisedMammogram
 
@@ -127,3 +137,11 @@ def test_show_draws_the_outline_of_each_calcification() -> None:
     assert [len(line) for line in drawn] == [5, 1, 5]
     np.testing.assert_allclose(drawn[2][:, ::-1], np.array(candidates[2].outline))
     assert axes.get_lines()[0].get_color() != axes.get_lines()[2].get_color()
+
+
+def test_a_finding_set_apart_has_its_own_colour_and_says_what_it_likely_is() -> None:
+    result = _result([_candidate(50, 50, 0.9), _candidate(60, 90, 0.9)], [(0.95, True, (0, 1))])
+    cluster = result.clusters[0].model_copy(update={"kind": "rod_like", "apart": True})
+    (place, *_) = _places(result.model_copy(update={"clusters": (cluster,)}))
+    assert place.colour == SET_APART
+    assert "likely rod-like" in place.detail

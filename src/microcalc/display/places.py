@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from microcalc.detection.entries import CandidateEntry, ClusterEntry
 from microcalc.detection.result import Result
+from microcalc.domain import CalcificationKind
 from microcalc.wording import quantity
 
 Colour = tuple[int, int, int]
@@ -21,6 +22,10 @@ FINDING: Final[Colour] = (255, 150, 30)
 SET_APART: Final[Colour] = (225, 130, 235)
 SINGLE: Final[Colour] = (120, 235, 120)
 OTHER: Final[Colour] = (80, 190, 255)
+
+_SPELLED: Final[Mapping[CalcificationKind | None, str]] = {
+    "vascular": "vascular", "coarse": "coarse", "rod_like": "rod-like", "rim_or_skin": "rim or skin",
+}  # fmt: skip
 
 MOST: Final = 16
 MOST_SINGLES: Final = 4
@@ -96,8 +101,8 @@ def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, 
     row, column = centres.mean(axis=0)
     word = "calcification" if cluster.finding else "mark"
     words = [f"{quantity(len(members), word)} in {wide:.1f} x {high:.1f} mm"]
-    if cluster.kind not in (None, "microcalcification"):
-        words.append(f"likely {cluster.kind.replace('_', ' ')}")
+    if cluster.kind in _SPELLED:
+        words.append(f"likely {_SPELLED[cluster.kind]}")
     if cluster.distribution is not None:
         words.append(cluster.distribution)
     if any(entry.diameter_mm for entry in members):
