@@ -70,37 +70,56 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     picture = picture_box(pixels, spacing_mm=spacing_mm, intent=intent)
     inside = pixels[picture]
     step = max(1, round(_COARSE_MM / spacing_mm))
-    step_mm = step * spacing_mm
-    linear = block_mean(inside, step)
-    known = np.ones(linear.shape, dtype=bool)
+    blocks = block_mean(inside, step)
+    known = np.ones(blocks.shape, dtype=bool)
     if padding is not None:
         known = block_mean(padding[picture].astype(np.float32), step) < 0.5
     if not known.any():
         raise NoBreastError("the header says that all pixels are padding, expected a breast")
-    values = compressed(linear, intent)
-    refuse_noise(linear, known)
-    shutter = drawn(inside, values, known, step=step, step_mm=step_mm)
-    refuse_negative(inside, linear, known, shutter, intent=intent, step=step, step_mm=step_mm)
+    shutter = _shutter(inside, blocks, known, intent=intent, step=step, step_mm=step * spacing_mm)
+    tissue = _tissue(compressed(blocks, intent), known & ~shutter, step * spacing_mm)
+    breast = _one_breast(tissue, step * spacing_mm) & ~shutter
+    area_cm2 = _area_cm2(breast, step * spacing_mm)
+    if area_cm2 < _MIN_BREAST_CM2:
+        raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")
+    mask = np.zeros(pixels.shape, dtype=bool)
+    mask[picture] = expanded(breast, step, (inside.shape[0], inside.shape[1]))
+    return Breast(mask, picture)
+
+
+def _shutter(
+    pixels: FloatImage, blocks: FloatImage, known: BoolImage, *, intent: Intent, step: int, step_mm: float
+) -> BoolImage:
+    """Return the blocks that were drawn, such as shutters and labels; refuse noise and negatives."""
+    values = compressed(blocks, intent)
+    refuse_noise(blocks, known)
+    shutter = drawn(pixels, values, known, step=step, step_mm=step_mm)
+    refuse_negative(pixels, blocks, known, shutter, intent=intent, step=step, step_mm=step_mm)
     if intent == "raw":
-        shutter |= _black_corners(black(inside, linear, known & ~shutter, step=step))
-    known &= ~shutter
+        shutter |= _black_corners(black(pixels, blocks, known & ~shutter, step=step))
+    return shutter
+
+
+def _tissue(values: FloatImage, known: BoolImage, step_mm: float) -> BoolImage:
+    """Return what is brighter than the background, and than air inside a shutter where there is any."""
     tissue = known & (values > _background_limit(values[known]))
     without_air = tissue & ~_second_background(values, tissue, known)
-    if np.count_nonzero(without_air) * (step_mm / 10) ** 2 >= _MIN_BREAST_CM2:
-        tissue = without_air
+    return without_air if _area_cm2(without_air, step_mm) >= _MIN_BREAST_CM2 else tissue
+
+
+def _one_breast(tissue: BoolImage, step_mm: float) -> BoolImage:
+    """Return the largest area of tissue, with all that its skin line encloses; refuse two breasts."""
     radius = max(1, round(_OPENING_MM / step_mm))
     opened = _opened(tissue, radius)
     breast = _largest(opened)
     _refuse_two(opened & ~breast, breast, step_mm)
     whole = _within_skin_line(tissue, _filled(breast), radius)
     _refuse_facing(whole)
-    tissue = whole & ~shutter
-    area_cm2 = np.count_nonzero(tissue) * (step_mm / 10) ** 2
-    if area_cm2 < _MIN_BREAST_CM2:
-        raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")
-    mask = np.zeros(pixels.shape, dtype=bool)
-    mask[picture] = expanded(tissue, step, (inside.shape[0], inside.shape[1]))
-    return Breast(mask, picture)
+    return whole
+
+
+def _area_cm2(mask: BoolImage, step_mm: float) -> float:
+    return float(np.count_nonzero(mask) * (step_mm / 10) ** 2)
 
 
 def _black_corners(shutter: BoolImage) -> BoolImage:
@@ -130,7 +149,7 @@ def _second_background(values: FloatImage, tissue: BoolImage, known: BoolImage) 
 
 
 def _refuse_two(others: BoolImage, breast: BoolImage, step_mm: float) -> None:
-    areas = [np.count_nonzero(mask) * (step_mm / 10) ** 2 for mask in (breast, _largest(others))]
+    areas = [_area_cm2(mask, step_mm) for mask in (breast, _largest(others))]
     if areas[1] > max(_SECOND_BREAST * areas[0], _MIN_BREAST_CM2):
         raise NoBreastError(
             f"two areas of {areas[0]:.0f} and {areas[1]:.0f} cm2 stand out from the background, expected one breast"
