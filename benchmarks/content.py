@@ -3,7 +3,8 @@
 Mammograms of one size are analysed as ``microcalc detect`` does it, from the file to the written overlay
 and JSON, on one thread; then images of the same size full of noise, squares or specks, framed, and with every pixel
 treated as breast (``--whole-image``). One line is printed for each: model, content, seconds of the processor, and
-how many times the median of the mammograms this is. The exit code is 1 if one exceeds 3 times.
+how many times the median of the mammograms this is. The exit code is 1 if one exceeds 3 times. The three models
+take 45 analyses, four minutes of an idle processor; ``--models raw`` takes a third of that.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _table(name: str, models: Models, plain: list[Path], folder: Path, repeats: 
     worst = 1.0
     for content, change in CONTENTS.items():
         file = _changed(plain[0], change, folder / "changed.dcm")
-        for whole in (False, True):
+        for whole in (False, True) if content in BREASTS else (True,):  # the others are refused at once
             seconds = min(_seconds(models, file, folder, whole_image=whole) for _ in range(repeats))
             shown = content + (" (--whole-image)" if whole else "")
             print(f"| {name} | {shown} | {seconds:.2f} | {seconds / usual:.1f} |", flush=True)
@@ -176,6 +177,8 @@ CONTENTS: Final[dict[str, Callable[[Levels, np.random.Generator], Levels]]] = {
     "bright specks in noise": _specks,
     "dark specks in noise": _dark_specks,
 }
+
+BREASTS: Final = ("a breast in a bright frame, with a label", "a breast with specks all over it", "a checkerboard")
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

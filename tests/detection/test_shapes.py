@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from microcalc.detection.shapes import Shapes, measure_shapes
+from microcalc.detection.shapes import Shapes, measure_shapes, most_outlined
 from microcalc.domain import Candidates, FloatImage, Mammogram
 
 SPACING_MM = 0.07
@@ -99,6 +99,27 @@ def test_less_likely_candidates_are_kept_as_they_are() -> None:
     measured = measure_shapes(mammogram, candidates, min_likelihood=0.5, min_contrast_to_noise=2.0, min_dip=0.3)
     assert measured.shapes == ()
     np.testing.assert_array_equal(measured.candidates.centres, candidates.centres)
+
+
+def test_candidates_beyond_the_most_that_are_outlined_are_kept_as_they_are() -> None:
+    places = np.array([(5.0, 5.0), (5.0, 10.0), (5.0, 15.0)])
+    specks = [shapely.Point(column, row).buffer(0.2) for row, column in places]
+    mammogram = Mammogram(_image(specks), (SPACING_MM, SPACING_MM), "processed", "1")
+    candidates = Candidates(places, np.array([0.9, 0.8, 0.7]))
+    every, two = (
+        measure_shapes(
+            mammogram, candidates, min_likelihood=0.5, min_contrast_to_noise=2.0, min_dip=0.3, max_outlined=most
+        )
+        for most in (3, 2)
+    )
+    assert len(every.shapes) == 3
+    assert [shape.area_mm2 for shape in two.shapes if shape] == [shape.area_mm2 for shape in every.shapes[:2] if shape]
+    np.testing.assert_array_equal(two.candidates.centres, places)
+
+
+@pytest.mark.parametrize(("area_cm2", "most"), [(1.0, 300), (350.0, 300), (500.0, 202), (668.0, 100), (5000.0, 100)])
+def test_fewer_are_outlined_where_a_large_area_is_searched(area_cm2: float, most: int) -> None:
+    assert abs(most_outlined(area_cm2) - most) <= 7
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0), (0.1, 9.0), (19.9, 19.9), (10.0, 19.93)])

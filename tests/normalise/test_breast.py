@@ -133,3 +133,35 @@ def test_the_muscle_is_taken_out_however_the_picture_is_turned_or_mirrored(turn:
         turned(pixels), turned(breast), spacing_mm=SPACING_MM, orientation=orientation if header else None
     )
     assert overlap(turned(breast) & ~kept, turned(breast & triangle)) > 0.85
+
+
+def _covered(pixels: FloatImage, value: float) -> FloatImage:
+    rows, columns = np.indices(pixels.shape)
+    height, width = pixels.shape
+    beyond = ((rows - height / 2) / height) ** 2 + ((columns - width / 2) / width) ** 2 > 0.24
+    return np.where(beyond, np.float32(value), pixels)
+
+
+@pytest.mark.parametrize("value", [0.0, 4095.0])
+def test_the_negative_of_a_breast_is_refused_in_a_round_shutter_too(value: float) -> None:
+    pixels = breast_image(background=100.0, background_noise=1.0)
+    with pytest.raises(NoBreastError, match="inverted grey levels"):
+        _mask(_covered(1200 - pixels, value))
+
+
+@pytest.mark.parametrize("value", [0.0, 4095.0])
+def test_a_breast_in_a_round_shutter_is_found(value: float) -> None:
+    pixels = breast_image(background=100.0, background_noise=1.0)
+    mask = _mask(_covered(pixels, value))
+    shown = half_disc() & (_covered(np.zeros_like(pixels), 1.0) == 0)
+    assert overlap(mask, shown) > 0.95
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize("wall", [False, True])
+def test_a_breast_beside_its_mirror_image_is_refused(turn: int, wall: bool) -> None:
+    crop = breast_image()[200:800, :380]  # without air at three borders
+    halves = [crop[:, ::-1], crop] if wall else [crop, crop[:, ::-1]]
+    pixels = np.ascontiguousarray(np.rot90(np.hstack(halves), turn))
+    with pytest.raises(NoBreastError, match="expected one breast"):
+        _mask(pixels)

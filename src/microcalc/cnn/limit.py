@@ -16,7 +16,7 @@ _AVERAGED_PER_CM2: Final = 20.0  # ours: of 16 raw images and the demo, the dens
 _AVERAGED_PER_IMAGE: Final = 3000
 _AVERAGED_ALWAYS: Final = 200
 _LARGE_CM2: Final = 350.0  # ours: larger than the breasts of raw images that we have
-_FEWER_PER_CM2: Final = 30.0  # ours: with those averaged, the time that a cm² takes before the second network
+_FEWER_PER_CM2: Final = 50.0  # ours: with those averaged, the time that a cm² takes before the second network
 _AVERAGED_FEWER_PER_CM2: Final = 7.0
 
 

@@ -44,6 +44,12 @@ _SAME_MM: Final = 2.0
 """Candidates that are farther apart are not compared; long objects are joined from candidate to candidate."""
 _TOLERANCE: Final = 0.02
 
+MOST_OUTLINED: Final = 300
+"""Ours: of an image. Most of the simulated images that we have hold fewer than 60 that are likely enough."""
+_AT_LEAST: Final = 100
+_LARGE_CM2: Final = 350.0  # larger than breasts, as in ``cnn.limit``
+_FEWER_PER_CM2: Final = 0.65
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Shapes:
@@ -61,8 +67,22 @@ class Shapes:
     shapes: tuple[Shape | None, ...]
 
 
+def most_outlined(area_cm2: float) -> int:
+    """Return the largest number of candidates that are outlined where this area is searched.
+
+    An outline takes up to 10 ms, so 1,000 of them would take longer than all else.
+    """
+    return max(_AT_LEAST, round(MOST_OUTLINED - _FEWER_PER_CM2 * max(0.0, area_cm2 - _LARGE_CM2)))
+
+
 def measure_shapes(
-    mammogram: Mammogram, candidates: Candidates, *, min_likelihood: float, min_contrast_to_noise: float, min_dip: float
+    mammogram: Mammogram,
+    candidates: Candidates,
+    *,
+    min_likelihood: float,
+    min_contrast_to_noise: float,
+    min_dip: float,
+    max_outlined: int = MOST_OUTLINED,
 ) -> Shapes:
     """Outline the calcifications, and keep one candidate for each.
 
@@ -78,8 +98,10 @@ def measure_shapes(
         Least difference between a region and the band around it, in standard deviations of the pixel noise.
     min_dip
         Fraction of the lower peak's contrast by which the brightness between two calcifications falls at least.
+    max_outlined
+        Candidates beyond the first so many are kept as they are, too.
     """
-    n = int(np.count_nonzero(candidates.likelihood >= min_likelihood))
+    n = min(max_outlined, int(np.count_nonzero(candidates.likelihood >= min_likelihood)))
     image = _Image(mammogram.pixels, mammogram.grid)
     peaks = [image.peak(centre) for centre in candidates.centres[:n]]
     owner = _owners(image, peaks, min_dip=min_dip)

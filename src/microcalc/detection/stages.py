@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
 from microcalc.detection.kinds import kinds_of
-from microcalc.detection.shapes import measure_shapes
+from microcalc.detection.shapes import measure_shapes, most_outlined
 from microcalc.domain import CalcificationKind, Candidates, Cluster, Mammogram, NormalisedMammogram, PixelScores, Shape
 from microcalc.models.model import Model
 
@@ -69,7 +69,8 @@ def find_clusters(
         min_distance_mm=rules.min_distance_mm,
         max_count=max_count,
     )
-    found = measure_shapes(mammogram, picked, **model.shapes.model_dump())
+    most = most_outlined(normalised.breast_area_cm2)
+    found = measure_shapes(mammogram, picked, **model.shapes.model_dump(), max_outlined=most)
     return Detected(
         candidates=found.candidates,
         shapes=found.shapes,

@@ -17,7 +17,7 @@ from microcalc.errors import NoBreastError
 from microcalc.normalise.blocks import block_mean, compressed, expanded
 from microcalc.normalise.frame import picture_box
 from microcalc.normalise.negative import refuse_negative
-from microcalc.normalise.plausible import black, drawn, refuse_noise
+from microcalc.normalise.plausible import black, drawn, refuse_mirrored, refuse_noise
 
 _COARSE_MM = 0.5
 _OPENING_MM = 2.0
@@ -79,6 +79,7 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     shutter = _shutter(inside, blocks, known, intent=intent, step=step, step_mm=step * spacing_mm)
     tissue = _tissue(compressed(blocks, intent), known & ~shutter, step * spacing_mm)
     breast = _one_breast(tissue, step * spacing_mm) & ~shutter
+    refuse_mirrored(compressed(inside, intent), breast, step=step)
     area_cm2 = _area_cm2(breast, step * spacing_mm)
     if area_cm2 < _MIN_BREAST_CM2:
         raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")

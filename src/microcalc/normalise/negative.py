@@ -12,7 +12,7 @@ from scipy import ndimage
 from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.errors import NoBreastError
 from microcalc.normalise.blocks import block_mean
-from microcalc.normalise.plausible import black, noise_at_blocks
+from microcalc.normalise.plausible import black, covered_corners, noise_at_blocks
 
 _FINE_MM, _COARSE_MM = 1.0, 4.0
 _INNER_MM = 3.0
@@ -23,6 +23,8 @@ _LEAST_BRIGHT = 0.03
 _LEAST_BORDER = 0.05
 _MOST_OF_STRIP = 0.85
 _REST_OF_STRIP = 0.1
+_LESS_BORDER = 0.2  # ours: than bright air has; dark air has more
+_WITHOUT_EDGE = np.s_[2:-2, 2:-2]  # blocks: a thin frame hides what the picture has at its borders
 _RANGES = 4  # ours: of grey levels
 _RISING = 1.5  # ours: air that receives ten times the exposure has three times the noise
 _LEAST_MEDIAN = 0.3  # of the 80th percentile; it is 0.53 for Gaussian noise
@@ -55,41 +57,55 @@ def refuse_negative(
         The air is brighter than the breast.
     """
     if intent == "processed":
-        _refuse_bright_air(values, known, step_mm=step_mm)  # air may have one grey value, as what is drawn has
+        corners = covered_corners(values, known)
+        known, corners = (known & ~corners)[_WITHOUT_EDGE], corners[_WITHOUT_EDGE]
+        _refuse_bright_air(values[_WITHOUT_EDGE], known, corners, step_mm=step_mm)  # one grey value may be air or drawn
         return
     exposed = known & ~shutter
     shut = ndimage.binary_dilation(black(pixels, values, exposed, step=step))
     if not _noise_tells(pixels, values, exposed & ~shut, step=step):
-        _refuse_bright_air(values, exposed, step_mm=step_mm)
+        _refuse_bright_air(values, exposed, np.zeros_like(exposed), step_mm=step_mm)
 
 
-def _refuse_bright_air(values: FloatImage, known: BoolImage, *, step_mm: float) -> None:
+def _refuse_bright_air(values: FloatImage, known: BoolImage, corners: BoolImage, *, step_mm: float) -> None:
     """Refuse a picture whose air is brighter than the breast.
 
     Its brightest narrow range of grey levels is large, smooth and meets two borders, and nothing dark is as smooth.
+    What is beside covered ``corners`` counts as if it went on behind them.
     """
+    if not known.any():
+        return
     low, high = np.percentile(values[known], [0.05, 99.95])
     if high <= low:
         return
     bright, dark = (_narrow(values, known, low, high, sign=sign) for sign in (1, -1))
     bright_air = _inner(bright, step_mm)
-    if np.count_nonzero(bright_air) < _LEAST_BRIGHT * np.count_nonzero(known) or _borders(bright) < 2:
+    if (
+        np.count_nonzero(bright_air) < _LEAST_BRIGHT * np.count_nonzero(known)
+        or _borders(_extended(bright, corners)) < 2
+    ):
         return
-    n_dark = np.count_nonzero(dark)
-    few = n_dark < _LEAST_AIR * np.count_nonzero(known)
-    if few and np.count_nonzero(dark & ~_strips(dark)) < _REST_OF_STRIP * n_dark:
-        known, dark = known & ~dark, np.zeros_like(dark)  # a strip that was drawn; air ends along a curve
+    if np.count_nonzero(dark) < _LEAST_AIR * np.count_nonzero(known) and _is_no_air(dark, bright, corners):
+        known, dark = known & ~dark, np.zeros_like(dark)
     usual, air = (_roughness(values, mask, step_mm) for mask in (known & ~bright & ~dark, dark))
     if usual == np.inf:
         return
     if air < _AIR * usual and np.count_nonzero(dark) > _LEAST_AIR * np.count_nonzero(known):
         return  # what is dark is air; what is bright and even was drawn, or is saturated
-    smooth = _SMOOTH if _border(bright) > _border(dark) else _SMOOTHER
+    brighter = _border(_extended(bright, corners)) > _border(_extended(dark, corners))
+    smooth = _SMOOTH if brighter else _SMOOTHER
     if _roughness(values, bright, step_mm) < smooth * min(usual, air):
         raise NoBreastError(
             "the even area at the borders is brighter than what it surrounds, expected air darker than the breast "
             "(inverted grey levels, or a bright shutter?)"
         )
+
+
+def _is_no_air(dark: BoolImage, bright: BoolImage, corners: BoolImage) -> bool:
+    """Return whether a small dark area was drawn or hardly meets the borders; air meets them and ends along a curve."""
+    if np.count_nonzero(dark & ~_strips(dark)) < _REST_OF_STRIP * np.count_nonzero(dark):
+        return True
+    return _border(_extended(dark, corners)) < _LESS_BORDER * _border(_extended(bright, corners))
 
 
 def _noise_tells(pixels: FloatImage, values: FloatImage, known: BoolImage, *, step: int) -> bool:
@@ -140,6 +156,14 @@ def _borders(mask: BoolImage) -> int:
 def _border(mask: BoolImage) -> int:
     """Return how many blocks along the borders of the picture a mask contains."""
     return sum(int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+
+
+def _extended(mask: BoolImage, corners: BoolImage) -> BoolImage:
+    """Return a mask that goes on behind the corners as it is beside them."""
+    if not corners.any():
+        return mask
+    nearest = ndimage.distance_transform_edt(corners, return_distances=False, return_indices=True)
+    return np.asarray(mask[tuple(nearest)], dtype=bool)
 
 
 def _strips(mask: BoolImage) -> BoolImage:
