@@ -117,6 +117,7 @@ def test_a_result_travels_and_is_drawn_only_on_its_own_image(view: Path) -> None
     assert pickle.loads(pickle.dumps(result)) == result
     assert json.loads(result.to_json()) == result.to_dict()
     axes = microcalc.show(mammogram, result)
-    assert len(axes.lines) == 2 * len(result.findings)
+    marks = [mark for finding in result.findings for mark in finding.calcifications] + list(result.singles)
+    assert len(axes.lines) == len(result.findings) + len(marks)  # the outline of each
     with pytest.raises(InputError, match="a result of an image of"):
         microcalc.show(replace(mammogram, pixels=mammogram.pixels[:-1]), result)
