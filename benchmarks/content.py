@@ -3,8 +3,8 @@
 Mammograms of one size are analysed as ``microcalc detect`` does it, from the file to the written overlay
 and JSON, on one thread; then images of the same size full of noise, squares or specks, framed, and with every pixel
 treated as breast (``--whole-image``). One line is printed for each: model, content, seconds of the processor, and
-how many times the median of the mammograms this is. The exit code is 1 if one exceeds 3 times. The three models
-take 45 analyses, four minutes of an idle processor; ``--models raw`` takes a third of that.
+how many times the median of the mammograms this is. The exit code is 1 if one exceeds 3 times. ``--models raw``
+takes a third of the time.
 """
 
 from __future__ import annotations
