@@ -71,8 +71,8 @@ def _measure(options: argparse.Namespace) -> None:
     """Run the stages and print one line for each."""
     from microcalc.batch.analyse import DetectedFile
     from microcalc.cnn.scorer import CnnPair
-    from microcalc.detection.result import make_result
-    from microcalc.detection.stages import detect_normalised
+    from microcalc.detection.make_result import make_result
+    from microcalc.detection.stages import find_clusters
     from microcalc.images.dicom.read import read_dicom
     from microcalc.models.model import load_model, shipped_model
     from microcalc.normalise.mammogram import normalise
@@ -93,7 +93,7 @@ def _measure(options: argparse.Namespace) -> None:
 
         def all_but_read() -> Result:
             normalised = normalise(mammogram, spacing_mm=scorer.spacing_mm)
-            detected = detect_normalised(normalised, model)
+            detected = find_clusters(mammogram, normalised, scorer.score(normalised), model)
             result = make_result(mammogram, detected, model, breast_area_cm2=normalised.breast_area_cm2)
             DetectedFile(result, mammogram, normalised).write("image", Path(out))
             return result
@@ -121,12 +121,15 @@ def _measure_rest(
 ) -> None:
     from microcalc.detection.candidates import find_candidates
     from microcalc.detection.clusters import group
+    from microcalc.detection.shapes import measure_shapes
     from microcalc.display.overlay import draw_overlay, write_overlay
 
     likelihood = model.scorer.score(normalised).likelihood
     rules = model.candidates.model_dump()
     candidates = best.of("candidates", lambda: find_candidates(normalised, likelihood, **rules))
-    rules_of_clusters = model.clusters.model_dump()
+    shapes = model.shapes.model_dump()
+    outlined = best.of("outline and measure", lambda: measure_shapes(mammogram, candidates, **shapes))
+    candidates, rules_of_clusters = outlined.candidates, model.clusters.model_dump()
     best.of(f"group {candidates.likelihood.size}", lambda: group(candidates, **rules_of_clusters))
     page = best.of("overlay, draw", lambda: draw_overlay(mammogram, normalised, document))
     best.of("overlay, write", lambda: write_overlay(page, out / "overlay.png"))

@@ -84,10 +84,7 @@ def test_the_summaries_are_those_written() -> None:
 
 def test_the_older_codes_are_those_written() -> None:
     rows = _table("meaning")
-    assert {sct: srt for _, sct, srt in rows} == {
-        concept.value: concept.srt
-        for concept in (c.CLUSTER, c.INDIVIDUAL, c.MICROCALCIFICATIONS, c.GROUPED, *c.SIDES.values())
-    }
+    assert {sct: srt for _, sct, srt in rows} == dict(c.SRT_OF)
     assert len(rows) == len({name for name, *_ in rows})
 
 

@@ -92,7 +92,7 @@ def test_a_negative_is_refused(intent: Intent) -> None:
 
 
 def _negative(pixels: FloatImage) -> FloatImage:
-    return pixels.max() + pixels.min() - pixels
+    return np.asarray(pixels.max() + pixels.min() - pixels)
 
 
 def _surrounded(pixels: FloatImage, level: float, width: int = 30) -> FloatImage:
@@ -116,7 +116,10 @@ def test_a_negative_of_a_crop_is_refused_inside_a_frame_too(intent: Intent, whit
 @pytest.mark.parametrize("intent", ["raw", "processed"])
 def test_a_black_strip_beside_the_negative_of_a_crop_is_not_taken_for_air(intent: Intent, side: str) -> None:
     crop = _negative(_image(intent)[150:850, :600])
-    crop[{"left": np.s_[:, :20], "right": np.s_[:, -20:], "top": np.s_[:20], "bottom": np.s_[-20:]}[side]] = crop.min()
+    strips: dict[str, tuple[slice, slice]] = {
+        "left": np.s_[:, :20], "right": np.s_[:, -20:], "top": np.s_[:20, :], "bottom": np.s_[-20:, :],
+    }  # fmt: skip
+    crop[strips[side]] = crop.min()
     with pytest.raises(NoBreastError, match="expected air darker than the breast"):
         breast_mask(crop, spacing_mm=SPACING_MM, intent=intent, padding=None)
 
