@@ -84,7 +84,11 @@ def test_the_summaries_are_those_written() -> None:
 
 def test_the_older_codes_are_those_written() -> None:
     rows = _table("meaning")
-    assert {sct: srt for _, sct, srt in rows} == dict(c.SRT_OF)
+    measured = (c.DIAMETER, c.AREA, *c.DISTRIBUTIONS.values())
+    assert {sct: srt for _, sct, srt in rows} == {
+        concept.value: concept.srt
+        for concept in (c.CLUSTER, c.INDIVIDUAL, c.MICROCALCIFICATIONS, *measured, *c.SIDES.values())
+    }
     assert len(rows) == len({name for name, *_ in rows})
 
 
