@@ -84,12 +84,21 @@ def test_the_summaries_are_those_written() -> None:
 
 def test_the_older_codes_are_those_written() -> None:
     rows = _table("meaning")
-    measured = (c.DIAMETER, c.AREA, *c.DISTRIBUTIONS.values())
     assert {sct: srt for _, sct, srt in rows} == {
         concept.value: concept.srt
-        for concept in (c.CLUSTER, c.INDIVIDUAL, c.MICROCALCIFICATIONS, *measured, *c.SIDES.values())
+        for concept in (
+            *(c.CLUSTER, c.INDIVIDUAL, c.DIAMETER, c.AREA),
+            *(kind for kind in c.TYPES.values() if kind.srt),
+            *c.DISTRIBUTIONS.values(),
+            *c.SIDES.values(),
+        )
     }
     assert len(rows) == len({name for name, *_ in rows})
+
+
+def test_the_types_are_those_written() -> None:
+    stated = {kind: (name, code) for kind, name, code in _table("`kind` in the JSON")}
+    assert stated == {kind: (concept.meaning, concept.value) for kind, concept in c.TYPES.items()}
 
 
 def test_the_pages_repeat_what_every_report_says_of_its_use() -> None:

@@ -264,12 +264,16 @@ class Cluster:
         In [0, 1], not a calibrated probability; see ``detection.clusters``.
     distribution
         How the members are distributed; None where it was not judged.
+    kind, apart
+        What the members likely are, and whether the cluster is set apart for it; None where it was not judged.
     """
 
     members: NDArray[np.int64]
     outline: Points
     likelihood: float
     distribution: Distribution | None = None
+    kind: CalcificationKind | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

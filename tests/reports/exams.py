@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.domain import Candidates, Cluster, Distribution, Laterality, OperatingPoint, Shape
+from microcalc.domain import CalcificationKind, Candidates, Cluster, Distribution, Laterality, OperatingPoint, Shape
 from microcalc.reports.image_header import ExamHeader, ImageHeader
 from microcalc.reports.reported_image import Algorithm, ReportedImage
 
@@ -88,6 +88,16 @@ def result(
     shapes = [None if i % 3 == 2 else _shape(place, 0.1 + 0.05 * (i % 4)) for i, place in enumerate(places)]
     evident = range(len(places) - singles, len(places))
     return ReportedImage(header_ or header(n), algorithm, Candidates(places, likelihoods), made, shapes, evident)
+
+
+def of_kinds(result_: ReportedImage, kind: CalcificationKind, *, apart: bool) -> ReportedImage:
+    """The same result with all calcifications of a kind, and with its findings set apart or not."""
+    clusters = [
+        dataclasses.replace(cluster, kind=kind, apart=apart and cluster in result_.findings())
+        for cluster in result_.clusters
+    ]
+    kinds = [kind if shape is not None else None for shape in result_.shapes]
+    return dataclasses.replace(result_, clusters=clusters, kinds=kinds)
 
 
 def _shape(centre: NDArray[np.float64], radius_mm: float) -> Shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pydicom
@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from tests.reports.exams import ALGORITHM, EXAM, MADE, SPACING_MM, failed, header, result, with_image
+from tests.reports.exams import ALGORITHM, EXAM, MADE, SPACING_MM, failed, header, of_kinds, result, with_image
 
 from microcalc.dicom.codes import VIEWS as VIEW_CODES
-from microcalc.domain import Candidates, Cluster, OperatingPoint
+from microcalc.domain import CalcificationKind, Candidates, Cluster, OperatingPoint
 from microcalc.errors import InputError
 from microcalc.reports import concepts as c
 from microcalc.reports.cad_reader import CadReport, is_cad_report, parse_cad_report, read_cad_report
 from microcalc.reports.cad_report import cad_report
-from microcalc.reports.content_items import has_name, named, walk
+from microcalc.reports.content_items import has_name, has_value, named, walk
 from microcalc.reports.exam import Report, exam_reports, write_report
 from microcalc.reports.image_header import displaced
 from microcalc.reports.reported_image import ReportedImage, by_exam, remarks
@@ -215,7 +215,9 @@ def test_srt_replaces_every_code_of_snomed_ct() -> None:
     def schemes(root: Dataset) -> set[str]:
         return {code.CodingSchemeDesignator for i in walk(root) for code in i.get("ConceptCodeSequence", [])}
 
-    results = [with_image(result(n, clusters=[0.95]), view_modifiers=c.VIEW_MODIFIERS) for n in range(4)]
+    plain = [with_image(result(n, clusters=[0.95]), view_modifiers=c.VIEW_MODIFIERS) for n in range(4)]
+    kinds = list(c.TYPES)[1:]
+    results = [of_kinds(one, kind, apart=False) for one, kind in zip(plain, kinds, strict=True)]
     old, new = cad_report(results, made=MADE, codes="srt"), cad_report(results, made=MADE, codes="sct")
     assert "SCT" in schemes(new)
     assert "SCT" not in schemes(old)
@@ -234,7 +236,7 @@ def test_codes_are_those_of_the_standard_as_pydicom_has_it() -> None:
             for code, (meaning, _) in codes.items():
                 known.setdefault((code, scheme), set()).add(meaning.replace("\u200b", "").lower())
     ours = [value for value in vars(c).values() if isinstance(value, c.Concept)] + list(c.VIEW_MODIFIERS)
-    for concept in (*ours, *c.SIDES.values(), *c.VIEW_CONCEPTS.values()):
+    for concept in (*ours, *c.BENIGN_TYPES, *c.TYPES.values(), *c.SIDES.values(), *c.VIEW_CONCEPTS.values()):
         if concept.scheme in ("DCM", "SCT"):
             assert concept.meaning.lower() in known[concept.value, concept.scheme]
         if concept.srt:
@@ -295,6 +297,38 @@ def test_every_distribution_comes_back_and_none_is_stated_of_a_cluster_that_has_
     assert [f.distribution for f in _read(written).findings] == [cluster.distribution for cluster in written.clusters]
     plain = dataclasses.replace(written.clusters[0], distribution=None)
     assert [f.distribution for f in _read(dataclasses.replace(written, clusters=[plain])).findings] == [None]
+
+
+@pytest.mark.parametrize("kind", get_args(CalcificationKind))
+def test_every_kind_comes_back_and_decides_nothing_alone(kind: CalcificationKind) -> None:
+    written = result(clusters=[0.95, 0.85], singles=2)
+    plain, stated = _read(written), _read(of_kinds(written, kind, apart=False))
+    assert [(f.required, f.point) for f in stated.findings] == [(f.required, f.point) for f in plain.findings]
+    assert (stated.outcome, stated.description) == (plain.outcome, plain.description)
+    assert [f.calcium_kind for f in stated.findings[:2]] == [kind] * 2
+    read = [*(part for f in stated.findings[:2] for part in f.parts), *stated.findings[2:]]
+    shaped = [shape is not None for shape in written.shapes]
+    assert [f.calcium_kind for f in read] == [kind if known else "microcalcification" for known in shaped]
+    assert {f.is_benign for f in stated.findings[:2]} == {kind != "microcalcification"}
+
+
+def test_a_finding_that_is_set_apart_is_optional_with_its_calcifications_and_the_reader_is_told() -> None:
+    written = of_kinds(result(clusters=[0.95]), "vascular", apart=True)
+    root, report = cad_report([written], made=MADE), _read(written)
+    intents = [i for i in walk(root) if has_name(i, c.RENDERING_INTENT)]
+    assert [has_value(i, c.OPTIONAL) for i in intents] == [True] * (1 + 1 + 3)  # impression, cluster, members
+    (finding,) = report.findings
+    assert (finding.required, finding.point, finding.calcium_kind) == (False, None, "vascular")
+    assert report.outcome == c.ALL_SUCCEEDED_WITH.meaning
+    assert report.description == "Clusters of calcium that is likely benign, set apart, optional: R CC: 1"
+
+
+def test_beside_a_finding_set_apart_another_is_required() -> None:
+    written = result(clusters=[0.95, 0.96, 0.85])
+    first, *others = written.clusters
+    first = dataclasses.replace(first, kind="vascular", apart=True)
+    report = _read(dataclasses.replace(written, clusters=[first, *others]))
+    assert [(f.required, f.point) for f in report.findings] == [(False, None), (True, None), (False, 1)]
 
 
 def test_single_calcifications_are_findings_and_the_reader_is_told_of_them() -> None:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from tests.reports.exams import MADE, SPACING_MM, failed, result, with_image
+from tests.reports.exams import MADE, SPACING_MM, failed, of_kinds, result, with_image
 
 from microcalc.reports import concepts as c
 from microcalc.reports.cad_report import CodeScheme, cad_report
@@ -38,6 +38,10 @@ _EXAMS: Final[dict[str, Sequence[ReportedImage]]] = {
     "one view failed": [result(clusters=[0.95, 0.85], members=2), result(1), result(2), failed(3)],
     "all failed": [failed(), failed(1)],
     "optional findings alone": [result(clusters=[0.85], members=2), with_image(result(1), burned_in=True)],
+    "every kind": [
+        of_kinds(result(n, clusters=[0.99, 0.85], members=2, singles=1), kind, apart=n > 1)
+        for n, kind in enumerate(list(c.TYPES)[1:])
+    ],
     "hundreds of calcifications": [
         result(n, clusters=[0.99, 0.95, 0.85, 0.82], members=40, singles=40) for n in range(4)
     ],
@@ -120,7 +124,8 @@ def _without_types_of_those_with_a_size(root: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("name", "codes"), [*((name, "sct") for name in _EXAMS), ("every distribution", "srt"), ("all failed", "srt")]
+    ("name", "codes"),
+    [*((name, "sct") for name in _EXAMS), ("every distribution", "srt"), ("every kind", "srt"), ("all failed", "srt")],
 )
 def test_dciodvfy_and_dsrdump_find_no_fault(
     name: str, codes: CodeScheme, judge: Callable[[str], str], tmp_path: Path
@@ -169,7 +174,14 @@ def test_dsrdump_catches_a_centre_in_an_image_that_is_not_there(judge: Callable[
 
 
 def test_a_measurement_report_has_no_fault(judge: Callable[[str], str], tmp_path: Path) -> None:
-    for name in ("nothing found", "one view failed", "all failed", "optional findings alone", "every distribution"):
+    for name in (
+        "nothing found",
+        "one view failed",
+        "all failed",
+        "optional findings alone",
+        "every distribution",
+        "every kind",
+    ):
         exam = _EXAMS[name]
         path = _write(measurement_report(exam, made=MADE), tmp_path)
         assert _dciodvfy(judge("dciodvfy"), path) == []
@@ -234,6 +246,24 @@ def test_highdicom_reads_outline_and_size_of_each_calcification(tmp_path: Path) 
             assert values[c.AREA.value] == pytest.approx(shape.area_mm2, abs=1e-4)
         assert group.roi is not None
         np.testing.assert_allclose(group.roi.value.reshape(-1, 2)[:, ::-1] - 0.5, places / SPACING_MM, atol=0.01)
+
+
+def test_highdicom_reads_the_kinds_and_which_clusters_are_set_apart(tmp_path: Path) -> None:
+    import highdicom
+
+    first, second = (of_kinds(result(n, clusters=[0.95]), "vascular", apart=n == 1) for n in range(2))
+    path = _write(measurement_report([first, second], made=MADE), tmp_path)
+    content = highdicom.sr.srread(path).content
+    assert isinstance(content, highdicom.sr.MeasurementReport)
+    groups = content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.CLUSTER))
+    assert [str(group.tracking_identifier) for group in groups] == ["R CC cluster 1", "L CC cluster set apart 1"]
+    groups += content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.INDIVIDUAL))
+    stated = [
+        [e.value.value for e in group.get_qualitative_evaluations(coded_concept(c.CALCIFICATION_TYPE))]
+        for group in groups
+    ]
+    vascular = [c.VASCULAR.value]
+    assert stated == [vascular, vascular] + [vascular, vascular, []] * 2  # none of a calcification without an outline
 
 
 def test_the_library_stands_where_the_references_point() -> None:

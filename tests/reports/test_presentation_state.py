@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 from tests.dicom.fixtures import Write
-from tests.reports.exams import ALGORITHM, MADE
+from tests.reports.exams import ALGORITHM, MADE, of_kinds
 
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader
 from microcalc.domain import Candidates, Cluster, Shape
@@ -313,6 +313,16 @@ def test_calcifications_are_drawn_on_layers_of_their_own(write: Write) -> None:
     assert [ring.GraphicType for ring in (*rings, *drawn["SINGLES"])] == ["CIRCLE"] * 3
     (ring,) = drawn["SINGLES"]  # at the image's border: its second point lies inside
     assert ring.GraphicData[2] > ring.GraphicData[0]
+
+
+def test_a_cluster_set_apart_is_drawn_on_a_layer_of_its_own(write: Write) -> None:
+    state = presentation_state(of_kinds(_found(write()), "vascular", apart=True), made=MADE)
+    assert state is not None
+    apart, members = state.GraphicAnnotationSequence
+    assert [apart.GraphicLayer, members.GraphicLayer] == ["APART", "CALCIFICATIONS"]
+    assert [layer.GraphicLayer for layer in state.GraphicLayerSequence] == ["APART", "CALCIFICATIONS"]
+    assert [label.UnformattedTextValue for label in apart.TextObjectSequence] == ["95 %"]
+    assert len(apart.GraphicObjectSequence) == 1
 
 
 def test_the_states_of_both_breasts_stand_in_one_series_without_contradiction(

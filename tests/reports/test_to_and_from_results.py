@@ -17,7 +17,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from tests.normalise.breasts import breast_image
-from tests.reports.exams import ALGORITHM, MADE, result
+from tests.reports.exams import ALGORITHM, MADE, of_kinds, result
 
 from microcalc import cli
 from microcalc.datasets.table import Table
@@ -290,6 +290,7 @@ def test_an_image_that_fails_alone_is_reported_and_still_an_error(
 
 def test_findings_reported_as_benign_are_no_marks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = cad_report([result(clusters=[0.95])], made=MADE)
+    root.Manufacturer = "ACME"
     cluster = next(i for i in walk(root) if has_name(i, c.SINGLE_IMAGE_FINDING))
     (item,) = named(cluster, c.CALCIFICATION_TYPE)
     code = item.ConceptCodeSequence[0]
@@ -299,6 +300,34 @@ def test_findings_reported_as_benign_are_no_marks(tmp_path: Path, caplog: pytest
     (document,) = (read_result(file) for file in (tmp_path / "out").glob("*.json"))
     assert not document.clusters
     assert "reported as typically benign calcium, not evaluated: 1" in caplog.text
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_our_own_findings_of_another_kind_come_back_as_they_were_detected(apart: bool, tmp_path: Path) -> None:
+    """The kind changes nothing but whether a finding is set apart, so the report is judged like the detections."""
+    written = of_kinds(result(clusters=[0.95, 0.85], singles=1), "vascular", apart=apart)
+    write_data_set(cad_report([written], made=MADE), tmp_path / "report.dcm")
+    write_results_of_reports(tmp_path / "report.dcm", Table(()), tmp_path / "out")
+    (document,) = (read_result(file) for file in (tmp_path / "out").glob("*.json"))
+    np.testing.assert_allclose([k.likelihood for k in document.clusters], [0.95, 0.85])
+    assert [(k.finding, k.kind, k.apart) for k in document.clusters] == [
+        (True, "vascular", apart),
+        (False, "vascular", False),
+    ]
+    kinds = [kind or "microcalcification" for kind in written.kinds]  # every finding of the report has a type
+    assert [candidate.kind for candidate in document.candidates] == kinds
+
+
+def test_show_report_states_the_kind_of_clusters_and_calcifications(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = of_kinds(result(clusters=[0.95], members=1), "vascular", apart=True)
+    write_report(Report("sr", cad_report([written], made=MADE), ()), tmp_path / "x.dcm")
+    assert cli.run(["show-report", str(tmp_path / "x.dcm")]) == 0
+    said = capsys.readouterr().out
+    assert "0 findings at the default operating point (0), 1 optional" in said
+    assert re.search(r"1 calcification; .*Vascular calcification; certainty 95.0 %; showing it is optional", said)
+    assert re.search(r"\n    row [\d.]+, column [\d.]+; diameter 0\.20 mm; Vascular calcification; certainty", said)
 
 
 def _summary(path: Path) -> list[str]:

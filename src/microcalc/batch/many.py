@@ -16,6 +16,7 @@ from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import unforeseen
 
 
+# Nine parameters: those of `read` and `detect`, so that a call for one file and a call for many are written alike.
 def detect_all(
     paths: Iterable[str | Path],
     *,

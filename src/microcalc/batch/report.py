@@ -35,6 +35,8 @@ class WrittenReport:
         Number of findings at the default operating point, and at operating points of higher sensitivity.
     singles
         Number of single calcifications.
+    apart
+        Number of clusters set apart.
     """
 
     file: Path
@@ -42,6 +44,7 @@ class WrittenReport:
     findings: int
     more: int
     singles: int
+    apart: int
 
 
 @dataclass(slots=True)
@@ -111,9 +114,10 @@ class BatchReports:
                 results.reported(path.name, (self._stems[image] for image in report.results))
                 self._kinds_tried.add(kind)
                 points = [point for image in report.results for _, point in image.reported_clusters()]
-                more = sum(point > 0 for point in points)
+                at_default = points.count(0)
+                apart = points.count(None)
                 singles = sum(len(image.singles()) for image in report.results)
-                yield WrittenReport(path, kind, len(points) - more, more, singles)
+                yield WrittenReport(path, kind, at_default, len(points) - at_default - apart, singles, apart)
         except OutputError as error:
             if not is_of_one_file(error):
                 raise

@@ -238,8 +238,9 @@ def _in_words(result: Result, *, finished: bool) -> str:
 def _print_report(report: WrittenReport) -> None:
     more = f", {report.more} more at operating points of higher sensitivity" * bool(report.more)
     findings, singles = quantity(report.findings, "finding"), quantity(report.singles, "single calcification")
+    apart = f", {report.apart} set apart" * bool(report.apart)
     alone = f", {singles}" * bool(report.singles)
-    print_line(f"report: {report.file.name} ({findings} at the default operating point{more}{alone})")
+    print_line(f"report: {report.file.name} ({findings} at the default operating point{more}{apart}{alone})")
 
 
 def _print_end(batch: Batch) -> None:

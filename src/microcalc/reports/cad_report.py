@@ -10,6 +10,8 @@ Our choices, where the standard leaves them open:
   workstation that does not support operating points shows the findings of ``microcalc detect``. A cluster that
   reaches only a more sensitive point k of the model is Presentation Optional from point k on. Other clusters are not
   reported.
+* A cluster that is set apart as one of likely benign calcium is Presentation Optional, without an operating point.
+* The Calcification Type is that of the likely kind; without a kind it is Microcalcifications of the breast.
 * An evident single calcification is Presentation Optional, without an operating point: those of the model are of
   clusters. One that is in an optional cluster is reported there alone. Other candidates are not reported.
 * The Algorithm Parameters of the detections give the threshold, false clusters per image and sensitivity of each
@@ -164,12 +166,12 @@ def _impression(number_: int, result: ReportedImage) -> Dataset:
     return impression
 
 
-def _cluster_finding(number_: int, result: ReportedImage, cluster: Cluster, point: int) -> Dataset:
+def _cluster_finding(number_: int, result: ReportedImage, cluster: Cluster, point: int | None) -> Dataset:
     """Return a cluster and its microcalcifications (TID 4006, 4010)."""
     members = result.candidates.centres[cluster.members]
     finding = _finding(c.CLUSTER, result.algorithm, point, cluster.likelihood)
     add(finding, "HAS PROPERTIES", *_geometry(number_, result, members.mean(axis=0, keepdims=True), cluster.outline))
-    add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
+    add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.TYPES[cluster.kind or "microcalcification"]))
     if cluster.distribution is not None:
         add(finding, "HAS PROPERTIES", code(c.DISTRIBUTION, c.DISTRIBUTIONS[cluster.distribution]))
     add(finding, "HAS PROPERTIES", number(c.CALCIFICATION_COUNT, len(members), c.NO_UNITS))
@@ -183,7 +185,7 @@ def _individual(number_: int, result: ReportedImage, index: int, point: int | No
     finding = _finding(c.INDIVIDUAL, result.algorithm, point, float(candidates.likelihood[index]))
     outline = None if shape is None else shape.outline
     add(finding, "HAS PROPERTIES", *_geometry(number_, result, candidates.centres[index][None], outline))
-    add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS))
+    add(finding, "HAS PROPERTIES", code(c.CALCIFICATION_TYPE, c.TYPES[result.kind(index) or "microcalcification"]))
     if shape is not None:
         add(finding, "HAS PROPERTIES", number(c.DIAMETER, round(shape.diameter_mm, 3), c.MILLIMETER))
         add(finding, "HAS PROPERTIES", number(c.AREA, round(shape.area_mm2, 4), c.SQUARE_MILLIMETER))

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from microcalc.dicom.codes import VIEWS
-from microcalc.domain import Distribution
+from microcalc.domain import CalcificationKind, Distribution
 
 
 class Concept(NamedTuple):
@@ -82,20 +82,33 @@ CENTER: Final = _dcm("111010", "Center")
 OUTLINE: Final = _dcm("111041", "Outline")
 CALCIFICATION_TYPE: Final = _dcm("111009", "Calcification Type")
 MICROCALCIFICATIONS: Final = _sct("44771000", "D7-90435", "Microcalcifications of the breast")
-BENIGN_TYPES: Final = (
-    # CID 6010; typically benign by BI-RADS.
-    _sct("129757003", "F-01769", "Calcified skin of breast"),
-    _sct("129758008", "F-0176A", "Calcified suture material"),
-    _sct("129749001", "F-01761", "Coarse (popcorn-like) calcification"),
-    _sct("129750001", "F-01762", "Dystrophic calcification"),
-    _sct("129751002", "F-01763", "Eggshell calcification"),
-    _sct("129752009", "F-01764", "Large rod-like calcification"),
-    _sct("129754005", "F-01766", "Lucent-centered calcification"),
-    _sct("129753004", "F-01765", "Milk of calcium calcification"),
-    _sct("129756007", "F-01768", "Round shaped calcification"),
-    _sct("129759000", "F-0176B", "Vascular calcification"),
-    _dcm("111345", "Macrocalcifications"),
-)
+VASCULAR: Final = _sct("129759000", "F-0176B", "Vascular calcification")
+MACROCALCIFICATIONS: Final = _dcm("111345", "Macrocalcifications")
+ROD_LIKE: Final = _sct("129752009", "F-01764", "Large rod-like calcification")
+LUCENT_CENTERED: Final = _sct("129754005", "F-01766", "Lucent-centered calcification")
+TYPES: Final[dict[CalcificationKind, Concept]] = {
+    "microcalcification": MICROCALCIFICATIONS,
+    "vascular": VASCULAR,
+    "coarse": MACROCALCIFICATIONS,
+    "rod_like": ROD_LIKE,
+    "rim_or_skin": LUCENT_CENTERED,
+}
+"""Kind of a calcification → the type that reports state; CID 6010. They name what the rules of the kinds measure:
+"coarse" is a size, and both rims and skin calcifications have a lucent centre."""
+BENIGN_TYPES: Final[dict[Concept, CalcificationKind | None]] = {
+    _sct("129757003", "F-01769", "Calcified skin of breast"): "rim_or_skin",
+    _sct("129758008", "F-0176A", "Calcified suture material"): None,
+    _sct("129749001", "F-01761", "Coarse (popcorn-like) calcification"): "coarse",
+    _sct("129750001", "F-01762", "Dystrophic calcification"): None,
+    _sct("129751002", "F-01763", "Eggshell calcification"): "rim_or_skin",
+    ROD_LIKE: "rod_like",
+    LUCENT_CENTERED: "rim_or_skin",
+    _sct("129753004", "F-01765", "Milk of calcium calcification"): None,
+    _sct("129756007", "F-01768", "Round shaped calcification"): None,
+    VASCULAR: "vascular",
+    MACROCALCIFICATIONS: "coarse",
+}
+"""Type that is typically benign by BI-RADS → our kind, None without one; CID 6010."""
 DISTRIBUTION: Final = _dcm("111008", "Calcification Distribution")
 DISTRIBUTIONS: Final[dict[Distribution, Concept]] = {
     "grouped": _sct("129766004", "F-01772", "Grouped calcification distribution"),
@@ -164,6 +177,9 @@ SRT_OF: Final = {
         CLUSTER,
         INDIVIDUAL,
         MICROCALCIFICATIONS,
+        VASCULAR,
+        ROD_LIKE,
+        LUCENT_CENTERED,
         DIAMETER,
         AREA,
         *DISTRIBUTIONS.values(),

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from microcalc.dicom.tags import items, numbers, word
+from microcalc.errors import InputError
 from microcalc.reports.concepts import SRT_OF, Concept
 
 if TYPE_CHECKING:
@@ -180,6 +181,34 @@ def at(root: Dataset, position: Position) -> Dataset | None:
             return None
         root = below[number_ - 1]
     return root
+
+
+def target(root: Dataset, item: Dataset) -> Dataset:
+    """Return the item, or the item to which it refers.
+
+    Raises
+    ------
+    InputError
+        It refers to a missing item.
+    """
+    position = _position(item)
+    if not position:
+        return item
+    found = at(root, position)
+    if found is None:
+        raise InputError(
+            f"content item {'.'.join(map(str, position))} missing, expected it since another item refers to it"
+        )
+    return found
+
+
+def _position(item: Dataset) -> tuple[int, ...]:
+    return tuple(int(value) for value in numbers(item, "ReferencedContentItemIdentifier"))
+
+
+def image_uid(item: Dataset) -> str:
+    """Return the SOP Instance UID of the image that an IMAGE item refers to; empty without one."""
+    return next((word(reference, "ReferencedSOPInstanceUID") for reference in items(item, "ReferencedSOPSequence")), "")
 
 
 def named(item: Dataset, name: Concept) -> tuple[Dataset, ...]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from microcalc.detection.entries import CandidateEntry
+from microcalc.detection.entries import CandidateEntry, ClusterEntry
 from microcalc.detection.result import Result
 from microcalc.domain import Candidates, Cluster, Shape
 from microcalc.errors import InputError, MicrocalcError
@@ -65,13 +65,17 @@ def reported_image(header: ImageHeader, algorithm: Algorithm, result: Result | M
         replace(header, spacing_mm=result.image.pixel_spacing_mm),  # the user may have given it, if the header does not
         algorithm,
         Candidates(grid.to_mm(result.places), np.array([c.likelihood for c in result.candidates])),
-        [
-            Cluster(np.array(c.members, dtype=np.int64), grid.to_mm(np.array(c.outline)), c.likelihood, c.distribution)
-            for c in result.clusters
-        ],
+        [_cluster(cluster, grid) for cluster in result.clusters],
         [_shape(candidate, grid) for candidate in result.candidates],
         result.single_calcifications,
+        [candidate.kind for candidate in result.candidates],
     )
+
+
+def _cluster(entry: ClusterEntry, grid: Grid) -> Cluster:
+    outline = grid.to_mm(np.array(entry.outline))
+    members = np.array(entry.members, dtype=np.int64)
+    return Cluster(members, outline, entry.likelihood, entry.distribution, entry.kind, entry.apart)
 
 
 def _shape(entry: CandidateEntry, grid: Grid) -> Shape | None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from microcalc.dicom.tags import integer, items, numbers, quiet, shown_uid, word
 from microcalc.errors import InputError
 from microcalc.reports import concepts as c
-from microcalc.reports.cad_reader import CadReport, ReadFinding, parse_cad_report
+from microcalc.reports.cad_findings import ReadFinding
+from microcalc.reports.cad_reader import CadReport, parse_cad_report
 from microcalc.reports.content_items import children, meaning, measured
 from microcalc.reports.header import SOP_CLASSES
 from microcalc.reports.whole import read_whole
@@ -105,8 +106,7 @@ def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
     if finding.distribution is not None:
         words.append(f"{finding.distribution} distribution")
     words += _size(finding)
-    plain = c.MICROCALCIFICATIONS.meaning
-    words += [kind for kind in finding.types if kind != plain]
+    words += _types(finding)
     if finding.certainty is not None:
         words.append(f"certainty {100 * finding.certainty:.1f} %")
     if finding.point is not None:
@@ -115,7 +115,7 @@ def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
         words.append("showing it is optional")
     yield indent + "; ".join(words)
     for part in finding.parts:
-        words = [f"row {part.centre[0]:.1f}, column {part.centre[1]:.1f}", *_size(part)]
+        words = [f"row {part.centre[0]:.1f}, column {part.centre[1]:.1f}", *_size(part), *_types(part)]
         if part.certainty is not None:
             words.append(f"certainty {100 * part.certainty:.1f} %")
         yield f"{indent}  {'; '.join(words)}"
@@ -123,6 +123,11 @@ def _finding(finding: ReadFinding, indent: str) -> Iterator[str]:
 
 def _size(finding: ReadFinding) -> list[str]:
     return [] if finding.diameter_mm is None else [f"diameter {finding.diameter_mm:.2f} mm"]
+
+
+def _types(finding: ReadFinding) -> list[str]:
+    """Return the stated types of calcification, without that of microcalcifications."""
+    return [kind for kind in finding.types if kind != c.MICROCALCIFICATIONS.meaning]
 
 
 def _tree(dataset: Dataset) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """Write the findings of an exam as a measurement report (TID 1500), for viewers that do not support CAD reports.
 
-The template has no operating points, so the report includes the clusters of the default one, and evident single
-calcifications. Each is a planar region of interest: a cluster with its certainty, number of microcalcifications and
-distribution; after all clusters of an image its calcifications, each with its certainty, diameter and area. Their
-tracking identifiers name the cluster. A calcification without an outline is a point. An image without clusters and
-single calcifications is a measurement group that says so. The text of the CAD report's Impression Description is
-repeated in comments.
+The template has no operating points, so the report includes the clusters of the default one, those set apart (their
+tracking identifiers say so), and evident single calcifications. Each is a planar region of interest: a cluster with its
+certainty, type, number of calcifications and distribution; after all clusters of an image its calcifications, each with
+its certainty, type, diameter and area. Their tracking identifiers name the cluster. A calcification without an outline
+is a point. An image without any of these is a measurement group that says so. The text of the CAD report's Impression
+Description is repeated in comments. The length and area of all vascular calcifications are rough, and not reported.
 
 References
 ----------
@@ -80,15 +80,15 @@ def _groups(
 ) -> list[PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations]:
     if not result.is_marked:
         return [_without_clusters(result, uid)]
-    clusters = list(enumerate(result.findings(), start=1))
+    clusters = result.named_clusters()
     calcifications = [
-        (f"cluster {n} calcification {k}", int(index))
-        for n, cluster in clusters
+        (f"{name} calcification {k}", int(index))
+        for name, cluster in clusters
         for k, index in enumerate(cluster.members, start=1)
     ]
     calcifications += [(f"single calcification {n}", index) for n, index in enumerate(result.singles(), start=1)]
     return [
-        *(_cluster_region(result, cluster, f"cluster {n}", uid) for n, cluster in clusters),
+        *(_cluster_region(result, cluster, name, uid) for name, cluster in clusters),
         *(_calcification_region(result, index, name, uid) for name, index in calcifications),
     ]
 
@@ -106,7 +106,7 @@ def _cluster_region(
         (c.CERTAINTY, 100 * cluster.likelihood, c.PERCENT),
         (c.CALCIFICATION_COUNT, float(len(cluster.members)), c.NO_UNITS),
     ]
-    evaluations = [(c.CALCIFICATION_TYPE, c.MICROCALCIFICATIONS)]
+    evaluations = [(c.CALCIFICATION_TYPE, c.TYPES[cluster.kind or "microcalcification"])]
     if cluster.distribution is not None:
         evaluations.append((c.DISTRIBUTION, c.DISTRIBUTIONS[cluster.distribution]))
     return _region(result, c.CLUSTER, cluster.outline, name, uid, measurements, evaluations)
@@ -115,15 +115,14 @@ def _cluster_region(
 def _calcification_region(
     result: ReportedImage, index: int, name: str, uid: str
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    shape, measurements = (
-        result.shape(index),
-        [(c.CERTAINTY, 100 * float(result.candidates.likelihood[index]), c.PERCENT)],
-    )
+    shape, kind = result.shape(index), result.kind(index)
+    measurements = [(c.CERTAINTY, 100 * float(result.candidates.likelihood[index]), c.PERCENT)]
     if shape is not None:
         measurements.append((c.DIAMETER, round(shape.diameter_mm, 3), c.MILLIMETER))
         measurements.append((c.AREA, round(shape.area_mm2, 4), c.SQUARE_MILLIMETER))
     places = result.candidates.centres[index][None] if shape is None else shape.outline
-    return _region(result, c.INDIVIDUAL, places, name, uid, measurements)
+    evaluations = [] if kind is None else [(c.CALCIFICATION_TYPE, c.TYPES[kind])]
+    return _region(result, c.INDIVIDUAL, places, name, uid, measurements, evaluations)
 
 
 def _region(

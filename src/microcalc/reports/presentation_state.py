@@ -1,8 +1,9 @@
 """Write the findings of one image as a presentation state (GSPS): outlines and certainties over the image.
 
-The format has no operating points, so the clusters of the default one are drawn. Their calcifications and the evident
-single ones are drawn on layers of their own, which a viewer can hide: an outline, or a circle where there is none. Only
-an image with something to draw gets a state: an empty drawing would carry no information.
+The format has no operating points, so the clusters of the default one are drawn. Their calcifications, the evident
+single ones, and clusters that are set apart are drawn on layers of their own, which a viewer can hide. A calcification
+is an outline, or a circle where there is none. Only an image with something to draw gets a state: an empty drawing
+would carry no information.
 
 A viewer that applies a state takes the **whole** grey scale from the state and ignores the image's header,
 including its Photometric Interpretation (PS3.4 N.2.1.4, note 1). So the state repeats what determines the
@@ -54,8 +55,10 @@ if TYPE_CHECKING:
 _FINDINGS: Final = "FINDINGS"
 _CALCIFICATIONS: Final = "CALCIFICATIONS"
 _SINGLES: Final = "SINGLES"
+_APART: Final = "APART"
 _LAYERS: Final = {
     _SINGLES: "Evident single calcifications",
+    _APART: "Clusters of benign calcium",
     _CALCIFICATIONS: "Calcifications of the clusters",
     _FINDINGS: "Calcification clusters",
 }
@@ -251,13 +254,16 @@ def _displayed_area(header: ImageHeader) -> Dataset:
 
 def _annotations(result: ReportedImage) -> dict[str, Dataset]:
     """Return what is drawn on each layer, the uppermost last."""
-    findings = result.findings()
-    members = [int(index) for cluster in findings for index in cluster.members]
+    findings, apart = result.findings(), result.set_apart()
+    members = [int(index) for cluster in (*findings, *apart) for index in cluster.members]
     drawn = {
         _SINGLES: _annotation(result, _SINGLES, [_calcification(result, index) for index in result.singles()]),
+        _APART: _annotation(result, _APART, [_outline(result, cluster.outline) for cluster in apart]),
         _CALCIFICATIONS: _annotation(result, _CALCIFICATIONS, [_calcification(result, index) for index in members]),
         _FINDINGS: _annotation(result, _FINDINGS, [_outline(result, cluster.outline) for cluster in findings]),
     }
+    if apart:
+        drawn[_APART].TextObjectSequence = [_label(result, cluster) for cluster in apart]
     labels = [_label(result, cluster) for cluster in findings]
     if result.header.burned_in:
         labels.append(_text(BURNED_IN, (1.0, 1.0)))

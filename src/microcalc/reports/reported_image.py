@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from microcalc.domain import Candidates, Cluster, OperatingPoint, Shape
+from microcalc.domain import CalcificationKind, Candidates, Cluster, OperatingPoint, Shape
 from microcalc.geometry import Grid, Points
 from microcalc.reports.image_header import ImageHeader, displaced
 
@@ -89,6 +89,8 @@ class ReportedImage:
         Shapes of the first candidates; None where there is none.
     evident
         Indices of the candidates that are evident calcifications, and in no finding.
+    kinds
+        Kinds of the first candidates; None where there is none.
     failure
         Why the image could not be analysed, without the file's name; None if it was analysed.
     """
@@ -99,16 +101,30 @@ class ReportedImage:
     clusters: Sequence[Cluster] = ()
     shapes: Sequence[Shape | None] = ()
     evident: Sequence[int] = ()
+    kinds: Sequence[CalcificationKind | None] = ()
     failure: str | None = None
 
-    def reported_clusters(self) -> list[tuple[Cluster, int]]:
-        """Return the clusters that a CAD report includes, each with the index of its operating point."""
+    def reported_clusters(self) -> list[tuple[Cluster, int | None]]:
+        """Return the clusters that a CAD report includes, each with the index of its operating point.
+
+        The index of a cluster that is set apart is None: it may be shown, at whatever point.
+        """
         points = [(cluster, self.algorithm.operating_point_index(cluster.likelihood)) for cluster in self.clusters]
-        return [(cluster, point) for cluster, point in points if point is not None]
+        return [(cluster, None if cluster.apart else point) for cluster, point in points if point is not None]
 
     def findings(self) -> list[Cluster]:
         """Return the clusters that are to be shown: those that reach operating point 0, the default."""
         return [cluster for cluster, point in self.reported_clusters() if point == 0]
+
+    def set_apart(self) -> list[Cluster]:
+        """Return the clusters that may be shown apart from the findings, because they are of another kind."""
+        return [cluster for cluster, point in self.reported_clusters() if point is None]
+
+    def named_clusters(self) -> list[tuple[str, Cluster]]:
+        """Return the findings and the clusters set apart, with the name that each has within the image."""
+        findings = [(f"cluster {n}", cluster) for n, cluster in enumerate(self.findings(), start=1)]
+        apart = [(f"cluster set apart {n}", cluster) for n, cluster in enumerate(self.set_apart(), start=1)]
+        return findings + apart
 
     def singles(self) -> list[int]:
         """Return the indices of the evident calcifications that no reported cluster includes."""
@@ -119,10 +135,14 @@ class ReportedImage:
         """Return the shape of a candidate; None where it has none."""
         return self.shapes[index] if index < len(self.shapes) else None
 
+    def kind(self, index: int) -> CalcificationKind | None:
+        """Return the kind of a candidate; None where it has none."""
+        return self.kinds[index] if index < len(self.kinds) else None
+
     @property
     def is_marked(self) -> bool:
-        """Whether there is something to draw: a finding, or a single calcification."""
-        return bool(self.findings() or self.singles())
+        """Whether there is something to draw: a finding, a cluster set apart, or a single calcification."""
+        return bool(self.named_clusters() or self.singles())
 
     def outlines(self, indices: Iterable[int]) -> list[Points]:
         """Return the outlines of those candidates that have one, in mm."""
@@ -147,11 +167,14 @@ def by_exam(results: Sequence[ReportedImage]) -> list[list[ReportedImage]]:
 
 
 def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
-    """Return sentences about failed images, optional findings, single calcifications, and burned-in text."""
+    """Return sentences about failed images, optional findings and calcifications, and burned-in text."""
     failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
     optional = [
-        f"{r.header.label}: {len(r.reported_clusters())}" for r in results if r.reported_clusters() and not r.findings()
+        f"{r.header.label}: {len(r.reported_clusters()) - len(r.set_apart())}"
+        for r in results
+        if len(r.reported_clusters()) > len(r.set_apart()) and not r.findings()
     ]
+    apart = [f"{r.header.label}: {len(r.set_apart())}" for r in results if r.set_apart()]
     singles = [f"{r.header.label}: {len(r.singles())}" for r in results if r.singles()]
     burned_in = [r.header.label for r in results if r.header.burned_in]
     words = []
@@ -159,6 +182,8 @@ def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
         words.append(f"Not analysed: {'; '.join(failed)}")
     if optional:
         words.append(f"No finding at the default operating point, optional ones alone: {'; '.join(optional)}")
+    if apart:
+        words.append(f"Clusters of calcium that is likely benign, set apart, optional: {'; '.join(apart)}")
     if singles:
         words.append(f"Evident single calcifications outside clusters, optional: {'; '.join(singles)}")
     if burned_in:

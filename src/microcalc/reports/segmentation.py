@@ -92,9 +92,9 @@ class _Region(NamedTuple):
 
 
 def _regions(result: ReportedImage) -> list[_Region]:
-    clusters = list(enumerate(result.findings(), start=1))
-    regions = [_Region(f"cluster {n}", c.CLUSTER, [cluster.outline]) for n, cluster in clusters]
-    calcifications = [(f"cluster {n} calcifications", result.outlines(cluster.members)) for n, cluster in clusters]
+    clusters = result.named_clusters()
+    regions = [_Region(name, c.CLUSTER, [cluster.outline]) for name, cluster in clusters]
+    calcifications = [(f"{name} calcifications", result.outlines(cluster.members)) for name, cluster in clusters]
     calcifications.append(("single calcifications", result.outlines(result.singles())))
     return regions + [_Region(name, c.INDIVIDUAL, outlines) for name, outlines in calcifications if outlines]
 

@@ -12,7 +12,8 @@ from microcalc.detection.result import SCHEMA, Result, write_result
 from microcalc.dicom.tags import is_uid
 from microcalc.errors import InputError
 from microcalc.images.dicom.sniff import is_dicom
-from microcalc.reports.cad_reader import CadReport, ReadFinding, is_cad_report, read_cad_report
+from microcalc.reports.cad_findings import ReadFinding
+from microcalc.reports.cad_reader import CadReport, is_cad_report, read_cad_report
 from microcalc.storage.write import saying_where
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
 
     The candidates of a cluster are its calcifications or, if none are listed, its centre. A calcification outside
     clusters is a candidate and a single calcification. Other kinds of findings are ignored, and so are findings that
-    the report calls typically benign (vascular, skin, ...; ``show-report`` lists them) and images in which detection
-    failed or that were not searched for calcifications. The likelihood is the certainty of a finding. Without a
-    certainty it is 1 - k / (n + 1) if the finding is shown from operating point k of n on, and 1 if it is always shown
-    (our choice).
+    the report of another manufacturer calls typically benign (vascular, skin, ...; ``show-report`` lists them) and
+    images in which detection failed or that were not searched for calcifications. In our own reports a finding of
+    such a type is a finding, as in the detections that they were made of; if it is optional at every operating point,
+    it is set apart. The likelihood is the certainty of a finding. Without a certainty it is 1 - k / (n + 1) if the
+    finding is shown from operating point k of n on, and 1 if it is always shown (our choice).
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def _documents(reports: Mapping[Path, CadReport], names: Mapping[str, str]) -> d
 def _log_remarks(file: Path, report: CadReport) -> None:
     for remark in report.remarks:
         _LOG.warning("%s: %s", file.name, remark)
-    benign = sum(finding.is_calcium and finding.is_benign for finding in report.findings)
+    benign = sum(finding.is_calcium and _is_passed_over(finding, report) for finding in report.findings)
     if benign:
         _LOG.warning("%s: findings that are reported as typically benign calcium, not evaluated: %d", file.name, benign)
 
@@ -112,20 +114,23 @@ def _document(name: str, report: CadReport, uid: str) -> Result:
     clusters: list[ClusterEntry] = []
     singles: list[int] = []
     for finding in report.findings:
-        if finding.uid != uid or not finding.is_calcium or finding.is_benign:
+        if finding.uid != uid or not finding.is_calcium or _is_passed_over(finding, report):
             continue
-        marks = [part for part in finding.parts if not part.is_benign] or [finding]
+        marks = [part for part in finding.parts if not _is_passed_over(part, report)] or [finding]
         first = len(candidates)
         for mark in marks:
             candidates.append(_candidate(mark, _rating(mark, report)))
         if finding.is_cluster:
+            apart = finding.is_benign and not finding.required and finding.point is None
             clusters.append(
                 ClusterEntry(
                     likelihood=_rating(finding, report),
-                    finding=finding.required,
+                    finding=finding.required or apart,
                     members=tuple(range(first, len(candidates))),
                     outline=_corners(finding) or (),
                     distribution=finding.distribution,
+                    kind=finding.calcium_kind,
+                    apart=apart,
                 )
             )
         else:
@@ -137,6 +142,11 @@ def _document(name: str, report: CadReport, uid: str) -> Result:
         clusters=tuple(clusters),
         single_calcifications=tuple(singles),
     )
+
+
+def _is_passed_over(finding: ReadFinding, report: CadReport) -> bool:
+    """Return whether a finding is typically benign by another manufacturer's judgement, and so no mark."""
+    return finding.is_benign and not report.is_ours
 
 
 def _candidate(mark: ReadFinding, likelihood: float) -> CandidateEntry:
@@ -151,6 +161,7 @@ def _candidate(mark: ReadFinding, likelihood: float) -> CandidateEntry:
         outline=_corners(mark),
         diameter_mm=mark.diameter_mm,
         area_mm2=mark.area_mm2,
+        kind=mark.calcium_kind,
     )
 
 
