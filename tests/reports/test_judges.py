@@ -259,7 +259,10 @@ def test_highdicom_reads_the_kinds_and_which_clusters_are_set_apart(tmp_path: Pa
     assert [str(group.tracking_identifier) for group in groups] == ["R CC cluster 1", "L CC cluster set apart 1"]
     groups += content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.INDIVIDUAL))
     stated = [
-        [e.value.value for e in group.get_qualitative_evaluations(coded_concept(c.CALCIFICATION_TYPE))]
+        [
+            e.ConceptCodeSequence[0].CodeValue
+            for e in group.get_qualitative_evaluations(coded_concept(c.CALCIFICATION_TYPE))
+        ]
         for group in groups
     ]
     vascular = [c.VASCULAR.value]
