@@ -143,6 +143,10 @@ def test_what_cannot_be_used_is_said_in_one_line_with_code_two(
         ["evaluate", "d", "--truth", "t"],
         ["roc", "--model", "m", "--truth", "t"],
         ["table", "cdd-cesm", "t"],
+        ["table", "points", "p.csv", "--images", "t"],
+        ["table", "coco", "c.json", "--images", "t"],
+        ["table", "sr", "a.dcm", "--images", "t"],
+        ["table", "export", "t", "--to", "sr"],
     ],
 )
 def test_a_file_where_the_results_should_go_is_said_before_the_work_begins(

@@ -32,6 +32,10 @@ _COMMANDS: dict[str, list[str]] = {
     "study": ["study", "--scale", "smoke", "--data", "IN", "--intent", "processed"],
     "view": ["view", "IN", "--judge", "A. Reader"],
     "table cdd-cesm": ["table", "cdd-cesm", "IN"],
+    "table points": ["table", "points", "IN/annotations.csv", "--images", "IN"],
+    "table coco": ["table", "coco", "IN/a.json", "--images", "IN"],
+    "table sr": ["table", "sr", "IN/a.dcm", "--images", "IN"],
+    "table export": ["table", "export", "IN", "--to", "coco"],
 }
 """Every command with --out, as it is given; IN is the folder of the input."""
 

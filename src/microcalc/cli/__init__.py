@@ -32,6 +32,7 @@ from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.reports import show_report
 from microcalc.cli.review import review
 from microcalc.cli.study import study
+from microcalc.cli.tables import table_coco, table_export, table_points, table_sr
 from microcalc.cli.training import card, train
 from microcalc.cli.view import view
 from microcalc.errors import MicrocalcError, MissingExtraError
@@ -83,13 +84,15 @@ def _register() -> None:
             app.command(command, name=name, group=group, help_epilogue=EXAMPLES[name])
     table = cyclopts.App(
         name="table",
-        help="Make the table of a public data set.",
+        help="Make a table of a public data set or of other programs' annotations, or export one.",
         help_epilogue=EXAMPLES["table cdd-cesm"],
         group=group,
     )
     app.command(table)
-    table_cdd_cesm.__doc__ = flowing(table_cdd_cesm.__doc__ or "")
-    table.command(table_cdd_cesm, name="cdd-cesm", help_epilogue=EXAMPLES["table cdd-cesm"])
+    for maker in (table_cdd_cesm, table_points, table_coco, table_sr, table_export):
+        name = maker.__name__.removeprefix("table_").replace("_", "-")
+        maker.__doc__ = flowing(maker.__doc__ or "")
+        table.command(maker, name=name, help_epilogue=EXAMPLES[f"table {name}"])
     general = Group("General", sort_key=100)
     app.register_install_completion_command(help="Install the completion of commands and options in your shell.")
     for flag in ("--help", "--version", "--install-completion"):

@@ -50,6 +50,10 @@ EXAMPLES: Final = {
     ),
     "insert": _examples("insert TABLE --clusters 2 --out inserted"),
     "table cdd-cesm": _examples("table cdd-cesm CDD-CESM --out table"),
+    "table points": _examples("table points points.csv --images IMAGES --out table"),
+    "table coco": _examples("table coco annotations.json --images IMAGES --out table"),
+    "table sr": _examples("table sr annotations-1.sr.dcm --images IMAGES --out table"),
+    "table export": _examples("table export TABLE --to sr --out reports", "table export TABLE --to coco --out coco"),
 }
 
 

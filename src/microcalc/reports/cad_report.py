@@ -87,7 +87,7 @@ def cad_report(results: Sequence[ReportedImage], *, made: datetime, codes: CodeS
     """
     check_one_exam(results)
     with quiet():
-        root = start_report("sr", results, report_uid("sr", results, codes), made)
+        root = start_report("sr", [r.header for r in results], report_uid("sr", results, codes), made)
         _add_content(root, results)
         if codes == "srt":
             use_srt(root)

@@ -135,6 +135,14 @@ DETECTION_PERFORMED: Final = _dcm("111022", "Detection Performed")
 MAXIMUM_OPERATING_POINT: Final = _dcm("111072", "Maximum CAD Operating Point")
 RECOMMENDED_OPERATING_POINT: Final = _dcm("111092", "Recommended CAD Operating Point")
 
+# Measurement reports, TID 1500, 1410, 1501, 1003.
+MAMMOGRAPHY: Final = _sct("71651007", "", "Mammography")
+MEASUREMENT_GROUP: Final = _dcm("125007", "Measurement Group")
+TRACKING_IDENTIFIER: Final = _dcm("112039", "Tracking Identifier")
+FINDING: Final = _dcm("121071", "Finding")
+PERSON: Final = _dcm("121006", "Person")
+PERSON_NAME: Final = _dcm("121008", "Person Observer Name")
+
 # Units.
 MILLIMETER: Final = Concept("mm", "UCUM", "millimeter")
 SQUARE_MILLIMETER: Final = Concept("mm2", "UCUM", "Square millimeter")

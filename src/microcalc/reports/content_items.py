@@ -51,6 +51,15 @@ def add(parent: Dataset, relationship: str, *children: Dataset) -> None:
             parent.ContentSequence = [child]
 
 
+def take_content(root: Dataset, content: Dataset) -> None:
+    """Add the content that highdicom made to a report; its items are then ordinary ones, to which others are added."""
+    for element in content:
+        root.add(element)
+    items_ = list(root.ContentSequence)
+    del root.ContentSequence  # the library's sequence type accepts only its own items
+    root.ContentSequence = items_
+
+
 def container(name: Concept, *, template: str | None = None) -> Dataset:
     """Return a CONTAINER item with separate content; ``template`` is an identifier of PS3.16, such as ``"4000"``."""
     from pydicom.dataset import Dataset

@@ -91,23 +91,23 @@ def start_instance(kind: ReportKind, header: ImageHeader, uid: str) -> Dataset:
     return dataset
 
 
-def start_report(kind: ReportKind, results: Sequence[ReportedImage], uid: str, made: datetime) -> Dataset:
+def start_report(kind: ReportKind, headers: Sequence[ImageHeader], uid: str, made: datetime) -> Dataset:
     """Return a structured report without its content.
 
     Parameters
     ----------
-    results
+    headers
         The images of one exam.
     made
         Time of making, the only part of a report that does not depend on the images.
     """
-    dataset = start_instance(kind, results[0].header, uid)
+    dataset = start_instance(kind, headers[0], uid)
     dataset.ReferencedPerformedProcedureStepSequence = []
-    dataset.ContentDate, dataset.ContentTime = made_at(results[0].header, made)
+    dataset.ContentDate, dataset.ContentTime = made_at(headers[0], made)
     dataset.CompletionFlag, dataset.CompletionFlagDescription = "COMPLETE", RESEARCH_ONLY
     dataset.VerificationFlag = "UNVERIFIED"
     dataset.PerformedProcedureCodeSequence = []
-    dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence([r.header for r in results])]
+    dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(headers)]
     return dataset
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from microcalc.dicom.tags import quiet
 from microcalc.dicom.write import hashed_uid
 from microcalc.reports import concepts as c
-from microcalc.reports.content_items import add, coded_concept, text
+from microcalc.reports.content_items import add, coded_concept, take_content, text
 from microcalc.reports.header import MANUFACTURER, check_one_exam, report_uid, start_report
 from microcalc.reports.reported_image import Algorithm, ReportedImage, impression_sentences
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from microcalc.domain import Cluster
     from microcalc.geometry import Points
 
-_MAMMOGRAPHY = c.Concept("71651007", "SCT", "Mammography")
-
 
 def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> Dataset:
     """Return the report of one exam; parameters and errors are those of ``cad_report.cad_report``."""
@@ -52,15 +50,11 @@ def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> D
         groups = [group for result in results for group in _groups(result, uid)]
         content = MeasurementReport(
             observation_context=_observer(),
-            procedure_reported=coded_concept(_MAMMOGRAPHY),
+            procedure_reported=coded_concept(c.MAMMOGRAPHY),
             imaging_measurements=groups,
         )
-        root = start_report("tid1500", results, uid, made)
-        for element in content[0]:
-            root.add(element)
-        items = list(root.ContentSequence)
-        del root.ContentSequence  # the library's sequence type accepts only its own items
-        root.ContentSequence = items
+        root = start_report("tid1500", [r.header for r in results], uid, made)
+        take_content(root, content[0])
         add(root, "CONTAINS", *(text(c.COMMENT, sentence) for sentence in impression_sentences(results)))
     return root
 

@@ -1,0 +1,171 @@
+"""``microcalc table points``, ``coco``, ``sr`` and ``export``: annotations of other programs, in and out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from microcalc.cli.options import IntentOption, SpacingOption
+from microcalc.cli.output import print_error, print_line
+from microcalc.storage.ownership import check_output_folder, output_folder
+from microcalc.wording import quantity
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
+    from microcalc.domain import Intent
+
+
+def table_points(
+    file: Path,
+    /,
+    *,
+    images: list[Path],
+    out: Path,
+    pixel_spacing: SpacingOption | None = None,
+    intent: IntentOption = None,
+) -> int:
+    """Make a table of images and of points in a CSV file, one per line.
+
+    Columns: image (or file, file_name), and row and column (or y and x) in pixels, 0 at the centre of the first pixel.
+    kind, diameter_mm, cluster, judge, morphology, id and when may be there too.
+
+    Parameters
+    ----------
+    file
+        CSV file of points.
+    images
+        Images, folders of these, or a table whose annotations are left out. Repeat for several.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm. Required for pictures outside tables.
+    intent
+        raw (for processing) or processed (for presentation). Required for pictures outside tables.
+    """
+    from microcalc.datasets.points import read_points
+
+    check_output_folder(out, "table points", inputs=[file, *images])
+    given, problems = _images(images, pixel_spacing, intent)
+    return _written(read_points(file, given), out, "table points", [file, *images], problems)
+
+
+def table_coco(
+    file: Path,
+    /,
+    *,
+    images: list[Path],
+    out: Path,
+    pixel_spacing: SpacingOption | None = None,
+    intent: IntentOption = None,
+) -> int:
+    """Make a table of images and of annotations in COCO JSON.
+
+    Keypoints and boxes are places; the categories are the kinds of the table. Polygons of the category cluster are
+    outlines of clusters.
+
+    Parameters
+    ----------
+    file
+        COCO JSON file.
+    images
+        Images, folders of these, or a table whose annotations are left out. Repeat for several.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm. Required for pictures outside tables.
+    intent
+        raw (for processing) or processed (for presentation). Required for pictures outside tables.
+    """
+    from microcalc.datasets.coco import read_coco
+
+    check_output_folder(out, "table coco", inputs=[file, *images])
+    given, problems = _images(images, pixel_spacing, intent)
+    return _written(read_coco(file, given), out, "table coco", [file, *images], problems)
+
+
+def table_sr(files: list[Path], /, *, images: list[Path], out: Path) -> int:
+    """Make a table of images and of annotations in DICOM measurement reports (TID 1500).
+
+    Points, polylines, circles and ellipses are read, from reports of microcalc and of other programs.
+
+    Parameters
+    ----------
+    files
+        Structured reports.
+    images
+        DICOM images, folders of these, or a table whose annotations are left out. Repeat for several.
+    out
+        Folder for images.csv and annotations.csv.
+    """
+    from microcalc.reports.annotation_reader import read_annotation_reports
+
+    check_output_folder(out, "table sr", inputs=[*files, *images])
+    given, problems = _images(images, None, None)
+    read = read_annotation_reports(files, given)
+    code = _written(read.table, out, "table sr", [*files, *images], problems)
+    if read.passed_over:
+        print_line(f"skipped: {quantity(read.passed_over, 'finding')} of another kind than calcifications")
+    return code
+
+
+def table_export(table: Path, /, *, to: Literal["coco", "sr"], out: Path) -> None:
+    """Write the annotations of a table as COCO JSON, or as DICOM measurement reports (TID 1500).
+
+    Reports need DICOM images, and microcalc[report]; there is one for each exam and reader.
+
+    Parameters
+    ----------
+    table
+        Folder with images.csv and annotations.csv, such as one of microcalc view.
+    to
+        coco, or sr for reports.
+    out
+        Folder for annotations.json, or for annotations-1.sr.dcm and so on.
+    """
+    from microcalc.datasets.coco import write_coco
+    from microcalc.datasets.open import identified_table, open_table
+    from microcalc.dicom.tags import quiet
+    from microcalc.dicom.write import write_data_set
+    from microcalc.extras import require_modules
+    from microcalc.reports.annotation_report import annotation_reports
+
+    check_output_folder(out, "table export", inputs=[table])
+    whole = identified_table(open_table(table))
+    if to == "coco":
+        with output_folder(out, "table export", inputs=[table]):
+            write_coco(whole, out / "annotations.json")
+        print_line(f"{out}: {quantity(len(whole.annotations), 'annotated place')}")
+        return
+    require_modules("highdicom")
+    reports = list(annotation_reports(whole, made=datetime.now().astimezone()))
+    with output_folder(out, "table export", inputs=[table]), quiet():
+        for number, report in enumerate(reports, 1):
+            write_data_set(report.dataset, out / f"annotations-{number}.sr.dcm")
+        for stale in set(out.glob("annotations-*.sr.dcm")) - {
+            out / f"annotations-{number}.sr.dcm" for number in range(1, len(reports) + 1)
+        }:
+            stale.unlink()
+    print_line(f"{out}: {quantity(len(whole.annotations), 'annotated place')} in {quantity(len(reports), 'report')}")
+
+
+def _images(paths: list[Path], pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, tuple[str, ...]]:
+    """Return the images in files, folders and tables as one table, and why some cannot be used."""
+    from microcalc.datasets.open import identified_table
+    from microcalc.images.info import ImageInfo
+    from microcalc.viewer.sources import open_catalogue
+
+    info = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent)
+    catalogue = open_catalogue(paths, info)
+    return identified_table(catalogue.table), catalogue.problems
+
+
+def _written(table: Table, out: Path, command: str, inputs: list[Path], problems: tuple[str, ...]) -> int:
+    from microcalc.datasets.table_files import write_table
+
+    for problem in problems:
+        print_error(problem)
+    with output_folder(out, command, inputs=inputs):
+        write_table(table, out)
+    print_line(f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotated place')}")
+    return 1 if problems else 0

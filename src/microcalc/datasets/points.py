@@ -1,0 +1,84 @@
+"""Read annotations from CSV files of points, one per line, as other programs and spreadsheets write them.
+
+A line names its image (column ``image``, ``file``, ``file_name`` or ``filename``) and a place: ``row`` and ``column``,
+or ``y`` and ``x``, in pixels of the original image, 0 at the centre of the first pixel. ``kind`` (without it:
+microcalcification), ``diameter_mm``, ``cluster``, ``judge``, ``morphology``, ``id`` and ``when`` may be there too;
+other columns are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, get_args
+
+from microcalc.datasets.lines import Line, number_in, read_lines, text_in, word_in
+from microcalc.datasets.outlines import ImageNames, refuse_repeated_ids
+from microcalc.datasets.table import AnnotationRow, Table, check_places
+from microcalc.domain import Kind
+from microcalc.errors import TableError
+
+_IMAGE: Final = ("image", "file", "file_name", "filename")
+_PLACES: Final = (("row", "column"), ("y", "x"))
+_OPTIONAL: Final = ("diameter_mm", "kind", "cluster", "judge", "morphology", "id", "when")
+
+
+def read_points(file: Path, images: Table) -> Table:
+    """Return the images with the annotations of a CSV file.
+
+    Parameters
+    ----------
+    images
+        The images; their own annotations are left out.
+
+    Raises
+    ------
+    TableError
+        The file has no such columns, or a line has a value that is not allowed, an image that is not among
+        ``images``, a place outside it, or the ``id`` of another line.
+    """
+    lines = read_lines(file, required=(), optional=_OPTIONAL)
+    if not lines:
+        raise TableError(f"{file.name}: no point, expected a header line and at least one line below it")
+    header = list(lines[0][1])
+    image_column = _only(header, [(name,) for name in _IMAGE], file.name)[0]
+    row_column = _only(header, _PLACES, file.name)
+    names = ImageNames(images.images)
+    rows = []
+    for number, line in lines:
+        where = f"{file.name} line {number}"
+        rows.append(_row(line, names.find(line[image_column], where).image, row_column, where))
+    refuse_repeated_ids(rows)
+    table = Table(images.images, tuple(rows))
+    check_places(table)
+    return table
+
+
+def _only(header: Sequence[str], choices: Sequence[tuple[str, ...]], where: str) -> tuple[str, ...]:
+    """Return the one choice of columns that is there."""
+    there = [choice for choice in choices if all(column in header for column in choice)]
+    if len(there) != 1:
+        found = ", ".join(repr(column[:40]) for column in header[:12])
+        expected = " or ".join(" and ".join(choice) for choice in choices)
+        raise TableError(f"{where}: columns {found}, expected {'one of ' if there else ''}{expected}")
+    return there[0]
+
+
+def _row(line: Line, image: str, place: tuple[str, ...], where: str) -> AnnotationRow:
+    diameter_mm = number_in(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0
+    if diameter_mm < 0:
+        raise TableError(f"{where}: diameter_mm is {diameter_mm:g}, expected 0 or more")
+    kind: Kind = word_in(line, "kind", get_args(Kind), where) if line.get("kind") else "microcalcification"
+    return AnnotationRow(
+        image=image,
+        row=number_in(line, place[0], where),
+        column=number_in(line, place[1], where),
+        diameter_mm=diameter_mm,
+        kind=kind,
+        cluster=text_in(line, "cluster", where),
+        judge=line.get("judge", ""),
+        morphology=line.get("morphology", ""),
+        id=text_in(line, "id", where),
+        when=text_in(line, "when", where),
+        where=where,
+    )

@@ -1,0 +1,129 @@
+"""Annotations come back from COCO, and other programs' COCO files are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microcalc.datasets.coco import read_coco, write_coco
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.errors import TableError
+
+_IMAGES = (
+    ImageRow("a", Path("a.dcm"), "raw", (0.07, 0.08), rows=200, columns=100),
+    ImageRow("b", Path("b.png"), "processed", (0.1, 0.1), rows=200, columns=100),
+)
+_RING = ((10.0, 10.0), (10.0, 50.0), (60.0, 50.0), (60.0, 10.0))
+_place = st.tuples(st.floats(-0.9, 199.9).map(lambda v: round(v, 3)), st.floats(-0.9, 99.9).map(lambda v: round(v, 3)))
+
+
+@given(
+    places=st.lists(_place, min_size=1, max_size=5),
+    outline=st.lists(_place, min_size=3, max_size=6).map(tuple),
+    cluster=st.sampled_from(["", "c 1"]),
+    diameter_mm=st.sampled_from([0.0, 0.3]),
+)
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    places: list[tuple[float, float]],
+    outline: tuple[tuple[float, float], ...],
+    cluster: str,
+    diameter_mm: float,
+) -> None:
+    rows = [
+        AnnotationRow(
+            "ab"[n % 2], *place, diameter_mm, "microcalcification" if n else "vascular", cluster,
+            outline if n == len(places) - 1 else (), 3.5 if n else None, "A. Reader", "round", f"id-{n}",
+            "2026-01-02T03:04:05Z",
+        )
+        for n, place in enumerate(places)
+    ]  # fmt: skip
+    file = tmp_path_factory.mktemp("coco") / "annotations.json"
+    write_coco(Table(_IMAGES, tuple(rows)), file)
+    read = {row.id: row for row in read_coco(file, Table(_IMAGES)).annotations}
+    assert set(read) == {row.id for row in rows}
+    for row in rows:
+        back = read[row.id]
+        assert np.allclose((back.row, back.column), (row.row, row.column), atol=1e-3)
+        assert np.allclose(back.outline, row.outline, atol=1e-3)
+        assert dataclasses.replace(back, row=row.row, column=row.column, outline=row.outline) == row
+
+
+def _document(**annotation: Any) -> dict[str, Any]:
+    return {
+        "images": [{"id": 5, "file_name": "images/a.dcm", "width": 100, "height": 200}],
+        "categories": [{"id": 3, "name": "Microcalcification"}, {"id": 4, "name": "cluster"}, {"id": 9, "name": "dog"}],
+        "annotations": [{"id": 77, "image_id": 5, "category_id": 3, **annotation}],
+    }
+
+
+def _read(tmp_path: Path, document: object) -> tuple[AnnotationRow, ...]:
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(document))
+    return read_coco(file, Table(_IMAGES)).annotations
+
+
+def test_a_box_around_the_first_pixel_is_an_annotation_at_its_centre(tmp_path: Path) -> None:
+    (row,) = _read(tmp_path, _document(bbox=[0, 0, 1, 1]))
+    assert (row.image, row.row, row.column, row.id) == ("a", 0.0, 0.0, "77")
+    assert row.diameter_mm == pytest.approx(0.075)
+
+
+def test_a_keypoint_counts_pixels_from_the_centre_of_the_first(tmp_path: Path) -> None:
+    (row,) = _read(tmp_path, _document(keypoints=[7, 9, 2]))
+    assert (row.row, row.column, row.diameter_mm) == (9.0, 7.0, 0.0)
+
+
+def test_the_outline_of_a_cluster_goes_to_the_points_inside(tmp_path: Path) -> None:
+    document = _document(keypoints=[20, 30, 2])
+    document["annotations"] += [
+        {"id": 78, "image_id": 5, "category_id": 3, "keypoints": [90, 90, 2]},
+        {"id": 79, "image_id": 5, "category_id": 4, "segmentation": [[10, 10, 50, 10, 50, 60, 10, 60]]},
+        {"id": 80, "image_id": 5, "category_id": 4, "segmentation": [[60, 160, 90, 160, 90, 190]]},
+    ]
+    inside, apart, alone = _read(tmp_path, document)
+    assert (inside.cluster, apart.cluster) == ("cluster 1", "")
+    assert inside.outline == ((9.5, 9.5), (9.5, 49.5), (59.5, 49.5), (59.5, 9.5))
+    assert (alone.id, alone.cluster, alone.row, alone.column) == ("80", "cluster 2", 169.5, 79.5)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([], "c.json: found list, expected COCO JSON with images, categories and annotations"),
+        ({"images": []}, "c.json: found 'images', expected COCO JSON"),
+        (_document(), "c.json annotations 1: no keypoints, bbox or segmentation"),
+        (_document(bbox=[0, 0, 1]), "c.json annotations 1: keypoints, bbox or segmentation of another length"),
+        (_document(bbox=[0, 0, 1, "x"]), "c.json annotations 1: bbox is [0, 0, 1, 'x']"),
+        (_document(bbox=3), "c.json annotations 1: bbox is 3, expected a list of numbers"),
+        (_document(segmentation={"counts": "x", "size": [1, 2]}), "segmentation is a mask"),
+        (_document(bbox=[0, 0, 1, 1], image_id=6), "c.json annotations 1: image_id 6 is not in the file"),
+        (_document(bbox=[0, 0, 1, 1], category_id=9), "c.json annotations 1: category 'dog', expected one of"),
+        (_document(bbox=[100, 0, 9, 9]), "c.json annotations 1: row 4, column 104 lies outside image 'a'"),
+        (_document(bbox=[0, 0, 1, 1], attributes={"diameter_mm": "big"}), "attributes is ['big']"),
+        (
+            {**_document(), "images": [{"id": 5, "file_name": "a.dcm", "width": 10, "height": 20}]},
+            "c.json images 1: 20 x 10 pixels, expected 200 x 100 as a.dcm has",
+        ),
+        ({**_document(), "images": [{"id": 5, "file_name": "z.dcm"}]}, "c.json images 1: no image given of the name"),
+        ({**_document(), "annotations": [3]}, "c.json annotations 1: no object"),
+        ({**_document(), "annotations": {}}, "c.json: annotations is no list"),
+    ],
+)
+def test_what_is_not_understood_is_refused_with_its_entry(document: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TableError) as caught:
+        _read(tmp_path, document)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(TableError, match=r"^c.json: not JSON, expected COCO JSON"):
+        read_coco(tmp_path / "c.json", Table(_IMAGES))
