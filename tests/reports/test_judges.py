@@ -258,15 +258,11 @@ def test_highdicom_reads_the_kinds_and_which_clusters_are_set_apart(tmp_path: Pa
     groups = content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.CLUSTER))
     assert [str(group.tracking_identifier) for group in groups] == ["R CC cluster 1", "L CC cluster set apart 1"]
     groups += content.get_planar_roi_measurement_groups(finding_type=coded_concept(c.INDIVIDUAL))
+    name, vascular = coded_concept(c.CALCIFICATION_TYPE), coded_concept(c.VASCULAR)
     stated = [
-        [
-            e.ConceptCodeSequence[0].CodeValue
-            for e in group.get_qualitative_evaluations(coded_concept(c.CALCIFICATION_TYPE))
-        ]
-        for group in groups
+        [evaluation.value == vascular for evaluation in group.get_qualitative_evaluations(name)] for group in groups
     ]
-    vascular = [c.VASCULAR.value]
-    assert stated == [vascular, vascular] + [vascular, vascular, []] * 2  # none of a calcification without an outline
+    assert stated == [[True], [True]] + [[True], [True], []] * 2  # none of a calcification without an outline
 
 
 def test_the_library_stands_where_the_references_point() -> None:
