@@ -107,7 +107,7 @@ def test_colour_is_refused(tmp_path: Path) -> None:
 def test_fractions_and_several_pages_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "case.tif"
     Image.fromarray(np.zeros((80, 96), np.float32)).save(path)
-    assert "kind F, expected 8- or 16-bit" in _refused(path, NotAMammogramError)
+    assert "pixel type F, expected 8- or 16-bit" in _refused(path, NotAMammogramError)
     page = Image.fromarray(np.zeros((80, 96), np.uint8))
     page.save(path, save_all=True, append_images=[page])
     assert "2 pages" in _refused(path, NotAMammogramError)

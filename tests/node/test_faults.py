@@ -88,7 +88,7 @@ def test_an_image_that_memory_never_suffices_for_is_failed_after_its_tries(
     (uid,) = uids_of([file])
     assert life.intake.take(uid, file.read_bytes(), sender="t") == "taken"
     monkeypatch.setattr(worker, "detect_file", exhausted)
-    work = cast(worker._Work, SimpleNamespace(models=None))
+    work = cast(worker._Work, SimpleNamespace(models=None, options=None))
     monkeypatch.setattr(life.worker, "ask", lambda job, *, limit_s: worker.answer(work, job))
     for _ in range(2):
         image = life.queue.next_image()
