@@ -25,7 +25,7 @@ _place = st.tuples(st.floats(-0.9, 199.9).map(lambda v: round(v, 3)), st.floats(
 
 
 @given(
-    places=st.lists(_place, min_size=1, max_size=5),
+    places=st.lists(_place, min_size=1, max_size=5, unique=True),
     outline=st.lists(_place, min_size=3, max_size=6).map(tuple),
     cluster=st.sampled_from(["", "c 1"]),
     diameter_mm=st.sampled_from([0.0, 0.3]),
@@ -81,6 +81,11 @@ def test_a_keypoint_counts_pixels_from_the_centre_of_the_first(tmp_path: Path) -
     assert (row.row, row.column, row.diameter_mm) == (9.0, 7.0, 0.0)
 
 
+def test_an_attribute_that_is_null_is_empty(tmp_path: Path) -> None:
+    (row,) = _read(tmp_path, _document(bbox=[0, 0, 1, 1], attributes={"cluster": None, "id": None, "judge": 7}))
+    assert (row.cluster, row.id, row.judge) == ("", "77", "7")
+
+
 def test_the_outline_of_a_cluster_goes_to_the_points_inside(tmp_path: Path) -> None:
     document = _document(keypoints=[20, 30, 2])
     document["annotations"] += [
@@ -108,6 +113,7 @@ def test_the_outline_of_a_cluster_goes_to_the_points_inside(tmp_path: Path) -> N
         (_document(bbox=[0, 0, 1, 1], category_id=9), "c.json annotations 1: category 'dog', expected one of"),
         (_document(bbox=[100, 0, 9, 9]), "c.json annotations 1: row 4, column 104 lies outside image 'a'"),
         (_document(bbox=[0, 0, 1, 1], attributes={"diameter_mm": "big"}), "attributes is ['big']"),
+        (_document(bbox=[0, 0, 1, 1], attributes={"cluster": "none"}), "annotations 1: cluster is 'none', expected an"),
         (
             {**_document(), "images": [{"id": 5, "file_name": "a.dcm", "width": 10, "height": 20}]},
             "c.json images 1: 20 x 10 pixels, expected 200 x 100 as a.dcm has",

@@ -56,6 +56,8 @@ def test_columns_of_the_table_are_read_where_they_are_there(tmp_path: Path) -> N
         ("image,x,y\na,1,2\na,100,2\n", "points.csv line 3: row 2, column 100 lies outside image 'a'"),
         ("image,x,y,kind\na,1,2,mass\n", "points.csv line 2: kind is 'mass', expected one of"),
         ("image,x,y,id\na,1,2,k\na,3,4,k\n", "points.csv line 3: the id 'k' a second time"),
+        ("image,x,y\na,1,2\na.dcm,1,2\n", "points.csv line 3: row 2, column 1 of image 'a' a second time"),
+        ("image,x,y,cluster\na,1,2,NA\n", "points.csv line 2: cluster is 'NA', expected an empty cell"),
         ("image,x,y,diameter_mm\na,1,2,-1\n", "points.csv line 2: diameter_mm is -1, expected 0 or more"),
         ("image;x;y\na;1;2\n", "separated by semicolons"),
     ],

@@ -176,6 +176,8 @@ def test_other_files_and_other_images_are_refused(annotated: Table, tmp_path: Pa
     with pytest.raises(InputError, match=r"^L.dcm: no structured report"):
         read_annotation_reports([annotated.images[0].file], annotated)
     paths = _written(annotated, tmp_path)
+    with pytest.raises(TableError, match=r"group 1: the id 'nobody' a second time"):
+        read_annotation_reports([paths[0], paths[0]], annotated)
     with pytest.raises(TableError, match=r"refers to an image that is not given, expected one of the images"):
         read_annotation_reports(paths, annotated.of_images(annotated.images[1:]))
 

@@ -20,7 +20,7 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from microcalc.datasets.outlines import Corners, ImageNames, Outline, refuse_repeated_ids, with_outlines
+from microcalc.datasets.outlines import Corners, ImageNames, Outline, check_rows, with_outlines
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
 from microcalc.domain import Kind
 from microcalc.errors import TableError
@@ -146,18 +146,18 @@ def read_coco(file: Path, images: Table) -> Table:
         category = _looked_up(category_of, entry, "category_id", where).lower().replace(" ", "_").replace("-", "_")
         if category == CLUSTER:
             attributes = _attributes(entry, where)
-            of = numbers.get(str(attributes.get("outline_of", "")), "")
-            cluster, judge = str(attributes.get("cluster", "")), str(attributes.get("judge", ""))
+            of = numbers.get(_text(attributes, "outline_of"), "")
             if not shape.polygon:
                 raise TableError(f"{where}: a cluster without segmentation, expected one polygon")
-            name = str(attributes.get("id", "")) or _key(entry, "id", where)
-            outlines.append(Outline(image.image, shape.polygon, cluster, of, name, judge, where))
+            texts = [_text(attributes, name) for name in ("cluster", "id", "judge")]
+            name = texts[1] or _key(entry, "id", where)
+            outlines.append(Outline(image.image, shape.polygon, texts[0], of, name, texts[2], where))
             continue
         row = _row(entry, image, category, shape, where)
         numbers[_key(entry, "id", where)] = row.id
         rows.append(row)
-    refuse_repeated_ids(rows)
     table = Table(images.images, with_outlines(rows, outlines))
+    check_rows(table.annotations)
     check_places(table)
     return table
 
@@ -199,7 +199,7 @@ def _row(entry: Mapping[str, Any], image: ImageRow, category: str, shape: _Shape
     if category not in get_args(Kind):
         raise TableError(f"{where}: category {category[:40]!r}, expected one of {', '.join(_CATEGORIES)}")
     attributes = _attributes(entry, where)
-    texts = {name: str(attributes.get(name, "")) for name in _TEXTS}
+    texts = {name: _text(attributes, name) for name in _TEXTS}
     texts["id"] = texts["id"] or _key(entry, "id", where)
     mean_side = sum(side * s for side, s in zip(shape.sides, image.spacing_mm, strict=True)) / 2
     diameter, *d_prime = _numbers(
@@ -279,6 +279,11 @@ def _attributes(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if not isinstance(attributes, dict):
         raise TableError(f"{where}: attributes is no object, expected one")
     return attributes
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str:
+    value = attributes.get(name)
+    return "" if value is None else str(value).strip()
 
 
 def _numbers(values: Sequence[Any], name: str, where: str) -> list[float]:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from microcalc.datasets.lines import text_in
 from microcalc.datasets.table import AnnotationRow, ImageRow
 from microcalc.errors import TableError
 
@@ -100,10 +101,27 @@ def is_inside(place: tuple[float, float], corners: Corners) -> bool:
     return bool(np.count_nonzero(crossed & (column < at)) % 2)
 
 
-def refuse_repeated_ids(rows: Iterable[AnnotationRow]) -> None:
-    """Refuse two annotations of one ``id``; raise ``TableError`` that names the second."""
-    seen: set[str] = set()
+def check_rows(rows: Iterable[AnnotationRow]) -> None:
+    """Refuse annotations that a table could not hold.
+
+    Raises
+    ------
+    TableError
+        Names an annotation whose ``id`` or place (of the same judge) is that of another, or with a word for nothing,
+        such as NA, in its texts.
+    """
+    ids: set[str] = set()
+    places: set[tuple[str, float, float, str]] = set()
     for row in rows:
-        if row.id and row.id in seen:
+        for column in ("cluster", "id", "when"):
+            text_in({column: getattr(row, column)}, column, row.where)
+        if row.id and row.id in ids:
             raise TableError(f"{row.where}: the id {row.id[:64]!r} a second time, expected every id once")
-        seen.add(row.id)
+        place = (row.image, round(row.row, 3), round(row.column, 3), row.judge)
+        if place in places:
+            raise TableError(
+                f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} a second time, "
+                "expected each place once"
+            )
+        ids.add(row.id)
+        places.add(place)

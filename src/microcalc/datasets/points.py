@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from microcalc.datasets.lines import Line, number_in, read_lines, text_in, word_in
-from microcalc.datasets.outlines import ImageNames, refuse_repeated_ids
+from microcalc.datasets.outlines import ImageNames, check_rows
 from microcalc.datasets.table import AnnotationRow, Table, check_places
 from microcalc.domain import Kind
 from microcalc.errors import TableError
@@ -35,7 +35,7 @@ def read_points(file: Path, images: Table) -> Table:
     ------
     TableError
         The file has no such columns, or a line has a value that is not allowed, an image that is not among
-        ``images``, a place outside it, or the ``id`` of another line.
+        ``images``, a place outside it, or the place or ``id`` of another line.
     """
     lines = read_lines(file, required=(), optional=_OPTIONAL)
     if not lines:
@@ -48,7 +48,7 @@ def read_points(file: Path, images: Table) -> Table:
     for number, line in lines:
         where = f"{file.name} line {number}"
         rows.append(_row(line, names.find(line[image_column], where).image, row_column, where))
-    refuse_repeated_ids(rows)
+    check_rows(rows)
     table = Table(images.images, tuple(rows))
     check_places(table)
     return table

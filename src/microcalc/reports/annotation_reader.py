@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
-from microcalc.datasets.outlines import Corners, Outline, refuse_repeated_ids, with_outlines
+from microcalc.datasets.outlines import Corners, Outline, check_rows, with_outlines
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
 from microcalc.dicom.tags import items, numbers, quiet, word
 from microcalc.domain import Kind
@@ -68,8 +68,8 @@ def read_annotation_reports(files: Sequence[Path], images: Table) -> ReadAnnotat
                 else:
                     rows += group.rows()
                     outlines += group.outlines()
-    refuse_repeated_ids(rows)
     table = Table(images.images, with_outlines(rows, outlines))
+    check_rows(table.annotations)
     check_places(table)
     return ReadAnnotations(table, passed_over)
 

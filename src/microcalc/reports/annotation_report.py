@@ -44,14 +44,23 @@ TEXTS: Final = {
 }
 """Column of the table → the concept of its text in a group."""
 OF_OUTLINE: Final = " outline"
-_BENIGN: Final[tuple[Kind, ...]] = (
-    "skin", "suture", "popcorn", "dystrophic", "rim", "rod_like", "rim_or_skin", "milk_of_calcium", "round", "vascular",
-    "coarse",
-)  # fmt: skip
-"""Kinds in the order of ``concepts.BENIGN_TYPES``."""
+_BENIGN: Final[Mapping[Kind, str]] = {
+    "skin": "129757003",
+    "suture": "129758008",
+    "popcorn": "129749001",
+    "dystrophic": "129750001",
+    "rim": "129751002",
+    "rod_like": "129752009",
+    "rim_or_skin": "129754005",
+    "milk_of_calcium": "129753004",
+    "round": "129756007",
+    "vascular": "129759000",
+    "coarse": "111345",
+}
+"""Kind → value of its code in CID 6010."""
 FINDINGS: Final[Mapping[Kind, c.Concept]] = {
     "microcalcification": c.INDIVIDUAL,
-    **dict(zip(_BENIGN, c.BENIGN_TYPES, strict=True)),
+    **{kind: next(concept for concept in c.BENIGN_TYPES if concept.value == v) for kind, v in _BENIGN.items()},
 }
 """Kind of annotation → its finding; the kinds without a code of DICOM's are of our own scheme."""
 _SERIES_NUMBER: Final = 9105
