@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("detect", "cascade", "content", "evaluate", "folds", "headers", "near_calcium", "node", "simulate", "view")
+NAMES = (
+    "detect",
+    "cascade",
+    "content",
+    "evaluate",
+    "folds",
+    "headers",
+    "kinds",
+    "near_calcium",
+    "node",
+    "simulate",
+    "view",
+)
 
 
 def main(arguments: list[str]) -> int:
