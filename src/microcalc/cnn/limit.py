@@ -16,7 +16,9 @@ _AVERAGED_PER_CM2: Final = 20.0  # ours: of 16 raw images and the demo, the dens
 _AVERAGED_PER_IMAGE: Final = 3000
 _AVERAGED_ALWAYS: Final = 200
 _LARGE_CM2: Final = 350.0  # ours: larger than the breasts of raw images that we have
-_FEWER_PER_CM2: Final = 50.0  # ours: with those averaged, the time that a cm² takes before the second network
+_FEWER_SHARE: Final = (
+    0.002  # ours, per cm², of the limit per image: the time that a cm² takes before the second network
+)
 _AVERAGED_FEWER_PER_CM2: Final = 7.0
 
 
@@ -30,7 +32,7 @@ class SurvivorLimit(BaseModel):
 
     def of(self, area_cm2: float) -> int:
         """Return the limit for a breast of this area; it is 1,000 at least, which take a fraction of a second."""
-        most = self.per_image - _FEWER_PER_CM2 * max(0.0, area_cm2 - _LARGE_CM2)
+        most = self.per_image * (1.0 - _FEWER_SHARE * max(0.0, area_cm2 - _LARGE_CM2))
         return min(self.per_image, max(_ALWAYS, round(min(self.per_cm2 * area_cm2, most))))
 
 

@@ -15,7 +15,7 @@ size, unless it is smaller than the blur.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import contourpy
 import numpy as np
@@ -261,7 +261,9 @@ def _shape(image: _Image, peak: _Peak, others: Points, min_contrast_to_noise: fl
         top = peak.value if step == 1 else float(window.pixels[distance <= radius_mm / 2].max())
         if top <= background:
             continue
-        contours = contourpy.contour_generator(window.columns_mm, window.rows_mm, window.pixels)
+        contours = contourpy.contour_generator(
+            window.columns_mm, window.rows_mm, window.pixels, line_type=contourpy.LineType.ChunkCombinedOffset
+        )
         for fraction in _FRACTIONS:
             region = _region(contours, background + fraction * (top - background), peak.place, radius_mm)
             if region is None or shapely.contains_xy(region, others[:, 1], others[:, 0]).any():
@@ -276,14 +278,20 @@ def _region(
     contours: contourpy.ContourGenerator, level: float, place: NDArray[np.float64], radius_mm: float
 ) -> shapely.Polygon | None:
     """Return the region above a level that holds a place, filled; None where it reaches the ring."""
-    point = shapely.Point(place[1], place[0])
-    for line in cast(list[NDArray[np.float64]], contours.lines(level)):
+    (points,), (offsets,) = cast(Any, contours.lines(level))
+    if points is None:
+        return None
+    corners, starts = np.asarray(points, dtype=np.float64), np.asarray(offsets, dtype=np.intp)
+    low, high = np.minimum.reduceat(corners, starts[:-1]), np.maximum.reduceat(corners, starts[:-1])
+    around = ((low <= place[::-1]) & (high >= place[::-1])).all(axis=1)  # few lines need a closer look
+    for start, end in zip(starts[:-1][around], starts[1:][around], strict=True):
+        line = corners[start:end]
         if len(line) < 4 or not np.array_equal(line[0], line[-1]):
             continue
         if np.hypot(*(line - place[::-1]).T).max() > radius_mm:
             continue
         polygon = shapely.Polygon(line)
-        if polygon.contains(point):
+        if polygon.contains(shapely.Point(place[1], place[0])):
             return polygon
     return None
 
