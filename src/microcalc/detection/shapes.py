@@ -1,7 +1,7 @@
 """Shapes: the outline of each calcification in the original image, and which candidates lie on one calcification.
 
 A candidate's shape is the region around it that is brighter than a fraction of its contrast against the local
-background: half of it, or the least larger fraction at which the region holds no brighter place and no other
+background: nearly half of it, or the least larger fraction at which the region holds no brighter place and no other
 calcification. The background is the median of a ring around the candidate, the narrowest one that the region
 does not reach. A region that hardly differs from the band just around it is no shape.
 
