@@ -93,7 +93,8 @@ def _until(page: Page, condition: str) -> None:
     """Wait for a condition; the page's policy forbids Playwright's own way of waiting."""
     end = time.monotonic() + _PATIENCE_S
     while not page.evaluate(f"() => Boolean({condition})"):
-        assert time.monotonic() < end, condition
+        if time.monotonic() > end:
+            pytest.fail(f"waited in vain for {condition}")
         time.sleep(0.02)
 
 
@@ -128,7 +129,8 @@ def _drawn(page: Page, rows: tuple[int, int], columns: tuple[int, int], expected
     """Wait until these grey levels are on the screen; they may differ by one (float32 here, float64 in the browser)."""
     end = time.monotonic() + _PATIENCE_S
     while (difference := np.abs(_screen(page, rows, columns).astype(int) - expected)).max() > 1:
-        assert time.monotonic() < end, f"{difference.max()} grey levels apart"
+        if time.monotonic() > end:
+            pytest.fail(f"{difference.max()} grey levels apart")
         time.sleep(0.05)
 
 
