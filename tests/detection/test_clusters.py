@@ -107,12 +107,17 @@ def test_what_is_linked_is_one_cluster_whatever_its_extent() -> None:
 
 def test_further_members_may_be_farther_apart_than_those_of_the_smallest_cluster() -> None:
     table = np.array([(0, 0, 0.95), (1, 0, 0.95), (0, 1, 0.95), (0, 7, 0.95)])
-    limits = {"min_members": 3, "max_area_cm2": 1, "min_likelihood": FLOOR, "member_likelihood": MEMBER}
-    sizes = [
-        len(group(Candidates(table[:, :2], table[:, 2]), max_gap_mm=5, member_gap_mm=gap, **limits)[0].members)  # type: ignore[arg-type]
-        for gap in (5, 6)
-    ]
-    assert sizes == [3, 4]
+    for gap_mm, size in ((5, 3), (6, 4)):
+        cluster = group(
+            Candidates(table[:, :2], table[:, 2]),
+            max_gap_mm=5,
+            min_members=3,
+            max_area_cm2=1,
+            min_likelihood=FLOOR,
+            member_likelihood=MEMBER,
+            member_gap_mm=gap_mm,
+        )[0]
+        assert cluster.members.size == size
 
 
 def test_three_on_one_line_have_an_outline_that_is_closed_and_holds_them_with_a_border() -> None:

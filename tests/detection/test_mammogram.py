@@ -70,8 +70,10 @@ def test_fewer_or_likelier_candidates_can_be_asked_for() -> None:
     normalised = _normalise(mammogram)
     rated = model.scorer.score(normalised)
 
-    def detected(**limits: float) -> Detected:
-        return find_clusters(mammogram, normalised, rated, model, **limits)  # type: ignore[arg-type]
+    def detected(*, min_likelihood: float | None = None, max_candidates: int | None = None) -> Detected:
+        return find_clusters(
+            mammogram, normalised, rated, model, min_likelihood=min_likelihood, max_candidates=max_candidates
+        )
 
     every, few, likely = detected(), detected(max_candidates=3), detected(min_likelihood=0.5)
     assert (every.candidate_limit_reached, few.candidate_limit_reached) == (False, True)

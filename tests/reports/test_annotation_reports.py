@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pydicom
@@ -80,7 +81,10 @@ def test_a_point_lies_at_its_pixel_centre_half_a_pixel_from_the_corner(annotated
     import highdicom
 
     root = pydicom.dcmread(_written(annotated, tmp_path)[1])  # of A. Reader
-    groups = highdicom.sr.ComprehensiveSR.from_dataset(root).content.get_planar_roi_measurement_groups()  # type: ignore[attr-defined]
+    content = cast(
+        Any, highdicom.sr.ComprehensiveSR.from_dataset(root).content
+    )  # of a template, which the stubs do not say
+    groups = content.get_planar_roi_measurement_groups()
     first = next(group for group in groups if group.tracking_identifier == _UUID)
     assert first.roi.graphic_type.value == "POINT"
     assert np.allclose(first.roi.value, [[31.0, 20.625]])

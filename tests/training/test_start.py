@@ -79,9 +79,10 @@ def test_a_run_from_another_model_is_another_run(model: Path, table: Table, tmp_
 def test_the_shipped_recipes_of_fine_tuning_fit_the_shipped_models(intent: str) -> None:
     recipe = load_recipe(fine_tuning_recipe(intent))
     start = start_from(intent, recipe)
-    for name, file in (("cnn1", start.cnn1), ("cnn2", start.cnn2)):
-        network = first_network(name, recipe, file)  # type: ignore[arg-type]  # one of two names
-        random = first_network(name, recipe, None)  # type: ignore[arg-type]
+    files: dict[Literal["cnn1", "cnn2"], Path] = {"cnn1": start.cnn1, "cnn2": start.cnn2}
+    for name, file in files.items():
+        network = first_network(name, recipe, file)
+        random = first_network(name, recipe, None)
         assert isinstance(network, Network)
         assert all((network.state_dict()[k] != v).any() for k, v in random.state_dict().items() if "bias" not in k)
 
