@@ -4,6 +4,10 @@ Patients are divided into folds. For each fold, a pair is trained on microcalcif
 images, thresholds are chosen on the patients of the next fold, and its marks on the fold's own images are counted: on
 other insertions, and on reviewed places. So every image is judged by networks that never saw its patient. The ratings
 of all folds that are done are pooled. The same command continues where it was stopped; ``--fold 2`` does one fold.
+
+With ``--half NAME …`` only the patients of one split are judged, in two halves: those named, and the others. The
+networks of a half learn from the other half as well as from the table's training patients, and thresholds are chosen on
+its validation patients. Models of ``--compare`` are judged on the same images, and differences are from the first.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,18 +25,19 @@ from benchmarks.near_calcium import Rated, rate, report
 from microcalc.cli.log import log_records_shown
 from microcalc.datasets.inserted import insert_data_set
 from microcalc.datasets.open import open_row, open_table
-from microcalc.datasets.table import Table, join_tables
+from microcalc.datasets.table import Split, Table, join_tables
 from microcalc.datasets.table_files import IMAGES, read_table
 from microcalc.evaluation.matched_images import Rules
-from microcalc.models.model import load_model
+from microcalc.models.model import Model, load_model
 from microcalc.normalise.mammogram import normalise
 from microcalc.simulate.placement import Insertion
 from microcalc.storage.write import write_json
 from microcalc.training.recipe import Recipe, load_recipe
-from microcalc.training.split import folds_of_patients, split_by_fold
+from microcalc.training.split import folds_of_patients, halves_of_split, split_by_fold, split_by_half
 from microcalc.training.start import Start, start_from
 from microcalc.training.train import train
 
+Patients = tuple[frozenset[str], ...]
 _RULES = {"inserted": Rules(lesions_by="inserted"), "reviewed": Rules(false_marks="reviewed")}
 
 
@@ -43,7 +48,8 @@ class _Settings:
     out: Path
     recipe: Recipe
     start: Start | None
-    folds: int
+    compare: tuple[str, ...]
+    halves: bool
     variants: int
     clusters: int
     singles: int
@@ -59,8 +65,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--from", dest="start", help="model whose networks are trained further; it has seen some images"
     )
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--fold", type=int, help="this fold alone, from 0")
+    parser.add_argument(
+        "--compare", action="append", default=[], help="model to judge, too; it must not know the images"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--folds", type=int, default=5)
+    how.add_argument("--half", nargs="+", help="patients of one half of their split, or images without a patient")
+    parser.add_argument("--fold", type=int, help="this fold or half alone, from 0")
     parser.add_argument("--variants", type=int, default=4, help="copies of each image to train with; each has a twin")
     parser.add_argument("--clusters", type=int, default=14, help="of each copy to train with")
     parser.add_argument("--singles", type=int, default=10, help="of each copy to train with")
@@ -69,61 +80,84 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     recipe = load_recipe(asked.recipe)
     settings = _Settings(
-        asked.out, recipe, start_from(asked.start, recipe) if asked.start else None, asked.folds, asked.variants,
-        asked.clusters, asked.singles, asked.seed, asked.workers,
+        asked.out, recipe, start_from(asked.start, recipe) if asked.start else None, tuple(asked.compare),
+        asked.half is not None, asked.variants, asked.clusters, asked.singles, asked.seed, asked.workers,
     )  # fmt: skip
     source = open_table(asked.table)
     source = source.of_images(i for i in source.images if i.intent == recipe.data.intent)
-    patients = folds_of_patients(source, folds=settings.folds, seed=settings.seed)
+    patients: Patients
+    if asked.half is not None:
+        patients = halves_of_split(source, asked.half)
+    else:
+        patients = folds_of_patients(source, folds=asked.folds, seed=settings.seed)
     with log_records_shown():
-        for fold in range(settings.folds) if asked.fold is None else [asked.fold]:
+        for fold in range(len(patients)) if asked.fold is None else [asked.fold]:
             judge_fold(source, patients, fold, settings)
-    done = [fold for fold in range(settings.folds) if (_folder(settings, fold) / "rated.json").is_file()]
+    done = [fold for fold in range(len(patients)) if (_folder(settings, fold) / "rated.json").is_file()]
     for name in _RULES:
-        rated = [r for fold in done for r in _read(_folder(settings, fold) / "rated.json")[name]]
         print(f"\n{name}, folds {', '.join(map(str, done))}: ", end="")
-        print("\n".join(report({recipe.name: rated})))
+        print("\n".join(report(_pooled([_read(_folder(settings, fold) / "rated.json")[name] for fold in done]))))
     return 0
 
 
-def judge_fold(source: Table, patients: Sequence[frozenset[str]], fold: int, settings: _Settings) -> None:
+def judge_fold(source: Table, patients: Patients, fold: int, settings: _Settings) -> None:
     """Train the pair of a fold, and write its marks on the images of the fold's own patients."""
     folder = _folder(settings, fold)
     if (folder / "rated.json").is_file():
         return
+    judged = frozenset[str]().union(*patients)
     dense = Insertion(clusters=settings.clusters, singles=settings.singles)
-    to_train = _inserted(source, "to-train", dense, settings, variants=settings.variants, twins=True)
-    to_judge = _inserted(source, "to-judge", Insertion(), settings, variants=3, twins=False)
-    train_split, other_split = (split_by_fold(t, patients, test=fold) for t in (to_train, to_judge))
+    to_train = _inserted(_chosen(source, judged, "train"), "to-train", dense, settings, twins=True)
+    to_judge = _inserted(_chosen(source, judged, "validation"), "to-judge", Insertion(), settings, twins=False)
+    train_split, other_split = (_split(t, patients, fold, settings) for t in (to_train, to_judge))
     used = join_tables([train_split.of_split("train"), other_split.of_split("validation")])
-    model = train(
+    trained = train(
         settings.recipe, used, folder / "run", start=settings.start, normalised=settings.out / "normalised",
         workers=settings.workers,
     )  # fmt: skip
-    own = split_by_fold(source, patients, test=fold).of_split("test")
-    tables = {"inserted": other_split.of_split("test"), "reviewed": own}
+    models = {name: load_model(name, threads=1) for name in settings.compare}
+    models["trained"] = load_model(trained, threads=1)
+    tables = {"inserted": other_split, "reviewed": _split(source, patients, fold, settings)}
+    rated = {name: _rate(table.of_split("test"), models, _RULES[name]) for name, table in tables.items()}
     write_json(
-        folder / "rated.json", {name: [_as_json(r) for r in _rate(tables[name], model, name)] for name in tables}
+        folder / "rated.json", {k: {name: list(map(_as_json, r)) for name, r in v.items()} for k, v in rated.items()}
     )
 
 
-def _inserted(
-    source: Table, name: str, insertion: Insertion, settings: _Settings, *, variants: int, twins: bool
-) -> Table:
-    """Return a data set with microcalcifications inserted into all images; all folds share it."""
+def _chosen(source: Table, judged: frozenset[str], split: Split) -> Table:
+    """Return the images of the patients that are judged in some fold, and those of a split."""
+    return source.of_images(i for i in source.images if i.patient_or_image in judged or i.split == split)
+
+
+def _split(table: Table, patients: Patients, fold: int, settings: _Settings) -> Table:
+    """Return the images of a table with their splits in one fold."""
+    return (split_by_half if settings.halves else split_by_fold)(table, patients, test=fold)
+
+
+def _inserted(source: Table, name: str, insertion: Insertion, settings: _Settings, *, twins: bool) -> Table:
+    """Return a data set with microcalcifications inserted into images; all folds share it."""
     folder = settings.out / name
     if not (folder / IMAGES).is_file():  # written last
-        seed = settings.seed + (1 if twins else 2)
+        variants, seed = (settings.variants, settings.seed + 1) if twins else (3, settings.seed + 2)
         insert_data_set(
             source, folder, insertion=insertion, variants=variants, twins=twins, seed=seed, workers=settings.workers
         )
     return read_table(folder)
 
 
-def _rate(table: Table, model: Path, name: str) -> list[Rated]:
-    opened, rules = load_model(model), _RULES[name]
-    images = [i for i in table.images if table.rows_of(i)]
-    return [rate(normalise(open_row(i), spacing_mm=opened.spacing_mm), i, table, opened, rules) for i in images]
+def _rate(table: Table, models: Mapping[str, Model], rules: Rules) -> dict[str, list[Rated]]:
+    """Return the marks of each model on the annotated images of a table."""
+    rated: dict[str, list[Rated]] = {name: [] for name in models}
+    for image in (i for i in table.images if table.rows_of(i)):
+        normalised = normalise(open_row(image), spacing_mm=next(iter(models.values())).spacing_mm)
+        for name, model in models.items():
+            rated[name].append(rate(normalised, image, table, model, rules))
+    return rated
+
+
+def _pooled(folds: Sequence[Mapping[str, list[Rated]]]) -> dict[str, list[Rated]]:
+    """Return the marks of each model on the images of several folds."""
+    return {name: [r for fold in folds for r in fold[name]] for name in folds[0]}
 
 
 def _folder(settings: _Settings, fold: int) -> Path:
@@ -139,14 +173,16 @@ def _as_json(rated: Rated) -> dict[str, object]:
     }
 
 
-def _read(file: Path) -> dict[str, list[Rated]]:
+def _read(file: Path) -> dict[str, dict[str, list[Rated]]]:
+    """Return the marks of ``rated.json``: by what was counted, then by model."""
     missing = {"lesion": -np.inf, "d_prime": np.nan, "false": np.nan, "distance_mm": np.inf}
 
     def rated(entry: dict[str, list[float | None]]) -> Rated:
         arrays = {k: np.array([missing[k] if v is None else v for v in entry[k]], dtype=np.float64) for k in missing}
         return Rated(**{**entry, **arrays})  # type: ignore[arg-type]  # the others are plain numbers
 
-    return {name: [rated(e) for e in entries] for name, entries in json.loads(file.read_text()).items()}
+    counted = json.loads(file.read_text())
+    return {k: {name: [rated(e) for e in entries] for name, entries in by.items()} for k, by in counted.items()}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.errors import InputError
-from microcalc.training.split import folds_of_patients, split_by_fold, split_by_patient
+from microcalc.training.split import (
+    folds_of_patients,
+    halves_of_split,
+    split_by_fold,
+    split_by_half,
+    split_by_patient,
+)
 
 
 def _table(patients: int, *, named: bool = True) -> Table:
@@ -76,3 +82,38 @@ def test_every_patient_is_tested_once_by_networks_that_never_saw_it(folds: int, 
 def test_folds_that_leave_a_split_without_a_patient_are_refused(folds: int) -> None:
     with pytest.raises(InputError, match=f"{folds} folds of 4 patients, expected 3 folds or more"):
         folds_of_patients(_table(4), folds=folds, seed=0)
+
+
+def _with_splits(*splits: Split) -> Table:
+    """Return a table of two views each of as many patients as there are splits; the last has no patient's name."""
+    table = _table(len(splits))
+    last = f"p{len(splits) - 1}"
+    images = (replace(i, split=splits[int(i.patient[1:])]) for i in table.images)
+    return Table(tuple(replace(i, patient="") if i.patient == last else i for i in images), table.annotations)
+
+
+def test_networks_of_a_half_learn_from_the_other_half_and_from_training_patients_alone() -> None:
+    table = _with_splits("train", "validation", "", "test", "test", "test")
+    halves = halves_of_split(table, ["p3", "5-cc", "5-mlo"])
+    assert halves == (frozenset({"p3", "image:5-cc", "image:5-mlo"}), frozenset({"p4"}))
+    for test in (0, 1):
+        split = split_by_half(table, halves, test=test)
+        of_split = {
+            name: {i.patient_or_image for i in split.images if i.split == name}
+            for name in ("train", "validation", "test", "")
+        }
+        assert of_split == {"train": {"p0", *halves[1 - test]}, "validation": {"p1"}, "test": halves[test], "": set()}
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (["p7"], "p7: expected patients of the table"),
+        (["p0", "p3"], "of the splits test, train, expected one"),
+        (["p2"], "of the splits none, expected one"),
+        (["p3", "4-cc", "4-mlo"], "all of the split test, expected some of it"),
+    ],
+)
+def test_a_half_is_some_patients_of_one_split(first: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        halves_of_split(_with_splits("train", "validation", "", "test", "test"), first)

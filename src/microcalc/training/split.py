@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +50,43 @@ def split_by_fold(table: Table, folds: Sequence[frozenset[str]], *, test: int) -
     named |= dict.fromkeys(folds[(test + 1) % len(folds)], "validation")
     images = tuple(replace(i, split=named.get(i.patient_or_image, "train")) for i in table.images)
     return Table(images, table.annotations)
+
+
+def halves_of_split(table: Table, first: Collection[str]) -> tuple[frozenset[str], ...]:
+    """Return two halves of the patients of a split: those named, and all others.
+
+    Parameters
+    ----------
+    first
+        Patients of the first half, all of one split; an image without a patient is named by itself.
+
+    Raises
+    ------
+    InputError
+        A name is no patient of the table, the named ones are not of one split, or they are all of it.
+    """
+    split_of = {i.patient or i.image: i.split for i in table.images}
+    if unknown := sorted(set(first) - set(split_of)):
+        raise InputError(f"{', '.join(unknown)}: expected patients of the table, or images without a patient")
+    splits = sorted({split_of[name] for name in first})
+    if len(splits) != 1 or not splits[0]:
+        raise InputError(f"half of the patients: of the splits {', '.join(s or 'none' for s in splits)}, expected one")
+    named = {i.patient_or_image for i in table.images if (i.patient or i.image) in first}
+    others = {i.patient_or_image for i in table.of_split(splits[0]).images} - named
+    if not others:
+        raise InputError(f"half of the patients: all of the split {splits[0]}, expected some of it")
+    return frozenset(named), frozenset(others)
+
+
+def split_by_half(table: Table, halves: Sequence[frozenset[str]], *, test: int) -> Table:
+    """Return the table with one half as test and the other half in train; all other images keep their split.
+
+    Images that are in no split are left out: they may show a patient of another split.
+    """
+    named: dict[str, Split] = dict.fromkeys(halves[test], "test")
+    named |= dict.fromkeys(halves[1 - test], "train")
+    images = (replace(i, split=named.get(i.patient_or_image, i.split)) for i in table.images if i.split)
+    return table.of_images(images)
 
 
 def _drawn(table: Table, rng: np.random.Generator) -> Table:
