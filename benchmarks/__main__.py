@@ -13,6 +13,7 @@ NAMES = (
     "folds",
     "headers",
     "kinds",
+    "mining",
     "near_calcium",
     "node",
     "simulate",

@@ -41,7 +41,7 @@ def train(
     device
         Where the networks are trained.
     workers
-        Number of processes that prepare images. By default one per core.
+        Number of processes that prepare images and mine negatives. By default one per core.
     """
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables

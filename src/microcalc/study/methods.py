@@ -1,6 +1,6 @@
 """Train the methods of the study: the cascade, the two networks, and CNN2 without mining.
 
-The cascade and the networks do not need each other: they are trained at the same time, one thread each.
+Two methods are trained at the same time, one thread each: the cascade beside CNN1, and CNN2 beside CNN2 without mining.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import Literal
 from microcalc.execution.executor import Executor, run_in_order
 from microcalc.study.cascade import cascade_stage, train_cascade
 from microcalc.study.images import Images
-from microcalc.study.networks import NetworkStages, network_stages, train_pair, train_without_mining
+from microcalc.study.networks import (
+    NetworkStages,
+    mine,
+    network_stages,
+    train_first,
+    train_second,
+    train_without_mining,
+)
 from microcalc.study.scale import CascadeTraining
 from microcalc.study.stage import Stage
 from microcalc.training.recipe import Recipe
@@ -34,13 +41,15 @@ def method_stages(samples: Stage, recipe: Recipe, cascade: CascadeTraining) -> M
 def train_methods(
     stages: MethodStages, samples: Stage, images: Images, recipe: Recipe, cascade: CascadeTraining, executor: Executor
 ) -> None:
-    """Train all methods: the pair beside the cascade and CNN2 without mining, where there are two workers."""
+    """Train all methods, two at the same time where there are two workers; between them, images are mined by all."""
     train = partial(_train, stages=stages, samples=samples, images=images, recipe=recipe, cascade=cascade)
-    run_in_order(executor, train, ["pair", "others"], work="training methods")
+    run_in_order(executor, train, ["cnn1", "cascade"], work="training CNN1 and the cascade")
+    mine(stages.networks, samples, images.train, recipe, executor)
+    run_in_order(executor, train, ["cnn2", "no_mining"], work="training CNN2 with and without mining")
 
 
 def _train(
-    lane: Literal["pair", "others"],
+    method: Literal["cascade", "cnn1", "cnn2", "no_mining"],
     *,
     stages: MethodStages,
     samples: Stage,
@@ -48,8 +57,12 @@ def _train(
     recipe: Recipe,
     cascade: CascadeTraining,
 ) -> None:
-    if lane == "pair":
-        train_pair(stages.networks, samples, images.train, recipe)
-    else:
+    networks = stages.networks
+    if method == "cascade":
         train_cascade(stages.cascade, samples, images, cascade, seed=recipe.seed)
-        train_without_mining(stages.networks, samples, images.train, recipe)
+    elif method == "cnn1":
+        train_first(networks, samples, images.train, recipe)
+    elif method == "cnn2":
+        train_second(networks, samples, images.train, recipe)
+    else:
+        train_without_mining(networks, samples, images.train, recipe)

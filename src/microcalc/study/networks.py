@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from microcalc.execution.executor import Executor
 from microcalc.storage.arrays import load_array
-from microcalc.study.samples import by_image, split_samples
+from microcalc.study.samples import negative_file, split_samples
 from microcalc.study.stage import Stage, after, run_stage
 from microcalc.training.images import TrainingImage
-from microcalc.training.networks import MINED, mine_negatives, train_network
+from microcalc.training.mining import MINED, mine_negatives
+from microcalc.training.networks import train_network
 from microcalc.training.recipe import Recipe
 from microcalc.training.samples import DrawnSamples
 
@@ -47,32 +49,45 @@ def network_stages(samples: Stage, recipe: Recipe) -> NetworkStages:
     )
 
 
-def train_pair(stages: NetworkStages, samples: Stage, images: Sequence[TrainingImage], recipe: Recipe) -> None:
-    """Train CNN1, mine negatives, and train CNN2."""
+def train_first(stages: NetworkStages, samples: Stage, images: Sequence[TrainingImage], recipe: Recipe) -> None:
+    """Train CNN1."""
     _use_one_thread()
     train = split_samples(samples, "train")
     given = DrawnSamples(train.positive, train.negative)
+    out = stages.cnn1.folder
+    run_stage(stages.cnn1, lambda: train_network("cnn1", images, given, recipe=recipe, out=out, device=_DEVICE))
 
-    def cnn1() -> None:
-        train_network("cnn1", images, given, recipe=recipe, out=stages.cnn1.folder, device=_DEVICE)
 
-    def mining() -> None:
+def mine(
+    stages: NetworkStages, samples: Stage, images: Sequence[TrainingImage], recipe: Recipe, executor: Executor
+) -> None:
+    """Mine the negative samples that CNN1 rates highest."""
+
+    def work() -> None:
         mine_negatives(
             stages.cnn1.folder,
             images,
             recipe=recipe,
-            n_positive=len(train.positive),
+            n_positive=len(split_samples(samples, "train").positive),
             out=stages.mining.folder,
-            candidates=by_image(train.negative, len(images)),
+            executor=executor,
+            allowed=negative_file(samples, "train"),
         )
 
-    def cnn2() -> None:
+    run_stage(stages.mining, work)
+
+
+def train_second(stages: NetworkStages, samples: Stage, images: Sequence[TrainingImage], recipe: Recipe) -> None:
+    """Train CNN2 on the mined negatives."""
+    _use_one_thread()
+    train = split_samples(samples, "train")
+    given = DrawnSamples(train.positive, train.negative)
+
+    def work() -> None:
         mined = load_array(stages.mining.folder / MINED)
         train_network("cnn2", images, given, mined, recipe=recipe, out=stages.cnn2.folder, device=_DEVICE)
 
-    run_stage(stages.cnn1, cnn1)
-    run_stage(stages.mining, mining)
-    run_stage(stages.cnn2, cnn2)
+    run_stage(stages.cnn2, work)
 
 
 def train_without_mining(

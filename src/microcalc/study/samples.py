@@ -109,10 +109,13 @@ def draw_samples(
 
 def split_samples(stage: Stage, split: str) -> SplitSamples:
     """Return the samples of ``train``, ``validation`` or ``test``, mapped from disk."""
-    positive, place, negative = (
-        load_array(stage.folder / f"{split}_{name}.npy") for name in ("positive", "place", "negative")
-    )
-    return SplitSamples(positive, place, negative)
+    positive, place = (load_array(stage.folder / f"{split}_{name}.npy") for name in ("positive", "place"))
+    return SplitSamples(positive, place, load_array(negative_file(stage, split)))
+
+
+def negative_file(stage: Stage, split: str) -> Path:
+    """Return the file of the negative samples of a split, ordered by image."""
+    return stage.folder / f"{split}_negative.npy"
 
 
 def by_image(samples: Samples, n_images: int) -> list[Samples]:

@@ -1,4 +1,4 @@
-"""Train CNN1, mine the negatives that it rates highest, train CNN2 on them: for ``train`` and for ``study``."""
+"""Train CNN1 and CNN2 on samples, for ``train`` and for ``study``; ``mining`` finds the hard negatives of CNN2."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from microcalc.cnn.precision import Precision, fast_precision
-from microcalc.domain import BoolImage, FloatImage
-from microcalc.execution.progress import track
 from microcalc.sample.store import Samples
-from microcalc.storage.arrays import load_array, load_arrays, save_array, save_arrays
 from microcalc.storage.write import saying_where
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.recipe import NetworkRecipe, Recipe
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
 NetworkName = Literal["cnn1", "cnn2"]
 CNN1_DENSE, CNN2_PATCHES = "cnn1_dense.onnx", "cnn2.onnx"
 """The forms of the trained networks that a model consists of."""
-MINED = "mined.npy"
 _LOG = logging.getLogger(__name__)
 
 
@@ -148,67 +142,6 @@ def average_with_start(out: Path, recipe: Recipe, start: Start) -> Path:
     return folder
 
 
-def mine_negatives(
-    cnn1: Path,
-    images: Sequence[TrainingImage],
-    *,
-    recipe: Recipe,
-    n_positive: int,
-    out: Path,
-    candidates: Sequence[Samples] | None = None,
-    threads: int = 1,
-) -> Samples:
-    """Return the negatives that CNN1 rates highest, and those that were reviewed as hard; write ``out/mined.npy``.
-
-    Parameters
-    ----------
-    cnn1
-        Folder with the dense form of CNN1.
-    n_positive
-        Number of positive samples, which decides how many negatives are mined.
-    out
-        Folder of the result and, in ``out/mining``, of one file per image, from which an interrupted mining resumes.
-    candidates
-        Samples of each image that may be mined; by default every negative pixel.
-    threads
-        Number of threads of the run-time engine.
-
-    Returns
-    -------
-    (n, 3) samples, ordered by image.
-    """
-    if (out / MINED).is_file():
-        return load_array(out / MINED)
-    from microcalc.cnn.mine import mine_hard_negatives
-    from microcalc.cnn.scorer import open_network
-
-    session = open_network(cnn1 / CNN1_DENSE, threads=threads)
-    wanted, per_image = _wanted_negatives(recipe, n_positive, len(images))
-    with saying_where(out / "mining"):
-        (out / "mining").mkdir(exist_ok=True)
-    files = [out / "mining" / f"{index:05d}.npz" for index in range(len(images))]
-    todo = [index for index, file in enumerate(files) if not file.is_file()]
-    for index in track(todo, "mining images", total=len(images), before=len(images) - len(todo)):
-        image, stored = images[index], images[index].open()
-        negative = image.negative_mask(stored, recipe.sample)
-        mined, logits = mine_hard_negatives(
-            session,
-            stored,
-            negative if candidates is None else _mask(candidates[index], negative.shape),
-            margin_px=sum(recipe.cnn1.dilations),
-            n=per_image,
-            min_distance_mm=recipe.mining.min_distance_mm,
-        )
-        reviewed = image.reviewed_negatives(stored, negative)
-        samples = np.concatenate([reviewed, mined])
-        samples[:, 0] = index
-        always = np.full(len(reviewed), np.inf, dtype=np.float32)
-        save_arrays(files[index], samples=samples, logits=np.concatenate([always, logits]))
-    loaded = [load_arrays(file) for file in files]
-    save_array(out / MINED, _hardest([p["samples"] for p in loaded], [p["logits"] for p in loaded], n=wanted))
-    return load_array(out / MINED)
-
-
 def settle_precision(recipe: Recipe, device: str, *, begun: Recipe | None = None) -> Recipe:
     """Return the recipe with each precision ``auto`` replaced by the fastest precision of the device.
 
@@ -246,22 +179,3 @@ def describe_precision(given: Recipe, settled: Recipe, device: str) -> str:
 
 def _resolved(precision: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
     return fast_precision(device)[0] if precision == "auto" else precision
-
-
-def _wanted_negatives(recipe: Recipe, n_positive: int, n_images: int) -> tuple[int, int]:
-    """Return how many negatives are mined in all, and how many at most in each image."""
-    wanted = max(1, int(recipe.mining.hard_per_positive * n_positive))
-    return wanted, max(50, 4 * wanted // n_images)
-
-
-def _hardest(samples: Sequence[Samples], logits: Sequence[FloatImage], *, n: int) -> Samples:
-    """Return the n samples of all images with the highest logits, ordered by image."""
-    order = np.argsort(-np.concatenate(logits), kind="stable")[:n]
-    return np.asarray(np.concatenate(samples)[np.sort(order)])
-
-
-def _mask(samples: Samples, shape: tuple[int, ...]) -> BoolImage:
-    """Return a mask that is true at the samples of one image."""
-    mask = np.zeros(shape, dtype=bool)
-    mask[samples[:, 1], samples[:, 2]] = True
-    return mask

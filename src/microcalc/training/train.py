@@ -32,11 +32,11 @@ from microcalc.training.annotated import (
     without_twins,
 )
 from microcalc.training.images import images_of_split
+from microcalc.training.mining import mine_negatives
 from microcalc.training.networks import (
     average_with_start,
     describe_precision,
     first_network,
-    mine_negatives,
     settle_precision,
     train_network,
 )
@@ -77,7 +77,7 @@ def train(
     device
         ``"cpu"`` or ``"cuda"``.
     workers
-        Number of processes that normalise images; the results do not depend on it.
+        Number of processes that normalise images and mine negatives; the results do not depend on it.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def _train(
     _LOG.info("%d positive samples, %d random negative samples and %d counterfactual ones in train", *counts.values())
     on = partial(train_network, recipe=recipe, out=out, device=device)
     on("cnn1", images, samples, start=None if start is None else start.cnn1)
-    mined = mine_negatives(out, images, recipe=recipe, n_positive=len(samples.positive), out=out, threads=2)
+    mined = mine_negatives(out, images, recipe=recipe, n_positive=len(samples.positive), out=out, executor=executor)
     on("cnn2", images, samples, mined, start=None if start is None else start.cnn2)
     _LOG.info("choosing thresholds on %d validation images", len(validation))
     command = f"microcalc train --recipe {recipe.name} --data TABLE --out RUN"
