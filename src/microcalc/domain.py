@@ -6,8 +6,9 @@ cannot be skipped, because the next function does not take the earlier type.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -312,12 +313,20 @@ Kind = Literal[
     "suture",
     "no_calcium",
     "unsure",
+    "calcification_region",
 ]
-"""The kind of an annotated place. ``no_calcium`` is a place judged to hold no calcification.
+"""The kind of an annotation. ``no_calcium`` is a place judged to hold no calcification.
 
-A reader tells the first five and the last two apart; the others are what the simulator
+A reader tells the first five and the two before the last apart; the others are what the simulator
 knows in more detail: ``rim`` and ``skin`` of ``rim_or_skin``, ``popcorn`` of ``coarse``.
+``calcification_region`` is no place but an area, with an outline; see ``REGION``.
 """
+
+REGION: Final[Kind] = "calcification_region"
+"""An outlined area with calcifications whose single places nobody has annotated, such as the outline of a lesion."""
+
+PLACE_KINDS: Final[tuple[Kind, ...]] = tuple(kind for kind in get_args(Kind) if kind != REGION)
+"""The kinds of single places: what a reader may say of a place that is shown."""
 
 CalcificationKind = Literal["microcalcification", "vascular", "coarse", "rod_like", "rim_or_skin"]
 """The kind of a calcification that was detected; see ``detection.kinds``."""
@@ -356,9 +365,12 @@ class Annotations:
         (n,) strings of ``Kind``.
     cluster
         (n,) strings; empty where the place belongs to no cluster.
+    regions
+        Corners (k, 2) in mm of the annotations that are regions, by their indices.
     """
 
     centres: Points
     diameter_mm: NDArray[np.float64]
     kind: NDArray[np.str_]
     cluster: NDArray[np.str_]
+    regions: Mapping[int, Points] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
@@ -63,6 +64,30 @@ def outside(places_px: Points, shape: tuple[int, int], *, margin_px: float = 0.0
     """
     low, high = -0.5 - margin_px, np.array(shape) - 0.5 + margin_px
     return np.asarray(((places_px < low) | (places_px > high)).any(axis=1))
+
+
+def clear_polygon(mask: NDArray[np.bool_], corners_mm: Points, grid: Grid, *, margin_mm: float) -> None:
+    """Set a mask to False inside a polygon and within a margin around it.
+
+    Parameters
+    ----------
+    mask
+        (rows, columns), changed in place.
+    corners_mm
+        (k, 2) corners, the last joined to the first; where the outline crosses itself, the even-odd rule holds.
+    grid
+        Positions of the pixels of the mask.
+    """
+    area = shapely.buffer(shapely.make_valid(shapely.Polygon(corners_mm)), margin_mm)
+    shapely.prepare(area)
+    ends = grid.to_pixels(np.array(area.bounds).reshape(2, 2))
+    low = np.clip(np.floor(ends[0]).astype(int), 0, mask.shape)
+    high = np.clip(np.ceil(ends[1]).astype(int) + 1, 0, mask.shape)
+    if (low >= high).any():
+        return
+    rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    places = grid.to_mm(np.stack([rows, columns], axis=-1))
+    mask[low[0] : high[0], low[1] : high[1]] &= ~shapely.contains_xy(area, places).reshape(rows.shape)
 
 
 def same_spacing(one: tuple[float, float], other: tuple[float, float]) -> bool:

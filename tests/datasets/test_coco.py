@@ -96,7 +96,31 @@ def test_the_outline_of_a_cluster_goes_to_the_points_inside(tmp_path: Path) -> N
     inside, apart, alone = _read(tmp_path, document)
     assert (inside.cluster, apart.cluster) == ("cluster 1", "")
     assert inside.outline == ((9.5, 9.5), (9.5, 49.5), (59.5, 49.5), (59.5, 9.5))
-    assert (alone.id, alone.cluster, alone.row, alone.column) == ("80", "cluster 2", 169.5, 79.5)
+    assert (alone.id, alone.cluster, alone.row, alone.column) == ("80", "", 169.5, 79.5)
+    assert (alone.kind, len(alone.outline)) == ("calcification_region", 3)
+
+
+def test_the_polygon_or_the_box_of_a_region_is_its_outline(tmp_path: Path) -> None:
+    document = _document(bbox=[10, 20, 30, 40])
+    document["categories"][0]["name"] = "calcification region"
+    document["annotations"].append(
+        {"id": 78, "image_id": 5, "category_id": 3, "segmentation": [[60, 160, 90, 160, 90, 190]]}
+    )
+    box, polygon = _read(tmp_path, document)
+    assert {row.kind for row in (box, polygon)} == {"calcification_region"}
+    assert box.outline == ((19.5, 9.5), (19.5, 39.5), (59.5, 39.5), (59.5, 9.5))
+    assert (box.row, box.column, box.diameter_mm) == (39.5, 24.5, 0.0)
+    assert polygon.outline == ((159.5, 59.5), (159.5, 89.5), (189.5, 89.5))
+
+
+def test_regions_come_back_as_they_were_exported(tmp_path: Path) -> None:
+    triangle = ((10.0, 20.0), (50.5, 20.0), (50.5, 60.0))
+    rows = (
+        AnnotationRow("a", 30, 33, kind="calcification_region", outline=triangle, judge="A", id="1"),
+        AnnotationRow("a", 90, 33, kind="calcification_region", outline=triangle, cluster="c", judge="A", id="2"),
+    )
+    write_coco(Table(_IMAGES, rows), tmp_path / "c.json")
+    assert read_coco(tmp_path / "c.json", Table(_IMAGES)).annotations == rows
 
 
 @pytest.mark.parametrize(

@@ -326,3 +326,15 @@ def _copy(file: Path, to: Path) -> Path:
     values[300, 100] += 1 + len(to.stem) + int(to.stem)
     Image.fromarray(values).save(to)
     return to
+
+
+def test_nothing_is_inserted_into_a_region(source: Table, tmp_path: Path) -> None:
+    lower = ((250.0, -5.0), (250.0, 430.0), (650.0, 430.0), (650.0, -5.0))
+    region = AnnotationRow("raw", 450.0, 200.0, kind="calcification_region", outline=lower, judge="by eye")
+    table = Table((replace(source.images[0], source="Set", licence="CC BY 4.0"),), (region,))
+    made, _ = insert_data_set(table, tmp_path / "out", insertion=Insertion(2, 2), seed=5)
+    inserted = [row for row in made.annotations if row.judge == "inserted"]
+    assert inserted
+    assert all(row.row < 250.0 for row in inserted)
+    assert [row.outline for row in made.annotations if row.kind == region.kind] == [lower]
+    assert {(image.source, image.licence) for image in read_table(tmp_path / "out").images} == {("Set", "CC BY 4.0")}

@@ -49,6 +49,8 @@ def _tables(draw: st.DrawFn) -> Table:
                 sop_instance_uid=draw(st.sampled_from(("", f"1.2.{n}"))),
                 rows=draw(st.one_of(st.none(), st.integers(4001, 5000))),
                 columns=draw(st.one_of(st.none(), st.integers(4001, 5000))),
+                source=draw(st.one_of(st.just(""), _WORD)),
+                licence=draw(st.one_of(st.just(""), _WORD)),
             )
         )
     rows = st.lists(
@@ -112,6 +114,21 @@ def test_annotations_are_given_in_millimetres() -> None:
     assert annotations.diameter_mm.tolist() == [0.3]
     assert annotations.kind.tolist() == ["microcalcification"]
     assert annotations.cluster.tolist() == ["1"]
+
+
+def test_a_region_needs_an_outline_and_gives_it_in_millimetres(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("image,file,intent,row_spacing_mm,column_spacing_mm\na,a.png,raw,0.1,0.05\n")
+    lines = "image,row,column,kind,outline\na,1,1,coarse,1 1; 2 2; 3 1\na,2,2,calcification_region,"
+    (tmp_path / "annotations.csv").write_text(lines + "1 2; 3 4")
+    with pytest.raises(
+        TableError, match=r"line 3: calcification_region with an outline of 2 corners, expected at least"
+    ):
+        read_table(tmp_path)
+    (tmp_path / "annotations.csv").write_text(lines + "10 20; 30 20; 30 40")
+    table = read_table(tmp_path)
+    (regions,) = [table.annotations_of(image).regions for image in table.images]
+    assert list(regions) == [1]
+    np.testing.assert_allclose(regions[1], [(1, 1), (3, 1), (3, 2)])
 
 
 def test_an_image_without_annotations_has_none_of_any_kind() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from microcalc.evaluation.match import Regions, annotated_clusters, covered, match, match_clusters
+from microcalc.evaluation.match import Regions, annotated_clusters, as_regions, covered, match, match_clusters
 
 NOWHERE = np.empty((0, 2))
 
@@ -200,3 +200,35 @@ def test_an_outline_covers_what_it_encloses(
 def test_an_outline_without_corners_is_refused() -> None:
     with pytest.raises(ValueError, match="no corners"):
         covered(TRIANGLE, Regions(NOWHERE, 0.0, [NOWHERE]), hit_mm=0.5)
+
+
+SQUARE = points((10, 10), (10, 20), (20, 20), (20, 10))
+
+
+def _found(*members: tuple[float, float]) -> tuple[bool, int]:
+    """Whether a cluster of these members hits the region, and how many false clusters there are."""
+    matched = match_clusters([points(*members)], [0.9], NOWHERE, [], truth_outlines_mm=as_regions([SQUARE]))
+    return bool(matched.lesion_mark[0] == 0), matched.nl_rating.size
+
+
+@pytest.mark.parametrize(
+    ("members", "hit"),
+    [
+        ([(11, 11), (12, 12), (13, 13)], True),
+        ([(9, 10.5), (9.5, 10.5)], True),  # its centre is within 1 mm
+        ([(19, 19), (19, 19.5), (40, 40), (50, 50), (60, 60)], True),  # two members
+        ([(19, 19), (40, 40), (50, 50)], False),
+        ([(8, 8), (8.5, 8.5)], False),
+    ],
+)
+def test_a_region_is_hit_by_the_centre_of_a_cluster_or_by_two_of_its_members(
+    members: list[tuple[float, float]], hit: bool
+) -> None:
+    assert _found(*members) == (hit, 0 if hit else 1)
+
+
+def test_a_second_cluster_in_a_region_is_not_false_and_a_region_without_one_is_missed() -> None:
+    clusters = [points((11, 11), (12, 12)), points((17, 17), (18, 18))]
+    matched = match_clusters(clusters, [0.5, 0.9], NOWHERE, [], truth_outlines_mm=as_regions([SQUARE, SQUARE + 40]))
+    assert matched.lesion_rating.tolist() == [0.9, -np.inf]
+    assert matched.nl_rating.size == 0

@@ -53,6 +53,7 @@ def annotated(images: Table) -> Table:
         AnnotationRow("L", 40, 40, 1.5, "vascular", judge="B", id="of-b"),
         AnnotationRow("R", 5, 6, kind="rim_or_skin", outline=_RING, judge="A. Reader", id="right"),
         AnnotationRow("R", 7, 8, kind="unsure", id="nobody"),
+        AnnotationRow("R", 30, 31, kind="calcification_region", outline=_RING, judge="A. Reader", id="lesion"),
     )  # fmt: skip
     return Table(images.images, rows)
 
@@ -157,6 +158,24 @@ def test_points_circles_ellipses_and_polylines_of_others_are_read(images: Table,
     assert (ellipse.row, ellipse.column) == (70.0, 65.0)
     assert ellipse.diameter_mm == pytest.approx(6 * 0.085)
     assert point.judge == "Other Ann"
+
+
+def test_what_another_program_draws_around_a_cluster_is_no_calcification(images: Table, tmp_path: Path) -> None:
+    root = _foreign(
+        images,
+        [
+            ("CIRCLE", [(40.5, 40.5), (44.5, 40.5)], c.CLUSTER),
+            ("ELLIPSE", [(60.5, 70.5), (70.5, 70.5), (65.5, 68.5), (65.5, 72.5)], c.CLUSTER),
+            ("POINT", [(20.5, 30.5)], c.CLUSTER),
+        ],
+    )
+    write_data_set(root, tmp_path / "other.dcm")
+    point, circle, ellipse = read_annotation_reports([tmp_path / "other.dcm"], images).table.annotations
+    assert (point.kind, point.diameter_mm) == ("unsure", 0.0)
+    for row, centre, half in ((circle, (40, 40), (4, 4)), (ellipse, (70, 65), (2, 5))):
+        assert (row.kind, row.diameter_mm) == ("calcification_region", 0.0)
+        assert np.allclose((row.row, row.column), centre)
+        assert np.allclose(np.max(row.outline, axis=0), np.add(centre, half))
 
 
 @pytest.mark.parametrize(

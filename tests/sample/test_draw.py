@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microcalc.datasets.outlines import is_inside
 from microcalc.domain import BENIGN_CALCIUM, Annotations
 from microcalc.geometry import Grid
-from microcalc.sample.draw import draw_negatives, negative_mask, peaks, positive_pixels
+from microcalc.sample.draw import draw_negatives, negative_mask, peaks, positive_pixels, reviewed_negatives
 
 _GRID = Grid((0.1, 0.1), (0.03, 0.05))
 _BREAST = np.ones((40, 50), dtype=bool)
@@ -51,6 +54,36 @@ def test_clearance_is_counted_from_the_edge_of_what_is_or_may_be_calcium(kind: s
     distance_mm = 0.1 * np.hypot(rows - 20, columns - 25)
     assert not mask[distance_mm < 0.8 - 1e-6].any()
     assert mask[distance_mm > 0.8 + 1e-6].all()
+
+
+def test_a_region_with_its_clearance_is_neither_positive_nor_negative_but_what_is_known_in_it_is_positive() -> None:
+    corners = np.array([(10, 10), (10, 30), (20, 30), (20, 10)])
+    places = _annotations(
+        (15, 20, "calcification_region", 0.0), (12, 12, "no_calcium", 0.0), (18, 25, "microcalcification", 0.2)
+    )
+    annotations = replace(places, regions={0: _GRID.to_mm(corners)})
+    mask = negative_mask(annotations, _BREAST, _GRID, clearance_mm=0.31, unmeasured_clearance_mm=9.0)
+    rows, columns = np.mgrid[:40, :50]
+    beyond_mm = 0.1 * np.hypot(
+        np.maximum(np.maximum(10 - rows, rows - 20), 0), np.maximum(np.maximum(10 - columns, columns - 30), 0)
+    )
+    assert np.array_equal(mask, beyond_mm > 0.31)
+    assert reviewed_negatives(annotations, mask, _GRID).size == 0
+    assert positive_pixels(annotations, _BREAST, _GRID, radius_mm=0.0).tolist() == [[2, 18, 25]]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-10, 60), st.floats(-10, 60)), min_size=3, max_size=7),
+    st.tuples(st.integers(0, 39), st.integers(0, 49)),
+)
+def test_no_pixel_inside_any_outline_of_a_region_is_negative(
+    corners: list[tuple[float, float]], pixel: tuple[int, int]
+) -> None:
+    annotations = replace(
+        _annotations((*corners[0], "calcification_region", 0.0)), regions={0: _GRID.to_mm(np.array(corners))}
+    )
+    mask = negative_mask(annotations, _BREAST, _GRID, clearance_mm=0.05, unmeasured_clearance_mm=0.0)
+    assert not (mask[pixel] and is_inside(pixel, tuple(corners)))
 
 
 def test_what_was_judged_free_of_calcium_stays_negative_and_outside_the_breast_nothing_is() -> None:

@@ -22,6 +22,7 @@ from microcalc.cli.options import (
     worker_count,
 )
 from microcalc.cli.output import print_error, print_line
+from microcalc.cli.tables import print_sources
 from microcalc.errors import InputError
 from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
@@ -199,7 +200,7 @@ def insert(
 
 def _described(table: Table, out: Path) -> str:
     """Return what a folder holds, for a person."""
-    return f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotated place')}"
+    return f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotation')}"
 
 
 def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, rounds: Count | None = None) -> None:
@@ -229,6 +230,7 @@ def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, 
     with output_folder(out, "table cdd-cesm", inputs=inputs):
         write_table(table, out)
     print_line(_described(table, out))
+    print_sources(table.images)
     if file is None:
         print_line(
             "No reviewed places: they are not part of the installed package. They are in data/cdd-cesm/reviewed.csv of "

@@ -47,6 +47,7 @@ def evaluate(
     false_on: Literal["all", "lesion_free"] = "all",
     lesions_by: str | None = None,
     min_d_prime: DPrime = 0.0,
+    ignore_regions: Flag = False,
     resamples: Resamples = 2000,
     seed: CountOrNone = 0,
     json: Json = False,
@@ -78,6 +79,9 @@ def evaluate(
         Take only microcalcifications annotated by this judge (such as inserted) as lesions; ignore the others.
     min_d_prime
         Ignore microcalcifications with a lower d' in the table.
+    ignore_regions
+        Ignore regions whose calcifications are not annotated one by one, instead of counting each as a cluster to be
+        found.
     resamples
         Number of bootstrap samples.
     seed
@@ -96,7 +100,7 @@ def evaluate(
         refuse_beside("--false-marks reviewed", count_ignored=count_ignored or None)
     rules = Rules(
         hit_mm=hit_mm, count_ignored=count_ignored, false_marks=false_marks, false_on=false_on,
-        lesions_by=lesions_by, min_d_prime=min_d_prime,
+        lesions_by=lesions_by, min_d_prime=min_d_prime, ignore_regions=ignore_regions,
     )  # fmt: skip
     check_output_folder(out, COMMAND, inputs=[*detections, truth])
     names = detector_names(detections)

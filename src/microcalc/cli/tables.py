@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
 
 if TYPE_CHECKING:
-    from microcalc.datasets.table import Table
+    from microcalc.datasets.table import ImageRow, Table
     from microcalc.domain import Intent
 
 
@@ -135,7 +136,7 @@ def table_export(table: Path, /, *, to: Literal["coco", "sr"], out: Path) -> Non
     if to == "coco":
         with output_folder(out, "table export", inputs=[table]):
             write_coco(whole, out / "annotations.json")
-        print_line(f"{out}: {quantity(len(whole.annotations), 'annotated place')}")
+        print_line(f"{out}: {quantity(len(whole.annotations), 'annotation')}")
         return
     require_modules("highdicom")
     reports = list(annotation_reports(whole, made=datetime.now().astimezone()))
@@ -146,7 +147,7 @@ def table_export(table: Path, /, *, to: Literal["coco", "sr"], out: Path) -> Non
             out / f"annotations-{number}.sr.dcm" for number in range(1, len(reports) + 1)
         }:
             stale.unlink()
-    print_line(f"{out}: {quantity(len(whole.annotations), 'annotated place')} in {quantity(len(reports), 'report')}")
+    print_line(f"{out}: {quantity(len(whole.annotations), 'annotation')} in {quantity(len(reports), 'report')}")
 
 
 def _images(paths: list[Path], pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, tuple[str, ...]]:
@@ -167,5 +168,14 @@ def _written(table: Table, out: Path, command: str, inputs: list[Path], problems
         print_error(problem)
     with output_folder(out, command, inputs=inputs):
         write_table(table, out)
-    print_line(f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotated place')}")
+    print_line(f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotation')}")
+    print_sources(table.images)
     return 1 if problems else 0
+
+
+def print_sources(images: Iterable[ImageRow]) -> None:
+    """Print which data sets the images are from, and the terms of their use."""
+    from microcalc.datasets.sources import sources_of
+
+    for source, licence in sources_of(images):
+        print_line(f"{source or 'licence'}: {licence or 'no terms stated'}")

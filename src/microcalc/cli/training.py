@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from microcalc.cli.options import Workers, worker_count
 from microcalc.cli.output import print_line
+from microcalc.cli.tables import print_sources
 from microcalc.errors import InputError
 
 
@@ -45,6 +46,7 @@ def train(
     """
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables
+    from microcalc.datasets.table_files import read_table
     from microcalc.extras import require_modules
     from microcalc.storage.ownership import check_output_folder
     from microcalc.training import train as training
@@ -63,6 +65,8 @@ def train(
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
     model = training.train(settings, table, out, start=start, device=device, workers=worker_count(workers))
     print_line(f"{model}: the trained model")
+    used = [i for i in read_table(out / "table").images if i.split in ("train", "validation")]
+    print_sources(used)
 
 
 def card(*, run: Path, figures: Path) -> None:

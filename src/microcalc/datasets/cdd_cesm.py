@@ -39,6 +39,7 @@ SPLITS: Final = Path(__file__).with_name("cdd_cesm_splits.csv")
 _SOURCE_TREE: Final = Path(__file__).resolve().parents[3]
 
 TAG: Final = "cdd-cesm"
+SOURCE: Final = "CDD-CESM"
 ATTRIBUTION: Final = (
     "Khaled R, Helal M, Alfarghaly O, Mokhtar O, Elkorany A, El Kassas H, Fahmy A. Categorized Digital Database for "
     "Low energy and Subtracted Contrast Enhanced Spectral Mammography images. The Cancer Imaging Archive 2021, "
@@ -109,6 +110,8 @@ def _image(line: Line, folder: Path, splits: dict[str, Split], where: str) -> Im
         tags=" ".join(t for t in tags if t),
         rows=int(number_in(line, "height", where)),
         columns=int(number_in(line, "width", where)),
+        source=SOURCE,
+        licence=ATTRIBUTION,
     )
 
 

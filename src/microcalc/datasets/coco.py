@@ -1,9 +1,10 @@
 """Read and write annotations as COCO JSON, the format of most tools that annotate images.
 
 A microcalcification is an annotation with one keypoint, its centre, and a box of its diameter; the outline of a cluster
-is an annotation of category ``cluster`` with a polygon. The other columns of the table are in ``attributes``, so that
-they come back; ``id`` is a number in COCO, and the table's ``id`` is an attribute. Boxes and polygons are measured from
-the corner of the first pixel, keypoints are indices of pixels, 0 at its centre.
+is an annotation of category ``cluster`` with a polygon. A region (category ``calcification_region``) is a polygon,
+or the box where it has none. The other columns of the table are in ``attributes``, so that they come back; ``id`` is a
+number in COCO, and the table's ``id`` is an attribute. Boxes and polygons are measured from the corner of the first
+pixel, keypoints are indices of pixels, 0 at its centre.
 
 References
 ----------
@@ -20,9 +21,17 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from microcalc.datasets.outlines import Corners, ImageNames, Outline, check_rows, with_outlines
+from microcalc.datasets.outlines import (
+    Corners,
+    ImageNames,
+    Outline,
+    box_corners,
+    check_rows,
+    mean_corner,
+    with_outlines,
+)
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
-from microcalc.domain import Kind
+from microcalc.domain import REGION, Kind
 from microcalc.errors import TableError
 from microcalc.storage.write import write_json
 
@@ -164,11 +173,15 @@ def read_coco(file: Path, images: Table) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Hold the place of an annotation, the sides of its box (row, column) and its polygon, in pixels of the table."""
+    """Hold the place of an annotation, the sides of its box (row, column), its polygon and the corners of its box.
+
+    All are in pixels of the table; the polygon and the corners are empty where there is none.
+    """
 
     place: tuple[float, float]
     sides: tuple[float, float]
     polygon: Corners
+    box: Corners
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], where: str) -> _Shape:
@@ -183,15 +196,16 @@ class _Shape:
                 f"{where}: keypoints, bbox or segmentation of another length, expected 3, 4, or 6 and more"
             )
         polygon = tuple((y - _CORNER_PX, x - _CORNER_PX) for x, y in zip(flat[::2], flat[1::2], strict=True))
-        sides = (box[3], box[2]) if box else (0.0, 0.0)
-        if keypoints:
-            return cls((keypoints[1], keypoints[0]), sides, polygon)
+        sides = (0.0, 0.0)
+        corners: Corners = ()
         if box:
-            place = (box[1] + box[3] / 2 - _CORNER_PX, box[0] + box[2] / 2 - _CORNER_PX)
-            return cls(place, sides, polygon)
-        if polygon:
-            row, column = np.mean(polygon, axis=0)
-            return cls((float(row), float(column)), sides, polygon)
+            x, y, width, height = box
+            sides = (height, width)
+            corners = box_corners(y - _CORNER_PX, x - _CORNER_PX, y + height - _CORNER_PX, x + width - _CORNER_PX)
+        if keypoints:
+            return cls((keypoints[1], keypoints[0]), sides, polygon, corners)
+        if corners or polygon:
+            return cls(mean_corner(corners or polygon), sides, polygon, corners)
         raise TableError(f"{where}: no keypoints, bbox or segmentation, expected one of them")
 
 
@@ -201,7 +215,9 @@ def _row(entry: Mapping[str, Any], image: ImageRow, category: str, shape: _Shape
     attributes = _attributes(entry, where)
     texts = {name: _text(attributes, name) for name in _TEXTS}
     texts["id"] = texts["id"] or _key(entry, "id", where)
-    mean_side = sum(side * s for side, s in zip(shape.sides, image.spacing_mm, strict=True)) / 2
+    is_region = category == REGION
+    sides = (0.0, 0.0) if is_region else shape.sides
+    mean_side = sum(side * s for side, s in zip(sides, image.spacing_mm, strict=True)) / 2
     diameter, *d_prime = _numbers(
         [attributes.get("diameter_mm", mean_side), *([attributes["d_prime"]] if "d_prime" in attributes else [])],
         "attributes", where,
@@ -214,7 +230,7 @@ def _row(entry: Mapping[str, Any], image: ImageRow, category: str, shape: _Shape
         diameter,
         category,  # type: ignore[arg-type]  # checked above
         texts["cluster"],
-        shape.polygon,
+        shape.polygon or (shape.box if is_region else ()),
         d_prime[0] if d_prime else None,
         texts["judge"],
         texts["morphology"],

@@ -26,7 +26,7 @@ from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, write_table
 from microcalc.datasets.twins import TWIN, as_left_out, draw_left_out
-from microcalc.domain import BoolImage, FloatImage, Mammogram
+from microcalc.domain import REGION, BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
 from microcalc.execution.executor import executor_of
 from microcalc.execution.progress import track
@@ -179,8 +179,16 @@ def _insert_one(job: _Job) -> list[_Made]:
             padding=mammogram.padding,
         )
     imaging = draw_imaging(rng, mammogram)
-    taken = mammogram.grid.to_mm(np.array([(a.row, a.column) for a in job.known if a.kind != "no_calcium"]))
-    placed = draw_calcifications(rng, mammogram, tissue, job.insertion, imaging=imaging, taken_mm=taken)
+    taken = [(a.row, a.column) for a in job.known if a.kind not in ("no_calcium", REGION)]
+    placed = draw_calcifications(
+        rng,
+        mammogram,
+        tissue,
+        job.insertion,
+        imaging=imaging,
+        taken_mm=mammogram.grid.to_mm(np.array(taken)),
+        regions_mm=[mammogram.grid.to_mm(np.array(a.outline)) for a in job.known if a.kind == REGION],
+    )
     truth = [_annotation(p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
     changed = partial(
         _inserted_into, job.image.file, mammogram, imaging=imaging, slope=_slope(mammogram, tissue, imaging),

@@ -9,7 +9,8 @@ from pathlib import PurePath
 import numpy as np
 
 from microcalc.datasets.lines import text_in
-from microcalc.datasets.table import AnnotationRow, ImageRow
+from microcalc.datasets.table import AnnotationRow, ImageRow, check_region
+from microcalc.domain import REGION
 from microcalc.errors import TableError
 
 Corners = tuple[tuple[float, float], ...]
@@ -58,8 +59,9 @@ def with_outlines(rows: Sequence[AnnotationRow], outlines: Sequence[Outline]) ->
     """Return the annotations with the outlines of their clusters.
 
     An outline that names its annotation goes to it. Any other is the outline of a cluster: the microcalcifications
-    inside that have no cluster are its members, and the first without an outline holds it. An outline with none
-    inside becomes an annotation of its own, at the mean of its corners.
+    inside that have no cluster are its members, and the first without an outline of its own, if there is one, holds
+    it. An outline with none inside becomes a region, at the mean of its corners: where its calcifications lie is not
+    known.
     """
     joined = list(rows)
     by_id = {row.id: n for n, row in enumerate(rows) if row.id}
@@ -73,12 +75,11 @@ def with_outlines(rows: Sequence[AnnotationRow], outlines: Sequence[Outline]) ->
         holder = next((n for n in members if not joined[n].outline), None)
         for n in members:
             joined[n] = replace(joined[n], cluster=name, outline=outline.corners if n == holder else joined[n].outline)
-        if holder is None:
-            row, column = np.mean(outline.corners, axis=0)
+        if not members:
             joined.append(
                 AnnotationRow(
-                    outline.image, float(row), float(column), cluster=name, outline=outline.corners,
-                    judge=outline.judge, id=outline.id, where=outline.where,
+                    outline.image, *mean_corner(outline.corners), kind=REGION, cluster=outline.cluster,
+                    outline=outline.corners, judge=outline.judge, id=outline.id, where=outline.where,
                 )
             )  # fmt: skip
     return tuple(joined)
@@ -88,6 +89,17 @@ def _is_member(row: AnnotationRow, outline: Outline) -> bool:
     if row.image != outline.image or row.kind != "microcalcification" or row.cluster not in ("", outline.cluster):
         return False
     return is_inside((row.row, row.column), outline.corners)
+
+
+def mean_corner(corners: Corners) -> tuple[float, float]:
+    """Return the mean of the corners of a polygon, which is the place of a region in a table."""
+    row, column = np.mean(corners, axis=0)
+    return float(row), float(column)
+
+
+def box_corners(top: float, left: float, bottom: float, right: float) -> Corners:
+    """Return the corners of a box."""
+    return (top, left), (top, right), (bottom, right), (bottom, left)
 
 
 def is_inside(place: tuple[float, float], corners: Corners) -> bool:
@@ -107,12 +119,13 @@ def check_rows(rows: Iterable[AnnotationRow]) -> None:
     Raises
     ------
     TableError
-        Names an annotation whose ``id`` or place (of the same judge) is that of another, or with a word for nothing,
-        such as NA, in its texts.
+        Names an annotation whose ``id`` or place (of the same judge) is that of another, with a word for nothing,
+        such as NA, in its texts, or that is a region without an outline.
     """
     ids: set[str] = set()
     places: set[tuple[str, float, float, str]] = set()
     for row in rows:
+        check_region(row)
         for column in ("cluster", "id", "when"):
             text_in({column: getattr(row, column)}, column, row.where)
         if row.id and row.id in ids:

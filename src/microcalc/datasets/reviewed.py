@@ -3,7 +3,7 @@
 ``reviewed.csv`` (UTF-8, comma, header line): ``file`` (name, for people), ``sha256``
 (of the whole file: what identifies the image, so that a renamed file keeps its
 verdicts and a changed one does not), ``row``, ``column`` (pixel centres of the
-original image, 0-based), ``verdict`` (a ``Kind``), ``judge`` (who says so), and,
+original image, 0-based), ``verdict`` (a ``Kind`` of a place), ``judge`` (who says so), and,
 where they are known, ``round`` and ``superseded`` (earlier verdicts of this place,
 oldest first, ``verdict by judge`` joined by ``; ``).
 """
@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from microcalc.datasets.lines import Line, number_in, read_lines, word_in, write_lines
-from microcalc.domain import BENIGN_CALCIUM, Kind
+from microcalc.domain import BENIGN_CALCIUM, PLACE_KINDS, Kind
 from microcalc.errors import TableError
 
 CALCIUM: Final[frozenset[Kind]] = frozenset(("microcalcification", *BENIGN_CALCIUM))
@@ -72,7 +72,7 @@ def _row(line: Line, where: str) -> Reviewed:
         sha256=line["sha256"].lower(),
         row=number_in(line, "row", where),
         column=number_in(line, "column", where),
-        verdict=word_in(line, "verdict", get_args(Kind), where),
+        verdict=word_in(line, "verdict", PLACE_KINDS, where),
         judge=line["judge"],
         round=int(number_in(line, "round", where)) if line.get("round") else 0,
         superseded=line.get("superseded", ""),

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from microcalc.domain import Annotations, Intent, Kind, Laterality
+from microcalc.domain import REGION, Annotations, Intent, Kind, Laterality
 from microcalc.errors import TableError
 from microcalc.geometry import Grid, outside
 from microcalc.images.info import ImageInfo
@@ -21,12 +21,15 @@ Split = Literal["train", "validation", "test", ""]
 MARGIN_PX: Final = 0.49
 """How far beyond the edge a place may lie: the last pixel of a coarser raster may; one counted from 1 may not."""
 
+_LEAST_CORNERS: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
     """Hold one line of ``images.csv``; ``file`` is resolved against the folder of the table.
 
-    ``sop_instance_uid`` is empty, and ``rows`` and ``columns`` are None, where the table does not have them.
+    ``sop_instance_uid`` is empty, and ``rows`` and ``columns`` are None, where the table does not have them. ``source``
+    is the data set that the image is from, and ``licence`` the terms of its use; both are empty where not stated.
     """
 
     image: str
@@ -43,6 +46,8 @@ class ImageRow:
     sop_instance_uid: str = ""
     rows: int | None = None
     columns: int | None = None
+    source: str = ""
+    licence: str = ""
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -112,6 +117,7 @@ class Table:
             diameter_mm=np.array([a.diameter_mm for a in rows], dtype=np.float64),
             kind=np.array([a.kind for a in rows], dtype=np.str_),
             cluster=np.array([a.cluster for a in rows], dtype=np.str_),
+            regions={n: image.grid.to_mm(np.array(a.outline)) for n, a in enumerate(rows) if a.kind == REGION},
         )
 
     def of_split(self, split: Split) -> Table:
@@ -159,6 +165,21 @@ def check_places(table: Table) -> None:
     if wrong:
         more = f" (and {len(wrong) - 1} more such places)" if len(wrong) > 1 else ""
         raise TableError(f"{wrong[0]}{more}, expected rows and columns counted from 0 at the centre of the first pixel")
+
+
+def check_region(row: AnnotationRow) -> None:
+    """Refuse a region without an outline.
+
+    Raises
+    ------
+    TableError
+        It has fewer than three corners.
+    """
+    if row.kind == REGION and len(row.outline) < _LEAST_CORNERS:
+        raise TableError(
+            f"{row.where or 'annotation'}: {REGION} with an outline of {len(row.outline)} corners, "
+            f"expected at least {_LEAST_CORNERS}"
+        )
 
 
 def _beyond(row: AnnotationRow, image: ImageRow) -> str:

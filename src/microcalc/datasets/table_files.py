@@ -8,11 +8,13 @@ A data set is a folder with two CSV files (UTF-8, comma, header line):
     ``laterality`` (``L`` or ``R``), ``row_spacing_mm``, ``column_spacing_mm``,
     ``split`` (``train``, ``validation``, ``test``, or empty: not decided), ``sha256`` (may
     be empty), ``tags`` (free words, may be empty), ``sop_instance_uid``, ``rows``,
-    ``columns`` (of the image; may be empty).
+    ``columns`` (of the image), ``source`` (the data set that the image is from) and
+    ``licence`` (terms of its use; all of these may be empty).
 ``annotations.csv``, one line per place:
     ``image``, ``row``, ``column`` (pixel centres of the original image, 0-based,
     fractions allowed), ``diameter_mm`` (0: not measured), ``kind``, ``cluster``
-    (empty: none), ``outline`` (``row column; row column; ...``, may be empty),
+    (empty: none), ``outline`` (``row column; row column; ...``, may be empty; a
+    ``calcification_region`` needs one),
     ``d_prime`` (visibility to the ideal observer, may be empty), ``judge`` (who says so),
     ``morphology`` (words, may be empty), ``id`` (identifies the annotation when it is moved,
     exported and read back; may be empty), ``when`` (time of the last change, ISO 8601 in UTC,
@@ -27,6 +29,7 @@ image, where the size of the image is known.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
@@ -38,6 +41,7 @@ from microcalc.datasets.table import (
     Split,
     Table,
     check_places,
+    check_region,
     refuse_repeated,
     refuse_split_patients,
 )
@@ -114,7 +118,7 @@ def _image_texts(i: ImageRow, folder: Path) -> Sequence[str]:
     return (
         i.image, _relative(i.file, folder), i.patient, i.system, i.intent, i.view, i.laterality,
         f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags, i.sop_instance_uid,
-        "" if i.rows is None else str(i.rows), "" if i.columns is None else str(i.columns),
+        "" if i.rows is None else str(i.rows), "" if i.columns is None else str(i.columns), i.source, i.licence,
     )  # fmt: skip
 
 
@@ -128,7 +132,7 @@ def _annotation_texts(a: AnnotationRow) -> Sequence[str]:
 
 _IMAGE_COLUMNS: Final = (
     "image", "file", "patient", "system", "intent", "view", "laterality", "row_spacing_mm", "column_spacing_mm",
-    "split", "sha256", "tags", "sop_instance_uid", "rows", "columns",
+    "split", "sha256", "tags", "sop_instance_uid", "rows", "columns", "source", "licence",
 )  # fmt: skip
 _IMAGE_REQUIRED: Final = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
 _ANNOTATION_COLUMNS: Final = (
@@ -195,6 +199,8 @@ def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
         sop_instance_uid=text_in(line, "sop_instance_uid", where),
         rows=_count_in(line, "rows", where),
         columns=_count_in(line, "columns", where),
+        source=sys.intern(text_in(line, "source", where)),  # one text for all images that have it
+        licence=sys.intern(text_in(line, "licence", where)),
     )
 
 
@@ -215,7 +221,7 @@ def _today(line: Line) -> Line:
 
 
 def _annotation_row(line: Line, where: str) -> AnnotationRow:
-    return AnnotationRow(
+    row = AnnotationRow(
         image=line["image"],
         row=number_in(line, "row", where),
         column=number_in(line, "column", where),
@@ -230,6 +236,8 @@ def _annotation_row(line: Line, where: str) -> AnnotationRow:
         when=text_in(line, "when", where),
         where=where,
     )
+    check_region(row)
+    return row
 
 
 def _not_negative(line: Line, column: str, where: str) -> float | None:

@@ -7,13 +7,15 @@ annotator was unsure of). Every other mark is false.
 
 Clusters: in the same order. A cluster hits an annotated cluster when its centre (the mean of its members) lies inside
 the annotated outline, or when at least two of its members hit microcalcifications of the annotated cluster. A cluster
-hits one annotated cluster at most, even if it covers two.
+hits one annotated cluster at most, even if it covers two. A region that holds a cluster whose microcalcifications are
+not annotated one by one is hit in the same way: by a centre inside it, or by two members inside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -25,6 +27,7 @@ from microcalc.geometry import Points
 
 _ROUNDING_MM = 1e-9
 _MEMBERS_TO_HIT = 2
+_REGION = " region "  # names of clusters begin with no blank
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,15 +139,16 @@ def match_clusters(
         The outline of an annotated cluster is the convex hull of its microcalcifications (and of its drawn outline,
         where it has one), widened by this distance.
     truth_outlines_mm
-        Corners (k, 2) of drawn outlines, by cluster.
+        Corners (k, 2) of drawn outlines, by cluster. Those of `as_regions` are regions that hold a cluster whose
+        microcalcifications are not annotated one by one; they are widened by ``outline_buffer_mm``, too.
     ignored
         Regions of other calcium. A cluster without a hit is ignored when more than half of its members lie in these
-        regions or on annotated microcalcifications.
+        regions, in those that hold a cluster, or on annotated microcalcifications.
 
     Returns
     -------
     Matches
-        Lesions in the order of `annotated_clusters`.
+        Lesions in the order of `annotated_clusters`, then the regions.
 
     Raises
     ------
@@ -158,17 +162,28 @@ def match_clusters(
     truth, owner = _points(truth_mm), np.asarray(truth_cluster, dtype=np.str_)
     names = annotated_clusters(owner)
     centres = np.array([m.mean(axis=0) for m in members]).reshape(-1, 2)
-    wanted = _cluster_hits(members, centres, truth, owner, names, hit_mm, outline_buffer_mm, truth_outlines_mm or {})
-    lesion_mark = np.full(len(names), -1, dtype=np.int64)
+    outlines = truth_outlines_mm or {}
+    regions = [outline for name, outline in outlines.items() if name.startswith(_REGION)]
+    hits = _cluster_hits(members, centres, truth, owner, names, hit_mm, outline_buffer_mm, outlines)
+    hits += _region_hits(members, centres, regions, len(names), hit_mm, outline_buffer_mm)
+    wanted: list[list[int]] = [[] for _ in members]
+    for hit in sorted(hits):
+        wanted[hit.mark].append(hit.lesion)
+    lesion_mark = np.full(len(names) + len(regions), -1, dtype=np.int64)
     for mark in _highest_first(rating, centres):
         free = [t for t in wanted[mark] if lesion_mark[t] < 0]
         if free:
             lesion_mark[free[0]] = mark
     off = [
-        not w and not _mostly_covered(m, (Regions(truth), ignored), hit_mm)
+        not w and not _mostly_covered(m, (Regions(truth), ignored, _of_outlines(regions)), hit_mm)
         for m, w in zip(members, wanted, strict=True)
     ]
     return _matches(rating, centres, lesion_mark, np.array(off, dtype=np.bool_))
+
+
+def as_regions(outlines_mm: Iterable[Points]) -> dict[str, Points]:
+    """Return outlines under names that no cluster has, so that `match_clusters` takes them for regions."""
+    return {f"{_REGION}{n}": outline for n, outline in enumerate(outlines_mm)}
 
 
 def covered(points_mm: Points, regions: Regions, *, hit_mm: float) -> NDArray[np.bool_]:
@@ -203,6 +218,15 @@ def annotated_clusters(truth_cluster: Sequence[str] | NDArray[np.str_]) -> list[
     return sorted({str(name) for name in truth_cluster if str(name)})
 
 
+class _Hit(NamedTuple):
+    """A cluster that hits an annotated one; in the order of preference: by the number of members, then the nearest."""
+
+    minus_members: int
+    distance_mm: float
+    lesion: int
+    mark: int
+
+
 def _cluster_hits(
     members: Sequence[Points],
     centres: Points,
@@ -212,9 +236,9 @@ def _cluster_hits(
     hit_mm: float,
     buffer_mm: float,
     outlines: Mapping[str, Points],
-) -> list[list[int]]:
-    """Return for each cluster the annotated clusters that it hits: by the number of members hit, then the nearest."""
-    ranked: list[list[tuple[int, float, int]]] = [[] for _ in members]
+) -> list[_Hit]:
+    """Return which clusters hit which annotated clusters."""
+    hits: list[_Hit] = []
     for t, name in enumerate(names):
         own = truth[owner == name]
         corners = np.concatenate([own, _points(outlines.get(name, np.empty((0, 2))))])
@@ -223,8 +247,33 @@ def _cluster_hits(
             matches = match(places, np.zeros(len(places)), own, hit_mm=hit_mm)
             n_hit = int(np.count_nonzero(matches.lesion_mark >= 0))
             if n_hit >= _MEMBERS_TO_HIT or distance[i] <= buffer_mm + _ROUNDING_MM:
-                ranked[i].append((-n_hit, float(np.linalg.norm(own.mean(axis=0) - centres[i])), t))
-    return [[t for _, _, t in sorted(r)] for r in ranked]
+                hits.append(_Hit(-n_hit, float(np.linalg.norm(own.mean(axis=0) - centres[i])), t, i))
+    return hits
+
+
+def _region_hits(
+    members: Sequence[Points],
+    centres: Points,
+    regions: Sequence[Points],
+    first: int,
+    hit_mm: float,
+    buffer_mm: float,
+) -> list[_Hit]:
+    """Return which clusters hit which regions; ``first`` is the number of the first region among the lesions."""
+    hits: list[_Hit] = []
+    for t, outline in enumerate(regions, first):
+        distance = shapely.distance(_area(outline), shapely.points(centres))
+        middle = _points(outline).mean(axis=0)
+        region = _of_outlines([outline])
+        for i, places in enumerate(members):
+            n_hit = int(np.count_nonzero(covered(places, region, hit_mm=hit_mm)))
+            if n_hit >= _MEMBERS_TO_HIT or distance[i] <= buffer_mm + _ROUNDING_MM:
+                hits.append(_Hit(-n_hit, float(np.linalg.norm(middle - centres[i])), t, i))
+    return hits
+
+
+def _of_outlines(outlines: Sequence[Points]) -> Regions:
+    return Regions(np.empty((0, 2)), outlines_mm=outlines)
 
 
 def _area(outline_mm: Points) -> shapely.Geometry:

@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from microcalc.datasets.outlines import is_inside
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
-from microcalc.domain import BENIGN_CALCIUM, Kind
+from microcalc.domain import BENIGN_CALCIUM, REGION, Kind
 from microcalc.evaluation.detections import DetectionSet
 from microcalc.evaluation.marks import Marks
-from microcalc.evaluation.match import Matches, Regions, annotated_clusters, match, match_clusters
+from microcalc.evaluation.match import Matches, Regions, annotated_clusters, as_regions, match, match_clusters
 from microcalc.evaluation.members import Members, match_members
 from microcalc.geometry import Grid, Points
 
@@ -42,10 +43,13 @@ class Rules:
     outline_buffer_mm
         As in `microcalc.evaluation.match.match_clusters`.
     lesions_by
-        Only the microcalcifications that this judge annotated (such as ``"inserted"``) are lesions; those of other
-        judges are ignored.
+        Only the microcalcifications and regions that this judge annotated (such as ``"inserted"``) are lesions; those
+        of other judges are ignored.
     min_d_prime
         Microcalcifications with a known d' below this are ignored: no reader can see them.
+    ignore_regions
+        Whether regions whose calcifications are not annotated one by one are ignored, instead of being clusters to
+        be found. A mark in a region is never false, and never a hit either.
     """
 
     hit_mm: float = 0.5
@@ -56,9 +60,10 @@ class Rules:
     outline_buffer_mm: float = 1.0
     lesions_by: str | None = None
     min_d_prime: float = 0.0
+    ignore_regions: bool = False
 
     def is_lesion(self, row: AnnotationRow) -> bool:
-        """Return whether an annotated microcalcification is a lesion."""
+        """Return whether an annotated microcalcification or region is a lesion."""
         visible = row.d_prime is None or row.d_prime >= self.min_d_prime
         return visible and self.lesions_by in (None, row.judge)
 
@@ -81,6 +86,10 @@ class MatchedImage:
         None where not known.
     n_marks
         Number of marks on the image.
+    n_regions
+        Number of regions that are lesions: the last of the lesions of ``clusters`` and ``findings``.
+    has_region
+        Whether a region is annotated, even if it is ignored or holds an annotated cluster.
     """
 
     image: ImageRow
@@ -92,14 +101,22 @@ class MatchedImage:
     breast_area_cm2: float | None
     n_marks: int
     members: Members | None = None
+    n_regions: int = 0
+    has_region: bool = False
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether a microcalcification or a region is annotated."""
+        return self.has_region or self.marks.lesion_rating.size > 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Annotated:
-    """The annotations of one image: lesions, and what is neither a lesion nor background."""
+    """The annotations of one image: lesions, what is neither a lesion nor background, and regions."""
 
     lesions: Sequence[AnnotationRow]
     ignored: Sequence[AnnotationRow]
+    regions: Sequence[AnnotationRow]
     grid: Grid
 
     @property
@@ -109,7 +126,17 @@ class _Annotated:
     @property
     def ignored_regions(self) -> Regions:
         radii = np.array([r.diameter_mm / 2 for r in self.ignored], dtype=np.float64)
-        return Regions(_centres(self.ignored, self.grid), radii, tuple(_outlines(self.ignored, self.grid)))
+        outlines = _outlines([*self.ignored, *self.regions], self.grid)
+        return Regions(_centres(self.ignored, self.grid), radii, tuple(outlines))
+
+    def region_lesions(self, rules: Rules) -> Sequence[AnnotationRow]:
+        """Return the regions to be found: those that hold no annotated cluster, which would be the same lesion."""
+        members = [(r.row, r.column) for r in self.lesions if r.cluster]
+        return [
+            r
+            for r in self.regions
+            if not rules.ignore_regions and rules.is_lesion(r) and not any(is_inside(m, r.outline) for m in members)
+        ]
 
 
 def match_images(detections: DetectionSet, table: Table, rules: Rules) -> list[MatchedImage]:
@@ -133,7 +160,8 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
     lesions = [r for r in calcium if rules.is_lesion(r)]
     others = [r for r in calcium if not rules.is_lesion(r)]
     ignored = [] if rules.count_ignored else [*others, *(r for r in rows if r.kind in rules.ignore_kinds)]
-    annotated = _Annotated(lesions, ignored, grid)
+    regions = [r for r in rows if r.kind == REGION]
+    annotated = _Annotated(lesions, ignored, regions, grid)
     centres = grid.to_mm(detected.centres_px)
     marks = match(centres, detected.likelihood, annotated.truth, hit_mm=rules.hit_mm, ignored=annotated.ignored_regions)
     clusters = findings = members = None
@@ -154,6 +182,8 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
         detected.breast_area_cm2,
         len(centres),
         members,
+        len(annotated.region_lesions(rules)),
+        any(rules.is_lesion(r) for r in regions),
     )
 
 
@@ -169,7 +199,7 @@ def _match_members(
         [centres[m] for m, shown in zip(detected.members, detected.finding, strict=True) if shown],
         annotated.truth,
         owner,
-        [name for name, mark in zip(names, findings.lesion_mark, strict=True) if mark >= 0],
+        [name for name, mark in zip(names, findings.lesion_mark[: len(names)], strict=True) if mark >= 0],
         hit_mm=rules.hit_mm,
         ignored=annotated.ignored_regions,
     )
@@ -194,7 +224,7 @@ def _match_clusters(
         owner,
         hit_mm=rules.hit_mm,
         outline_buffer_mm=rules.outline_buffer_mm,
-        truth_outlines_mm=outlines,
+        truth_outlines_mm=outlines | as_regions(_outlines(annotated.region_lesions(rules), grid)),
         ignored=annotated.ignored_regions,
     )
 

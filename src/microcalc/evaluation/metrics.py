@@ -204,7 +204,7 @@ def counted_images(images: Sequence[MatchedImage], rules: Rules) -> NDArray[np.b
     """Return for each image (n,) whether false marks are counted on it."""
     if rules.false_on == "all":
         return np.ones(len(images), dtype=np.bool_)
-    return np.array([m.marks.lesion_rating.size == 0 for m in images], dtype=np.bool_)
+    return np.array([not m.has_lesion for m in images], dtype=np.bool_)
 
 
 def areas_cm2(images: Sequence[MatchedImage]) -> Values | None:

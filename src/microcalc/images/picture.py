@@ -91,6 +91,17 @@ def read_picture(
     )
 
 
+def picture_values(path: Path) -> NDArray[np.integer]:
+    """Return the stored values of a picture, (rows, columns) uint8 or uint16.
+
+    Raises
+    ------
+    UnreadableImageError, NotAMammogramError
+        As in `read_picture`.
+    """
+    return _grey_values(_bytes(path), path.name)
+
+
 def picture_shape(path: Path) -> tuple[int, int]:
     """Return (rows, columns) of a picture from its header alone.
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SR: Final = "1.2.840.10008.5.1.4.1.1.88."
+_ROUND: Final = ("CIRCLE", "ELLIPSE")
+_RIM_CORNERS: Final = 48
 _GRAPHICS: Final = ("POINT", "MULTIPOINT", "POLYLINE", "POLYGON", "CIRCLE", "ELLIPSE")
 
 
@@ -92,7 +94,7 @@ class _Group:
         assert self.kind is not None
         points = self.places if self.graphic in ("POINT", "MULTIPOINT") else ()
         diameter_mm = self._diameter_mm()
-        if self.graphic in ("CIRCLE", "ELLIPSE"):
+        if self.graphic in _ROUND and not self.is_cluster:
             (row, column), size_mm = self._centre_and_size()
             points, diameter_mm = ((row, column),), diameter_mm or size_mm
         for number, (row, column) in enumerate(points, 1):
@@ -102,7 +104,7 @@ class _Group:
                 row=row,
                 column=column,
                 diameter_mm=diameter_mm,
-                kind=self.kind,
+                kind="unsure" if self.is_cluster else self.kind,  # the middle of a cluster need not be calcium
                 cluster=self._text(TEXTS["cluster"]),
                 judge=self.judge,
                 morphology=self._text(TEXTS["morphology"]),
@@ -112,7 +114,10 @@ class _Group:
             )
 
     def outlines(self) -> Iterator[Outline]:
-        """Yield its outline, if it is one."""
+        """Yield its outline, if it is one; a circle or an ellipse is one around a cluster."""
+        if self.graphic in _ROUND and self.is_cluster:
+            cluster = self._text(TEXTS["cluster"])
+            yield Outline(self.image.image, self._rim(), cluster, "", self.id, self.judge, self.where)
         if self.graphic in ("POLYLINE", "POLYGON"):
             of = self.id.removesuffix(OF_OUTLINE) if self.id.endswith(OF_OUTLINE) else ""
             corners = self.places[:-1] if self.places[0] == self.places[-1] else self.places
@@ -125,6 +130,24 @@ class _Group:
     def _diameter_mm(self) -> float:
         value = next((measured(item) for item in walk(self.item) if has_name(item, c.DIAMETER)), None)
         return 0.0 if value is None or value < 0 else value
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether another program means a cluster, and not a single calcification."""
+        return not named(self.item, KIND) and any(has_value(f, c.CLUSTER) for f in named(self.item, c.FINDING))
+
+    def _rim(self) -> Corners:
+        """Return places on a circle or an ellipse, in pixels."""
+        places = np.asarray(self.places)
+        if self.graphic == "CIRCLE":
+            centre, spacing = places[0], np.asarray(self.image.spacing_mm)
+            reach = np.hypot(*((places[1] - centre) * spacing)) / spacing
+            one, other = np.array([reach[0], 0.0]), np.array([0.0, reach[1]])
+        else:
+            centre, one, other = places.mean(axis=0), (places[1] - places[0]) / 2, (places[3] - places[2]) / 2
+        turns = np.linspace(0, 2 * np.pi, _RIM_CORNERS, endpoint=False)
+        rim = centre + np.outer(np.cos(turns), one) + np.outer(np.sin(turns), other)
+        return tuple((float(row), float(column)) for row, column in rim)
 
     def _centre_and_size(self) -> tuple[tuple[float, float], float]:
         """Return the centre of a circle or ellipse in pixels, and its mean diameter in mm."""
@@ -164,7 +187,8 @@ def _reader(root: Dataset) -> str:
 def _kind(group: Dataset) -> Kind | None:
     """Return the kind of an annotation; None if the finding is no calcification."""
     for item in named(group, KIND):
-        value = next((word(coded, "CodeValue") for coded in items(item, "ConceptCodeSequence")), "")
+        coded = next(iter(items(item, "ConceptCodeSequence")), None)
+        value = "" if coded is None else word(coded, "CodeValue") or word(coded, "LongCodeValue")
         if value in get_args(Kind):
             return value  # type: ignore[return-value]  # checked above
     findings = named(group, c.FINDING)

@@ -23,7 +23,7 @@ import numpy as np
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.dicom.tags import quiet
 from microcalc.dicom.write import hashed_uid
-from microcalc.domain import Kind
+from microcalc.domain import REGION, Kind
 from microcalc.errors import InputError
 from microcalc.images.open import is_picture
 from microcalc.reports import concepts as c
@@ -60,6 +60,7 @@ _BENIGN: Final[Mapping[Kind, str]] = {
 """Kind → value of its code in CID 6010."""
 FINDINGS: Final[Mapping[Kind, c.Concept]] = {
     "microcalcification": c.INDIVIDUAL,
+    REGION: c.CLUSTER,
     **{kind: next(concept for concept in c.BENIGN_TYPES if concept.value == v) for kind, v in _BENIGN.items()},
 }
 """Kind of annotation → its finding; the kinds without a code of DICOM's are of our own scheme."""

@@ -30,7 +30,7 @@ from typing import Final, get_args
 from microcalc.datasets.open import unusable_images
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
-from microcalc.domain import Kind
+from microcalc.domain import REGION, Kind
 from microcalc.errors import InputError, OutputError, TableError
 from microcalc.execution.progress import track
 from microcalc.images.open import unforeseen
@@ -279,7 +279,7 @@ def _judged_pixels(
     table: Table, image: ImageRow, reviewed: Sequence[Reviewed], sha256: str
 ) -> list[tuple[float, float]]:
     in_rounds = [(r.row, r.column) for r in reviewed if r.sha256 == sha256]
-    return in_rounds + [(a.row, a.column) for a in table.rows_of(image)]
+    return in_rounds + [(a.row, a.column) for a in table.rows_of(image) if a.kind != REGION]
 
 
 def _reviewed_so_far(out: Path) -> tuple[Reviewed, ...]:

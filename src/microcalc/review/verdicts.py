@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from microcalc.datasets.lines import Line, number_in, read_lines, write_lines
 from microcalc.datasets.reviewed import Reviewed
-from microcalc.domain import Kind
+from microcalc.domain import PLACE_KINDS, Kind
 from microcalc.errors import TableError
 
 LETTERS: Final[Mapping[str, Kind]] = {
@@ -72,9 +72,9 @@ def parse_verdict(text: str) -> Kind:
     word = "_".join(text.lower().replace("_", " ").replace("-", " ").split())
     if word in LETTERS:
         return LETTERS[word]
-    for kind in get_args(Kind):
+    for kind in PLACE_KINDS:
         if word == kind:
-            return kind  # type: ignore[no-any-return]
+            return kind
     raise ValueError(text)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from microcalc.domain import BENIGN_CALCIUM, Annotations, BoolImage, FloatImage
-from microcalc.geometry import Grid, Points
+from microcalc.geometry import Grid, Points, clear_polygon
 from microcalc.sample.store import Samples
 
 _NOT_NEGATIVE = ("microcalcification", *BENIGN_CALCIUM, "unsure")
@@ -51,6 +51,8 @@ def negative_mask(
 ) -> BoolImage:
     """Return which breast pixels are negative: no calcium, and nothing unsure, is annotated within the clearance.
 
+    Regions are cleared as a whole, since calcium may lie anywhere in them, and so is the clearance around them.
+
     Parameters
     ----------
     clearance_mm
@@ -62,6 +64,8 @@ def negative_mask(
     """
     mask = breast.copy()
     spacing = np.asarray(grid.spacing_mm)
+    for corners_mm in annotations.regions.values():
+        clear_polygon(mask, corners_mm, grid, margin_mm=clearance_mm)
     for index in np.flatnonzero(np.isin(annotations.kind, _NOT_NEGATIVE)):
         diameter_mm = annotations.diameter_mm[index]
         reach_mm = clearance_mm + diameter_mm / 2 if diameter_mm > 0 else unmeasured_clearance_mm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microcalc.domain import BoolImage, FloatImage, Mammogram
-from microcalc.geometry import Points
+from microcalc.geometry import Grid, Points, clear_polygon
 from microcalc.simulate.calcification import (
     Calcification,
     Microcalcification3D,
@@ -21,6 +21,7 @@ from microcalc.simulate.insertion import Imaging
 
 _SKIN_MM = 4.0
 _APART_MM = 12.0
+_REGION_MM = 5.0  # around a region, ours
 _MIN_MEMBERS = 4
 _ATTEMPTS = 50
 
@@ -88,6 +89,7 @@ def draw_calcifications(
     *,
     imaging: Imaging,
     taken_mm: Points,
+    regions_mm: Sequence[Points] = (),
 ) -> list[PlacedCalcification]:
     """Draw the clusters, then the single microcalcifications, that are inserted into a mammogram.
 
@@ -97,12 +99,16 @@ def draw_calcifications(
         (rows, columns) mask of the breast.
     taken_mm
         (k, 2) positions of known calcifications, from which the new ones keep their distance.
+    regions_mm
+        Corners (k, 2) of regions with calcifications at unknown places, in and near which nothing is placed.
 
     Returns
     -------
     The calcifications and their places; fewer than asked for where there is no room.
     """
     breast = _coarse_breast(mammogram, tissue)
+    for corners_mm in regions_mm:
+        clear_polygon(breast.allowed, corners_mm, Grid((breast.spacing_mm, breast.spacing_mm)), margin_mm=_REGION_MM)
     centres = draw_centres(
         rng,
         breast.allowed,

@@ -74,8 +74,14 @@ def without_twins(table: Table, split: Split) -> Table:
 
 
 def key_of_table(table: Table) -> str:
-    """Return a key of a table from ``with_hashes``: of its lines and the bytes of its images, not of their paths."""
-    images = [{**asdict(i), "file": ""} for i in table.images]
+    """Return a key of a table from ``with_hashes``: of its lines and the bytes of its images, not of their paths.
+
+    The terms of use are no part of it, since nothing that is computed depends on them.
+    """
+    images = [
+        {name: value for name, value in {**asdict(i), "file": ""}.items() if name not in ("source", "licence")}
+        for i in table.images
+    ]
     annotations = [
         {**asdict(a), "where": "", "id": "", "when": "", "row": float(a.row), "column": float(a.column)}
         for a in table.annotations

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from microcalc.datasets import cdd_cesm
-from microcalc.datasets.table import Table
+from microcalc.datasets.sources import sources_of
+from microcalc.datasets.table import ImageRow, Table
 from microcalc.evaluation.reporting.tables import TextTable, markdown_table
 from microcalc.models.description import DESCRIPTION, ModelDescription, parse_pair_description
 from microcalc.storage.write import write_text
@@ -15,7 +15,6 @@ from microcalc.training.recipe import NetworkRecipe, Recipe, load_recipe
 
 CARD: Final = "MODEL_CARD.md"
 RECIPE: Final = "recipe.toml"
-_ATTRIBUTION_OF = {cdd_cesm.TAG: cdd_cesm.ATTRIBUTION}
 _INTENTS = {"raw": "raw (FOR PROCESSING)", "processed": "processed (FOR PRESENTATION)"}
 
 
@@ -46,7 +45,7 @@ def write_card(folder: Path, table: Table, *, figures: Sequence[str] = ()) -> No
         _training(described, recipe, (folder / RECIPE).read_text()),
         ["## Operating points", "", *_operating_points(described)],
         ["## Measured on test", "", *(figures or ["Nothing yet."])],
-        _attributions({tag for image in used for tag in image.tags.split()}),
+        _sources(used),
     ]
     write_text(folder / CARD, "\n".join(line for part in parts if part for line in [*part, ""]))
 
@@ -157,6 +156,7 @@ def _operating_points(described: ModelDescription) -> list[str]:
     ]
 
 
-def _attributions(tags: set[str]) -> list[str]:
-    owed = [text for tag, text in _ATTRIBUTION_OF.items() if tag in tags]
-    return ["## Sources", "", *owed] if owed else []
+def _sources(images: Sequence[ImageRow]) -> list[str]:
+    """Return the section on the data sets that the images are from, and the terms of their use."""
+    lines = [f"- {name}. {licence}" if name else f"- {licence}" for name, licence in sources_of(images)]
+    return ["## Sources and licences", "", *lines] if lines else []

@@ -20,7 +20,7 @@ from microcalc.detection.clusters import group
 from microcalc.detection.shapes import measure_shapes
 from microcalc.domain import Annotations, Candidates, Cluster
 from microcalc.evaluation.froc import froc_curve
-from microcalc.evaluation.match import Matches, Regions, match, match_clusters
+from microcalc.evaluation.match import Matches, Regions, as_regions, match, match_clusters
 from microcalc.evaluation.matched_images import IGNORED_KINDS
 from microcalc.models.description import CandidateRules, ClusterRules, OperatingPointEntry, ShapeRules
 from microcalc.models.model import Model
@@ -145,6 +145,7 @@ def _match_clusters(marked: Marked, clusters: Sequence[Cluster]) -> Matches:
         [c.likelihood for c in clusters],
         marked.annotations.centres[real],
         marked.annotations.cluster[real],
+        truth_outlines_mm=as_regions(marked.annotations.regions.values()),
         ignored=ignored,
     )
 
@@ -154,5 +155,7 @@ def _regions(annotations: Annotations) -> tuple[NDArray[np.bool_], Regions]:
     ignored = np.isin(annotations.kind, IGNORED_KINDS)
     return (
         annotations.kind == "microcalcification",
-        Regions(annotations.centres[ignored], annotations.diameter_mm[ignored] / 2),
+        Regions(
+            annotations.centres[ignored], annotations.diameter_mm[ignored] / 2, tuple(annotations.regions.values())
+        ),
     )

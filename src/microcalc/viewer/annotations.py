@@ -27,7 +27,7 @@ import numpy as np
 
 from microcalc.datasets.table import MARGIN_PX, AnnotationRow, ImageRow, Table
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, read_table, write_table
-from microcalc.domain import Kind
+from microcalc.domain import REGION, Kind
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import outside
 from microcalc.storage.lock import locked
@@ -255,6 +255,8 @@ def _checked(entries: Mapping[str, Any], image: ImageRow) -> AnnotationRow:
     places = np.array([place, *outline])
     if not np.isfinite(places).all() or (image.shape and outside(places, image.shape, margin_px=MARGIN_PX).any()):
         raise InputError("a place outside the image")
+    if kind == REGION and len(outline) < 3:
+        raise InputError(f"{REGION} without an outline, expected one")
     return AnnotationRow(image.image, *place, diameter, kind, cluster, outline, id=name)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.detection.result import Result
-from microcalc.domain import OperatingPoint
+from microcalc.domain import REGION, OperatingPoint
 from microcalc.errors import InputError
 from microcalc.evaluation.detections import read_marks
 from microcalc.evaluation.froc import FrocCurve, froc_curve
@@ -79,6 +79,7 @@ def truth_entry(rows: Sequence[AnnotationRow]) -> dict[str, Any]:
         "annotations": [annotation_entry(row) for row in rows],
         "lesions": lesions,
         "clusters": annotated_clusters([rows[n].cluster for n in lesions]),
+        "regions": [n for n, row in enumerate(rows) if row.kind == REGION],
     }
 
 

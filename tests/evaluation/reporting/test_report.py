@@ -356,3 +356,59 @@ def test_a_comparison_and_a_single_evaluation_leave_nothing_of_each_other(tmp_pa
     assert not list(out.glob("summary.*"))
     evaluate_detections([good], table(), out=out, resamples=9)
     assert not list(out.glob("compare.*"))
+
+
+def _with_regions() -> Table:
+    """The table of `table`, whose first two images have a region of 2 cm, too; the second one holds the cluster."""
+    plain = table()
+    wide = ((90.0, 90.0), (90.0, 290.0), (290.0, 290.0), (290.0, 90.0))
+    far = tuple((row + 500, column + 500) for row, column in wide)
+    rows = [
+        AnnotationRow("im0", 690, 690, kind="calcification_region", outline=far),
+        AnnotationRow("im1", 190, 190, kind="calcification_region", outline=wide),
+    ]
+    return Table(plain.images, (*plain.annotations, *rows))
+
+
+def test_a_region_is_a_cluster_to_be_found_and_marks_in_it_are_neither_hits_nor_false(tmp_path: Path) -> None:
+    folder = perfect(tmp_path / "d", extra=[(610.0, 610.0, 0.8), (620.0, 620.0, 0.8)])
+    summary = evaluate_detections([folder], _with_regions(), out=tmp_path / "out", resamples=50)
+    assert (summary.counts.clusters, summary.counts.regions, summary.counts.false_marks) == (5, 1, 6)
+    assert value(summary, "sensitivity", about="findings") == pytest.approx(4 / 5)
+    assert value(summary, "sensitivity at 10 false marks per image") == 1
+    text = (tmp_path / "out" / "summary.md").read_text()
+    assert "4 clusters, 1 region with calcifications at unknown places" in text
+
+
+def test_regions_can_be_ignored(tmp_path: Path) -> None:
+    folder = perfect(tmp_path / "d", extra=[(610.0, 610.0, 0.8)])
+    summary = evaluate_detections(
+        [folder], _with_regions(), out=tmp_path / "out", rules=Rules(ignore_regions=True), resamples=50
+    )
+    assert (summary.counts.clusters, summary.counts.regions, summary.counts.false_marks) == (4, 0, 3)
+    assert value(summary, "sensitivity", about="findings") == 1
+
+
+def test_no_false_mark_counts_on_an_image_with_a_region_where_only_images_without_lesions_count(tmp_path: Path) -> None:
+    images = table().images
+    region = ((90.0, 90.0), (90.0, 290.0), (290.0, 290.0), (290.0, 90.0))
+    rows = tuple(AnnotationRow(f"im{i}", 190, 190, kind="calcification_region", outline=region) for i in (0, 1))
+    for i in range(4):
+        detected(tmp_path / "d", f"image{i}.dcm", [(600.0, 600.0, 0.9), (601.0, 600.0, 0.9)], [((0, 1), 0.9, True)])
+    summary = evaluate_detections(
+        [tmp_path / "d"], Table(images, rows), out=tmp_path / "out", rules=Rules(false_on="lesion_free"), resamples=50
+    )
+    assert (summary.counts.clusters, summary.counts.microcalcifications, summary.counts.images_for_false_marks) == (
+        2,
+        0,
+        2,
+    )
+    assert value(summary, "false findings per image", about="findings") == 1
+
+
+def test_regions_alone_cannot_be_found_by_single_marks(tmp_path: Path) -> None:
+    region = ((90.0, 90.0), (90.0, 290.0), (290.0, 290.0), (290.0, 90.0))
+    rows = (AnnotationRow("im0", 190, 190, kind="calcification_region", outline=region),)
+    (tmp_path / "marks.csv").write_text("image,row,column,likelihood\nim0,100,100,0.9\n")
+    with pytest.raises(InputError, match=r"; 1 region can be found by detections in clusters alone"):
+        evaluate_detections([tmp_path / "marks.csv"], Table(table().images, rows), out=tmp_path / "out", resamples=50)

@@ -46,12 +46,13 @@ _DEFAULT_RULES = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of images, lesions and marks that the metrics are based on."""
+    """Numbers of images, lesions and marks that the metrics are based on; ``clusters`` include the ``regions``."""
 
     images: int
     patients: int
     microcalcifications: int
     clusters: int | None
+    regions: int
     marks: int
     false_marks: int
     images_for_false_marks: int
@@ -191,9 +192,11 @@ def _run(name: str, detections: DetectionSet, table: Table, rules: Rules, resamp
     images = match_images(detections, table, rules)
     groups = metric_groups(images, rules)
     if not groups:
+        regions = sum(m.n_regions for m in images)
         raise InputError(
             f"{name}: {quantity(len(images), 'image')} evaluated, without a microcalcification or without an image to "
             "count false marks on, expected at least one of each"
+            + (f"; {quantity(regions, 'region')} can be found by detections in clusters alone" if regions else "")
         )
     summary = Summary(
         name,
@@ -223,6 +226,7 @@ def _counts(images: Sequence[MatchedImage], detections: DetectionSet, rules: Rul
         patients=len({m.image.patient_or_image for m in images}),
         microcalcifications=sum(m.marks.lesion_rating.size for m in images),
         clusters=sum(clusters) if len(clusters) == len(images) else None,
+        regions=sum(m.n_regions for m in images),
         marks=sum(m.n_marks for m in images),
         false_marks=sum(m.marks.nl_rating.size for m, use in zip(images, counted, strict=True) if use),
         images_for_false_marks=int(np.count_nonzero(counted)),
@@ -251,8 +255,10 @@ def _froc_curves(run: _Run) -> dict[str, FrocCurve]:
     counted = counted_images(images, rules)
     rated = rate(images, marks_of, counted=counted)
     n_images, areas = float(np.count_nonzero(counted)), areas_cm2(images)
-    curves = {"microcalcifications per image": froc_curve(rated.lesion_rating, rated.nl_rating, n_images)}
-    if areas is not None:
+    curves = {}
+    if rated.lesion_rating.size:
+        curves["microcalcifications per image"] = froc_curve(rated.lesion_rating, rated.nl_rating, n_images)
+    if rated.lesion_rating.size and areas is not None:
         area = float(areas[counted].sum())
         curves["microcalcifications per cm2"] = froc_curve(rated.lesion_rating, rated.nl_rating, area)
     if run.summary.counts.clusters:
@@ -352,7 +358,9 @@ def _basis(summary: Summary) -> list[str]:
     c, r = summary.counts, summary.rules
     ignored = "nothing" if r.count_ignored else ", ".join(r.ignore_kinds) or "nothing"
     invisible = f", microcalcifications of d' below {r.min_d_prime:g}" if r.min_d_prime > 0 else ""
-    clusters = "" if c.clusters is None else f" in {quantity(c.clusters, 'cluster')}"
+    clusters = "" if c.clusters is None else f" in {quantity(c.clusters - c.regions, 'cluster')}"
+    if c.regions:
+        clusters += f", {quantity(c.regions, 'region')} with calcifications at unknown places"
     false = "all other marks" if r.false_marks == "all" else "marks on places reviewed as no calcium only"
     lines = [
         f"{quantity(c.images, 'image')} of {quantity(c.patients, 'patient')}, "

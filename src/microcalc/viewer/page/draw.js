@@ -8,7 +8,7 @@ export const COLOURS = {
 };
 export const KIND_COLOURS = {
   microcalcification: "#ff961e", coarse: "#50beff", vascular: "#4de0d0", rim_or_skin: "#a78bfa", other_calcium: "#7fb3ff",
-  no_calcium: "#85858c", unsure: "#d7c25a",
+  no_calcium: "#85858c", unsure: "#d7c25a", calcification_region: "#ffc46b",
 };
 const LEAST_RADIUS_MM = 0.5;
 const LEAST_RADIUS_PX = 5;
@@ -53,7 +53,7 @@ export function drawTruth(pane, context, truth, judge = null) {
 }
 
 function drawAnnotation(pane, context, a) {
-  if (a.outline.length > 2 && pane.zoom > 0.5) drawPolygon(pane, context, a.outline);
+  if (a.kind === "calcification_region" || (a.outline.length > 2 && pane.zoom > 0.5)) drawPolygon(pane, context, a.outline);
   else drawRing(pane, context, a.row, a.column, a.diameter_mm);
 }
 
@@ -64,7 +64,7 @@ export function drawAnnotations(pane, context, annotations, chosen, clusterOutli
     context.lineWidth = isChosen ? 2 : 1.3;
     context.setLineDash(a.kind === "unsure" ? [3, 2] : []);
     if (a.kind === "no_calcium") drawCross(pane, context, a.row, a.column);
-    else drawRing(pane, context, a.row, a.column, a.diameter_mm);
+    else if (a.kind !== "calcification_region") drawRing(pane, context, a.row, a.column, a.diameter_mm);
     context.setLineDash([]);
     if (a.outline.length > 2) drawPolygon(pane, context, a.outline);
   }

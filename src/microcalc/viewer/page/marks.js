@@ -89,6 +89,7 @@ export function listed(image, marks, detector, threshold, all) {
   } else if (truth) {
     groups(truth.annotations.filter((a) => a.kind === "microcalcification")).forEach(([name, places]) =>
       add(`annotated: ${places.length} of ${name || "no cluster"}`, "", 0, places, `t${name}`));
+    truth.regions.forEach((n) => add("annotated: a region", "", 0, truth.annotations[n].outline, `r${n}`));
   }
   return entries;
 }
