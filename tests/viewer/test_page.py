@@ -20,7 +20,7 @@ from tests.viewer.tables import SPECKS, write_detections, write_images
 from microcalc.datasets.table_files import read_table
 from microcalc.dicom.header import AcquisitionHeader
 from microcalc.dicom.write import write_dicom
-from microcalc.display.grey import whole_grey
+from microcalc.display.grey import shown_values, stretch, whole_grey
 from microcalc.images.open import read
 from microcalc.storage.ownership import open_output_folder
 
@@ -153,13 +153,18 @@ def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
 ) -> None:
     header: AcquisitionHeader = request.getfixturevalue(f"{intent}_header")
     rng = np.random.default_rng(5)
-    values = np.zeros((700, 600), np.uint16)
+    values = np.full((700, 600), 0 if intent == "processed" else 4095, np.uint16)  # air
     values[:, :400] = rng.integers(2300, 3200, (700, 400))
     file = tmp_path / "a.dcm"
     write_dicom(file, values, header=replace(header, laterality=side))
     _open(page, serve(file))
     _centre_on(page, 300, 200, 4)
-    expected = whole_grey(read(file))[290:310, 185:215].astype(int)
+    mammogram = read(file)
+    grey = whole_grey(mammogram)
+    if intent == "raw":  # no window: percentiles of the breast
+        shown = shown_values(mammogram.pixels, "raw")
+        grey = stretch(shown, *np.percentile(shown[::4, :400:4], (5, 99.9)).tolist())
+    expected = grey[290:310, 185:215].astype(int)
     _drawn(page, (290, 310), (185, 215), expected)
     page.keyboard.press("i")
     _drawn(page, (290, 310), (185, 215), 255 - expected)
@@ -175,15 +180,24 @@ def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(
     _open(page, serve(table, tmp_path / "d"))
     _until(page, "document.getElementById('measured').textContent.includes('these 2 images: sensitivity 1.00, 0.50')")
     assert page.locator("#findings li.hit").count() == 1
-    assert page.locator("#findings li.miss").count() == 1
+    assert page.locator("#findings li.partly").inner_text() == "without a mark: 2 of 4 of one"
     page.keyboard.press("n")
     _until(page, "microcalc.panes()[0].zoom > 3")
     assert "row=305" in page.url
+    page.keyboard.press("s")  # the annotations beside the detector's marks, at the same place
+    _until(page, f"microcalc.panes().length === 2 && {_SETTLED} && microcalc.panes().every((p) => p.zoom > 2)")
+    at = page.evaluate(
+        "() => microcalc.panes().map((p) => p.toStored(p.element.clientWidth / 2, p.element.clientHeight / 2))"
+    )
+    np.testing.assert_allclose(at, [[305, 155], [305, 155]], atol=6)
+    page.keyboard.press("s")
+    _until(page, f"microcalc.panes().length === 1 && {_SETTLED}")
     page.evaluate(
         "() => { const s = document.getElementById('threshold'); s.value = 8; s.dispatchEvent(new Event('input')); }"
     )
     _until(page, "document.getElementById('measured').textContent.includes('sensitivity 0.00, 0.00')")
     _until(page, "document.querySelectorAll('#findings li.hit').length === 0")
+    assert page.locator("#findings li.miss").inner_text() == "missed: one, 4"
 
 
 def test_what_is_annotated_is_saved_undone_and_still_there_after_the_server_was_killed(
@@ -214,6 +228,8 @@ def test_what_is_annotated_is_saved_undone_and_still_there_after_the_server_was_
     other = browser.new_page()
     _open(other, address)
     _until(other, "microcalc.editor().annotations(microcalc.panes()[0].key).length === 1")
+    page.reload()
+    _until(page, f"{_SETTLED} && microcalc.state.annotate")
     page.keyboard.press("D")
     _saved(page, 6)
     processes[0].kill()

@@ -26,6 +26,7 @@ Codes = NDArray[np.uint16]
 TILE_PX: Final = 512
 _NEIGHBOURS: Final = 15  # pixels over which the excess that noise explains is measured (ours)
 _BACKGROUND_SHARE: Final = 0.1  # of the range of values, below which a pixel counts as background (ours)
+_TISSUE_PERCENTILES: Final = (5.0, 99.9)  # of what is brighter than that in a raw image (ours)
 _LEAST_BRIGHT: Final = 0.02  # share of a row or column that is brighter where there is a breast (ours)
 _NOISE_FACTOR: Final = 1.5  # of the mean excess: less than one block of pure noise in a thousand exceeds it (ours)
 
@@ -98,6 +99,9 @@ def make_pyramid(mammogram: Mammogram, *, mirror_rows: bool = False, mirror_colu
     codes, scale, offset = _encode(pixels)
     sample = shown_values(pixels[::4, ::4], mammogram.intent)
     low, high = np.percentile(sample, WHOLE_PERCENTILES)
+    if mammogram.intent == "raw":  # the range between air and breast leaves few grey levels for tissue
+        tissue = sample[sample > low + _BACKGROUND_SHARE * (high - low)]
+        low, high = np.percentile(tissue if tissue.size else sample, _TISSUE_PERCENTILES)
     curve: Literal["linear", "log"] = "linear" if mammogram.intent == "processed" else "log"
     return Pyramid(reduced_levels(codes), scale, offset, curve, (float(low), float(high)))
 

@@ -8,7 +8,7 @@ DICOM PS3.3 C.11.2 (VOI LUT), C.7.1.1 (patient), C.7.2.1 (study).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -126,8 +126,10 @@ def read_presets(path: Path) -> tuple[Preset, ...]:
         if intent == "raw":
             return ()
         convert = to_pixels(header, intent, path.name)
-        presets = [*_windows(header, convert), *_tables(header, convert)]
-    return tuple(presets[:_MOST_PRESETS])
+        windows = _windows(header, convert)
+        taken = {preset.name for preset in windows}
+        tables = [replace(p, name=f"{p.name} LUT") if p.name in taken else p for p in _tables(header, convert)]
+    return tuple([*windows, *tables][:_MOST_PRESETS])
 
 
 def _intent_of(header: Dataset) -> Intent | None:

@@ -2,12 +2,12 @@
 
 import { KINDS } from "./edit.js";
 import { fillList, nextFinding, setDetector, setThreshold, showThreshold, stepThreshold } from "./findings.js";
-import { go, hangUp, mark, chooseImage, oneScale, step, stepExam } from "./hanging.js";
+import { activate, go, hangUp, mark, oneScale, remember, step, stepExam } from "./hanging.js";
 import { actionOf, helpPage } from "./keys.js";
 import { LAYOUTS } from "./layout.js";
 import { likelihood } from "./marks.js";
 import { agreementPage, trainingPage } from "./pages.js";
-import { toggleReview, verdictOn } from "./review.js";
+import { endReview, toggleReview, verdictOn } from "./review.js";
 import { $, open, pane, redraw, say, state } from "./state.js";
 
 const LAYERS = ["image", "normalised", "likelihood"];
@@ -24,7 +24,12 @@ export function fillPresets() {
   for (const [id, on] of [["all", state.all], ["marks", !state.hidden], ["annotate", state.annotate]]) $(id).setAttribute("aria-pressed", on);
 }
 
-const layout = (name) => { state.layout = name; state.current = -1; return hangUp({ fit: true }); };
+// One image alone or beside another stays at the place that is looked at; other layouts show whole breasts.
+const layout = (name) => {
+  const box = ["one", "prior", "readers"].includes(name) ? pane()?.zoomedBox : null;
+  state.layout = name;
+  return hangUp({ fit: true, box });
+};
 const onPane = (call) => () => pane()?.meta && call(pane());
 const writing = (call) => () => (state.editor ? call() : say("to annotate, start the viewer with --out FOLDER --judge NAME", "error"));
 export const actions = {
@@ -34,10 +39,11 @@ export const actions = {
   layoutPrior: () => layout(state.layout === "prior" ? "one" : "prior"),
   layoutReaders: () => layout(state.layout === "readers" ? "one" : "readers"),
   nextLayout: () => layout(LAYOUTS[(LAYOUTS.indexOf(state.layout) + 1) % LAYOUTS.length]),
-  nextPane: () => { state.active = (state.active + 1) % state.panes.length; if (pane().key) chooseImage(pane().key); mark(); fillPresets(); },
+  nextPane: () => activate((state.active + 1) % state.panes.length),
   zoomIn: onPane((p) => p.zoomTo(p.zoom * 1.4)), zoomOut: onPane((p) => p.zoomTo(p.zoom / 1.4)),
   native: onPane((p) => p.zoomTo([1, 4, 8].find((ratio) => ratio > p.zoom * 1.01) || 1)),
-  fit: () => (state.panes.length > 1 ? oneScale() : pane()?.home()), loupe: onPane((p) => p.toggleLoupe()),
+  fit: () => { state.place = undefined; remember(); return state.panes.length > 1 ? oneScale() : pane()?.home(); },
+  loupe: onPane((p) => p.toggleLoupe()),
   nextPreset: onPane((p) => p.nextPreset()), invert: onPane((p) => p.invert()),
   darker: onPane((p) => p.adjust(0.05, 0)), brighter: onPane((p) => p.adjust(-0.05, 0)),
   moreContrast: onPane((p) => p.adjust(0, -0.1)), lessContrast: onPane((p) => p.adjust(0, 0.1)),
@@ -45,18 +51,18 @@ export const actions = {
   resetWindow: onPane((p) => { p.inverted = false; p.setPreset(p.presets[0]); }),
   hide: () => { state.hidden = !state.hidden; redraw(); fillPresets(); },
   lower: () => stepThreshold(-1), higher: () => stepThreshold(1),
-  all: () => { state.all = !state.all; showThreshold(); fillList().then(redraw); fillPresets(); },
+  all: () => { state.all = !state.all; showThreshold(); fillList().then(redraw); tools(); fillPresets(); },
   truth: () => { state.truth = !state.truth; redraw(); },
   nextDetector: () => {
     const keys = [...state.catalogue.detectors.map((d) => d.key), ""];
     return setDetector(keys[(keys.indexOf(state.detector) + 1) % keys.length]);
   },
   nextLayer: onPane((p) => setLayer(p, LAYERS[(LAYERS.indexOf(p.layer) + 1) % LAYERS.length])),
-  annotate: writing(() => { state.annotate = !state.annotate; state.reviewing = false; state.review = null; tools(); }),
+  annotate: writing(() => { state.annotate = !state.annotate; endReview(); tools(); remember(); }),
   remove: writing(() => state.editor.remove()), outline: writing(() => state.editor.startOutline()),
   group: writing(() => state.editor.group(pane().key)), cluster: writing(nameCluster),
   done: writing(() => state.editor.mark(pane().key)), undo: writing(() => undo(false)), redo: writing(() => undo(true)),
-  review: writing(() => { state.annotate = true; tools(); toggleReview(); }),
+  review: writing(() => { state.annotate = true; tools(); remember(); toggleReview(); }),
   accept: writing(() => verdictOn("microcalcification")), reject: writing(() => verdictOn("no_calcium")),
   agreement: writing(() => open(agreementPage(go, say))), help: () => open(helpPage()),
 };
@@ -102,7 +108,8 @@ export function tools() {
     button.addEventListener("click", () => { actions[`kind${n + 1}`](); tools(); });
     return button;
   });
-  box.replaceChildren(line(`Reader: ${state.editor.judge}`), line(`Annotations lie in ${state.editor.folder}`), ...kinds);
+  const hidden = state.catalogue.detectors.length && !state.all ? [line("Marks of detectors are hidden while you annotate; m shows them.")] : [];
+  box.replaceChildren(line(`Reader: ${state.editor.judge}`), line(`Annotations lie in ${state.editor.folder}`), ...hidden, ...kinds);
   mark();
   fillPresets();
   redraw();

@@ -31,7 +31,7 @@ export function drawDetector(pane, context, detector, truth, threshold, { all, c
     context.lineWidth = current === `m${mark.index}` ? 2.5 : 1;
     if (mark.outline && mark.outline.length > 2 && pane.zoom > 0.5) drawPolygon(pane, context, mark.outline);
     else drawRing(pane, context, mark.row, mark.column, mark.diameter_mm || 0);
-    if (mark.kind && pane.zoom > 0.7) drawWord(pane, context, mark.row, mark.column, String(mark.kind).replaceAll("_", " "));
+    if (mark.kind && mark.kind !== "microcalcification" && pane.zoom > 0.7) drawWord(pane, context, mark.row, mark.column, String(mark.kind).replaceAll("_", " "));
   }
   if (!truth) return;
   context.strokeStyle = COLOURS.miss;

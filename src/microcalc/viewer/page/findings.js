@@ -1,11 +1,11 @@
 // The list of findings, the jump from one to the next, and the operating point.
 
 import { ask } from "./api.js";
-import { events, chooseImage, go, hangUp, loadMarks, mark, remember, step, stepExam } from "./hanging.js";
+import { events, chooseImage, go, hangUp, loadMarks, mark, oneScale, remember, step, stepExam } from "./hanging.js";
 import { likelihood, listed, logOdds, measuredAt, roomy, statedAt } from "./marks.js";
 import { describe } from "./pane.js";
 import { skipPlace } from "./review.js";
-import { $, currentDetector, curves, detectorOf, modelName, redraw, say, state, threshold, thresholdName } from "./state.js";
+import { $, currentDetector, curves, detectorOf, listedDetector, modelName, redraw, say, state, threshold, thresholdName } from "./state.js";
 
 export async function fillList() {
   const { exam, layout, image } = state;
@@ -13,7 +13,7 @@ export async function fillList() {
   const entries = [];
   for (const one of images) {
     const marks = await loadMarks(one.key);
-    const detector = detectorOf(state.detector, one.key);
+    const detector = detectorOf(listedDetector(), one.key);
     entries.push(...listed(one, marks, detector, threshold(detector), state.all));
   }
   entries.sort((a, b) => b.rating - a.rating);
@@ -25,9 +25,10 @@ export async function fillList() {
   state.list = entries;
   state.current = chosen ? entries.findIndex((e) => e.image === chosen.image && e.key === chosen.key) : -1;
   $("listtitle").textContent = `Findings (${entries.length})`;
+  const several = images.length > 1;
   $("findings").replaceChildren(...entries.map((entry, n) => {
     const line = document.createElement("li");
-    line.textContent = entry.text;
+    line.textContent = several && entry.where ? `${entry.where}  ${entry.text}` : entry.text;
     line.className = `${entry.kind} ${n === state.current ? "current" : ""}`;
     line.addEventListener("click", () => jump(n));
     return line;
@@ -46,7 +47,10 @@ export async function jump(n) {
   const at = state.panes.findIndex((p) => p.key === entry.image);
   if (at < 0) await hangUp({ box });
   else {
-    if (!state.linked) state.active = at;
+    if (!state.linked) {
+      if (at !== state.active && state.panes.length > 1) oneScale(); // no pane stays at a finding that was left
+      state.active = at;
+    }
     state.panes[at].fitTo(box);
     events.moved(state.panes[at]);
   }
@@ -72,19 +76,20 @@ export async function nextFinding(by) {
 }
 
 export function showThreshold() {
-  $("point").hidden = !state.detector;
   const detector = currentDetector();
+  $("point").hidden = !detector;
+  $("measured").textContent = "";
   if (!detector) return;
   const at = threshold(detector);
   $("threshold").value = logOdds(at);
-  const words = [`≥ ${at.toFixed(4)}`];
+  const words = [`${state.layout === "readers" ? `${detector.name} ` : ""}≥ ${at.toFixed(4)}`];
   const points = detector.points?.points || (detector.stated ? [detector.stated] : []);
   const stated = points.length ? statedAt(points, at) : null;
   if (stated) {
     const most = stated.exact ? "" : "≤ ";
     words.push(`model: sensitivity ${most}${stated.llf.toFixed(2)}, ${most}${stated.nlf.toFixed(2)} false / image`);
   } else if (points.length) words.push("model: below its measured points");
-  const measured = curves.get(state.detector)?.[modelName(detector)];
+  const measured = curves.get(detector.key)?.[modelName(detector)];
   const on = measured && measuredAt(state.all ? measured.marks : measured.clusters || measured.marks, at);
   if (on) words.push(`these ${measured.images} images: sensitivity ${on.llf.toFixed(2)}, ${on.nlf.toFixed(2)} false / image`);
   $("measured").textContent = words.join("   ·   ");
@@ -110,13 +115,16 @@ export function stepThreshold(by) {
   setThreshold(next ?? likelihood(logOdds(at) + by * 0.5));
 }
 
+// What was measured on these images is asked for once.
+export function measure(key) {
+  if (!state.catalogue.has_truth || curves.has(key) || !state.catalogue.detectors.some((d) => d.key === key)) return;
+  curves.set(key, null);
+  ask(`api/detectors/${key}/curves`).then((c) => { curves.set(key, c); showThreshold(); }, (error) => say(error.message, "error"));
+}
+
 export async function setDetector(key) {
   state.detector = key;
   $("detector").value = key;
-  if (key && state.catalogue.has_truth && !curves.has(key)) {
-    curves.set(key, null);
-    ask(`api/detectors/${key}/curves`).then((c) => { curves.set(key, c); showThreshold(); }, (error) => say(error.message, "error"));
-  }
   await hangUp();
   showThreshold();
 }

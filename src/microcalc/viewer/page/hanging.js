@@ -2,7 +2,7 @@
 
 import { drawDetector, drawTruth } from "./draw.js";
 import { fillPresets } from "./controls.js";
-import { fillList, showThreshold } from "./findings.js";
+import { fillList, measure, showThreshold } from "./findings.js";
 import { hang } from "./layout.js";
 import { marksOf } from "./marks.js";
 import { describe, Pane } from "./pane.js";
@@ -14,6 +14,7 @@ export async function hangUp({ box = null, fit = false } = {}) {
   state.review = null;
   const { cells, rows, columns, linked } = hang(state.layout, catalogue, exam, image, state.detector);
   state.linked = Boolean(linked);
+  const moved = cells.length !== state.panes.length || cells.some((cell, n) => state.panes[n].key !== (cell.image?.key || ""));
   $("panes").dataset.rows = rows;
   $("panes").dataset.columns = columns;
   while (state.panes.length > cells.length) state.panes.pop().element.remove();
@@ -23,6 +24,7 @@ export async function hangUp({ box = null, fit = false } = {}) {
   const shown = cells.map(async (cell, n) => {
     const pane = state.panes[n];
     [pane.detector, pane.note] = [cell.detector, cell.note || ""];
+    measure(cell.detector);
     if (!cell.image) return pane.clear(cell.empty || "—");
     loadMarks(cell.image.key);
     if (state.editor) state.editor.load(cell.image.key).catch((error) => say(error.message, "error"));
@@ -31,9 +33,10 @@ export async function hangUp({ box = null, fit = false } = {}) {
     return null;
   });
   await Promise.all(shown);
-  if (!box && (fit || cells.length > 1)) {
+  if (fit || (cells.length > 1 && moved)) {
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); // the panes have their sizes
     oneScale();
+    if (box) for (const at of state.panes) if (at.key === image.key && at.meta) at.fitTo(box);
   }
   fillPresets();
   await fillList();
@@ -80,7 +83,7 @@ function fetchNeighbours() {
 export function remember() {
   const { row, column } = state.place || {};
   const place = row === undefined ? "" : `&row=${row.toFixed(1)}&column=${column.toFixed(1)}`;
-  history.replaceState(null, "", `#image=${state.image.key}&layout=${state.layout}${place}`);
+  history.replaceState(null, "", `#image=${state.image.key}&layout=${state.layout}${place}${state.annotate ? "&annotate" : ""}`);
 }
 
 export async function go(key, options = {}) {
@@ -144,9 +147,7 @@ export const events = {
   },
   pointer(at, name, event, x, y) {
     if (name === "pointerdown") {
-      state.active = state.panes.indexOf(at);
-      if (at.key && at.key !== state.image.key) chooseImage(at.key);
-      mark();
+      activate(state.panes.indexOf(at));
       const windows = event.button === 2 || (event.button === 0 && (event.shiftKey || state.windowTool));
       if (windows) {
         at.dragging = [x, y];
@@ -165,6 +166,17 @@ export const events = {
     return state.annotate && state.editor && at.meta ? state.editor.pointer(at, name, event, x, y) : false;
   },
 };
+
+// A pane becomes the one that keys act on; side by side the list and the slider are those of its detector.
+export function activate(n) {
+  const isNew = n !== state.active;
+  state.active = n;
+  const { key } = pane();
+  if (key && key !== state.image.key) chooseImage(key);
+  mark();
+  fillPresets();
+  if (isNew && state.layout === "readers") fillList().then(showThreshold);
+}
 
 export function chooseImage(key) {
   const image = state.exam.images.find((i) => i.key === key);

@@ -1,7 +1,7 @@
 // Start the page.
 
 import { ask } from "./api.js";
-import { actions, connect } from "./controls.js";
+import { actions, connect, tools } from "./controls.js";
 import { Editor } from "./edit.js";
 import { fillList, setDetector, showThreshold } from "./findings.js";
 import { go } from "./hanging.js";
@@ -30,7 +30,8 @@ async function poll() {
 async function start() {
   const catalogue = await ask("api/catalogue");
   state.catalogue = catalogue;
-  $("exam").replaceChildren(...catalogue.exams.map((exam) => new Option(`${exam.name} (${exam.images.length})`, exam.key)));
+  $("exam").replaceChildren(...catalogue.exams.map((exam, n) => new Option(
+    `${n + 1}/${catalogue.exams.length}  ${exam.images.length > 1 ? `${exam.name} (${exam.images.length})` : exam.images[0].name}`, exam.key)));
   $("detector").replaceChildren(...catalogue.detectors.map((d) => new Option(d.name, d.key)), new Option("no detector", ""));
   $("detector").hidden = !catalogue.detectors.length;
   $("training").hidden = !catalogue.training.length;
@@ -50,12 +51,14 @@ async function start() {
   const standard = new Set(exam.images.map((i) => `${i.laterality}${i.view}`));
   const four = ["RCC", "LCC", "RMLO", "LMLO"].every((view) => standard.has(view));
   state.layout = LAYOUTS.includes(address.get("layout")) ? address.get("layout") : four ? "four" : "one";
+  state.annotate = Boolean(state.editor) && address.has("annotate");
   const [row, column] = [Number(address.get("row")), Number(address.get("column"))];
   const box = address.get("row") ? roomy({ top: row, bottom: row, left: column, right: column }, (await describe(first.key)).spacing_mm) : null;
   await go(first.key, { box });
   if (state.detector) await setDetector(state.detector);
   if (box) state.panes.find((p) => p.key === first.key)?.fitTo(box);
   showThreshold();
+  tools();
   window.microcalc = { state, panes: () => state.panes, editor: () => state.editor, actions }; // for tests and scripts
 }
 

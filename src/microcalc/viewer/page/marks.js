@@ -21,12 +21,13 @@ export const likelihood = (logit) => 1 / (1 + Math.exp(-logit));
 // the threshold on. Marks that are not grouped are all there is for a detector without clusters.
 export function shownBy(detector, threshold, all) {
   const clusters = detector.clusters.filter((cluster) => cluster.likelihood >= threshold);
+  const indices = new Set(clusters.map((cluster) => detector.clusters.indexOf(cluster)));
   const members = new Set(clusters.flatMap((cluster) => cluster.members));
   const ungrouped = all || !detector.clusters.length;
   const marks = detector.candidates
     .map((mark, index) => ({ ...mark, index, inFinding: members.has(index) }))
     .filter((mark) => mark.inFinding || (ungrouped && mark.likelihood >= threshold));
-  return { clusters, marks };
+  return { clusters, indices, marks };
 }
 
 // Hit, false or ignored, of a mark or a cluster; empty where there is no truth.
@@ -62,36 +63,54 @@ export function roomy(box, spacing, leastMm = 14) {
   return { top, bottom, left, right };
 }
 
+export const whereOf = (image) => [image.laterality, image.view].filter(Boolean).join("") || image.name;
+
 // The list beside the picture: findings of the detector, then what it misses; without a detector what is annotated.
 export function listed(image, marks, detector, threshold, all) {
   const entries = [];
-  const where = [image.laterality, image.view].filter(Boolean).join("") || image.name;
   const { truth } = marks;
   const add = (text, kind, rating, places, key) =>
-    entries.push({ image: image.key, text: `${where}  ${text}`, kind, rating, box: boxOf(places), key });
+    entries.push({ image: image.key, where: whereOf(image), text, kind, rating, box: boxOf(places), key });
   if (detector) {
     const shown = shownBy(detector, threshold, all);
     const matches = detector.matches;
     shown.clusters.forEach((cluster) => {
       const index = detector.clusters.indexOf(cluster);
       const places = cluster.members.map((m) => [detector.candidates[m].row, detector.candidates[m].column]);
-      add(`${cluster.likelihood.toFixed(3)}  ${places.length} marks`, verdict(matches && matches.clusters, index),
+      add(`${cluster.likelihood.toFixed(3)}  ${places.length} marks${kindOf(cluster)}`, verdict(matches && matches.clusters, index),
         cluster.likelihood, places, `c${index}`);
     });
     shown.marks.filter((mark) => !mark.inFinding).forEach((mark) => add(
-      `${mark.likelihood.toFixed(3)}  mark`, verdict(matches && matches.marks, mark.index), mark.likelihood,
+      `${mark.likelihood.toFixed(3)}  mark${kindOf(mark)}`, verdict(matches && matches.marks, mark.index), mark.likelihood,
       [[mark.row, mark.column]], `m${mark.index}`));
     const lost = new Set(missed(detector, truth, shown));
     if (truth) {
-      groups(truth.annotations.filter((_a, n) => lost.has(n))).forEach(([name, places]) =>
-        add(`missed: ${places.length} of ${name || "no cluster"}`, "miss", -1, places, `t${name}`));
+      const found = foundClusters(truth, matches, shown);
+      const sizes = new Map(groups(truth.annotations.filter((a) => a.kind === "microcalcification")).map(([name, places]) => [name, places.length]));
+      groups(truth.annotations.filter((_a, n) => lost.has(n))).forEach(([name, places]) => {
+        if (!name) add(`missed: ${places.length} outside clusters`, "miss", -2, places, "t");
+        else if (found.has(name)) add(`without a mark: ${places.length} of ${sizes.get(name)} of ${name}`, "partly", -3, places, `t${name}`);
+        else add(`missed: ${name}, ${sizes.get(name)}`, "miss", -1, places, `t${name}`);
+      });
+      truth.regions.filter((_index, n) => matches.clusters && !shown.indices.has(matches.clusters.lesion_mark[truth.clusters.length + n]))
+        .forEach((index) => add("missed: a region", "miss", -1, truth.annotations[index].outline, `r${index}`));
     }
   } else if (truth) {
     groups(truth.annotations.filter((a) => a.kind === "microcalcification")).forEach(([name, places]) =>
-      add(`annotated: ${places.length} of ${name || "no cluster"}`, "", 0, places, `t${name}`));
+      add(`annotated: ${places.length} ${name ? `of ${name}` : "outside clusters"}`, "", 0, places, `t${name}`));
     truth.regions.forEach((n) => add("annotated: a region", "", 0, truth.annotations[n].outline, `r${n}`));
   }
   return entries;
+}
+
+const kindOf = ({ kind }) => (kind && kind !== "microcalcification" ? `, ${String(kind).replaceAll("_", " ")}` : "");
+
+// Names of the annotated clusters that a shown cluster hits or, of a detector without clusters, a shown mark.
+function foundClusters(truth, matches, shown) {
+  if (matches.clusters) return new Set(truth.clusters.filter((_name, n) => shown.indices.has(matches.clusters.lesion_mark[n])));
+  const marks = new Set(shown.marks.map((mark) => mark.index));
+  const hit = truth.lesions.filter((_annotation, lesion) => marks.has(matches.marks.lesion_mark[lesion]));
+  return new Set(hit.map((index) => truth.annotations[index].cluster));
 }
 
 function groups(annotations) {

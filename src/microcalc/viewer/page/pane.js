@@ -6,6 +6,7 @@ import { adjusted, likelihoodTable, painted, presetsOf, spanOf, tableOf } from "
 const OSD = window.OpenSeadragon;
 const LIKELIHOOD = likelihoodTable();
 const LOUPE_PX = 260;
+const LAYER_RANGES = { normalised: "black -5, white 10 noise standard deviations", likelihood: "violet from 0.2, orange 0.8, yellow 1" };
 const remembered = new Map(); // image → window and inversion, while the page is open
 const descriptions = new Map(); // image → what the server says of it
 const MOST_DESCRIPTIONS = 64;
@@ -253,6 +254,16 @@ export class Pane {
     return 1.04 * Math.max(width / size.x, (bottom - top) / size.y) * meta.spacing_mm[1];
   }
 
+  // The box of the stored image that is on the screen; null where it is about the whole breast.
+  get zoomedBox() {
+    const { meta, element } = this;
+    if (!meta || !this.item || meta.spacing_mm[1] / this.zoom > 0.7 * this.leastScale) return null;
+    const [a, b] = [this.toStored(0, 0), this.toStored(element.clientWidth, element.clientHeight)];
+    return {
+      top: Math.min(a[0], b[0]), bottom: Math.max(a[0], b[0]), left: Math.min(a[1], b[1]), right: Math.max(a[1], b[1]),
+    };
+  }
+
   // Pixels are drawn as they are from native size on, and softly below.
   smooth() {
     const wanted = this.zoom < 0.999;
@@ -270,6 +281,11 @@ export class Pane {
     const layer = this.layer === "image" ? "" : `\n${this.layer}`;
     const mark = this.events.markOf(this.key);
     this.corner.textContent = `${where ? `${where}\n` : ""}${meta.name}${this.note ? `\n${this.note}` : ""}${mark ? `\n${mark}` : ""}${layer}`;
+    const range = LAYER_RANGES[this.layer];
+    if (range) {
+      this.bottom.textContent = `${(100 * this.zoom).toFixed(0)} %   ${range}`;
+      return;
+    }
     const { centre, width } = spanOf(this.preset);
     const digits = meta.curve === "log" ? 2 : 0;
     this.bottom.textContent = `${(100 * this.zoom).toFixed(0)} %   ${this.preset.name}  c ${centre.toFixed(digits)}  w ${width.toFixed(digits)}`

@@ -1,18 +1,25 @@
 // Review: the highest mark without a verdict comes up, one key judges it, the next comes up.
 
 import { roomy } from "./marks.js";
-import { detectorOf, pane, redraw, say, state } from "./state.js";
+import { $, detectorOf, pane, redraw, state } from "./state.js";
+
+const prompt = (text) => { $("asked").textContent = text; };
 
 function reviewDetector() {
   return detectorOf(state.detector, pane()?.key);
 }
 
 export function toggleReview() {
-  state.reviewing = !state.reviewing;
-  if (state.reviewing) return nextPlace();
+  if (state.reviewing) return endReview();
+  state.reviewing = true;
+  return nextPlace();
+}
+
+export function endReview() {
+  state.reviewing = false;
   state.review = null;
-  say("");
-  return redraw();
+  prompt("");
+  redraw();
 }
 
 // In an image that was gone to during a review, the review goes on.
@@ -27,13 +34,13 @@ export function nextPlace() {
   const detector = reviewDetector();
   state.review = detector && at.meta ? state.editor.next(at, detector) : null;
   if (!state.review) {
-    say(detector ? "review: no place is left in this image; D marks it as done, → goes on" : "review: no detector has marks on this image");
+    prompt(detector ? "Review: no place is left in this image. D marks it as done, → goes on." : "Review: no detector has marks on this image.");
     redraw();
     return;
   }
   const { row, column } = state.review;
   at.fitTo(roomy({ top: row, bottom: row, left: column, right: column }, at.meta.spacing_mm, 20));
-  say(`review: likelihood ${state.review.likelihood.toFixed(3)}; y microcalcification, x no calcium, 2-5 and 7 others, n later`);
+  prompt(`Review: what lies between the ticks? Likelihood ${state.review.likelihood.toFixed(3)}. y microcalcification, x no calcium, 2-5 and 7 others, n later, q ends.`);
   redraw();
 }
 

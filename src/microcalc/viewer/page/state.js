@@ -17,8 +17,10 @@ export const thresholdName = (detector) => `${detector?.key} ${modelName(detecto
 export const threshold = (detector) => state.thresholds[thresholdName(detector)] ?? detector?.threshold ?? 0.5;
 export const detectorOf = (key, image) => loaded.get(image)?.detectors.find((d) => d.key === key && !d.missing) || null;
 
-export const currentDetector = () => detectorOf(state.detector, state.image?.key)
-  || [...loaded.values()].flatMap((marks) => marks.detectors).find((d) => d.key === state.detector && !d.missing) || null;
+// Whose findings are listed and whose threshold the slider sets: side by side those of the active pane.
+export const listedDetector = () => (state.layout === "readers" ? pane()?.detector ?? state.detector : state.detector);
+export const currentDetector = () => detectorOf(listedDetector(), state.image?.key)
+  || [...loaded.values()].flatMap((marks) => marks.detectors).find((d) => d.key === listedDetector() && !d.missing) || null;
 
 export function say(text, kind = "") {
   $("status").textContent = text;
