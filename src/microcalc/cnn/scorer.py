@@ -3,7 +3,7 @@
 The first network (CNN1) is small and runs densely over the breast, tile by tile.
 Pixels whose logit reaches ``rejection_logit`` go to the second network (CNN2) as
 patches, since below a few per cent of the pixels patches cost less than a second
-dense pass. This is the only module that imports the run-time engine.
+dense pass.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from microcalc.cnn.engine import onnxruntime as ort
 from microcalc.cnn.limit import SurvivorLimit, most_averaged
 from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram, PixelScores, Stage
 
