@@ -6,7 +6,7 @@ BIN := $(TEST_VENV)/bin
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/microcalc/__init__.py)
 
-.PHONY: help demo test check pytest format docs dist sbom bench clean
+.PHONY: help demo test check pytest format docs dist sbom wheelhouse bench clean
 
 help:
 	@echo "make demo    simulate one mammogram per vendor, detect, write overlays to demo/"
@@ -15,8 +15,9 @@ help:
 	@echo "make pytest  the tests only"
 	@echo "make format  put the code in the project's style"
 	@echo "make docs    build the documentation into build/docs/"
-	@echo "make dist    build and check wheel and sdist, and try the wheel in an environment of its own"
-	@echo "make sbom    write the software bill of materials of what users install"
+	@echo "make sbom    write the software bill of materials of what users install, build/microcalc.cdx.json"
+	@echo "make dist    build and check wheel and sdist, with the bill of materials; try the wheel in an environment of its own"
+	@echo "make wheelhouse  download what every extra needs into build/wheelhouse/, and install from there without an index"
 	@echo "make bench   measure speed and memory"
 	@echo "make clean   remove environments, caches, build/, dist/ and demo/"
 
@@ -43,19 +44,31 @@ docs: $(TEST_VENV)/.installed
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 
-dist: $(TEST_VENV)/.installed
-	rm -rf dist build/wheel-venv
-	$(BIN)/python -m build --outdir dist .
+# Sdist and wheel, with the bill of materials in it (hatch_build.py); the wheel is tried in the environment of the bill.
+dist: sbom
+	rm -rf dist
+	$(BIN)/python -m build --sdist --wheel --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
-	$(PYTHON) -m venv build/wheel-venv
-	build/wheel-venv/bin/python -m pip install --quiet --quiet --constraint constraints.txt dist/*.whl
+	build/wheel-venv/bin/python -m pip install --quiet --quiet --no-deps --force-reinstall dist/*.whl
 	BIN=build/wheel-venv/bin bash .ci/try-wheel
 
-# The root component takes its version from pyproject.toml, where it is dynamic.
-sbom: $(TEST_VENV)/.installed dist
+# What users install, with the exact versions. The root component takes its version from pyproject.toml, where it is dynamic.
+sbom: $(TEST_VENV)/.installed
+	rm -rf build/wheel-venv build/microcalc.cdx.json
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip install --quiet --quiet --constraint constraints.txt .
 	sed 's/^dynamic = \["version"\]/version = "$(VERSION)"/' pyproject.toml > build/pyproject.toml
-	$(BIN)/python -m cyclonedx_py environment --output-reproducible --pyproject build/pyproject.toml --output-file dist/microcalc.cdx.json build/wheel-venv/bin/python
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --pyproject build/pyproject.toml --output-file build/microcalc.cdx.json build/wheel-venv/bin/python
+
+# Every extra that users install, from a folder, without an index; a few minutes and 1 GB.
+EVERY_EXTRA := cascade,evaluate,node,report,train,view
+wheelhouse: dist
+	rm -rf build/wheelhouse build/offline-venv
+	$(BIN)/python -m pip download --quiet --quiet --constraint constraints.txt --dest build/wheelhouse "$$(echo dist/*.whl)[$(EVERY_EXTRA)]"
+	$(PYTHON) -m venv build/offline-venv
+	PIP_CONFIG_FILE=/dev/null build/offline-venv/bin/python -m pip install --quiet --quiet --no-index --find-links build/wheelhouse "microcalc[$(EVERY_EXTRA)]"
+	BIN=build/offline-venv/bin bash .ci/try-wheel
 
 bench: $(TEST_VENV)/.installed
 	$(BIN)/python -m benchmarks

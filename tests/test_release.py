@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 import microcalc
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -68,3 +70,26 @@ def test_every_extra_is_named_in_the_readme() -> None:
     extras = tomllib.loads(_text("pyproject.toml"))["project"]["optional-dependencies"]
     for extra in extras.keys() - {"dev"}:
         assert f"| `{extra}` |" in _text("README.md"), extra
+
+
+def test_the_wheel_holds_the_bill_of_materials_that_the_makefile_writes() -> None:
+    hook = re.search(r'^SBOM = "(.+)"$', _text("hatch_build.py"), re.MULTILINE)
+    assert hook is not None
+    done = subprocess.run(["make", "--dry-run", "dist"], cwd=_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.index(f"--output-file {hook[1]}") < done.stdout.index("-m build ")
+
+
+def test_the_release_is_published_by_trusted_publishing_and_from_what_was_tested() -> None:
+    yaml = pytest.importorskip("yaml")
+    jobs = yaml.safe_load(_text(".github/workflows/release.yml"))["jobs"]
+    assert any(".ci/run" in step.get("run", "") for step in jobs["build"]["steps"])
+    assert jobs["publish"]["needs"] == "build"
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert not re.search(r"secrets\.|password", _text(".github/workflows/release.yml").split("jobs:")[1])
+
+
+def test_the_makefile_knows_every_extra_that_users_install() -> None:
+    listed = re.search(r"^EVERY_EXTRA := (\S+)$", _text("Makefile"), re.MULTILINE)
+    assert listed is not None
+    extras = tomllib.loads(_text("pyproject.toml"))["project"]["optional-dependencies"].keys()
+    assert set(listed[1].split(",")) == extras - {"dev", "docs"}
