@@ -28,6 +28,7 @@ from microcalc.storage.lock import locked
 from microcalc.storage.ownership import open_output_folder
 from microcalc.training import train as training
 from microcalc.training.card import write_card
+from microcalc.training.curve import first_validation, second_validation
 from microcalc.training.images import TrainingImage, images_of_split
 from microcalc.training.normalised import NormalisedImages, with_hashes
 from microcalc.training.recipe import Recipe
@@ -85,6 +86,30 @@ def test_metrics_are_json_lines(finished: tuple[Path, list[str]]) -> None:
         lines = [json.loads(line) for line in (finished[0] / name / "metrics.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines] == [steps]
         assert 0 < lines[-1]["loss"] < 2
+        assert 0 < lines[-1]["validation_loss"] < 2
+        assert 0 <= lines[-1]["sensitivity"] <= 1
+
+
+def test_the_curve_is_measured_on_the_validation_images_alone(finished: tuple[Path, list[str]], table: Table) -> None:
+    run, store = finished[0], NormalisedImages(finished[0] / "normalised", 0.1)
+    validation = images_of_split(with_hashes(table), "validation", store)
+    recipe = toy.recipe()
+    first, second = first_validation(validation, recipe), second_validation(validation, recipe, run)
+    assert first is not None
+    assert second is not None
+    for samples in (first, second):
+        assert len(samples.images) == 1
+        assert len(samples.positives) == len(toy.MEMBERS)
+        negative = validation[0].negative_mask(validation[0].open(), recipe.sample)
+        for _, row, column in np.concatenate([samples.places, *(pool for pool, _ in samples.negatives)]):
+            assert negative[row, column]
+    assert (first.at, second.at) == ("5 % of the breast passed on", "1 false mark per image")
+    assert (first.most_false, second.most_false) == (round(0.05 * len(first.places)), 1)
+    text = "\n".join(finished[1])
+    assert "; validation: loss 0." in text
+    assert "at 1 false mark per image" in text
+    assert "of training left" in text
+    assert "validation images: sensitivity " in text
 
 
 def test_the_model_is_loaded_as_its_user_will_and_says_what_it_was_made_of(finished: tuple[Path, list[str]]) -> None:

@@ -19,6 +19,7 @@ from microcalc.images.open import open_mammogram
 from microcalc.storage.ownership import open_output_folder
 from microcalc.viewer.catalogue import without_identity
 from microcalc.viewer.sources import open_catalogue
+from microcalc.viewer.training import training_entry
 
 
 def test_a_table_is_shown_exam_by_exam_in_the_order_of_hanging(tmp_path: Path) -> None:
@@ -105,7 +106,8 @@ def test_a_run_is_shown_with_its_images_and_its_losses_so_far(tmp_path: Path) ->
     (run / "cnn1").mkdir()
     (run / "cnn1" / "metrics.jsonl").write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.25}\n{"st')
     catalogue = open_catalogue([run], NO_INFO)
-    assert [curve.points for curve in catalogue.curves] == [((10.0, 0.5), (20.0, 0.25))]
+    (network,) = training_entry(catalogue.runs[0])["networks"]
+    assert network["points"] == [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25}]
     assert len(list(catalogue.images)) == 2
 
 

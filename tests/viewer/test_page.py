@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +322,26 @@ def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(serve: Serve, pag
     )
     square = np.array(around).reshape(24, 24)
     assert square[9:16, 9:16].max() > np.median(square) + 25
+
+
+def test_a_training_that_runs_is_shown_and_the_page_follows_it(page: Page, serve: Serve, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    open_output_folder(run, "train")
+    write_images(run / "table", ("a",))
+    (run / "cnn1").mkdir()
+    measured = {"step": 50, "loss": 0.5, "validation_loss": 0.6, "sensitivity": 0.25, "at": "1 false mark per image"}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    progress = {"step": 50, "steps": 100, "seconds_left": 1800, "when": now}
+    (run / "cnn1" / "progress.json").write_text(json.dumps(progress))
+    (run / "cnn1" / "metrics.jsonl").write_text(json.dumps(measured) + "\n")
+    _open(page, serve(run))
+    shown = "document.getElementById('trainingpage').textContent"
+    _until(page, f"document.getElementById('trainingpage')?.isConnected && {shown}.includes('CNN1: step 50 of 100')")
+    text = page.evaluate(shown)
+    for words in ("of training left", "sensitivity at 1 false mark per image", "training 0.500", "validation 0.600"):
+        assert words in text
+    assert page.evaluate("document.querySelectorAll('#trainingpage svg.curve').length") == 2
+    with (run / "cnn1" / "metrics.jsonl").open("a") as handle:
+        handle.write(json.dumps({**measured, "step": 100, "sensitivity": 0.75}) + "\n")
+    _until(page, f"{shown}.includes('0.750')")
+    assert page.evaluate("document.querySelectorAll('#trainingpage circle.validation').length") == 4

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,17 @@ from torch import nn
 
 from microcalc.cnn.network import Network
 from microcalc.cnn.precision import Precision
+from microcalc.cnn.validate import Measured, Validation, ValidationSamples
 from microcalc.domain import FloatImage
 from microcalc.errors import InputError
+from microcalc.execution.progress import in_words
 from microcalc.sample.store import Samples, StoredImage, gather
-from microcalc.storage.write import saying_where, write_text, write_whole
+from microcalc.storage.write import saying_where, write_json, write_text, write_whole
 
+METRICS, PROGRESS = "metrics.jsonl", "progress.json"
 _SAVE_EVERY_S = 30.0
 _LOG_EVERY = 50
+_MEASUREMENTS = 20
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -87,6 +92,22 @@ class Optimisation:
     precision: Precision
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is told of a training while it runs; the weights do not depend on it.
+
+    Attributes
+    ----------
+    validation
+        What the network is measured on, about twenty times; None: it is not measured.
+    later_steps
+        Further training, in steps of this network's duration, that the time left includes.
+    """
+
+    validation: ValidationSamples | None = None
+    later_steps: float = 0.0
+
+
 # Longer than 40 lines: a training is read from its loop, which stands here whole.
 def fit(
     network: Network,
@@ -97,6 +118,7 @@ def fit(
     seed: int,
     device: str,
     folder: Path,
+    watch: Watch | None = None,
 ) -> Network:
     """Train a network on patches; go on from ``folder``'s checkpoint where there is one.
 
@@ -105,7 +127,10 @@ def fit(
     seed
         Seed of the batches and their augmentation; the caller sets the network's initial weights.
     folder
-        Folder of ``checkpoint.pt`` (written about every half minute) and ``metrics.jsonl``; its name stands in the log.
+        Folder of ``checkpoint.pt`` (written about every half minute), ``metrics.jsonl`` (losses and measurements) and
+        ``progress.json`` (the time left); its name stands in the log.
+    watch
+        By default the losses alone are told.
 
     Returns
     -------
@@ -114,6 +139,7 @@ def fit(
     with saying_where(folder):
         folder.mkdir(parents=True, exist_ok=True)
     steps, bfloat16 = optimisation.steps, optimisation.precision == "bfloat16"
+    watch = watch or Watch()
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
     optimiser = torch.optim.AdamW(
@@ -121,11 +147,12 @@ def fit(
     )
     rng = np.random.default_rng(seed)
     start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng)
-    _drop_after(folder / "metrics.jsonl", start)
+    _drop_after(folder / METRICS, start)
+    validation = None if start == steps else _validation(watch, network, optimisation)
     pools = _pools(samples, optimisation)
     labels = torch.zeros(optimisation.batch, device=device)  # (n,)
     labels[: pools[0][1]] = 1.0
-    saved = time.monotonic()
+    began = saved = time.monotonic()
     for step in range(start, steps):
         for group in optimiser.param_groups:
             group["lr"] = optimisation.learning_rate * _schedule(step / steps)
@@ -141,13 +168,20 @@ def fit(
         optimiser.step()
         losses.append(float(loss.detach()))
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
-            _log(folder / "metrics.jsonl", step + 1, losses)
-            _LOGGER.info("%s step %d of %d: loss %.4f", folder.name, step + 1, steps, np.mean(losses))
+            is_due = (step + 1) % measuring_interval(steps) == 0 or step + 1 == steps
+            measured = validation.measure(network, device=device, bfloat16=bfloat16) if validation and is_due else None
+            left_s = (time.monotonic() - began) / (step + 1 - start) * (steps - step - 1 + watch.later_steps)
+            _log(folder, step + 1, steps, losses, measured, "" if validation is None else validation.at, left_s)
             losses.clear()
         if time.monotonic() - saved > _SAVE_EVERY_S or step + 1 == steps:
             _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1, losses)
             saved = time.monotonic()
     return network.cpu().eval()
+
+
+def measuring_interval(steps: int) -> int:
+    """Return the number of steps between two measurements on the validation samples, of a training of so many steps."""
+    return _LOG_EVERY * math.ceil(steps / (_MEASUREMENTS * _LOG_EVERY))
 
 
 def check_device(device: str) -> None:
@@ -194,9 +228,31 @@ def _shares(total: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
-def _log(file: Path, step: int, losses: Sequence[float]) -> None:
-    with saying_where(file), file.open("a") as handle:
-        handle.write(json.dumps({"step": step, "loss": round(float(np.mean(losses)), 6)}) + "\n")
+def _validation(watch: Watch, network: Network, optimisation: Optimisation) -> Validation | None:
+    if watch.validation is None:
+        return None
+    share, batch = optimisation.positive_share, optimisation.batch
+    return Validation(watch.validation, margin_px=network.margin_px, positive_share=share, batch=batch)
+
+
+def _log(
+    folder: Path, step: int, steps: int, losses: Sequence[float], measured: Measured | None, at: str, left_s: float
+) -> None:
+    """Log how far a training is; add a line to ``metrics.jsonl``, and write the time left, which no result holds."""
+    loss = float(np.mean(losses))
+    entries: dict[str, float | str] = {"step": step, "loss": round(loss, 6)}
+    words = f"{folder.name} step {step} of {steps}: loss {loss:.4f}"
+    if measured is not None:
+        validation_loss, sensitivity = round(measured.loss, 6), round(measured.sensitivity, 6)
+        entries |= {"validation_loss": validation_loss, "sensitivity": sensitivity, "at": at}
+        words += f"; validation: loss {validation_loss:.4f}, sensitivity {sensitivity:.2f} at {at}"
+    if left_s > 0:
+        words += f"; about {in_words(left_s)} of training left"
+    with saying_where(folder / METRICS), (folder / METRICS).open("a") as handle:
+        handle.write(json.dumps(entries) + "\n")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    write_json(folder / PROGRESS, {"step": step, "steps": steps, "seconds_left": round(left_s), "when": now})
+    _LOGGER.info("%s", words)
 
 
 def _drop_after(file: Path, step: int) -> None:

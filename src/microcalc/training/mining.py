@@ -86,7 +86,7 @@ def mine_negatives(
     """
     if (out / MINED).is_file():
         return load_array(out / MINED)
-    wanted, per_image = _wanted_negatives(recipe, n_positive, len(images))
+    wanted, per_image = wanted_negatives(recipe, n_positive, len(images))
     with saying_where(out / "mining"):
         (out / "mining").mkdir(exist_ok=True)
     jobs = _jobs(images, out / "mining", allowed)
@@ -153,7 +153,7 @@ def _write_candidates(job: _Job, *, network: Path, recipe: Recipe, n: int) -> No
     save_arrays(job.file, samples=samples, logits=np.concatenate([always, logits]))
 
 
-def _wanted_negatives(recipe: Recipe, n_positive: int, n_images: int) -> tuple[int, int]:
+def wanted_negatives(recipe: Recipe, n_positive: int, n_images: int) -> tuple[int, int]:
     """Return how many negatives are mined in all, and how many at most in each image."""
     wanted = max(1, int(recipe.mining.hard_per_positive * n_positive))
     return wanted, max(50, 4 * wanted // n_images)

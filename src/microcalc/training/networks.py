@@ -17,6 +17,7 @@ from microcalc.training.start import Start
 
 if TYPE_CHECKING:
     from microcalc.cnn.network import Network
+    from microcalc.cnn.validate import ValidationSamples
 
 NetworkName = Literal["cnn1", "cnn2"]
 CNN1_DENSE, CNN2_PATCHES = "cnn1_dense.onnx", "cnn2.onnx"
@@ -34,6 +35,7 @@ def train_network(
     out: Path,
     device: str,
     start: Path | None = None,
+    validation: ValidationSamples | None = None,
 ) -> None:
     """Train one network and export it as ``name.onnx`` and ``name_dense.onnx``, unless these files are there.
 
@@ -45,16 +47,18 @@ def train_network(
         Folder of the files and, in ``out/name``, of the checkpoint that an interrupted training resumes from.
     start
         File of the network that is trained further; None: the weights are random at first.
+    validation
+        What the network is measured on while it is trained; None: it is not measured.
 
     Raises
     ------
     RecipeError
         The network in ``start`` is not the recipe's.
     """
-    if (out / f"{name}_dense.onnx").is_file():
+    if is_trained(out, name):
         return
     from microcalc.cnn.export import export_dense, export_patches
-    from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, fit
+    from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, Watch, fit
 
     settings: NetworkRecipe = getattr(recipe, name)
     precision = _resolved(settings.precision, device)
@@ -79,10 +83,27 @@ def train_network(
         seed=recipe.seed,
         device=device,
         folder=out / name,
+        watch=Watch(validation, later_steps=_later_steps(recipe) if name == "cnn1" else 0.0),
     )
     with saying_where(out / f"{name}.onnx"):
         export_patches(network, out / f"{name}.onnx")
         export_dense(network, out / f"{name}_dense.onnx")
+
+
+def is_trained(out: Path, name: NetworkName) -> bool:
+    """Return whether ``train_network`` has written its files."""
+    return (out / f"{name}_dense.onnx").is_file()
+
+
+def _later_steps(recipe: Recipe) -> float:
+    """Return the training of CNN2 in steps of CNN1, as their numbers of multiply-adds compare."""
+    from microcalc.cnn.network import Network
+
+    costs = []
+    for settings in (recipe.cnn1, recipe.cnn2):
+        _, patch = Network(settings.channels, settings.dilations).multiply_adds()
+        costs.append(patch * settings.batch)
+    return recipe.cnn2.steps * costs[1] / costs[0]
 
 
 def first_network(name: NetworkName, recipe: Recipe, start: Path | None) -> Network:

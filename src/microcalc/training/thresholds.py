@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -27,11 +28,12 @@ from microcalc.storage.write import saying_where, write_text, write_whole
 from microcalc.training.card import RECIPE, write_card
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.networks import CNN1_DENSE, CNN2_PATCHES
-from microcalc.training.operating_points import CLUSTER_NLF, Measured, measure_operating_points
+from microcalc.training.operating_points import CLUSTER_NLF, MARK_NLF, Measured, measure_operating_points
 from microcalc.training.recipe import Recipe, dump_recipe
 from microcalc.wording import quantity
 
 _Description = TypeVar("_Description", ModelDescription, CascadeDescription)
+_LOG = logging.getLogger(__name__)
 _OF_USUAL = 4.0  # ours: none of 65 real images passes on three times the usual share
 _OF_LARGEST = 1.25
 _LARGE_BREAST_CM2 = 250.0
@@ -76,6 +78,8 @@ def write_model(
     write_description(folder, described, n_validation=len(validation))
     measured = measure_operating_points(load_model(folder), recipe, validation)
     write_description(folder, with_measured(described, measured), n_validation=len(validation))
+    for nlf, point in zip(MARK_NLF, measured.mark_operating_points, strict=True):
+        _LOG.info("validation images: sensitivity %.2f at up to %g false marks per image", point.llf, nlf)
     load_model(folder)  # as every user of it will
     write_card(folder, table)
 

@@ -31,12 +31,14 @@ from microcalc.training.annotated import (
     with_clusters,
     without_twins,
 )
+from microcalc.training.curve import first_validation, second_validation
 from microcalc.training.images import images_of_split
 from microcalc.training.mining import mine_negatives
 from microcalc.training.networks import (
     average_with_start,
     describe_precision,
     first_network,
+    is_trained,
     settle_precision,
     train_network,
 )
@@ -173,9 +175,11 @@ def _train(
     counts = {"positive": len(samples.positive), "random": len(samples.random), "counterfactual": twins}
     _LOG.info("%d positive samples, %d random negative samples and %d counterfactual ones in train", *counts.values())
     on = partial(train_network, recipe=recipe, out=out, device=device)
-    on("cnn1", images, samples, start=None if start is None else start.cnn1)
+    curve = None if is_trained(out, "cnn1") else first_validation(validation, recipe)
+    on("cnn1", images, samples, start=None if start is None else start.cnn1, validation=curve)
     mined = mine_negatives(out, images, recipe=recipe, n_positive=len(samples.positive), out=out, executor=executor)
-    on("cnn2", images, samples, mined, start=None if start is None else start.cnn2)
+    curve = None if is_trained(out, "cnn2") else second_validation(validation, recipe, out)
+    on("cnn2", images, samples, mined, start=None if start is None else start.cnn2, validation=curve)
     _LOG.info("choosing thresholds on %d validation images", len(validation))
     command = f"microcalc train --recipe {recipe.name} --data TABLE --out RUN"
     if start is not None:

@@ -91,14 +91,6 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingCurve:
-    """The losses of a network in training: (step, loss) pairs."""
-
-    name: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Everything that was given.
 
@@ -112,8 +104,10 @@ class Catalogue:
         Detections on them.
     models
         Folders of models of the runs that were given.
-    links, curves
-        Examples of studies, and training curves of runs.
+    links
+        Examples of studies.
+    runs
+        Folders of trainings.
     problems
         Why a path or an image cannot be shown; one line each.
     """
@@ -123,7 +117,7 @@ class Catalogue:
     detectors: tuple[DetectionFiles, ...] = ()
     models: tuple[Path, ...] = ()
     links: tuple[Link, ...] = ()
-    curves: tuple[TrainingCurve, ...] = ()
+    runs: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
     _by_key: Mapping[str, ViewedImage] = field(init=False, repr=False, compare=False)
 

@@ -22,6 +22,7 @@ from microcalc.viewer.catalogue import Catalogue, DetectionFiles, ViewedImage, w
 from microcalc.viewer.grouping import grouped
 from microcalc.viewer.marks import annotation_entry, marks_on, measured_curves, model_points, points_entry, truth_entry
 from microcalc.viewer.shown import LAYERS, ShownImages
+from microcalc.viewer.training import training_entry
 
 _TYPES: Final[Mapping[str, str]] = {
     "css": "text/css; charset=utf-8",
@@ -58,6 +59,7 @@ class Viewer:
             Route(image + "/tiles/{layer}/{level:int}/{column:int}/{row:int}", self._answer(self._tile)),
             Route(image + "/marks", self._answer(self._marks)),
             Route("/api/detectors/{key}/curves", self._answer(self._measured)),
+            Route("/api/training", self._answer(self._training)),
             Route("/api/changes", self._answer(self._changes)),
             Route("/api/agreement", self._answer(self._agreement)),
             Route(image + "/annotations", self._answer(self._annotations)),
@@ -113,7 +115,7 @@ class Viewer:
             ],
             "detectors": [{"key": d.key, "name": d.name, "images": len(d.files)} for d in catalogue.detectors],
             "links": [asdict(link) | {"image": key_of[link.image]} for link in catalogue.links],
-            "training": [asdict(curve) for curve in catalogue.curves],
+            "training": [training_entry(run) for run in catalogue.runs],
             "problems": [self.hide_identity(problem) for problem in catalogue.problems],
             "has_truth": self._has_truth,
             "judges": sorted({row.judge for row in catalogue.table.annotations}) if self._has_truth else [],
@@ -149,6 +151,9 @@ class Viewer:
         if detector.key not in self._curves:
             self._curves[detector.key] = measured_curves(detector, self.catalogue.table)
         return self._curves[detector.key]
+
+    def _training(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
+        return {"runs": [training_entry(run) for run in self.catalogue.runs]}
 
     def _changes(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
         notes = self._notes()

@@ -25,10 +25,9 @@ from microcalc.images.picture import picture_shape
 from microcalc.storage.index import counted, read_index
 from microcalc.storage.key import file_sha256
 from microcalc.storage.ownership import owner_of
-from microcalc.viewer.catalogue import Catalogue, DetectionFiles, Link, TrainingCurve, group_into_exams
+from microcalc.viewer.catalogue import Catalogue, DetectionFiles, Link, group_into_exams
 
 _DETECTS: Final = ("detect", "demo")
-_MOST_POINTS: Final = 2000
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class _Given:
     images: list[tuple[Path, str]] = field(default_factory=list)
     detections: list[Path] = field(default_factory=list)
     models: list[Path] = field(default_factory=list)
-    curves: list[TrainingCurve] = field(default_factory=list)
+    runs: list[Path] = field(default_factory=list)
     examples: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -71,7 +70,7 @@ def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: boo
         tuple(_detection_files(path, n, table) for n, path in enumerate(given.detections)),
         tuple(given.models),
         tuple(link for file in given.examples for link in _links(file, table)),
-        tuple(given.curves),
+        tuple(given.runs),
         tuple(given.problems),
     )
 
@@ -124,26 +123,7 @@ def _add_run(run: Path, given: _Given) -> None:
     given.tables.append(open_table(run / "table"))
     if (run / "model" / "model.json").is_file():
         given.models.append(run / "model")
-    for network in ("cnn1", "cnn2"):
-        points = _losses(run / network / "metrics.jsonl")
-        if points:
-            given.curves.append(TrainingCurve(f"{run.resolve().name} {network}", points))
-
-
-def _losses(file: Path) -> tuple[tuple[float, float], ...]:
-    """Return the steps and losses of a training so far; a line that is being written is not there yet."""
-    points = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ()
-    for line in lines[:: max(1, len(lines) // _MOST_POINTS)]:
-        try:
-            entry = json.loads(line)
-            points.append((float(entry["step"]), float(entry["loss"])))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return tuple(points)
+    given.runs.append(run)
 
 
 def _add_study(study: Path, given: _Given) -> None:

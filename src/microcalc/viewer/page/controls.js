@@ -6,9 +6,10 @@ import { activate, go, hangUp, mark, oneScale, remember, step, stepExam } from "
 import { actionOf, helpPage } from "./keys.js";
 import { LAYOUTS } from "./layout.js";
 import { likelihood } from "./marks.js";
-import { agreementPage, trainingPage } from "./pages.js";
+import { agreementPage } from "./pages.js";
 import { endReview, toggleReview, verdictOn } from "./review.js";
 import { $, open, pane, redraw, say, state } from "./state.js";
+import { trainingPage } from "./training.js";
 
 const LAYERS = ["image", "normalised", "likelihood"];
 
@@ -148,7 +149,7 @@ export function connect() {
   $("layer").addEventListener("change", () => setLayer(pane(), $("layer").value));
   $("detector").addEventListener("change", () => setDetector($("detector").value));
   $("threshold").addEventListener("input", () => setThreshold(likelihood(Number($("threshold").value))));
-  $("training").addEventListener("click", () => { open(trainingPage(state.catalogue.training)); $("training").blur(); });
+  $("training").addEventListener("click", () => { open(trainingPage()); $("training").blur(); });
   for (const id of ["exam", "preset", "layer", "detector"]) $(id).addEventListener("change", () => $(id).blur());
 }
 

@@ -8,7 +8,8 @@ import { go } from "./hanging.js";
 import { LAYOUTS } from "./layout.js";
 import { roomy } from "./marks.js";
 import { describe } from "./pane.js";
-import { $, redraw, say, state } from "./state.js";
+import { $, open, redraw, say, state } from "./state.js";
+import { isUnfinished, trainingPage } from "./training.js";
 
 const POLL_MS = 2000;
 
@@ -59,6 +60,7 @@ async function start() {
   if (box) state.panes.find((p) => p.key === first.key)?.fitTo(box);
   showThreshold();
   tools();
+  if (isUnfinished(catalogue.training)) open(trainingPage());
   window.microcalc = { state, panes: () => state.panes, editor: () => state.editor, actions }; // for tests and scripts
 }
 

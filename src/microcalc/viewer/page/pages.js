@@ -1,4 +1,4 @@
-// Pages in the dialog: agreement and settling, training curves.
+// Pages in the dialog: agreement and settling.
 
 import { ask, tell } from "./api.js";
 import { $, redraw, state } from "./state.js";
@@ -102,29 +102,4 @@ function button(text, call) {
   const made = Object.assign(document.createElement("button"), { textContent: text });
   made.addEventListener("click", call);
   return made;
-}
-
-export function trainingPage(curves) {
-  const page = document.createElement("div");
-  for (const curve of curves) page.append(titled(`${curve.name}: loss`, drawn(curve.points)));
-  return page;
-}
-
-function drawn(points) {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 620, height: 240, className: "curve" });
-  const context = canvas.getContext("2d");
-  const [lastStep, highest] = [points.at(-1)[0], Math.max(...points.map((p) => p[1]))];
-  context.font = "11px system-ui";
-  context.fillStyle = "#909098";
-  context.fillText(highest.toPrecision(3), 4, 14);
-  context.fillText(`step ${lastStep}: ${points.at(-1)[1].toPrecision(3)}`, 480, 14);
-  context.strokeStyle = "#ff961e";
-  context.beginPath();
-  for (const [n, [step, loss]] of points.entries()) {
-    const [x, y] = [10 + (600 * step) / lastStep, 230 - (210 * loss) / highest];
-    if (n) context.lineTo(x, y);
-    else context.moveTo(x, y);
-  }
-  context.stroke();
-  return canvas;
 }
