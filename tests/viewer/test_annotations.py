@@ -6,11 +6,14 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -18,12 +21,12 @@ from hypothesis import strategies as st
 from tests.viewer.tables import SPECKS, client_of, key_of, viewer_of, write_detections, write_images
 
 from microcalc.datasets.open import open_table
-from microcalc.datasets.table import AnnotationRow, Table
-from microcalc.datasets.table_files import read_table
-from microcalc.errors import InputError, OutputError
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table
+from microcalc.datasets.table_files import read_table, write_table
+from microcalc.errors import InputError
 from microcalc.images.info import NO_INFO
 from microcalc.viewer.agreement import agreed_and_different, agreement_entry, cohens_kappa, paired
-from microcalc.viewer.annotations import AnnotationFolder, check_annotation_folder, check_words
+from microcalc.viewer.annotations import AnnotationFolder, check_words
 from microcalc.viewer.grouping import grouped
 from microcalc.viewer.journal import Journal
 from microcalc.viewer.sources import open_catalogue
@@ -214,17 +217,106 @@ def test_a_damaged_journal_is_named_and_kept(tmp_path: Path) -> None:
     assert journal.read_bytes() == damaged
 
 
-def test_a_table_that_was_edited_by_hand_is_kept(tmp_path: Path) -> None:
+def _edit(table: Path, change: Callable[[str], str]) -> None:
+    before = table.read_text()
+    table.write_text(change(before))
+    assert table.read_text() != before
+
+
+def test_what_is_edited_by_hand_while_the_viewer_runs_is_kept_and_taken_over_by_the_next_start(tmp_path: Path) -> None:
     notes = _open(tmp_path / "o")
+    notes.change("a", [_put(20, 20, id="stays"), _put(30, 30, id="goes"), _put(40, 40, id="changes")], [], {})
     notes.fold()
     table = tmp_path / "o" / "annotations.csv"
-    table.write_text(table.read_text() + "a,1,1,0,coarse,,,,me,,,\n")
+    _edit(table, lambda text: "".join(line for line in text.splitlines(keepends=True) if "goes" not in line))
+    _edit(table, lambda text: text.replace("a,40.000,40.000,0.3,microcalcification", "a,41.25,40,0.5,coarse"))
+    _edit(table, lambda text: text + "a,1,1,0,coarse,,,,me,round,,\n")
     edited = table.read_bytes()
-    notes.change("a", [_put()], [], {})
-    assert "annotations.csv was changed by hand, and is kept" in notes.fold()
+    notes.change("a", [_put(50, 50, id="meanwhile")], [], {})
+    assert "annotations.csv was changed by hand, and is kept; start microcalc view again" in notes.fold()
     assert table.read_bytes() == edited
-    with pytest.raises(OutputError, match="was changed by hand"):
-        check_annotation_folder(tmp_path / "o", [])
+    again = _open(tmp_path / "o")
+    assert again.taken_over == "annotations.csv, 2 annotations added or changed, 1 removed"
+    rows = {(r.row, r.column): (r.kind, r.diameter_mm, r.judge) for r in read_table(tmp_path / "o").annotations}
+    assert rows == {
+        (1, 1): ("coarse", 0, "me"),
+        (20, 20): ("microcalcification", 0.3, "A. Reader"),
+        (41.25, 40): ("coarse", 0.5, "A. Reader"),
+        (50, 50): ("microcalcification", 0.3, "A. Reader"),
+    }
+    assert _open(tmp_path / "o").taken_over == ""
+    assert notes.fold() == ""  # the window that was open meanwhile goes on
+    again.undo()
+    assert (40, 40) in {(r.row, r.column) for r in again.state("a")["rows"]}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sets(st.integers(0, 4)), st.sets(st.integers(0, 4)), st.sets(st.integers(10, 14)), st.booleans())
+def test_a_start_after_any_edit_by_hand_gives_the_table_that_was_left(
+    removed: set[int], moved: set[int], added: set[int], killed: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "o"
+        table = Table((ImageRow("a", Path(folder) / "a.png", "processed", (0.1, 0.1)),))
+        notes = AnnotationFolder(out, table, "A. Reader")
+        notes.change("a", [_put(10.0 * n, 5, id=f"id{n}") for n in range(5)], [], {})
+        notes.fold()
+        read = read_table(out)
+        rows = [replace(r, column=7.5) if int(r.id[2]) in moved else r for r in read.annotations]
+        rows = [r for r in rows if int(r.id[2]) not in removed]
+        left = Table(read.images, (*rows, *(AnnotationRow("a", 10.0 * n, 9, judge="A. Reader") for n in added)))
+        (out / ".microcalc.json").rename(out / "mark")
+        write_table(left, out)
+        (out / "mark").rename(out / ".microcalc.json")
+        if killed:  # after the changes were in the journal, before the table was
+            patched = mock.patch("microcalc.viewer.annotations.adopt_edited", side_effect=KeyboardInterrupt)
+            with patched, suppress(KeyboardInterrupt):
+                AnnotationFolder(out, table, "A. Reader")
+        AnnotationFolder(out, table, "A. Reader")
+        now = {(r.row, r.column, r.kind) for r in read_table(out).annotations}
+        assert now == {(r.row, r.column, r.kind) for r in left.annotations}
+
+
+def test_what_is_written_of_an_image_by_hand_stays(tmp_path: Path) -> None:
+    _open(tmp_path / "o").mark("a", "done")
+    _open(tmp_path / "o")
+    images = tmp_path / "o" / "images.csv"
+    _edit(images, lambda text: text.replace(",P0,", ",Q7,").replace("0.1,0.1,,", "0.094,0.094,test,"))
+    again = _open(tmp_path / "o")
+    assert again.taken_over == "images.csv, as it is"
+    again.change("a", [_put()], [], {})
+    again.fold()
+    again = _open(tmp_path / "o")
+    for row in read_table(tmp_path / "o").images:
+        assert (row.patient, row.split, row.spacing_mm) == ("Q7", "test", (0.094, 0.094))
+    assert [row.tags for row in again.folded().images] == ["annotated", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("annotations.csv", ",coarse,", ",coarse calcium,", r"annotations.csv line 2: kind is 'coarse calcium'"),
+        (
+            "annotations.csv",
+            "A. Reader",
+            "B. Other",
+            "judge of annotation x1 was changed by hand, expected 'A. Reader'",
+        ),
+        ("images.csv", "b.png", "c.png", "file of image 'b' was changed by hand"),
+        ("images.csv", "\nb,", "\nc,", "image 'b' was added or removed by hand"),
+    ],
+)
+def test_an_edit_that_cannot_be_taken_over_is_refused_and_stays(
+    tmp_path: Path, name: str, old: str, new: str, message: str
+) -> None:
+    notes = _open(tmp_path / "o")
+    notes.change("a", [_put(id="x1", kind="coarse")], [], {})
+    notes.fold()
+    _edit(tmp_path / "o" / name, lambda text: text.replace(old, new))
+    files = {f: f.read_bytes() for f in (tmp_path / "o").iterdir() if f.is_file()}
+    with pytest.raises(InputError, match=message):
+        _open(tmp_path / "o")
+    assert {f: f.read_bytes() for f in files} == files
 
 
 def test_another_image_under_a_known_name_is_refused(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def view(
     notes = None if out is None else AnnotationFolder(out, catalogue.table, judge)
     if notes is not None:
         print_line(f"annotations: {notes.folder}")
+        if notes.taken_over:
+            print_line(f"changed by hand and taken over: {notes.taken_over}")
     viewer = Viewer(catalogue, ShownImages(catalogue), notes, show_identity)
     for problem in catalogue.problems:
         print_error(viewer.hide_identity(problem))

@@ -136,14 +136,33 @@ def check_editable(path: Path) -> None:
     OutputError
         The file has been changed since it was written, or was not written by us.
     """
-    document = _read_mark(path.parent)
-    if document is None or not path.exists():
-        return
-    if _sha256(path.read_bytes()) not in _written(document, path.name):
+    if is_edited(path):
         raise OutputError(
             f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
             f"or the file as it was written"
         )
+
+
+def is_edited(path: Path) -> bool:
+    """Return whether a file that was written by ``write_editable`` has been changed since, by hand."""
+    document = _read_mark(path.parent)
+    if document is None or not path.exists():
+        return False
+    return _sha256(path.read_bytes()) not in _written(document, path.name)
+
+
+def adopt_edited(path: Path) -> None:
+    """Let ``write_editable`` replace a file that was changed by hand, once its content is kept elsewhere.
+
+    Raises
+    ------
+    OutputError
+        The system refused to write.
+    """
+    document = _read_mark(path.parent)
+    if document is not None:
+        document.setdefault("editable", {})[path.name] = _sha256(path.read_bytes())
+        write_json(path.parent / MARK, document)
 
 
 def write_editable(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@
     images.csv           the images; those that a reader has finished bear the tag ``annotated``
     annotations.csv      the annotations as they are now
     journal.jsonl        every change, who made it and when
+    written/             the table as it was written last, to tell what has been changed by hand
     given/               the table as it was at first, each annotation with an id
 
 The folder is a table that every command takes. Where a reader has settled the differences of others on an image, the
@@ -31,7 +32,8 @@ from microcalc.domain import REGION, Kind
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import outside
 from microcalc.storage.lock import locked
-from microcalc.storage.ownership import check_editable, check_output_folder, open_output_folder
+from microcalc.storage.ownership import adopt_edited, check_output_folder, open_output_folder
+from microcalc.viewer.by_hand import edited_files, edited_images, keep_written, take_over_annotations
 from microcalc.viewer.journal import Journal
 
 COMMAND: Final = "view"
@@ -66,12 +68,8 @@ def check_annotation_folder(folder: Path, inputs: Iterable[Path]) -> None:
     ------
     InputError
         As in ``check_output_folder``.
-    OutputError
-        The table in the folder has been edited by hand.
     """
     check_output_folder(folder, COMMAND, inputs=inputs)
-    for name in (IMAGES, ANNOTATIONS):
-        check_editable(folder / name)
 
 
 class AnnotationFolder:
@@ -89,7 +87,8 @@ class AnnotationFolder:
     Raises
     ------
     InputError
-        The folder holds another image of one name, or a damaged journal.
+        The folder holds another image of one name, a damaged journal, or a table that was changed by hand into one
+        that cannot be taken over; see ``by_hand``.
     OutputError
         The system refused to write.
     """
@@ -101,6 +100,7 @@ class AnnotationFolder:
         with locked(folder / ".given.lock"):
             self.given = _merged(folder / _GIVEN, table)
         self.journal = Journal(folder / JOURNAL, self.given.annotations)
+        self.taken_over = self._take_over()
         self._images = {row.image: row for row in self.given.images}
         self._folded = -1
         self.fold()
@@ -166,7 +166,8 @@ class AnnotationFolder:
     def fold(self) -> str:
         """Write the table as it is now; return why it was not written, empty if it was.
 
-        A table that was edited by hand is kept, and the journal keeps every change meanwhile.
+        A table that was edited by hand since the viewer was started is kept, and the journal keeps every change
+        meanwhile; the next start takes over what was edited.
         """
         with self._lock:
             self.journal.refresh()
@@ -174,11 +175,32 @@ class AnnotationFolder:
                 return ""
             try:
                 with locked(self.folder / ".fold.lock"):
+                    for file in edited_files(self.folder):
+                        return (
+                            f"{file.name} was changed by hand, and is kept; start microcalc view again to take it over"
+                        )
                     write_table(self.folded(), self.folder)
+                    keep_written(self.folder)
             except MicrocalcError as error:
                 return str(error)
             self._folded = len(self.journal.events)
             return ""
+
+    def _take_over(self) -> str:
+        """Take over what was changed by hand in the table; return in words what, empty if nothing was."""
+        with locked(self.folder / ".fold.lock"):
+            files = edited_files(self.folder)
+            words = []
+            if self.folder / IMAGES in files:
+                images = edited_images(self.folder, self.given.images, tag=TAG)
+                write_table(Table(images, self.given.annotations), self.folder / _GIVEN)
+                self.given = read_table(self.folder / _GIVEN)
+                words.append(f"{IMAGES}, as it is")
+            if self.folder / ANNOTATIONS in files:
+                words.append(f"{ANNOTATIONS}, {take_over_annotations(self.folder, self.journal, self.judge)}")
+            for file in files:
+                adopt_edited(file)
+        return "; ".join(words)
 
     def folded(self) -> Table:
         """Return the table as it is now."""

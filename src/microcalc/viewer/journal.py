@@ -106,9 +106,21 @@ class Journal:
         self._read_bytes += len(whole)
 
     def annotate(
-        self, judge: str, image: str, put: Sequence[AnnotationRow], remove: Sequence[str], note: Mapping[str, Any]
+        self,
+        judge: str,
+        image: str,
+        put: Sequence[AnnotationRow],
+        remove: Sequence[str],
+        note: Mapping[str, Any],
+        *,
+        whole: bool = False,
     ) -> Event:
         """Put and remove annotations of an image in one change; return it when it is on the disk.
+
+        Parameters
+        ----------
+        whole
+            False: an annotation keeps the entries that the page does not know (``morphology``, ``d_prime``).
 
         Raises
         ------
@@ -120,7 +132,7 @@ class Journal:
         when = _now()
 
         def change() -> Event:
-            changes = [self._put(row, judge, image, when) for row in put]
+            changes = [self._put(row, judge, image, when, whole=whole) for row in put]
             changes += [self._remove(name, judge) for name in remove]
             self._refuse_double(changes, judge, image)
             return Event(len(self.events) + 1, "annotate", judge, when, image, tuple(changes), note=note)
@@ -179,13 +191,13 @@ class Journal:
             self._read_bytes += len(line)
         return event
 
-    def _put(self, row: AnnotationRow, judge: str, image: str, when: str) -> Change:
+    def _put(self, row: AnnotationRow, judge: str, image: str, when: str, *, whole: bool) -> Change:
         before = self.rows.get(row.id)
         if before is not None and before.image != image:
             raise InputError("an annotation of another image")
         if before is not None and before.judge != judge and self._is_readers(before):
             raise InputError(f"an annotation by {before.judge}, expected one of your own")
-        kept = {} if before is None else {"morphology": before.morphology, "d_prime": before.d_prime}
+        kept = {} if before is None or whole else {"morphology": before.morphology, "d_prime": before.d_prime}
         entries = {name: getattr(row, name) for name in _FIELDS} | {"judge": judge, "when": when} | kept
         return Change(row.id, before, AnnotationRow(**entries))
 
