@@ -64,6 +64,7 @@ _PARSED_ONLY: Final = {
     "node": "runs until it is stopped; tests/node runs it",
     "view": "runs until it is stopped; tests/viewer runs it",
     "card": "needs a finished run",
+    "operating-points": "minutes; tests/training measures them",
 }
 """Commands of ours of which the options are checked and that do not run here, with the reason."""
 

@@ -33,7 +33,7 @@ from microcalc.cli.reports import show_report
 from microcalc.cli.review import review
 from microcalc.cli.study import study
 from microcalc.cli.tables import table_coco, table_export, table_points, table_sr
-from microcalc.cli.training import card, train
+from microcalc.cli.training import card, operating_points, train
 from microcalc.cli.view import view
 from microcalc.errors import MicrocalcError, MissingExtraError
 
@@ -70,7 +70,7 @@ app = cyclopts.App(
 _GROUPS: Final[dict[str, tuple[Callable[..., int | None], ...]]] = {
     "Detect": (detect, demo, view, info, show_report, node, doctor),
     "Evaluate": (evaluate, roc, review, realism),
-    "Train": (train, card, study),
+    "Train": (train, card, operating_points, study),
     "Make data": (simulate, insert),
 }
 

@@ -43,6 +43,7 @@ EXAMPLES: Final = {
     "realism": _examples("realism SIMULATED --real TABLE"),
     "train": _examples("train --recipe processed --data TABLE --out run"),
     "card": _examples("card --run run --figures measured.md"),
+    "operating-points": _examples("operating-points processed --data TABLE --out our-model"),
     "study": _examples("study --scale smoke --out study", "study --scale paper --intent raw --out study"),
     "simulate": _examples(
         "simulate --system ge --exams 2 --intent processed --out mammograms",

@@ -1,16 +1,20 @@
-"""``microcalc train`` and ``microcalc card``."""
+"""``microcalc train``, ``card`` and ``operating-points``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from microcalc.cli.options import Workers, worker_count
-from microcalc.cli.output import print_line
+from microcalc.cli.options import SplitOption, Workers, table_of, worker_count
+from microcalc.cli.output import print_line, print_text
 from microcalc.cli.tables import print_sources
 from microcalc.errors import InputError
+from microcalc.storage.ownership import check_output_folder
+
+if TYPE_CHECKING:
+    from microcalc.datasets.table import Table
 
 
 def train(
@@ -48,7 +52,6 @@ def train(
     from microcalc.datasets.table import join_tables
     from microcalc.datasets.table_files import read_table
     from microcalc.extras import require_modules
-    from microcalc.storage.ownership import check_output_folder
     from microcalc.training import train as training
     from microcalc.training.annotated import with_clusters
     from microcalc.training.recipe import load_recipe
@@ -93,3 +96,60 @@ def card(*, run: Path, figures: Path) -> None:
         raise InputError(f"{figures.name}: not readable, expected a Markdown file in UTF-8") from None
     write_card(run / "model", read_table(run / "table"), figures=lines)
     print_line(f"{run / 'model' / 'MODEL_CARD.md'}: the card")
+
+
+def operating_points(
+    model: str,
+    /,
+    *,
+    data: list[Path],
+    normals: list[Path] | None = None,
+    out: Path,
+    split: SplitOption | None = None,
+    workers: Workers = None,
+) -> None:
+    """Measure the thresholds of a model on other images, and write it with these thresholds into a new folder.
+
+    The networks stay as they are. Needs at least 20 images of 5 patients with 10 clusters, and 10 of the images in
+    --data.
+
+    Parameters
+    ----------
+    model
+        raw, processed or cascade (shipped), or a folder with a model.
+    data
+        Folder with images.csv and annotations.csv. Repeat for several. A mark where nothing is annotated is false.
+    normals
+        Folder with images.csv of further normal images, on which clusters alone are measured, as their single
+        calcifications are not annotated. Repeat for several.
+    out
+        New folder for the model, which microcalc detect --model takes.
+    split
+        Use the images of this split only, validation or test. By default the validation images of a table with splits,
+        and all images of a table without.
+    workers
+        Number of processes that prepare images. By default one per core.
+    """
+    from microcalc.datasets.table import join_tables
+    from microcalc.evaluation.reporting.tables import markdown_table
+    from microcalc.training.remeasure import COMMAND, changes, remeasure
+
+    if split == "train":
+        raise InputError("--split train: images to learn from, expected validation, test or all")
+    check_output_folder(out, COMMAND, inputs=[*data, *(normals or ())])
+    tables = [_of_thresholds(d, split) for d in data]
+    alone = join_tables([_of_thresholds(d, split) for d in normals or ()])
+    made = remeasure(model, tables, out, normals=alone, workers=worker_count(workers))
+    print_text("\n".join(markdown_table(changes(made))))
+    print_line(f"{out}: the model with these operating points")
+    print_sources(image for table in (*tables, alone) for image in table.images)
+
+
+def _of_thresholds(folder: Path, split: Literal["validation", "test", "all"] | None) -> Table:
+    """Return the images of a split; by default those of validation, or all where no image of the table has a split."""
+    from microcalc.datasets.open import open_table
+
+    table = open_table(folder)
+    if split is None:
+        split = "validation" if any(image.split for image in table.images) else "all"
+    return table_of(folder, split)

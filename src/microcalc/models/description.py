@@ -83,8 +83,31 @@ class OperatingPointEntry(_Entries):
         return OperatingPoint(self.threshold, self.llf, self.nlf)
 
 
+class MeasuredOn(_Entries):
+    """The images on which the thresholds were measured.
+
+    Attributes
+    ----------
+    sha256
+        SHA-256 of the lines of their table and of the bytes of the images; see ``training.annotated.key_of_table``.
+    images, patients
+        Their number; an image of an unknown patient counts as one patient.
+    for_clusters_alone
+        Number of images among them on which single marks were not measured.
+    microcalcifications, clusters
+        Number of those that were to be found, outlined clusters included.
+    """
+
+    sha256: Sha256
+    images: Annotated[int, Field(ge=0)]
+    for_clusters_alone: Annotated[int, Field(ge=0)]
+    patients: Annotated[int, Field(ge=0)]
+    microcalcifications: Annotated[int, Field(ge=0)]
+    clusters: Annotated[int, Field(ge=0)]
+
+
 class _Description(_Entries):
-    """The entries that every model has."""
+    """The entries that every model has; ``measured_on`` is None where a model does not state it."""
 
     format: str = Field(alias="schema", serialization_alias="schema")
     name: Annotated[str, Field(min_length=1)]
@@ -97,6 +120,7 @@ class _Description(_Entries):
     mark_operating_points: tuple[OperatingPointEntry, ...]
     operating_points: Annotated[tuple[OperatingPointEntry, ...], Field(min_length=1)]
     default_operating_point: Annotated[int, Field(ge=0)]
+    measured_on: MeasuredOn | None = None
     recipe: str
     trained_on: str
 
@@ -111,7 +135,7 @@ class _Description(_Entries):
 
     def to_json(self) -> str:
         """Return the text of ``model.json``."""
-        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+        return self.model_dump_json(by_alias=True, indent=2, exclude_none=True) + "\n"
 
 
 class ModelDescription(_Description):

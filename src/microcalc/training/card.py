@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,12 +10,25 @@ from typing import Final
 from microcalc.datasets.sources import sources_of
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.evaluation.reporting.tables import TextTable, markdown_table
-from microcalc.models.description import DESCRIPTION, ModelDescription, parse_pair_description
+from microcalc.models.description import (
+    DESCRIPTION,
+    CascadeDescription,
+    MeasuredOn,
+    ModelDescription,
+    parse_pair_description,
+)
 from microcalc.storage.write import write_text
 from microcalc.training.recipe import NetworkRecipe, Recipe, load_recipe
+from microcalc.wording import quantity
 
 CARD: Final = "MODEL_CARD.md"
 RECIPE: Final = "recipe.toml"
+_POINTS, _MEASURED, _NOTHING = "## Operating points", "## Measured on test", "Nothing yet."
+_FORMER: Final = (
+    "*Measured before the operating points were measured again: what is said of the default operating point or of a "
+    "threshold holds for the former ones.*"
+)
+_Description = ModelDescription | CascadeDescription
 _INTENTS = {"raw": "raw (FOR PROCESSING)", "processed": "processed (FOR PRESENTATION)"}
 
 
@@ -43,8 +57,8 @@ def write_card(folder: Path, table: Table, *, figures: Sequence[str] = ()) -> No
         _architecture(recipe),
         _data(described, table),
         _training(described, recipe, (folder / RECIPE).read_text()),
-        ["## Operating points", "", *_operating_points(described)],
-        ["## Measured on test", "", *(figures or ["Nothing yet."])],
+        [_POINTS, "", *_operating_points(described)],
+        [_MEASURED, "", *(figures or [_NOTHING])],
         _sources(used),
     ]
     write_text(folder / CARD, "\n".join(line for part in parts if part for line in [*part, ""]))
@@ -134,7 +148,36 @@ def _training(described: ModelDescription, recipe: Recipe, text: str) -> list[st
     ]
 
 
-def _operating_points(described: ModelDescription) -> list[str]:
+def with_operating_points(card: str, described: _Description) -> str:
+    """Return the text of a card with the operating points of a description in place of its own.
+
+    What the card says under "Measured on test" was measured at the former ones, which is noted there.
+    """
+    sections = [part for part in re.split(r"^(?=## )", card, flags=re.MULTILINE) if not part.startswith(_POINTS)]
+    measured = next((n for n, part in enumerate(sections) if part.startswith(_MEASURED)), len(sections))
+    if measured < len(sections) and _NOTHING not in sections[measured] and _FORMER not in sections[measured]:
+        sections[measured] = sections[measured].replace(_MEASURED, f"{_MEASURED}\n\n{_FORMER}", 1)
+    sections.insert(measured, "\n".join([_POINTS, "", *_operating_points(described), "", ""]))
+    return "\n".join(part.rstrip("\n") + "\n" for part in sections)
+
+
+def describe_counts(measured_on: MeasuredOn) -> str:
+    """Return the number of images, patients, microcalcifications and clusters in words."""
+    m = measured_on
+    return (
+        f"{quantity(m.images, 'image')} of {quantity(m.patients, 'patient')}, with "
+        f"{quantity(m.microcalcifications, 'microcalcification')} and {quantity(m.clusters, 'cluster')}"
+    )
+
+
+def describe_measured_on(measured_on: MeasuredOn) -> str:
+    """Return on which images thresholds were measured, in words."""
+    alone = measured_on.for_clusters_alone
+    images = f", of which {quantity(alone, 'image')} for clusters alone" if alone else ""
+    return f"{describe_counts(measured_on)}{images} (SHA-256 of their table and files {measured_on.sha256})"
+
+
+def _operating_points(described: _Description) -> list[str]:
     rows = [
         (
             f"{point.threshold:.4f}",
@@ -145,8 +188,9 @@ def _operating_points(described: ModelDescription) -> list[str]:
         for number, point in enumerate(described.operating_points)
     ]
     marks = [(f"{p.threshold:.4f}", f"{p.llf:.1%}", f"{p.nlf:.2f}") for p in described.mark_operating_points]
+    images = "the validation images" if described.measured_on is None else describe_measured_on(described.measured_on)
     return [
-        "Measured on the validation images, where the thresholds were chosen too.",
+        f"Measured on {images}, where the thresholds were chosen too.",
         "",
         *markdown_table(TextTable(("threshold", "clusters found", "false clusters per image", ""), rows)),
         "",

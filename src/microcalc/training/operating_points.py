@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.open import open_row
+from microcalc.datasets.table import Table
 from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
 from microcalc.detection.shapes import measure_shapes
-from microcalc.domain import Annotations, Candidates, Cluster
+from microcalc.domain import REGION, Annotations, Candidates, Cluster
 from microcalc.evaluation.froc import froc_curve
 from microcalc.evaluation.match import Matches, Regions, as_regions, match, match_clusters
 from microcalc.evaluation.matched_images import IGNORED_KINDS
-from microcalc.models.description import CandidateRules, ClusterRules, OperatingPointEntry, ShapeRules
+from microcalc.execution.progress import track
+from microcalc.models.description import CandidateRules, ClusterRules, MeasuredOn, OperatingPointEntry, ShapeRules
 from microcalc.models.model import Model
+from microcalc.training.annotated import key_of_table
 from microcalc.training.images import TrainingImage
 from microcalc.training.recipe import Recipe
 
@@ -43,6 +46,7 @@ class Measured:
     clusters: ClusterRules
     mark_operating_points: tuple[OperatingPointEntry, ...]
     operating_points: tuple[OperatingPointEntry, ...]
+    measured_on: MeasuredOn
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +58,12 @@ class Marked:
 
 
 def measure_operating_points(
-    model: Model, recipe: Recipe, validation: Sequence[TrainingImage], *, min_likelihood: float | None = None
+    model: Model,
+    recipe: Recipe,
+    validation: Sequence[TrainingImage],
+    *,
+    normals: Sequence[TrainingImage] = (),
+    min_likelihood: float | None = None,
 ) -> Measured:
     """Measure the operating points of marks and clusters on the validation images.
 
@@ -64,6 +73,9 @@ def measure_operating_points(
         Its scorer is used, none of its rules.
     recipe
         Says how candidates, shapes and clusters are made.
+    normals
+        Further images on which clusters alone are measured. They have no clusters, but may have calcium that nobody
+        has annotated, on which a mark is not false.
     min_likelihood
         Least likelihood of a candidate that counts in a cluster; None: the recipe's.
 
@@ -73,16 +85,18 @@ def measure_operating_points(
         An image of the table can no longer be opened.
     """
     every = recipe.detect.rules(recipe.detect.min_likelihood)
+    images = [*validation, *normals]
     marked = []
-    for image in validation:
+    for image in track(images, "measuring operating points", total=len(images)):
         normalised = as_normalised(image.open())
         likelihood = model.scorer.score(normalised).likelihood
         marked.append(Marked(find_candidates(normalised, likelihood, **every.model_dump()), image.annotations))
-    (listed,) = mark_operating_points(marked, (recipe.detect.false_marks_per_image,))
-    (outlined,) = mark_operating_points(marked, (recipe.shapes.false_marks_per_image,))
+    annotated = slice(len(validation))
+    (listed,) = mark_operating_points(marked[annotated], (recipe.detect.false_marks_per_image,))
+    (outlined,) = mark_operating_points(marked[annotated], (recipe.shapes.false_marks_per_image,))
     shapes = recipe.shapes.rules(outlined.threshold)
-    outlines = [_with_shapes(m, image, shapes) for m, image in zip(marked, validation, strict=True)]
-    (member,) = mark_operating_points(outlines, (recipe.clusters.false_marks_per_image,))
+    outlines = [_with_shapes(m, image, shapes) for m, image in zip(marked, images, strict=True)]
+    (member,) = mark_operating_points(outlines[annotated], (recipe.clusters.false_marks_per_image,))
     clusters = recipe.clusters.rules(
         min_likelihood=recipe.clusters.min_likelihood if min_likelihood is None else min_likelihood,
         member_likelihood=float(np.clip(member.threshold, _LEAST, _MOST)),
@@ -91,8 +105,26 @@ def measure_operating_points(
         candidates=recipe.detect.rules(listed.threshold),
         shapes=shapes,
         clusters=clusters,
-        mark_operating_points=mark_operating_points(outlines, MARK_NLF),
+        mark_operating_points=mark_operating_points(outlines[annotated], MARK_NLF),
         operating_points=_cluster_operating_points(outlines, clusters),
+        measured_on=describe_images(validation, normals),
+    )
+
+
+def describe_images(validation: Sequence[TrainingImage], normals: Sequence[TrainingImage] = ()) -> MeasuredOn:
+    """Return what a model states of the images on which its thresholds are measured."""
+    images = [*validation, *normals]
+    table = Table(tuple(image.row for image in images), tuple(row for image in images for row in image.rows))
+    lesions = [row for image in validation for row in image.rows]
+    real = [row for row in lesions if row.kind == "microcalcification"]
+    return MeasuredOn(
+        sha256=key_of_table(table),
+        images=len(images),
+        for_clusters_alone=len(normals),
+        patients=len({row.patient_or_image for row in table.images}),
+        microcalcifications=len(real),
+        clusters=len({(row.image, row.cluster) for row in real if row.cluster})
+        + sum(row.kind == REGION for row in lesions),
     )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from microcalc import __version__
 from microcalc.cnn.limit import SurvivorLimit
 from microcalc.cnn.mine import as_normalised
-from microcalc.cnn.scorer import CnnPair, NetworkFile
+from microcalc.cnn.scorer import CnnPair, Logits, NetworkFile
 from microcalc.datasets.table import Table
 from microcalc.models.description import (
     DESCRIPTION,
@@ -24,15 +24,17 @@ from microcalc.models.description import (
     OperatingPointEntry,
 )
 from microcalc.models.model import load_model
+from microcalc.sample.store import StoredImage
 from microcalc.storage.write import saying_where, write_text, write_whole
 from microcalc.training.card import RECIPE, write_card
 from microcalc.training.images import TrainingImage, open_images
 from microcalc.training.networks import CNN1_DENSE, CNN2_PATCHES
 from microcalc.training.operating_points import CLUSTER_NLF, MARK_NLF, Measured, measure_operating_points
 from microcalc.training.recipe import Recipe, dump_recipe
+from microcalc.training.seen import training_images, write_training_images
 from microcalc.wording import quantity
 
-_Description = TypeVar("_Description", ModelDescription, CascadeDescription)
+_Description = ModelDescription | CascadeDescription
 _LOG = logging.getLogger(__name__)
 _OF_USUAL = 4.0  # ours: none of 65 real images passes on three times the usual share
 _OF_LARGEST = 1.25
@@ -50,6 +52,7 @@ def write_model(
     table: Table,
     validation: Sequence[TrainingImage],
     trained_on: str,
+    started_from: Path | None = None,
 ) -> None:
     """Choose CNN1's rejection logit and the operating points, and write the folder of a model, its card last.
 
@@ -61,20 +64,22 @@ def write_model(
         Table of the training, with its splits, for the card.
     trained_on
         See ``describe_training``.
+    started_from
+        Folder of the model that was trained further; its training images count as images of this model, too.
     """
     from microcalc.cnn.export import average_orientations
 
     with saying_where(folder / DESCRIPTION):
         folder.mkdir(exist_ok=True)
     write_whole(folder / "cnn1.onnx", (cnn1 / CNN1_DENSE).read_bytes())
-    rejection_logit, turn_logit, most = _limits(cnn1 / CNN1_DENSE, cnn2 / CNN2_PATCHES, recipe, validation)
+    limits, turn_logit = _limits(cnn1 / CNN1_DENSE, cnn2 / CNN2_PATCHES, recipe, validation)
     average_orientations(
         cnn2 / CNN2_PATCHES, folder / "cnn2.onnx", orientations=recipe.cnn2.tta_transforms, above=turn_logit
     )
     write_text(folder / RECIPE, dump_recipe(recipe))
-    described = _description(
-        folder, recipe, rejection_logit=rejection_logit, most_survivors=most, trained_on=trained_on
-    )
+    earlier = frozenset() if started_from is None else training_images(started_from)
+    write_training_images(folder, earlier | {image.sha256 for image in table.of_split("train").images})
+    described = _description(folder, recipe, limits=limits, trained_on=trained_on)
     write_description(folder, described, n_validation=len(validation))
     measured = measure_operating_points(load_model(folder), recipe, validation)
     write_description(folder, with_measured(described, measured), n_validation=len(validation))
@@ -89,39 +94,50 @@ def describe_training(n_images: int, counts: Mapping[str, int], command: str) ->
     return f"{quantity(n_images, 'image')}; samples: {', '.join(f'{v} {k}' for k, v in counts.items())}; by `{command}`"
 
 
-def _limits(
-    cnn1: Path, cnn2: Path, recipe: Recipe, validation: Sequence[TrainingImage]
-) -> tuple[float, float, SurvivorLimit]:
-    """Return three limits that are measured on the validation images.
+@dataclass(frozen=True, eq=False, slots=True)
+class FirstLimits:
+    """The limits on what CNN1 passes on, measured on the validation images.
 
-    Returns
-    -------
+    Attributes
+    ----------
     rejection_logit
         Logit of CNN1 that the recipe's share of the breast pixels reaches.
-    tta_logit
-        Logit of CNN2 from which patches are rated in all orientations.
     most_survivors
         Largest number of pixels that CNN1 passes on.
+    logits
+        CNN1's logits of each image's breast pixels, (n,).
     """
+
+    rejection_logit: float
+    most_survivors: SurvivorLimit
+    logits: list[Logits]
+
+
+def first_limits(pair: CnnPair, recipe: Recipe, opened: Sequence[StoredImage]) -> FirstLimits:
+    """Measure the limits on what the first network of a pair passes on."""
+    logits = [pair.rate_all(as_normalised(stored))[stored.breast] for stored in opened]
+    rejection_logit = float(np.quantile(np.concatenate(logits), 1 - recipe.mining.pass_fraction))
+    largest_share = max(float(np.mean(of_image >= rejection_logit)) for of_image in logits)
+    return FirstLimits(rejection_logit, _most_survivors(recipe, largest_share), logits)
+
+
+def _limits(cnn1: Path, cnn2: Path, recipe: Recipe, validation: Sequence[TrainingImage]) -> tuple[FirstLimits, float]:
+    """Return the limits of the first network, and CNN2's logit from which patches are rated in all orientations."""
     networks = [NetworkFile(cnn1, sum(recipe.cnn1.dilations)), NetworkFile(cnn2, sum(recipe.cnn2.dilations))]
     pair = CnnPair(*networks, rejection_logit=-np.inf, most_survivors=None, spacing_mm=recipe.data.spacing_mm)
     opened = open_images(validation)
-    first = [pair.rate_all(as_normalised(stored))[stored.breast] for stored in opened]
-    rejection_logit = float(np.quantile(np.concatenate(first), 1 - recipe.mining.pass_fraction))
-    most = _most_survivors(recipe, max(float(np.mean(logits >= rejection_logit)) for logits in first))
+    limits = first_limits(pair, recipe, opened)
     if recipe.cnn2.tta_transforms == 1 or recipe.cnn2.tta_share == 1.0:
-        return rejection_logit, -np.inf, most
+        return limits, -np.inf
     second = []
-    for stored, logits in zip(opened, first, strict=True):
+    for stored, logits in zip(opened, limits.logits, strict=True):
         rows, columns = np.nonzero(stored.breast)
-        survives = logits >= rejection_logit
+        survives = logits >= limits.rejection_logit
         second.append(pair.rate_survivors(as_normalised(stored), (rows[survives], columns[survives])))
-    return rejection_logit, float(np.quantile(np.concatenate(second), 1 - recipe.cnn2.tta_share)), most
+    return limits, float(np.quantile(np.concatenate(second), 1 - recipe.cnn2.tta_share))
 
 
-def _description(
-    folder: Path, recipe: Recipe, *, rejection_logit: float, most_survivors: SurvivorLimit, trained_on: str
-) -> ModelDescription:
+def _description(folder: Path, recipe: Recipe, *, limits: FirstLimits, trained_on: str) -> ModelDescription:
     return ModelDescription(
         schema="microcalc/model/1",
         name=recipe.name,
@@ -130,8 +146,8 @@ def _description(
         spacing_mm=recipe.data.spacing_mm,
         cnn1=_entry(folder, "cnn1.onnx", sum(recipe.cnn1.dilations)),
         cnn2=_entry(folder, "cnn2.onnx", sum(recipe.cnn2.dilations)),
-        rejection_logit=rejection_logit,
-        most_survivors=most_survivors,
+        rejection_logit=limits.rejection_logit,
+        most_survivors=limits.most_survivors,
         **unmeasured(recipe),
         recipe=recipe.name,
         trained_on=trained_on,

@@ -194,6 +194,7 @@ def _train(
         table=table,
         validation=validation,
         trained_on=trained_on,
+        started_from=None if start is None else start.cnn1.parent,
     )
 
 
