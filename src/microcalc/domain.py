@@ -58,6 +58,16 @@ class Orientation(NamedTuple):
         """Return the edge towards the head; None in a view from above, such as CC."""
         return self.edge_of("H")
 
+    def upper(self, laterality: Laterality | None) -> Edge | None:
+        """Return the edge that hangs at the top: the cranial one or, in a view from above such as CC, the lateral one.
+
+        >>> Orientation("A", "F").upper("L"), Orientation("A", "R").upper("L"), Orientation("A", "R").upper("R")
+        ('top', 'top', 'bottom')
+        """
+        if {self.right[:1], self.bottom[:1]} & {"H", "F"}:
+            return self.edge_of("H")
+        return None if laterality is None else self.edge_of(laterality)
+
     def edge_of(self, direction: Literal["A", "P", "L", "R", "H", "F"]) -> Edge | None:
         """Return the edge that a patient's direction points to: where it is the main one, else where it is one at all.
 

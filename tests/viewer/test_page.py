@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -170,6 +171,64 @@ def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
     _drawn(page, (290, 310), (185, 215), expected)
     page.keyboard.press("i")
     _drawn(page, (290, 310), (185, 215), 255 - expected)
+
+
+def test_a_disc_of_a_turned_picture_of_oblong_pixels_is_round_and_is_clicked_where_it_is(
+    serve: Serve, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
+) -> None:
+    spacing, centre = (
+        (0.12, 0.08),
+        (300, 180),
+    )  # stored upside down on its side: rows run to the front, columns to the head
+    rows, columns = np.mgrid[:600, :700]
+    disc = np.hypot((rows - centre[0]) * spacing[0], (columns - centre[1]) * spacing[1]) < 3
+    values = np.where(disc, 3200, np.where(rows < 500, 2400, 0)).astype(np.uint16)
+    file, out = tmp_path / "a.dcm", tmp_path / "o"
+    write_dicom(file, values, header=replace(processed_header, laterality="L"))
+    header = pydicom.dcmread(file)
+    header.PatientOrientation, header.ImagerPixelSpacing = ["H", "A"], list(spacing)
+    header.save_as(file)
+    _open(page, serve(file, "--out", out, "--judge", "A. Reader"))
+    meta = page.evaluate("() => microcalc.panes()[0].meta")
+    assert (meta["rows"], meta["columns"]) == (700, 600)
+    assert meta["aspect"] == pytest.approx(0.08 / 0.12)
+    x, y = page.evaluate("([row, column]) => microcalc.panes()[0].toPane(row, column)", list(centre))
+    assert (_extents(page, ".openseadragon-canvas canvas", x, y)) == pytest.approx([6 / _mm_per_px(page)] * 2, abs=2)
+    page.keyboard.press("l")
+    box = page.locator(".pane").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    _until(page, "microcalc.panes()[0].loupe.getContext('2d').getImageData(130, 130, 1, 1).data[0] > 200")
+    loupe = page.evaluate("() => 260 / 2 / microcalc.panes()[0].magnified * microcalc.panes()[0].meta.pixel_mm")
+    assert loupe > 3  # the whole disc is in the loupe
+    assert (_extents(page, ".loupe", 130, 130)) == pytest.approx([6 / loupe * 130] * 2, abs=5)
+    page.keyboard.press("a")
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    _saved(page, 1)
+    assert page.evaluate(
+        "([row, column]) => microcalc.panes()[0].toStored(...microcalc.panes()[0].toPane(row, column))", [12, 34]
+    ) == pytest.approx([12, 34])
+    time.sleep(1)
+    (row,) = read_table(out).annotations
+    assert (row.row, row.column) == pytest.approx(centre, abs=1.5 * _mm_per_px(page) / 0.08)
+
+
+def _mm_per_px(page: Page) -> float:
+    return float(page.evaluate("() => microcalc.panes()[0].meta.pixel_mm / microcalc.panes()[0].zoom"))
+
+
+def _extents(page: Page, canvas: str, x: float, y: float) -> list[int]:
+    """Width and height in pixels of the screen of the bright disc around a place."""
+    extents: list[int] = page.evaluate(
+        """([name, x, y]) => {
+        const canvas = document.querySelector(name), context = canvas.getContext("2d");
+        const across = context.getImageData(0, Math.round(y), canvas.width, 1).data;
+        const down = context.getImageData(Math.round(x), 0, 1, canvas.height).data;
+        return [across, down].map((line) => line.filter((grey, n) => n % 4 === 0 && grey > 230).length);
+    }""",
+        [canvas, x, y],
+    )
+    return extents
 
 
 def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(

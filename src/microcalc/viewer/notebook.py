@@ -67,10 +67,10 @@ def view(mammogram: Mammogram, result: Result | None = None, *, browser: bool = 
         _NAME, Path(_NAME), mammogram.intent, mammogram.spacing_mm, view=mammogram.view or "",
         laterality=mammogram.laterality or "", system=mammogram.system or "", rows=rows, columns=columns,
     )  # fmt: skip
-    wall, cranial = (None, None) if mammogram.orientation is None else (
-        mammogram.orientation.chest_wall, mammogram.orientation.cranial,
+    wall, upper = (None, None) if mammogram.orientation is None else (
+        mammogram.orientation.chest_wall, mammogram.orientation.upper(mammogram.laterality),
     )  # fmt: skip
-    exams = group_into_exams([row], [ExamFacts(chest_wall=wall, cranial=cranial)], show_identity=False)
+    exams = group_into_exams([row], [ExamFacts(chest_wall=wall, upper=upper)], show_identity=False)
     detectors = () if result is None else (_detector(row.image, result),)
     catalogue = Catalogue(exams, Table((row,)), detectors)
     viewer = Viewer(catalogue, ShownImages(catalogue, opened={row.image: mammogram}))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microcalc.display.grey import WHOLE_PERCENTILES, shown_values
-from microcalc.domain import FloatImage, Mammogram
+from microcalc.domain import FloatImage, Intent
 from microcalc.errors import InputError
 
 Codes = NDArray[np.uint16]
@@ -89,20 +89,15 @@ class Pyramid:
         return tile
 
 
-def make_pyramid(mammogram: Mammogram, *, mirror_rows: bool = False, mirror_columns: bool = False) -> Pyramid:
-    """Return an image as it is shown, mirrored where its hanging asks for that."""
-    pixels = mammogram.pixels
-    if mirror_rows:
-        pixels = pixels[::-1]
-    if mirror_columns:
-        pixels = pixels[:, ::-1]
+def make_pyramid(pixels: FloatImage, intent: Intent) -> Pyramid:
+    """Return the pixels of an image, as it hangs, at several resolutions."""
     codes, scale, offset = _encode(pixels)
-    sample = shown_values(pixels[::4, ::4], mammogram.intent)
+    sample = shown_values(pixels[::4, ::4], intent)
     low, high = np.percentile(sample, WHOLE_PERCENTILES)
-    if mammogram.intent == "raw":  # the range between air and breast leaves few grey levels for tissue
+    if intent == "raw":  # the range between air and breast leaves few grey levels for tissue
         tissue = sample[sample > low + _BACKGROUND_SHARE * (high - low)]
         low, high = np.percentile(tissue if tissue.size else sample, _TISSUE_PERCENTILES)
-    curve: Literal["linear", "log"] = "linear" if mammogram.intent == "processed" else "log"
+    curve: Literal["linear", "log"] = "linear" if intent == "processed" else "log"
     return Pyramid(reduced_levels(codes), scale, offset, curve, (float(low), float(high)))
 
 

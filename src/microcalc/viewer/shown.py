@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,28 +16,29 @@ from microcalc.images.open import is_picture
 from microcalc.models.model import Model, Models
 from microcalc.normalise.mammogram import normalise
 from microcalc.viewer.catalogue import Catalogue, ViewedImage
+from microcalc.viewer.hanging import Hanging, hanging_of
 from microcalc.viewer.pixels import Pyramid, PyramidCache, make_pyramid, pyramid_of_values
 
 Layer = Literal["image", "normalised", "likelihood"]
 LAYERS: Final[tuple[Layer, ...]] = ("image", "normalised", "likelihood")
 MOST_BYTES: Final = 320 << 20
 _NOISE_RANGE: Final = (-10.0, 40.0)  # noise standard deviations that a normalised image may show
-_EDGE_SHARE: Final = 0.1  # of the columns at each side that are compared to find the chest wall (ours)
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A pyramid, how the stored picture is mirrored in it, and where it lies in the image.
+    """How a pyramid hangs, and where it lies.
 
     Attributes
     ----------
+    stored
+        (rows, columns) of the stored picture.
     box
-        Left, top, width and height in pixels of the image as it is shown.
+        Left, top, width and height in pixels of the image as it hangs.
     """
 
-    pyramid: Pyramid
-    mirror_rows: bool
-    mirror_columns: bool
+    hanging: Hanging
+    stored: tuple[int, int]
     box: tuple[float, float, float, float]
 
 
@@ -53,7 +54,7 @@ class ShownImages:
     def __init__(self, catalogue: Catalogue, *, opened: Mapping[str, Mammogram] | None = None) -> None:
         self._catalogue, self._opened = catalogue, opened or {}
         self._cache = PyramidCache(MOST_BYTES)
-        self._placed: dict[str, tuple[bool, bool, tuple[float, float, float, float]]] = {}
+        self._placed: dict[str, _Placed] = {}
         self._models: dict[Intent, Model] = {}
 
     def describe(self, image: ViewedImage, layer: Layer = "image") -> dict[str, Any]:
@@ -64,20 +65,21 @@ class ShownImages:
         InputError
             The image cannot be used.
         """
-        placed = self._get(image, layer)
-        pyramid = placed.pyramid
+        pyramid, placed = self._get(image, layer)
         document: dict[str, Any] = {
             "key": image.key, "layer": layer, "rows": pyramid.levels[0].shape[0],
             "columns": pyramid.levels[0].shape[1], "levels": len(pyramid.levels), "scale": pyramid.scale,
             "offset": pyramid.offset, "curve": pyramid.curve, "automatic": pyramid.automatic,
             "content": pyramid.content, "box": placed.box,
-            "mirror_rows": placed.mirror_rows, "mirror_columns": placed.mirror_columns,
+            "stored": placed.stored, **asdict(placed.hanging),
         }  # fmt: skip
         if layer != "image":
             return document
         row = image.row
+        height_mm, width_mm = row.spacing_mm[::-1] if placed.hanging.transposed else row.spacing_mm
         return document | {
             "name": image.name, "exam": image.exam, "spacing_mm": row.spacing_mm, "intent": row.intent,
+            "pixel_mm": width_mm, "aspect": height_mm / width_mm,
             "view": row.view or image.facts.view or "", "laterality": row.laterality or image.facts.laterality or "",
             "system": row.system, "presets": [_preset_entry(preset) for preset in self._presets(image)],
         }  # fmt: skip
@@ -90,32 +92,28 @@ class ShownImages:
         InputError
             There is no such tile, or the image cannot be used.
         """
-        return self._get(image, layer).pyramid.tile(level, column, row).astype("<u2").tobytes()
+        return self._get(image, layer)[0].tile(level, column, row).astype("<u2").tobytes()
 
-    def _get(self, image: ViewedImage, layer: Layer) -> _Placed:
+    def _get(self, image: ViewedImage, layer: Layer) -> tuple[Pyramid, _Placed]:
         key = f"{image.key} {layer}"
         pyramid = self._cache.get(key, lambda: self._make(image, layer, key))
-        return _Placed(pyramid, *self._placed[key])
+        return pyramid, self._placed[key]
 
     def _make(self, image: ViewedImage, layer: Layer, key: str) -> Pyramid:
         opened = self._opened.get(image.row.image)
         mammogram = open_row(image.row) if opened is None else opened
-        rows, columns = _mirrored(mammogram, image)
+        hanging, shape = hanging_of(mammogram, image), mammogram.pixels.shape
         if layer == "image":
-            pyramid = make_pyramid(mammogram, mirror_rows=rows, mirror_columns=columns)
-            height, width = mammogram.pixels.shape
-            self._placed[key] = rows, columns, (0.0, 0.0, float(width), float(height))
-            return pyramid
+            self._placed[key] = _Placed(hanging, shape, hanging.box((0, 0), shape, shape))
+            return make_pyramid(hanging.hang(mammogram.pixels), mammogram.intent)
         model = self._model(mammogram.intent)
         normalised = normalise(mammogram, spacing_mm=model.spacing_mm)
         if layer == "normalised":
             values, value_range = normalised.pixels, _NOISE_RANGE
         else:
             values, value_range = model.scorer.score(normalised).likelihood, (0.0, 1.0)
-        values = values[::-1] if rows else values
-        values = values[:, ::-1] if columns else values
-        self._placed[key] = rows, columns, _box(mammogram, normalised, rows, columns)
-        return pyramid_of_values(values, *value_range)
+        self._placed[key] = _Placed(hanging, shape, hanging.box(*_corners(mammogram, normalised), shape))
+        return pyramid_of_values(hanging.hang(values), *value_range)
 
     def _presets(self, image: ViewedImage) -> tuple[Preset, ...]:
         opened = self._opened.get(image.row.image)
@@ -141,34 +139,12 @@ class ShownImages:
         return self._models[intent]
 
 
-def _box(
-    mammogram: Mammogram, normalised: NormalisedMammogram, mirror_rows: bool, mirror_columns: bool
-) -> tuple[float, float, float, float]:
-    """Return left, top, width and height of a normalised image in pixels of the image as it is shown."""
-    corners = np.array([(-0.5, -0.5), (normalised.pixels.shape[0] - 0.5, normalised.pixels.shape[1] - 0.5)])
-    (top, left), (bottom, right) = mammogram.grid.to_pixels(normalised.grid.to_mm(corners)) + 0.5
-    height, width = mammogram.pixels.shape
-    return (
-        float(width - right if mirror_columns else left),
-        float(height - bottom if mirror_rows else top),
-        float(right - left),
-        float(bottom - top),
-    )
-
-
-def _mirrored(mammogram: Mammogram, image: ViewedImage) -> tuple[bool, bool]:
-    """Return whether rows and columns are mirrored so that right and left breast hang chest wall to chest wall."""
-    side = image.row.laterality or image.facts.laterality or mammogram.laterality
-    wall = image.facts.chest_wall if image.facts.chest_wall in ("left", "right") else _brighter_side(mammogram)
-    wanted = {"R": "right", "L": "left"}.get(side or "", wall)
-    return image.facts.cranial == "bottom", wall != wanted
-
-
-def _brighter_side(mammogram: Mammogram) -> Literal["left", "right"]:
-    """Return the side with more tissue, where the chest wall of a picture without header is."""
-    columns = mammogram.pixels[::8, ::8].mean(axis=0)
-    n = max(1, round(len(columns) * _EDGE_SHARE))
-    return "left" if columns[:n].mean() >= columns[-n:].mean() else "right"
+def _corners(mammogram: Mammogram, normalised: NormalisedMammogram) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return (row, column) of two corners of a normalised image in pixels of the stored picture."""
+    height, width = normalised.pixels.shape
+    edges = np.array([(-0.5, -0.5), (height - 0.5, width - 0.5)])
+    (top, left), (bottom, right) = (mammogram.grid.to_pixels(normalised.grid.to_mm(edges)) + 0.5).tolist()
+    return (top, left), (bottom, right)
 
 
 def _preset_entry(preset: Preset) -> dict[str, Any]:

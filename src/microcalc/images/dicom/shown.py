@@ -70,8 +70,8 @@ class ExamFacts:
         StudyDate as YYYYMMDD; empty if it is missing.
     identity
         The patient's ID, and the parts of the name and of other IDs: words that are not to be shown.
-    chest_wall, cranial
-        Edges of the stored picture; None where the header does not say.
+    chest_wall, upper
+        Edges of the stored picture, as ``Orientation`` states them; None where the header does not say.
     """
 
     patient: str = ""
@@ -82,7 +82,7 @@ class ExamFacts:
     intent: Intent | None = None
     identity: tuple[str, ...] = ()
     chest_wall: Edge | None = None
-    cranial: Edge | None = None
+    upper: Edge | None = None
 
 
 def read_exam_facts(path: Path) -> ExamFacts:
@@ -95,18 +95,18 @@ def read_exam_facts(path: Path) -> ExamFacts:
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
-        orientation = orientation_of(header)
+        orientation, laterality = orientation_of(header), laterality_of(header)
         patient_id, name = word(header, "PatientID"), word(header, "PatientName")
         return ExamFacts(
             patient="\n".join((patient_id, word(header, "IssuerOfPatientID"))) if patient_id else name,
             study=word(header, "StudyInstanceUID"),
             date=word(header, "StudyDate")[:8],
             view=view_of(header),
-            laterality=laterality_of(header),
+            laterality=laterality,
             intent=_intent_of(header),
             identity=_identity(header, patient_id, name),
             chest_wall=None if orientation is None else orientation.chest_wall,
-            cranial=None if orientation is None else orientation.cranial,
+            upper=None if orientation is None else orientation.upper(laterality),
         )
 
 

@@ -92,7 +92,7 @@ export function drawPath(pane, context, corners) {
 
 function drawRing(pane, context, row, column, diameterMm) {
   const [x, y] = pane.toPane(row, column);
-  const perMm = pane.zoom / pane.meta.spacing_mm[1];
+  const perMm = pane.zoom / pane.meta.pixel_mm;
   const radius = Math.max(LEAST_RADIUS_PX, (diameterMm ? diameterMm / 2 + 0.15 : LEAST_RADIUS_MM) * perMm);
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);

@@ -156,8 +156,8 @@ export class Editor {
   }
 
   click(pane, row, column) {
-    const { meta } = pane;
-    if (row < -0.5 || column < -0.5 || row > meta.rows - 0.5 || column > meta.columns - 0.5) return;
+    const [rows, columns] = pane.meta.stored;
+    if (row < -0.5 || column < -0.5 || row > rows - 0.5 || column > columns - 0.5) return;
     if (this.corners) {
       this.corners.push([row, column]);
       this.redraw();

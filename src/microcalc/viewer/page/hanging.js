@@ -139,10 +139,9 @@ export const events = {
   moved(from) {
     if (!state.linked || state.panes.length !== 2 || this.following) return;
     const other = state.panes.find((p) => p !== from);
-    if (!other?.meta || !from.meta) return;
+    if (!other?.meta || !from.meta || !other.item || !from.item) return;
     this.following = true;
-    other.viewer.viewport.fitBounds(from.viewer.viewport.getBounds(true), true);
-    other.smooth();
+    other.lookAt(from.gaze);
     this.following = false;
   },
   pointer(at, name, event, x, y) {

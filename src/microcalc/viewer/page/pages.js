@@ -1,6 +1,7 @@
 // Pages in the dialog: agreement and settling.
 
 import { ask, tell } from "./api.js";
+import { roomy } from "./marks.js";
 import { $, redraw, state } from "./state.js";
 
 const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
@@ -83,8 +84,7 @@ async function settleOn(key, say) {
     }
     const [row, column] = [place[0].row, place[0].column];
     state.settling = { key, row, column };
-    const mm = 10 / shown.meta.spacing_mm[0];
-    shown.fitTo({ top: row - mm, bottom: row + mm, left: column - mm, right: column + mm });
+    shown.fitTo(roomy({ top: row, bottom: row, left: column, right: column }, shown.meta.spacing_mm, 20));
     settleBar.append(`${todo.length + 1} to settle. Row ${row.toFixed(0)}, column ${column.toFixed(0)}: `);
     for (const annotation of place) {
       const text = `${annotation.judge}: ${annotation.kind.replaceAll("_", " ")}`;

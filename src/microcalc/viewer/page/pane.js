@@ -6,7 +6,7 @@ import { adjusted, likelihoodTable, painted, presetsOf, spanOf, tableOf } from "
 const OSD = window.OpenSeadragon;
 const LIKELIHOOD = likelihoodTable();
 const LOUPE_PX = 260;
-const LAYER_RANGES = { normalised: "black -5, white 10 noise standard deviations", likelihood: "violet from 0.2, orange 0.8, yellow 1" };
+const LAYER_RANGES = { normalised: "from -5 (black) to 10 (white) standard deviations of noise", likelihood: "violet from 0.2, orange 0.8, yellow 1" };
 const remembered = new Map(); // image → window and inversion, while the page is open
 const descriptions = new Map(); // image → what the server says of it
 const MOST_DESCRIPTIONS = 64;
@@ -90,7 +90,7 @@ export class Pane {
     this.element.classList.toggle("left", meta.laterality === "L");
     await new Promise((resolve) => {
       this.viewer.addOnceHandler("open", resolve);
-      this.viewer.open(this.source(meta, "image", () => this.table));
+      this.viewer.open(this.source(meta, "image", () => this.table, meta.aspect));
     });
     if (this.key !== key) return false;
     if (box) this.fitTo(box);
@@ -109,20 +109,32 @@ export class Pane {
     this.draw();
   }
 
-  source(meta, layer, table) {
-    const [width, height, levels, key] = [meta.columns, meta.rows, meta.levels, this.key];
+  // Tiles of an image or layer. On the screen a pixel is one wide and `aspect` high, so that a circle stays a circle.
+  source(meta, layer, table, aspect) {
+    const [levels, key] = [meta.levels, this.key];
+    const across = (n, level) => Math.ceil(n / 2 ** (levels - 1 - level));
     return {
-      width, height, tileSize: 512, tileOverlap: 0, minLevel: 0, maxLevel: levels - 1,
+      width: meta.columns, height: meta.rows * aspect, tileWidth: 512, tileHeight: 512 * aspect, tileOverlap: 0,
+      minLevel: 0, maxLevel: levels - 1,
+      getNumTiles: (level) => new OSD.Point(Math.ceil(across(meta.columns, level) / 512), Math.ceil(across(meta.rows, level) / 512)),
+      getTileBounds: (level, x, y, inTile) => { // in parts of the width of the image, or which part of the tile is drawn
+        const half = 2 ** (levels - 1 - level);
+        const width = Math.min(512, meta.columns / half - 512 * x);
+        const height = Math.min(512, meta.rows / half - 512 * y);
+        if (inTile) return new OSD.Rect(0, 0, width, height);
+        const part = half / meta.columns;
+        return new OSD.Rect(512 * x * part, 512 * y * aspect * part, width * part, height * aspect * part);
+      },
       getTileUrl: (level, x, y) => `api/images/${key}/tiles/${layer}/${level}/${x}/${y}`,
       getTileHashKey: (level, x, y) => `${key}/${layer}/${level}/${x}/${y}`,
       downloadTileStart: (job) => {
         const [level, x, y] = job.src.split("/").slice(-3).map(Number);
-        const side = (n, at) => Math.min(512, Math.ceil(n / 2 ** (levels - 1 - level)) - 512 * at);
+        const side = (n, at) => Math.min(512, across(n, level) - 512 * at);
         job.userData.abort = new AbortController();
         fetch(job.src, { signal: job.userData.abort.signal })
           .then((response) => (response.ok ? response.arrayBuffer() : Promise.reject(new Error("no tile"))))
           .then((buffer) => job.finish(
-            { codes: new Uint16Array(buffer), width: side(width, x), height: side(height, y), table }, null, "codes"))
+            { codes: new Uint16Array(buffer), width: side(meta.columns, x), height: side(meta.rows, y), table }, null, "codes"))
           .catch((error) => job.fail(error.message, null));
       },
       downloadTileAbort: (job) => job.userData.abort.abort(),
@@ -174,9 +186,11 @@ export class Pane {
       if (this.key !== key || this.layer !== layer) return;
       const preset = { kind: "range", centre: 2.5, width: 15 };
       const table = layer === "likelihood" ? LIKELIHOOD : tableOf(placed, preset, false);
-      const [left, top, width] = placed.box.map((n) => n / meta.columns);
+      const [left, top, width, height] = placed.box;
+      const aspect = (meta.aspect * height * placed.columns) / (width * placed.rows);
       await new Promise((resolve) => this.viewer.addTiledImage({
-        tileSource: this.source(placed, layer, () => table), x: left, y: top, width, success: resolve, error: resolve,
+        tileSource: this.source(placed, layer, () => table, aspect), x: left / meta.columns,
+        y: (top * meta.aspect) / meta.columns, width: width / meta.columns, success: resolve, error: resolve,
       }));
     }
     this.computing = false;
@@ -193,23 +207,25 @@ export class Pane {
 
   toShown(row, column) {
     const { meta } = this;
+    const [down, across] = meta.transposed ? [column, row] : [row, column];
     return new OSD.Point(
-      (meta.mirror_columns ? meta.columns - 1 - column : column) + 0.5,
-      (meta.mirror_rows ? meta.rows - 1 - row : row) + 0.5);
+      (meta.mirror_columns ? meta.columns - 1 - across : across) + 0.5,
+      ((meta.mirror_rows ? meta.rows - 1 - down : down) + 0.5) * meta.aspect);
   }
 
   toStored(x, y) {
     const { meta } = this;
     const at = this.item.viewerElementToImageCoordinates(new OSD.Point(x, y));
-    const [column, row] = [at.x - 0.5, at.y - 0.5];
-    return [meta.mirror_rows ? meta.rows - 1 - row : row, meta.mirror_columns ? meta.columns - 1 - column : column];
+    const [column, row] = [at.x - 0.5, at.y / meta.aspect - 0.5];
+    const [down, across] = [meta.mirror_rows ? meta.rows - 1 - row : row, meta.mirror_columns ? meta.columns - 1 - column : column];
+    return meta.transposed ? [across, down] : [down, across];
   }
 
   get item() {
     return this.viewer.world.getItemAt(0);
   }
 
-  // Screen pixels per pixel of the image.
+  // Screen pixels per pixel of the image as it hangs, across.
   get zoom() {
     const { item } = this;
     return item ? item.viewportToImageZoom(this.viewer.viewport.getZoom(true)) : 1;
@@ -236,9 +252,10 @@ export class Pane {
     const { meta, viewer } = this;
     if (!meta || !viewer.world.getItemCount()) return;
     const size = viewer.viewport.getContainerSize();
-    const perPixel = (mmPerPixel || this.leastScale) / meta.spacing_mm[1];
+    const perPixel = (mmPerPixel || this.leastScale) / meta.pixel_mm;
     const [width, height] = [size.x * perPixel, size.y * perPixel];
-    const [left, top, right, bottom] = meta.content;
+    const [left, , right] = meta.content;
+    const [top, bottom] = [meta.content[1] * meta.aspect, meta.content[3] * meta.aspect];
     const x = meta.laterality === "R" ? meta.columns - width : meta.laterality === "L" ? 0 : (left + right - width) / 2;
     const { item } = this;
     viewer.viewport.fitBounds(item.imageToViewportRectangle(x, (top + bottom - height) / 2, width, height), true);
@@ -251,13 +268,39 @@ export class Pane {
     const size = this.viewer.viewport.getContainerSize();
     const [left, top, right, bottom] = meta.content;
     const width = meta.laterality === "R" ? meta.columns - left : meta.laterality === "L" ? right : right - left;
-    return 1.04 * Math.max(width / size.x, (bottom - top) / size.y) * meta.spacing_mm[1];
+    return 1.04 * Math.max(width / size.x, ((bottom - top) * meta.aspect) / size.y) * meta.pixel_mm;
+  }
+
+  // Where the middle of the pane lies, in millimetres from the chest wall and from half the height of the breast, and the
+  // millimetres per screen pixel: two pictures of one breast follow each other by these.
+  get gaze() {
+    const { meta, element } = this;
+    const at = this.item.viewerElementToImageCoordinates(new OSD.Point(element.clientWidth / 2, element.clientHeight / 2));
+    const [x, y] = this.anchor;
+    return { x: (at.x - x) * meta.pixel_mm, y: (at.y - y) * meta.pixel_mm, scale: meta.pixel_mm / this.zoom };
+  }
+
+  lookAt({ x, y, scale }) {
+    const { meta, element, item } = this;
+    const [left, top] = this.anchor;
+    const [width, height] = [element.clientWidth, element.clientHeight].map((n) => (n * scale) / meta.pixel_mm);
+    const rectangle = item.imageToViewportRectangle(
+      left + x / meta.pixel_mm - width / 2, top + y / meta.pixel_mm - height / 2, width, height);
+    this.viewer.viewport.fitBounds(rectangle, true);
+    this.smooth();
+  }
+
+  get anchor() {
+    const { meta } = this;
+    const [left, top, right, bottom] = meta.content;
+    const wall = meta.laterality === "R" ? meta.columns : meta.laterality === "L" ? 0 : (left + right) / 2;
+    return [wall, ((top + bottom) / 2) * meta.aspect];
   }
 
   // The box of the stored image that is on the screen; null where it is about the whole breast.
   get zoomedBox() {
     const { meta, element } = this;
-    if (!meta || !this.item || meta.spacing_mm[1] / this.zoom > 0.7 * this.leastScale) return null;
+    if (!meta || !this.item || meta.pixel_mm / this.zoom > 0.7 * this.leastScale) return null;
     const [a, b] = [this.toStored(0, 0), this.toStored(element.clientWidth, element.clientHeight)];
     return {
       top: Math.min(a[0], b[0]), bottom: Math.max(a[0], b[0]), left: Math.min(a[1], b[1]), right: Math.max(a[1], b[1]),
@@ -311,7 +354,7 @@ export class Pane {
   }
 
   drawScale(context, height) {
-    const perMm = this.zoom / this.meta.spacing_mm[1];
+    const perMm = this.zoom / this.meta.pixel_mm;
     const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1].find((mm) => mm * perMm < 160) || 0.1;
     context.font = "11px system-ui";
     for (const [colour, width] of [["#000", 4], ["#c8c8cc", 2]]) {
@@ -340,7 +383,12 @@ export class Pane {
     this.drawLoupe();
   }
 
-  // The pixels under the pointer at four times their size, from the tiles of full resolution.
+  // The loupe's pixels of the screen per pixel of the image: at least four, and twice what the pane shows.
+  get magnified() {
+    return Math.max(4, 2 ** Math.ceil(Math.log2(this.zoom * 2)));
+  }
+
+  // The pixels under the pointer, from the tiles of full resolution.
   async drawLoupe() {
     const [x, y] = this.pointer || [this.element.clientWidth / 2, this.element.clientHeight / 2];
     if (!this.loupe || !this.meta) return;
@@ -348,18 +396,20 @@ export class Pane {
     this.loupe.style.left = `${x - half}px`;
     this.loupe.style.top = `${y - half}px`;
     const at = this.item.viewerElementToImageCoordinates(new OSD.Point(x, y));
-    const magnified = Math.max(4, 2 ** Math.ceil(Math.log2(this.zoom * 2)));
+    const { magnified } = this;
     const context = this.loupe.getContext("2d");
     context.imageSmoothingEnabled = false;
     context.fillStyle = "#000";
     context.fillRect(0, 0, LOUPE_PX, LOUPE_PX);
     const reach = half / magnified;
+    const { aspect } = this.meta;
+    const tall = 512 * aspect;
     const tiles = [];
-    for (let row = Math.floor((at.y - reach) / 512); row <= Math.floor((at.y + reach) / 512); row++) {
+    for (let row = Math.floor((at.y - reach) / tall); row <= Math.floor((at.y + reach) / tall); row++) {
       for (let column = Math.floor((at.x - reach) / 512); column <= Math.floor((at.x + reach) / 512); column++) {
         tiles.push(this.fullTile(column, row).then((picture) => picture && context.drawImage(
-          picture, half + (512 * column - at.x) * magnified, half + (512 * row - at.y) * magnified,
-          picture.width * magnified, picture.height * magnified)));
+          picture, half + (512 * column - at.x) * magnified, half + (tall * row - at.y) * magnified,
+          picture.width * magnified, picture.height * magnified * aspect)));
       }
     }
     await Promise.all(tiles);
