@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from tests.dicom.fixtures import Write
 
 from microcalc.datasets.open import open_row
 from microcalc.datasets.table import ImageRow
-from microcalc.errors import MissingSpacingError, NoBreastError, TableError, UnreadableImageError
+from microcalc.errors import MissingSpacingError, NoBreastError, NotAMammogramError, TableError, UnreadableImageError
 from microcalc.images.info import ImageInfo
-from microcalc.images.open import naming, open_mammogram
+from microcalc.images.open import facts_of, naming, open_mammogram
 
 VALUES = np.arange(80 * 70, dtype=np.uint16).reshape(80, 70)
 
@@ -93,3 +96,25 @@ def test_an_error_without_a_file_gets_its_name_once() -> None:
 @pytest.mark.parametrize("said", ["LMLO", "medio-lateral oblique", "mlo"])
 def test_a_view_that_is_said_is_known_however_it_is_spelt(said: str, picture: Path) -> None:
     assert open_mammogram(picture, ImageInfo((0.07, 0.07), "raw", view=said)).view == "MLO"
+
+
+def test_digitised_film_in_a_secondary_capture_image_needs_an_intent(write: Write, picture: Path) -> None:
+    def capture(dataset: Dataset) -> None:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
+        del dataset.PresentationIntentType, dataset.ImagerPixelSpacing
+
+    file = write(edit=capture)
+    assert not {"intent", "pixel_spacing"} & facts_of(file).stated
+    with pytest.raises(NotAMammogramError, match=r"Secondary Capture Image, expected .* \(--intent accepts it\)$"):
+        open_mammogram(file)
+    found = open_mammogram(file, ImageInfo((0.05, 0.05), "processed"))
+    assert (found.intent, found.spacing_mm) == ("processed", (0.05, 0.05))
+    assert open_row(ImageRow("film", file, "processed", (0.05, 0.05), tags="film")).intent == "processed"
+
+    def capture_of_something_else(dataset: Dataset) -> None:
+        capture(dataset)
+        dataset.Modality = "OT"
+
+    other = write(edit=capture_of_something_else, name="other.dcm")
+    with pytest.raises(NotAMammogramError, match=r"Secondary Capture Image, expected [^(]*$"):
+        open_mammogram(other, ImageInfo((0.05, 0.05), "processed"))

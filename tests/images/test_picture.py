@@ -29,7 +29,7 @@ def _eight(grey: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return (grey >> 8).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["case.png", "case.tif"])
+@pytest.mark.parametrize("name", ["case.png", "case.tif", "case.pgm"])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_values_come_back_as_stored(name: str, bits: int, tmp_path: Path, grey: NDArray[np.uint16]) -> None:
     values = _eight(grey) if bits == 8 else grey

@@ -17,7 +17,7 @@ from microcalc.images.info import Facts
 from microcalc.images.open import is_picture
 from microcalc.storage.ownership import owner_of
 
-_IMAGE_SUFFIXES: Final = frozenset((".dcm", ".dicom", ".ima", ".png", ".tif", ".tiff", ".jpg", ".jpeg"))
+_IMAGE_SUFFIXES: Final = frozenset((".dcm", ".dicom", ".ima", ".pgm", ".png", ".tif", ".tiff", ".jpg", ".jpeg"))
 _ARCHIVE_SUFFIXES: Final = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"))
 _NO_IMAGES_OF: Final = frozenset(("detect", "demo", "review", "evaluate", "roc", "study", "train", "realism", "card"))
 """Commands whose folders hold results, not images that a user means."""

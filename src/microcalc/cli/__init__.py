@@ -29,6 +29,7 @@ from microcalc.cli.log import log_records_shown
 from microcalc.cli.node import node
 from microcalc.cli.options import PRINTED
 from microcalc.cli.output import PRINTING, print_error
+from microcalc.cli.public import table_inbreast
 from microcalc.cli.reports import show_report
 from microcalc.cli.review import review
 from microcalc.cli.study import study
@@ -74,6 +75,15 @@ _GROUPS: Final[dict[str, tuple[Callable[..., int | None], ...]]] = {
     "Make data": (simulate, insert),
 }
 
+_TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
+    table_cdd_cesm,
+    table_inbreast,
+    table_points,
+    table_coco,
+    table_sr,
+    table_export,
+)
+
 
 def _register() -> None:
     for position, (title, commands) in enumerate(_GROUPS.items()):
@@ -89,7 +99,7 @@ def _register() -> None:
         group=group,
     )
     app.command(table)
-    for maker in (table_cdd_cesm, table_points, table_coco, table_sr, table_export):
+    for maker in _TABLE_MAKERS:
         name = maker.__name__.removeprefix("table_").replace("_", "-")
         maker.__doc__ = flowing(maker.__doc__ or "")
         table.command(maker, name=name, help_epilogue=EXAMPLES[f"table {name}"])

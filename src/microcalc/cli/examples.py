@@ -51,6 +51,7 @@ EXAMPLES: Final = {
     ),
     "insert": _examples("insert TABLE --clusters 2 --out inserted"),
     "table cdd-cesm": _examples("table cdd-cesm CDD-CESM --out table"),
+    "table inbreast": _examples("table inbreast INbreast --out table"),
     "table points": _examples("table points points.csv --images IMAGES --out table"),
     "table coco": _examples("table coco annotations.json --images IMAGES --out table"),
     "table sr": _examples("table sr annotations-1.sr.dcm --images IMAGES --out table"),

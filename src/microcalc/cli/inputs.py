@@ -27,6 +27,7 @@ def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictu
         A split is given, but no table.
     """
     from microcalc.batch.inputs import Input, find_inputs
+    from microcalc.datasets.table import FILM
     from microcalc.images.open import facts_of
 
     found = find_inputs(paths, with_pictures=with_pictures)
@@ -40,6 +41,9 @@ def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictu
             problems.append(error)
         else:
             images += [Input(row.file, row.file.name, row) for row in rows]
+            films = sum(FILM in row.tags.split() for row in rows)
+            if films:
+                print_line(f"{quantity(films, 'image')} of digitised film: the shipped models have learnt from others")
     _print_skipped(found)
     facts: list[Facts | None] = []
     for image in images:

@@ -26,7 +26,7 @@ Line = Mapping[str, str]
 _Word = TypeVar("_Word", bound=str)
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BYTE_ORDER_MARKS: Final = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
@@ -37,7 +37,7 @@ _ALIKE: Final = 0.8
 
 
 def read_lines(
-    file: Path, *, required: Sequence[str], optional: Sequence[str] = (), where: str = ""
+    file: Path, *, required: Sequence[str], optional: Sequence[str] = (), where: str = "", separator: str = ","
 ) -> list[tuple[int, Line]]:
     """Return the lines of a table, each with its number in the file.
 
@@ -50,15 +50,17 @@ def read_lines(
         these that is missing.
     where
         What messages call the file; by default its name.
+    separator
+        What separates the cells of files that other programs wrote.
 
     Raises
     ------
     TableError
-        The file is no such table: not there, not in UTF-8, separated by anything but commas, with a required
+        The file is no such table: not there, not in UTF-8, separated by anything else, with a required
         column missing, misspelt or there twice, or with a line of more or fewer cells than the header.
     """
     where = where or file.name
-    lines = _cells(_text(file, where), where)
+    lines = _cells(_text(file, where), where, separator)
     if not lines:
         raise TableError(f"{where}: empty, expected a header line with {', '.join(required)}")
     (_, header), *rest = lines
@@ -152,10 +154,10 @@ def _text(file: Path, where: str) -> str:
         raise TableError(f"{where} line {line}: text that is not in UTF-8, expected a table (CSV) in UTF-8") from error
 
 
-def _cells(text: str, where: str) -> list[tuple[int, list[str]]]:
+def _cells(text: str, where: str, separator: str) -> list[tuple[int, list[str]]]:
     """Return the lines that are not blank, each with the number of its first line in the file."""
-    _refuse_other_separators(text, where)
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    _refuse_other_separators(text, where, separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     lines, first = [], 1
     try:
         for cells in reader:
@@ -167,11 +169,13 @@ def _cells(text: str, where: str) -> list[tuple[int, list[str]]]:
     return lines
 
 
-def _refuse_other_separators(text: str, where: str) -> None:
+def _refuse_other_separators(text: str, where: str, expected: str) -> None:
     header = re.sub(r'"[^"]*"', "", next((line for line in text.splitlines() if line.strip()), ""))
     for separator, name in _SEPARATORS.items():
-        if separator in header and "," not in header:
-            raise TableError(f"{where}: separated by {name}, expected a table (CSV) separated by commas")
+        if separator in header and expected not in header:
+            raise TableError(
+                f"{where}: separated by {name}, expected a table (CSV) separated by {_SEPARATORS[expected]}"
+            )
 
 
 def _check_header(header: Sequence[str], required: Sequence[str], optional: Sequence[str], where: str) -> None:

@@ -21,6 +21,8 @@ Split = Literal["train", "validation", "test", ""]
 MARGIN_PX: Final = 0.49
 """How far beyond the edge a place may lie: the last pixel of a coarser raster may; one counted from 1 may not."""
 
+FILM: Final = "film"
+"""The tag of an image that was digitised from film."""
 _LEAST_CORNERS: Final = 3
 
 

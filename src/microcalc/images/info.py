@@ -23,12 +23,17 @@ class Facts:
         Facts that the file states, so that the user need not, and cannot, give them.
     shape, spacing_mm
         Rows and columns, and the pixel spacing (row, column); None if the file does not state them.
+    system, view, laterality
+        As in ``Mammogram``; None if the file does not state them.
     """
 
     uid: str
     stated: frozenset[Fact]
     shape: tuple[int, int] | None = None
     spacing_mm: tuple[float, float] | None = None
+    system: str | None = None
+    view: str | None = None
+    laterality: Laterality | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from microcalc.images.info import NO_INFO, Facts, ImageInfo
 from microcalc.storage.key import file_sha256
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]")
-_PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\x00": "TIFF", b"MM\x00*": "TIFF"}
+_PICTURES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"P5\n", b"P5 ", b"P5\r")
+"""The first bytes of PNG, JPEG, TIFF (of both byte orders) and binary PGM."""
 
 
 def facts_of(path: Path) -> Facts:
@@ -41,7 +42,7 @@ def facts_of(path: Path) -> Facts:
 
 
 def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = False) -> Mammogram:
-    """Read a mammogram from a DICOM, PNG, TIFF or JPEG file.
+    """Read a mammogram from a DICOM, PNG, TIFF, JPEG or PGM file.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
     if not is_picture(path):
         from microcalc.images.dicom.read import read_dicom
 
-        mammogram = read_dicom(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm)
+        mammogram = read_dicom(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm, intent=info.intent)
         return replace(
             mammogram,
             file=printable(path.name),
@@ -119,7 +120,7 @@ def check_header(
         return info.intent, picture_shape(path), info.pixel_spacing_mm
     from microcalc.images.dicom.read import check_dicom_header
 
-    return check_dicom_header(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm)
+    return check_dicom_header(path, any_view=any_view, pixel_spacing_mm=info.pixel_spacing_mm, intent=info.intent)
 
 
 def read(
@@ -132,7 +133,7 @@ def read(
     laterality: Laterality | None = None,
     any_view: bool = False,
 ) -> Mammogram:
-    """Read a mammogram from a DICOM, PNG, TIFF or JPEG file.
+    """Read a mammogram from a DICOM, PNG, TIFF, JPEG or PGM file.
 
     Parameters
     ----------
@@ -143,7 +144,8 @@ def read(
         (PNG, TIFF, JPEG) needs it; of a DICOM file it is used if the header has none.
     intent
         ``"raw"`` (DICOM's FOR PROCESSING: values proportional to exposure) or ``"processed"`` (FOR PRESENTATION:
-        dense tissue is white). A picture needs it; a DICOM header states it.
+        dense tissue is white). A picture needs it, and so does a mammogram in a DICOM Secondary Capture Image, such
+        as digitised film; other DICOM headers state it.
     system, view, laterality
         Manufacturer and model; view position such as ``"CC"`` or ``"MLO"``; ``"L"`` or ``"R"``. Used if the file does
         not state them.
@@ -232,7 +234,7 @@ def _sha256(path: Path) -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file is a PNG, JPEG or TIFF by its first bytes.
+    """Return whether a file is a PNG, JPEG, TIFF or PGM by its first bytes.
 
     Raises
     ------

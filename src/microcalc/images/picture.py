@@ -1,4 +1,4 @@
-"""Reading a mammogram from an 8- or 16-bit PNG, TIFF or JPEG picture.
+"""Reading a mammogram from an 8- or 16-bit PNG, TIFF, JPEG or PGM picture.
 
 A picture states neither pixel spacing, intent nor polarity: the first two are arguments,
 and the polarity follows from the intent. In a processed picture dense tissue is white,
@@ -23,7 +23,7 @@ from microcalc.images.info import spacing_in_words
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_FORMATS = ("PNG", "TIFF", "JPEG")
+_FORMATS = ("PNG", "TIFF", "JPEG", "PPM")
 _SIDE_LIMITS = (64, 16384)
 _MOST_PIXELS = 64 * 1024 * 1024
 _SPACING_LIMITS_MM = (0.02, 0.2)

@@ -35,6 +35,7 @@ _TOMOSYNTHESIS = {
     f"{_STORAGE}13.1.4": "Breast Projection X-Ray Image for presentation",
     f"{_STORAGE}13.1.5": "Breast Projection X-Ray Image for processing",
 }
+_CAPTURED = frozenset(f"{_STORAGE}{end}" for end in ("7", "7.2", "7.3"))
 _OTHERS = {
     f"{_STORAGE}7": "Secondary Capture Image",
     f"{_STORAGE}7.1": "Multi-frame Secondary Capture Image",
@@ -63,7 +64,12 @@ _HIGHEST_MAGNIFICATION = 4.0
 _PLAIN_BY_IMAGER = (1 / _HIGHEST_MAGNIFICATION, 1.02)
 
 
-def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
+def is_captured(dataset: Dataset) -> bool:
+    """Return whether an image is a mammogram in a Secondary Capture Image, such as digitised film: of modality MG."""
+    return word(dataset, "SOPClassUID") in _CAPTURED and word(dataset, "Modality").upper() == "MG"
+
+
+def check_kind(dataset: Dataset, name: str, *, any_view: bool, given_intent: Intent | None = None) -> Intent:
     """Return the intent of a standard mammogram, and refuse other images.
 
     Parameters
@@ -74,6 +80,8 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
         The file's name, for messages.
     any_view
         Also accept magnification, spot, stereo, specimen and quality control images.
+    given_intent
+        Intent of a mammogram in a Secondary Capture Image, which states none; without it, such an image is refused.
 
     Raises
     ------
@@ -86,13 +94,15 @@ def check_kind(dataset: Dataset, name: str, *, any_view: bool) -> Intent:
     kind = _TOMOSYNTHESIS.get(sop_class)
     if kind is not None:
         raise UnsupportedViewError(f"{name}: tomosynthesis ({kind}), expected a plain mammogram")
-    if sop_class not in INTENTS:
+    captured = given_intent if is_captured(dataset) else None
+    if sop_class not in INTENTS and captured is None:
         other = _OTHERS.get(sop_class, f"SOP class {shown_uid(sop_class)}")
-        raise NotAMammogramError(f"{name}: {other}, expected Digital Mammography X-Ray Image")
+        how = " (--intent accepts it)" if is_captured(dataset) else ""
+        raise NotAMammogramError(f"{name}: {other}, expected Digital Mammography X-Ray Image{how}")
     _check_never(dataset, name)
     if not any_view:
         _check_view(dataset, name)
-    intent = INTENTS[sop_class]
+    intent = captured or INTENTS[sop_class]
     stated = word(dataset, "PresentationIntentType").upper()
     if stated in _INTENT_TYPES and _INTENT_TYPES[stated] != intent:
         raise NotAMammogramError(

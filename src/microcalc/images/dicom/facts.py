@@ -7,13 +7,13 @@ from pathlib import Path
 from microcalc.dicom.systems import system_name
 from microcalc.dicom.tags import integer, is_uid, quiet, word
 from microcalc.errors import MissingSpacingError
-from microcalc.images.dicom.accept import check_spacing
+from microcalc.images.dicom.accept import check_spacing, is_captured
 from microcalc.images.dicom.read import laterality_of, read_data_set, view_of
 from microcalc.images.info import Fact, Facts
 
 
 def read_facts(path: Path) -> Facts:
-    """Read the facts that the header of a DICOM file states; its SOP class always states the intent.
+    """Read the facts that the header of a DICOM file states; the SOP class of a mammogram always states the intent.
 
     Raises
     ------
@@ -24,21 +24,26 @@ def read_facts(path: Path) -> Facts:
         header = read_data_set(path, stop_before_pixels=True)
         uid = word(header, "SOPInstanceUID")
         rows, columns = integer(header, "Rows") or 0, integer(header, "Columns") or 0
-        stated: set[Fact] = {"intent"}
+        stated: set[Fact] = set() if is_captured(header) else {"intent"}
         try:
             spacing = check_spacing(header, path.name)
             stated.add("pixel_spacing")
         except MissingSpacingError:
             spacing = None
-        if system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName")):
+        system = system_name(word(header, "Manufacturer"), word(header, "ManufacturerModelName"))
+        view, laterality = view_of(header), laterality_of(header)
+        if system:
             stated.add("system")
-        if view_of(header):
+        if view:
             stated.add("view")
-        if laterality_of(header):
+        if laterality:
             stated.add("laterality")
     return Facts(
         uid=uid if is_uid(uid) else "",
         stated=frozenset(stated),
         shape=(rows, columns) if rows > 0 and columns > 0 else None,
         spacing_mm=spacing,
+        system=system,
+        view=view,
+        laterality=laterality,
     )

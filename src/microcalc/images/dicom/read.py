@@ -33,7 +33,13 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _META_START = 128 + 4 + 12  # preamble, DICM, and the group length element itself (PS3.10 7.1)
 
 
-def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[float, float] | None = None) -> Mammogram:
+def read_dicom(
+    path: Path,
+    *,
+    any_view: bool = False,
+    pixel_spacing_mm: tuple[float, float] | None = None,
+    intent: Intent | None = None,
+) -> Mammogram:
     """Read a full-field digital mammogram, FOR PROCESSING or FOR PRESENTATION.
 
     Parameters
@@ -44,6 +50,8 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
         Also accept magnification, spot, stereo, specimen and quality control images.
     pixel_spacing_mm
         (row, column), used if the header has no spacing that is plausible for a mammogram.
+    intent
+        Used for a mammogram in a Secondary Capture Image, such as digitised film, whose header has none.
 
     Returns
     -------
@@ -68,7 +76,7 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
-        intent, shape, (spacing_mm, spacing_given) = _accepted(header, path.name, any_view, pixel_spacing_mm)
+        intent, shape, (spacing_mm, spacing_given) = _accepted(header, path.name, any_view, pixel_spacing_mm, intent)
         convert = to_pixels(header, intent, path.name)
         allocated = _stored_values(path, header, shape)
         stored = clear_unused_bits(allocated, header)
@@ -89,7 +97,11 @@ def read_dicom(path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[fl
 
 
 def check_dicom_header(
-    path: Path, *, any_view: bool = False, pixel_spacing_mm: tuple[float, float] | None = None
+    path: Path,
+    *,
+    any_view: bool = False,
+    pixel_spacing_mm: tuple[float, float] | None = None,
+    intent: Intent | None = None,
 ) -> tuple[Intent, tuple[int, int], tuple[float, float]]:
     """Check the header of a mammogram as ``read_dicom`` does; its pixels are not decoded.
 
@@ -109,16 +121,20 @@ def check_dicom_header(
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
-        intent, shape, (spacing_mm, _) = _accepted(header, path.name, any_view, pixel_spacing_mm)
-    return intent, shape, spacing_mm
+        found, shape, (spacing_mm, _) = _accepted(header, path.name, any_view, pixel_spacing_mm, intent)
+    return found, shape, spacing_mm
 
 
 def _accepted(
-    header: Dataset, name: str, any_view: bool, pixel_spacing_mm: tuple[float, float] | None
+    header: Dataset,
+    name: str,
+    any_view: bool,
+    pixel_spacing_mm: tuple[float, float] | None,
+    given_intent: Intent | None,
 ) -> tuple[Intent, tuple[int, int], tuple[tuple[float, float], bool]]:
     """Return intent, shape, and pixel spacing with whether it was given; raise the error of what is not accepted."""
     check_decisive(header, name)
-    intent = check_kind(header, name, any_view=any_view)
+    intent = check_kind(header, name, any_view=any_view, given_intent=given_intent)
     return intent, check_size(header, name), spacing_or_given(header, name, pixel_spacing_mm)
 
 
