@@ -47,8 +47,10 @@ def _plist(*rois: str) -> str:
 def folder(tmp_path: Path, processed_header: AcquisitionHeader) -> Path:
     root = tmp_path / "INbreast"
     views: list[tuple[str, Laterality, Literal["CC", "MLO"]]] = [
-        ("22670465_aa01_MG_R_CC", "R", "CC"), ("22670511_aa01_MG_L_ML", "L", "MLO"), ("22670600_bb02_MG_L_CC", "L", "CC")
-    ]  # fmt: skip
+        ("22670465_aa01_MG_R_CC", "R", "CC"),
+        ("22670511_aa01_MG_L_ML", "L", "MLO"),
+        ("22670600_bb02_MG_L_CC", "L", "CC"),
+    ]
     for n, (name, side, view) in enumerate(views):
         file = root / "AllDICOMs" / f"{name}_ANON.dcm"
         write_view(file, processed_header, laterality=side, view=view, seed=n)
