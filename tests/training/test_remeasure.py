@@ -18,6 +18,8 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.models.model import describe_pair, load_model, shipped_model
 from microcalc.training.card import with_operating_points
+from microcalc.training.remeasure import open_finished
+from microcalc.training.seen import training_images
 from microcalc.training.train import train
 
 _ABOVE_PX = 12
@@ -230,4 +232,8 @@ def test_an_image_that_cannot_be_read_is_named_and_leaves_no_folder(
 
 @pytest.mark.parametrize("name", ["raw", "processed", "cascade"])
 def test_every_shipped_model_has_what_its_thresholds_are_measured_again_with(name: str) -> None:
-    assert {"model.json", "recipe.toml", "MODEL_CARD.md"} <= {file.name for file in shipped_model(name).iterdir()}
+    assert open_finished(name).description.intent == open_finished(name).recipe.data.intent
+
+
+def test_the_shipped_model_for_processed_images_knows_the_28_images_that_its_insertions_were_made_of() -> None:
+    assert len(training_images(shipped_model("processed"))) == 28
