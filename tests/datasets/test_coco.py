@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from microcalc.datasets.coco import read_coco, write_coco
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
-from microcalc.errors import TableError
+from microcalc.errors import InputError, TableError
 
 _IMAGES = (
     ImageRow("a", Path("a.dcm"), "raw", (0.07, 0.08), rows=200, columns=100),
@@ -123,16 +123,90 @@ def test_regions_come_back_as_they_were_exported(tmp_path: Path) -> None:
     assert read_coco(tmp_path / "c.json", Table(_IMAGES)).annotations == rows
 
 
+def _runs(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
+    """Run lengths down the columns, the first one outside: counted, not decoded."""
+    runs, inside = [0], False
+    for pixel in mask.T.ravel().tolist():
+        if pixel != inside:
+            runs.append(0)
+            inside = pixel
+        runs[-1] += 1
+    return runs
+
+
+@given(
+    rows=st.tuples(st.integers(0, 150), st.integers(1, 49)), columns=st.tuples(st.integers(0, 60), st.integers(1, 39))
+)
+def test_a_mask_is_at_the_middle_of_its_pixels_and_outlined_half_a_pixel_around_them(
+    tmp_path_factory: pytest.TempPathFactory, rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    mask = np.zeros((200, 100), dtype=bool)
+    mask[rows[0] : sum(rows), columns[0] : sum(columns)] = True
+    document = _document(segmentation={"size": [200, 100], "counts": _runs(mask)})
+    (row,) = _read(tmp_path_factory.mktemp("coco"), document)
+    assert (row.row, row.column) == (rows[0] + (rows[1] - 1) / 2, columns[0] + (columns[1] - 1) / 2)
+    corners = np.array(row.outline)
+    assert corners.min(axis=0).tolist() == [rows[0] - 0.5, columns[0] - 0.5]
+    assert corners.max(axis=0).tolist() == [sum(rows) - 0.5, sum(columns) - 0.5]
+
+
+def test_run_lengths_as_text_are_those_of_the_coco_api(tmp_path: Path) -> None:
+    # pycocotools 2.0: encode(np.asfortranarray(mask)), mask[20:25, 10:13] = mask[100, 50] = 1, of 200 x 100 pixels
+    text = "To15S6000hY7L`U2"
+    document = _document(segmentation={"size": [200, 100], "counts": text})
+    document["categories"][0]["name"] = "calcification region"
+    (row,) = _read(tmp_path, document)
+    assert (row.row, row.column) == pytest.approx(((15 * 22 + 100) / 16, (15 * 11 + 50) / 16))
+    assert {(19.5, 10.0), (100.5, 50.0)} <= set(row.outline)  # two parts: their hull
+
+
+def test_polygons_of_several_parts_are_outlined_by_their_hull(tmp_path: Path) -> None:
+    document = _document(segmentation=[[10, 10, 20, 10, 20, 20, 10, 20], [40, 10, 50, 10, 50, 20, 40, 20]])
+    document["categories"][0]["name"] = "cluster"
+    (row,) = _read(tmp_path, document)
+    assert set(row.outline) == {(9.5, 9.5), (9.5, 49.5), (19.5, 49.5), (19.5, 9.5)}
+
+
+def test_categories_of_other_names_are_what_is_said_of_them(tmp_path: Path) -> None:
+    document = _document(bbox=[0, 0, 1, 1])
+    document["categories"] += [{"id": 10, "name": "Vessel calc"}]
+    document["annotations"] += [
+        {"id": 78, "image_id": 5, "category_id": 9, "bbox": [5, 5, 1, 1]},
+        {"id": 79, "image_id": 5, "category_id": 10, "bbox": [9, 9, 1, 1]},
+    ]
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(document))
+    rows = read_coco(file, Table(_IMAGES), categories=["dog=skip", "vessel-calc=vascular"]).annotations
+    assert [(row.id, row.kind) for row in rows] == [("77", "microcalcification"), ("79", "vascular")]
+    with pytest.raises(TableError, match=r"2: category 'dog', .*; --categories 'dog=KIND' says which it is"):
+        read_coco(file, Table(_IMAGES))
+    for said, message in (
+        (["dog=skip", "vessel calc=coarse", "cat=coarse"], "c.json: no annotation is of category 'cat'"),
+        (["dog=hound"], "--categories 'dog=hound', expected NAME=KIND, KIND one of microcalcification, "),
+        (["dog"], "--categories 'dog', expected NAME=KIND"),
+        (["dog=skip", "Dog=coarse"], "--categories: 'Dog' is given two kinds"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_coco(file, Table(_IMAGES), categories=said)
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
         ([], "c.json: found list, expected COCO JSON with images, categories and annotations"),
         ({"images": []}, "c.json: found 'images', expected COCO JSON"),
         (_document(), "c.json annotations 1: no keypoints, bbox or segmentation"),
-        (_document(bbox=[0, 0, 1]), "c.json annotations 1: keypoints, bbox or segmentation of another length"),
+        (_document(bbox=[0, 0, 1]), "c.json annotations 1: keypoints or bbox of another length"),
         (_document(bbox=[0, 0, 1, "x"]), "c.json annotations 1: bbox is [0, 0, 1, 'x']"),
         (_document(bbox=3), "c.json annotations 1: bbox is 3, expected a list of numbers"),
-        (_document(segmentation={"counts": "x", "size": [1, 2]}), "segmentation is a mask"),
+        (_document(segmentation={"counts": "x", "size": [1, 2]}), "a mask of 1 x 2 pixels, expected 200 x 100 as the"),
+        (_document(segmentation={"counts": "p", "size": [200, 100]}), "a mask of other counts than numbers"),
+        (_document(segmentation={"counts": [5, -1], "size": [200, 100]}), "a mask of other counts than numbers"),
+        (_document(segmentation={"counts": [5, 1], "size": [200, 100]}), "a mask of 6 pixels, expected run lengths"),
+        (_document(segmentation={"counts": [20000], "size": [200, 100]}), "a mask without a pixel"),
+        (_document(segmentation={"counts": [20000]}), "a mask of size None"),
+        (_document(segmentation="x"), "segmentation is 'x', expected polygons or a mask"),
+        (_document(segmentation=[[1, 2, 3, 4]]), "a polygon of 4 numbers, expected x and y of 3 corners or more"),
         (_document(bbox=[0, 0, 1, 1], image_id=6), "c.json annotations 1: image_id 6 is not in the file"),
         (_document(bbox=[0, 0, 1, 1], category_id=9), "c.json annotations 1: category 'dog', expected one of"),
         (_document(bbox=[100, 0, 9, 9]), "c.json annotations 1: row 4, column 104 lies outside image 'a'"),

@@ -43,6 +43,13 @@ def test_columns_of_the_table_are_read_where_they_are_there(tmp_path: Path) -> N
     assert (row.kind, row.diameter_mm, row.cluster, row.judge, row.id) == ("vascular", 0.3, "c 1", "A. Reader", "n-7")
 
 
+def test_other_words_for_kinds_are_what_is_said_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text("image,x,y,kind\na,1,2,MC\na,3,4,mass\na,5,6,\n")
+    rows = read_points(file, _IMAGES, categories=["mc=microcalcification", "mass=skip"]).annotations
+    assert [(row.column, row.kind) for row in rows] == [(1, "microcalcification"), (5, "microcalcification")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -54,7 +61,7 @@ def test_columns_of_the_table_are_read_where_they_are_there(tmp_path: Path) -> N
         ("image,x,y\na,1,2\nc,1,2\n", "points.csv line 3: no image given of the name 'c', expected one"),
         ("image,x,y\na,1,n\n", "points.csv line 2: y is 'n', expected a number"),
         ("image,x,y\na,1,2\na,100,2\n", "points.csv line 3: row 2, column 100 lies outside image 'a'"),
-        ("image,x,y,kind\na,1,2,mass\n", "points.csv line 2: kind is 'mass', expected one of"),
+        ("image,x,y,kind\na,1,2,mass\n", "points.csv line 2: category 'mass', expected one of"),
         ("image,x,y,id\na,1,2,k\na,3,4,k\n", "points.csv line 3: the id 'k' a second time"),
         ("image,x,y\na,1,2\na.dcm,1,2\n", "points.csv line 3: row 2, column 1 of image 'a' a second time"),
         ("image,x,y,cluster\na,1,2,NA\n", "points.csv line 2: cluster is 'NA', expected an empty cell"),

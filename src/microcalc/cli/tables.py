@@ -25,6 +25,7 @@ def table_points(
     out: Path,
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
+    categories: list[str] | None = None,
 ) -> int:
     """Make a table of images and of points in a CSV file, one per line.
 
@@ -43,12 +44,17 @@ def table_points(
         Pixel spacing in mm. Required for pictures outside tables.
     intent
         raw (for processing) or processed (for presentation). Required for pictures outside tables.
+    categories
+        Another word in the column kind, and what it is: NAME=KIND, or NAME=skip to leave its annotations out. Repeat
+        for several.
     """
     from microcalc.datasets.points import read_points
 
     check_output_folder(out, "table points", inputs=[file, *images])
     given, problems = _images(images, pixel_spacing, intent)
-    return _written(read_points(file, given), out, "table points", [file, *images], problems)
+    return _written(
+        read_points(file, given, categories=categories or ()), out, "table points", [file, *images], problems
+    )
 
 
 def table_coco(
@@ -59,6 +65,7 @@ def table_coco(
     out: Path,
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
+    categories: list[str] | None = None,
 ) -> int:
     """Make a table of images and of annotations in COCO JSON.
 
@@ -77,12 +84,16 @@ def table_coco(
         Pixel spacing in mm. Required for pictures outside tables.
     intent
         raw (for processing) or processed (for presentation). Required for pictures outside tables.
+    categories
+        Category of another name than the table's kinds, and what it is: NAME=KIND, or NAME=skip to leave its
+        annotations out. Repeat for several.
     """
     from microcalc.datasets.coco import read_coco
 
     check_output_folder(out, "table coco", inputs=[file, *images])
     given, problems = _images(images, pixel_spacing, intent)
-    return _written(read_coco(file, given), out, "table coco", [file, *images], problems)
+    table = read_coco(file, given, categories=categories or ())
+    return _written(table, out, "table coco", [file, *images], problems)
 
 
 def table_sr(files: list[Path], /, *, images: list[Path], out: Path) -> int:

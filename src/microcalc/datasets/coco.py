@@ -21,6 +21,8 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
+from microcalc.datasets.categories import Categories
+from microcalc.datasets.masks import hull, mask_centre, mask_outline, read_mask
 from microcalc.datasets.outlines import (
     Corners,
     ImageNames,
@@ -119,23 +121,29 @@ def _area(polygon: Corners) -> float:
     return abs(float(np.dot(rows, np.roll(columns, -1)) - np.dot(columns, np.roll(rows, -1)))) / 2
 
 
-def read_coco(file: Path, images: Table) -> Table:
+def read_coco(file: Path, images: Table, *, categories: Sequence[str] = ()) -> Table:
     """Return the images with the annotations of a COCO file, ours or another program's.
 
-    A place is the keypoint, else the middle of the box, else of the polygon. Without an attribute, ``id`` is the
-    number of the annotation, and the diameter is the mean of the sides of the box.
+    A place is the keypoint, else the middle of the box, else of the polygon or mask. Without an attribute, ``id`` is
+    the number of the annotation, and the diameter is the mean of the sides of the box. A mask becomes its outline; of
+    several parts, their hull is the outline.
 
     Parameters
     ----------
     images
         The images; their own annotations are left out.
+    categories
+        What categories of other names are, ``"name=kind"``; see ``Categories``.
 
     Raises
     ------
     TableError
         The file is not COCO JSON, or an entry has a value that is not allowed, an image that is not among ``images``
         or of another size, or a category that is no kind of calcification.
+    InputError
+        ``categories`` says nothing of this file.
     """
+    kinds: Categories[Any] = Categories(categories, _CATEGORIES)
     document = _document(file)
     names = ImageNames(images.images)
     image_of = {
@@ -150,14 +158,16 @@ def read_coco(file: Path, images: Table) -> Table:
     outlines: list[Outline] = []
     numbers: dict[str, str] = {}
     for where, entry in _entries(document, "annotations", file.name):
-        shape = _Shape.of(entry, where)
         image = _looked_up(image_of, entry, "image_id", where)
-        category = _looked_up(category_of, entry, "category_id", where).lower().replace(" ", "_").replace("-", "_")
+        category = kinds.kind_of(_looked_up(category_of, entry, "category_id", where), where)
+        if category is None:
+            continue
+        shape = _Shape.of(entry, image.shape, where)
         if category == CLUSTER:
             attributes = _attributes(entry, where)
             of = numbers.get(_text(attributes, "outline_of"), "")
             if not shape.polygon:
-                raise TableError(f"{where}: a cluster without segmentation, expected one polygon")
+                raise TableError(f"{where}: a cluster without segmentation, expected a polygon or a mask")
             texts = [_text(attributes, name) for name in ("cluster", "id", "judge")]
             name = texts[1] or _key(entry, "id", where)
             outlines.append(Outline(image.image, shape.polygon, texts[0], of, name, texts[2], where))
@@ -165,6 +175,7 @@ def read_coco(file: Path, images: Table) -> Table:
         row = _row(entry, image, category, shape, where)
         numbers[_key(entry, "id", where)] = row.id
         rows.append(row)
+    kinds.check_used(file.name)
     table = Table(images.images, with_outlines(rows, outlines))
     check_rows(table.annotations)
     check_places(table)
@@ -184,18 +195,12 @@ class _Shape:
     box: Corners
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any], where: str) -> _Shape:
+    def of(cls, entry: Mapping[str, Any], shape: tuple[int, int] | None, where: str) -> _Shape:
         keypoints = _numbers(entry.get("keypoints") or [], "keypoints", where)
         box = _numbers(entry.get("bbox") or [], "bbox", where)
-        segments = entry.get("segmentation") or []
-        if not isinstance(segments, list) or len(segments) > 1:
-            raise TableError(f"{where}: segmentation is a mask or of several parts, expected one polygon")
-        flat = _numbers(segments[0], "segmentation", where) if segments else []
-        if len(keypoints) not in (0, 3) or len(box) not in (0, 4) or len(flat) % 2 or 0 < len(flat) < 6:
-            raise TableError(
-                f"{where}: keypoints, bbox or segmentation of another length, expected 3, 4, or 6 and more"
-            )
-        polygon = tuple((y - _CORNER_PX, x - _CORNER_PX) for x, y in zip(flat[::2], flat[1::2], strict=True))
+        polygon, centre = _segmented(entry.get("segmentation") or [], shape, where)
+        if len(keypoints) not in (0, 3) or len(box) not in (0, 4):
+            raise TableError(f"{where}: keypoints or bbox of another length, expected 3 or 4 numbers")
         sides = (0.0, 0.0)
         corners: Corners = ()
         if box:
@@ -204,14 +209,33 @@ class _Shape:
             corners = box_corners(y - _CORNER_PX, x - _CORNER_PX, y + height - _CORNER_PX, x + width - _CORNER_PX)
         if keypoints:
             return cls((keypoints[1], keypoints[0]), sides, polygon, corners)
-        if corners or polygon:
-            return cls(mean_corner(corners or polygon), sides, polygon, corners)
+        if corners:
+            return cls(mean_corner(corners), sides, polygon, corners)
+        if polygon:
+            return cls(centre, sides, polygon, corners)
         raise TableError(f"{where}: no keypoints, bbox or segmentation, expected one of them")
 
 
-def _row(entry: Mapping[str, Any], image: ImageRow, category: str, shape: _Shape, where: str) -> AnnotationRow:
-    if category not in get_args(Kind):
-        raise TableError(f"{where}: category {category[:40]!r}, expected one of {', '.join(_CATEGORIES)}")
+def _segmented(segments: Any, shape: tuple[int, int] | None, where: str) -> tuple[Corners, tuple[float, float]]:
+    """Return the outline and the centre of polygons or of a mask; without corners where there is neither."""
+    if isinstance(segments, dict):
+        mask = read_mask(segments, shape, where)
+        return mask_outline(mask), mask_centre(mask)
+    if not isinstance(segments, list):
+        raise TableError(f"{where}: segmentation is {repr(segments)[:40]}, expected polygons or a mask")
+    parts = []
+    for part in segments:
+        flat = _numbers(part, "segmentation", where)
+        if len(flat) % 2 or len(flat) < 6:
+            raise TableError(f"{where}: a polygon of {len(flat)} numbers, expected x and y of 3 corners or more")
+        parts.append(np.array(flat).reshape(-1, 2)[:, ::-1] - _CORNER_PX)
+    if not parts:
+        return (), (0.0, 0.0)
+    polygon = hull(parts) if len(parts) > 1 else tuple((float(row), float(column)) for row, column in parts[0])
+    return polygon, mean_corner(polygon)
+
+
+def _row(entry: Mapping[str, Any], image: ImageRow, category: Kind, shape: _Shape, where: str) -> AnnotationRow:
     attributes = _attributes(entry, where)
     texts = {name: _text(attributes, name) for name in _TEXTS}
     texts["id"] = texts["id"] or _key(entry, "id", where)
@@ -228,7 +252,7 @@ def _row(entry: Mapping[str, Any], image: ImageRow, category: str, shape: _Shape
         image.image,
         *shape.place,
         diameter,
-        category,  # type: ignore[arg-type]  # checked above
+        category,
         texts["cluster"],
         shape.polygon or (shape.box if is_region else ()),
         d_prime[0] if d_prime else None,

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
-from microcalc.datasets.lines import Line, number_in, read_lines, text_in, word_in
+from microcalc.datasets.categories import Categories
+from microcalc.datasets.lines import Line, number_in, read_lines, text_in
 from microcalc.datasets.outlines import ImageNames, check_rows
 from microcalc.datasets.table import AnnotationRow, Table, check_places
 from microcalc.domain import Kind
@@ -23,20 +24,25 @@ _PLACES: Final = (("row", "column"), ("y", "x"))
 _OPTIONAL: Final = ("diameter_mm", "kind", "cluster", "judge", "morphology", "id", "when")
 
 
-def read_points(file: Path, images: Table) -> Table:
+def read_points(file: Path, images: Table, *, categories: Sequence[str] = ()) -> Table:
     """Return the images with the annotations of a CSV file.
 
     Parameters
     ----------
     images
         The images; their own annotations are left out.
+    categories
+        What other words in the column ``kind`` are, ``"word=kind"``; see ``Categories``.
 
     Raises
     ------
+    InputError
+        ``categories`` says nothing of this file.
     TableError
         The file has no such columns, or a line has a value that is not allowed, an image that is not among
         ``images``, a place outside it, or the place or ``id`` of another line.
     """
+    kinds: Categories[Any] = Categories(categories, get_args(Kind))
     lines = read_lines(file, required=(), optional=_OPTIONAL)
     if not lines:
         raise TableError(f"{file.name}: no point, expected a header line and at least one line below it")
@@ -47,7 +53,10 @@ def read_points(file: Path, images: Table) -> Table:
     rows = []
     for number, line in lines:
         where = f"{file.name} line {number}"
-        rows.append(_row(line, names.find(line[image_column], where).image, row_column, where))
+        kind = kinds.kind_of(line.get("kind") or "microcalcification", where)
+        if kind is not None:
+            rows.append(_row(line, names.find(line[image_column], where).image, row_column, kind, where))
+    kinds.check_used(file.name)
     check_rows(rows)
     table = Table(images.images, tuple(rows))
     check_places(table)
@@ -64,11 +73,10 @@ def _only(header: Sequence[str], choices: Sequence[tuple[str, ...]], where: str)
     return there[0]
 
 
-def _row(line: Line, image: str, place: tuple[str, ...], where: str) -> AnnotationRow:
+def _row(line: Line, image: str, place: tuple[str, ...], kind: Kind, where: str) -> AnnotationRow:
     diameter_mm = number_in(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0
     if diameter_mm < 0:
         raise TableError(f"{where}: diameter_mm is {diameter_mm:g}, expected 0 or more")
-    kind: Kind = word_in(line, "kind", get_args(Kind), where) if line.get("kind") else "microcalcification"
     return AnnotationRow(
         image=image,
         row=number_in(line, place[0], where),
