@@ -46,7 +46,7 @@ def view(
     ----------
     paths
         What to show together: DICOM mammograms, pictures, folders of these, tables (images.csv), results of microcalc
-        detect or CSV files of marks on these images, runs of microcalc train, studies.
+        detect, CAD reports (DICOM SR) or CSV files of marks on these images, runs of microcalc train, studies.
     out
         Folder for annotations: new, empty, or of earlier calls. It is a table that every command takes.
     judge

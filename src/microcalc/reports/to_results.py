@@ -67,7 +67,7 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
     if not reports:
         raise InputError(f"{path.name}: DICOM files but no Mammography CAD SR, expected at least one")
     names = {row.sop_instance_uid: row.file.name for row in table.images if row.sop_instance_uid}
-    documents = _documents(reports, names)
+    documents = results_of_reports(reports, names)
     with saying_where(out / "documents"):
         out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("*.json"):
@@ -78,8 +78,19 @@ def write_results_of_reports(path: Path, table: Table, out: Path) -> Path:
     return out
 
 
-def _documents(reports: Mapping[Path, CadReport], names: Mapping[str, str]) -> dict[str, Result]:
-    """Return SOP Instance UID → document; ``names`` are UIDs and files of the table's images."""
+def results_of_reports(reports: Mapping[Path, CadReport], names: Mapping[str, str]) -> dict[str, Result]:
+    """Return SOP Instance UID → document of each image that reports have searched.
+
+    Parameters
+    ----------
+    names
+        SOP Instance UID → file of the images that are known.
+
+    Raises
+    ------
+    InputError
+        Two reports include the same image, or one refers to an image without a valid SOP Instance UID.
+    """
     documents: dict[str, Result] = {}
     reported_in: dict[str, str] = {}
     for file, report in reports.items():

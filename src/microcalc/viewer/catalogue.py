@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from microcalc.datasets.table import ImageRow, Table
+from microcalc.detection.result import Result
 from microcalc.images.dicom.shown import ExamFacts
 
 _VIEW_ORDER: Final = {"CC": 0, "MLO": 1}
@@ -69,14 +70,20 @@ class DetectionFiles:
 
     Attributes
     ----------
-    paths
+    path
         What was given: folder or file.
+    results
+        Detections that have been read, such as those of CAD reports; those of other images are read when needed.
+    threshold
+        Likelihood from which clusters are shown at first, where the detections do not state one.
     """
 
     key: str
     name: str
     path: Path
     files: Mapping[str, Path]
+    results: Mapping[str, Result] = field(default_factory=dict)
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,10 @@ def marks_on(detector: DetectionFiles, row: ImageRow, truth: Sequence[Annotation
     file = detector.files.get(row.image)
     if file is None:
         return {"key": detector.key, "name": detector.name, "missing": True, "candidates": [], "clusters": []}
-    document, marks = _read(file, row)
+    document, marks = _read(detector, row)
     matched = None if truth is None else match_image(marks, row, truth, Rules())
+    if document["threshold"] is None:
+        document["threshold"] = detector.threshold
     return {"key": detector.key, "name": detector.name, **document} | (
         {} if matched is None else {"matches": _matches(matched)}
     )
@@ -101,7 +103,7 @@ def measured_curves(detector: DetectionFiles, table: Table) -> dict[str, Any]:
     matched: dict[str, list[MatchedImage]] = {}
     for row in table.images:
         if row.image in detector.files:
-            document, marks = _read(detector.files[row.image], row)
+            document, marks = _read(detector, row)
             model = (document["model"] or {"sha256": ""})["sha256"]
             matched.setdefault(model, []).append(match_image(marks, row, table.rows_of(row), Rules()))
     return {
@@ -134,24 +136,26 @@ def points_entry(points: ModelPoints | None) -> dict[str, Any] | None:
     )
 
 
-def _read(file: Path, row: ImageRow) -> tuple[dict[str, Any], Marks]:
+def _read(detector: DetectionFiles, row: ImageRow) -> tuple[dict[str, Any], Marks]:
     """Return the detections on one image, as the page takes them and as they are matched."""
-    if file.suffix.lower() != ".csv":
-        return _document(file, row)
-    marks = read_marks([file], Table((row,))).marks[row.image]
-    return _plain_marks(marks), marks
-
-
-def _document(file: Path, row: ImageRow) -> tuple[dict[str, Any], Marks]:
-    """Return the candidates and clusters of a document, with the keys that this version does not know."""
+    file = detector.files[row.image]
+    if row.image in detector.results:
+        result = detector.results[row.image]
+        return _document(result, result.to_dict(), row, file.name)
+    if file.suffix.lower() == ".csv":
+        marks = read_marks([file], Table((row,))).marks[row.image]
+        return _plain_marks(marks), marks
     try:
         content = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file.name}: {error.strerror}, expected detections") from error
-    result = Result.from_json(content)
+    return _document(Result.from_json(content), json.loads(content), row, file.name)
+
+
+def _document(result: Result, raw: Mapping[str, Any], row: ImageRow, where: str) -> tuple[dict[str, Any], Marks]:
+    """Return the candidates and clusters of a document, with the keys that this version does not know."""
     if result.image.shape is not None and row.shape is not None and result.image.shape != row.shape:
-        raise InputError(f"{file.name}: detections on an image of another size, expected those on this image")
-    raw = json.loads(content)
+        raise InputError(f"{where}: detections on an image of another size, expected those on this image")
     candidates = [
         {"row": c.row, "column": c.column, "likelihood": c.likelihood, "diameter_mm": c.diameter_mm}
         | {key: entry[key] for key in _ADDED_KEYS if key in entry}

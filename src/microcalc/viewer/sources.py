@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from microcalc.batch.folder import is_result
 from microcalc.batch.inputs import find_inputs
 from microcalc.datasets.lines import number_in, read_lines
 from microcalc.datasets.open import open_table
@@ -19,13 +20,16 @@ from microcalc.errors import InputError, MicrocalcError, MissingSpacingError, Un
 from microcalc.evaluation.images import TableImages
 from microcalc.images.dicom.facts import read_facts
 from microcalc.images.dicom.shown import ExamFacts, read_exam_facts
+from microcalc.images.dicom.sniff import is_dicom
 from microcalc.images.info import ImageInfo
 from microcalc.images.open import is_picture
 from microcalc.images.picture import picture_shape
+from microcalc.reports.cad_reader import is_cad_report
 from microcalc.storage.index import counted, read_index
 from microcalc.storage.key import file_sha256
 from microcalc.storage.ownership import owner_of
 from microcalc.viewer.catalogue import Catalogue, DetectionFiles, Link, group_into_exams
+from microcalc.viewer.reports import detectors_of_reports, is_cad_report_or_refused
 
 _DETECTS: Final = ("detect", "demo")
 
@@ -37,6 +41,7 @@ class _Given:
     tables: list[Table] = field(default_factory=list)
     images: list[tuple[Path, str]] = field(default_factory=list)
     detections: list[Path] = field(default_factory=list)
+    reports: list[Path] = field(default_factory=list)
     models: list[Path] = field(default_factory=list)
     runs: list[Path] = field(default_factory=list)
     examples: list[Path] = field(default_factory=list)
@@ -44,7 +49,7 @@ class _Given:
 
 
 def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: bool = False) -> Catalogue:
-    """Return what can be viewed in files, folders, tables, folders of ``detect``, runs and studies.
+    """Return what can be viewed in files, folders, tables, folders of ``detect``, CAD reports, runs and studies.
 
     Parameters
     ----------
@@ -64,10 +69,15 @@ def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: boo
     table, facts = _described(given, info)
     if not table.images:
         raise InputError(given.problems[0] if given.problems else "no image given, expected at least one")
+    detectors = [_detection_files(path, n, table) for n, path in enumerate(given.detections)]
+    if given.reports:
+        reported, problems = detectors_of_reports(given.reports, _identified(table), len(detectors))
+        detectors += reported
+        given.problems += problems
     return Catalogue(
         group_into_exams(table.images, facts, show_identity=show_identity),
         table,
-        tuple(_detection_files(path, n, table) for n, path in enumerate(given.detections)),
+        tuple(detectors),
         tuple(given.models),
         tuple(link for file in given.examples for link in _links(file, table)),
         tuple(given.runs),
@@ -83,6 +93,8 @@ def _add(path: Path, given: _Given, *, with_pictures: bool) -> None:
         given.detections.append(path)
         if path.is_dir():  # the images may lie beside them
             _add_images(path, given, with_pictures=with_pictures, only_if_any=True)
+    elif path.is_file() and is_dicom(path) and is_result(path):
+        _add_report(path, given, otherwise=InputError(f"{path.name}: a result of microcalc, expected a mammogram"))
     elif owner == "train":
         _add_run(path, given)
     elif owner == "study":
@@ -98,6 +110,11 @@ def _add_images(path: Path, given: _Given, *, with_pictures: bool, only_if_any: 
         given.problems += [str(problem) for problem in found.problems]
     given.tables += [open_table(table) for table in found.tables]
     given.images += [(image.file, image.name) for image in found.images]
+    if path.is_dir():  # reports of ours; those of others are among the images
+        ours = (
+            file for file in sorted(path.rglob("*.dcm")) if is_result(file) and owner_of(file.parent) not in _DETECTS
+        )
+        given.reports += [file for file in ours if is_cad_report(file)]
 
 
 def _is_detections(path: Path) -> bool:
@@ -143,7 +160,7 @@ def _described(given: _Given, info: ImageInfo) -> tuple[Table, list[ExamFacts]]:
         try:
             row, fact = _describe(file, name, info)
         except MicrocalcError as error:
-            given.problems.append(str(error))
+            _add_report(file, given, otherwise=error)
         else:
             rows.append(row)
             facts.append(fact)
@@ -152,6 +169,17 @@ def _described(given: _Given, info: ImageInfo) -> tuple[Table, list[ExamFacts]]:
     table = join_tables([loose, *given.tables]) if given.tables else loose
     facts += [_facts_of_row(row, given) for row in table.images[len(rows) :]]
     return Table(tuple(_sized(row) for row in table.images), table.annotations), facts
+
+
+def _add_report(file: Path, given: _Given, *, otherwise: MicrocalcError) -> None:
+    """Add a file that is no image if it is a CAD report, or else why it is not shown."""
+    try:
+        if is_cad_report_or_refused(file):
+            given.reports.append(file)
+        else:
+            given.problems.append(str(otherwise))
+    except MicrocalcError as error:
+        given.problems.append(str(error))
 
 
 def _sized(row: ImageRow) -> ImageRow:
