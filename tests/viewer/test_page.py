@@ -324,6 +324,47 @@ def test_review_shows_the_highest_place_first_and_takes_one_key_for_each(
     assert rows == {SPECKS[1]: "microcalcification", (500.0, 100.0): "no_calcium", SPECKS[0]: "vascular"}
 
 
+def _reviewed_places(page: Page, key: str) -> list[tuple[float, float]]:
+    """Judge every place of the image that comes up, by one key; return them in their order."""
+    places = []
+    page.keyboard.press("q")
+    while place := page.evaluate(
+        "() => microcalc.state.review && [microcalc.state.review.row, microcalc.state.review.column]"
+    ):
+        places.append(tuple(place))
+        page.keyboard.press(key)
+        _until(page, "microcalc.editor().waiting === 0")
+    page.keyboard.press("q")
+    return places
+
+
+def test_the_next_round_shows_the_new_places_of_the_next_model_alone(
+    serve: Serve, processes: list[subprocess.Popen[str]], page: Page, tmp_path: Path
+) -> None:
+    table, out = write_images(tmp_path / "t", ("a", "b"), annotated=False), tmp_path / "o"
+    for image in "ab":
+        write_detections(
+            tmp_path / "first" / f"{image}.json", image, [(*SPECKS[0], 0.9), (500, 100, 0.7), (450, 60, 0.6)]
+        )
+        again = [(SPECKS[0][0] + 2.5, SPECKS[0][1] - 2, 0.99), (498, 103, 0.95), (450, 64, 0.9)]  # within 0.5 mm
+        write_detections(tmp_path / "next" / f"{image}.json", image, [*again, (*SPECKS[3], 0.8), (200, 90, 0.5)])
+    _open(page, serve(table, tmp_path / "first", "--out", out, "--judge", "A. Reader"))
+    assert _reviewed_places(page, "y") == [SPECKS[0], (500, 100), (450, 60)]
+    page.keyboard.press("ArrowRight")
+    _until(page, f"{_SETTLED} && microcalc.panes()[0].key === 'i1'")
+    page.keyboard.press("q")
+    page.keyboard.press("7")  # of the second image, only the highest, and as unsure
+    _until(page, "microcalc.editor().waiting === 0")
+    processes[-1].kill()
+    page.goto("about:blank")
+    _open(page, serve(table, tmp_path / "next", "--out", out, "--judge", "A. Reader"))
+    assert _reviewed_places(page, "x") == [SPECKS[3], (200, 90)]
+    page.keyboard.press("ArrowRight")
+    _until(page, f"{_SETTLED} && microcalc.panes()[0].key === 'i1'")
+    assert _reviewed_places(page, "x") == [(498, 103), (450, 64), SPECKS[3], (200, 90)]
+    assert _reviewed_places(page, "x") == []
+
+
 def test_four_views_hang_chest_wall_to_chest_wall_and_help_lists_every_key(
     serve: Serve, page: Page, tmp_path: Path
 ) -> None:
