@@ -28,7 +28,9 @@ def test_a_table_is_shown_exam_by_exam_in_the_order_of_hanging(tmp_path: Path) -
     assert [[image.row.image for image in exam.images] for exam in exams] == [["rcc", "lcc", "rmlo", "lmlo"], ["other"]]
 
 
-def test_priors_are_the_latest_earlier_exam_of_the_patient(write: Write, raw_header: AcquisitionHeader) -> None:
+def test_priors_are_the_earlier_exams_of_the_patient_the_latest_first(
+    write: Write, raw_header: AcquisitionHeader
+) -> None:
     def of_study(uid: str, date: str, patient: str = "SIM0001") -> Path:
         def edit(dataset: Dataset) -> None:
             dataset.StudyInstanceUID, dataset.StudyDate, dataset.PatientID = f"1.2.{uid}", date, patient
@@ -43,10 +45,17 @@ def test_priors_are_the_latest_earlier_exam_of_the_patient(write: Write, raw_hea
         of_study("4", "20230101", "X"),
     ]
     exams = open_catalogue(files, NO_INFO).exams
-    prior_of = {exam.images[0].row.image: exam.prior for exam in exams}
+    priors_of = {exam.images[0].row.image: [prior.key for prior in exam.priors] for exam in exams}
     key_of = {exam.images[0].row.image: exam.key for exam in exams}
-    assert prior_of == {"1.dcm": "", "2.dcm": key_of["3.dcm"], "3.dcm": key_of["1.dcm"], "4.dcm": ""}
-    assert next(e.years_before for e in exams if e.images[0].row.image == "2.dcm") == pytest.approx(2, abs=0.01)
+    assert priors_of == {
+        "1.dcm": [],
+        "2.dcm": [key_of["3.dcm"], key_of["1.dcm"]],
+        "3.dcm": [key_of["1.dcm"]],
+        "4.dcm": [],
+    }
+    assert [exam.images[0].row.image for exam in exams] == ["2.dcm", "3.dcm", "1.dcm", "4.dcm"]  # latest first
+    years = next(e.priors for e in exams if e.images[0].row.image == "2.dcm")
+    assert [prior.years_before for prior in years] == pytest.approx([2, 4], abs=0.01)
 
 
 def test_neither_names_nor_ids_are_shown(write: Write, tmp_path: Path) -> None:

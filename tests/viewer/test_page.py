@@ -213,6 +213,33 @@ def test_a_disc_of_a_turned_picture_of_oblong_pixels_is_round_and_is_clicked_whe
     assert (row.row, row.column) == pytest.approx(centre, abs=1.5 * _mm_per_px(page) / 0.08)
 
 
+def test_older_priors_come_up_beside_the_current_image_and_follow_it_in_millimetres(
+    serve: Serve, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
+) -> None:
+    for year, step in ((2019, 2), (2022, 1), (2024, 1)):  # the oldest has pixels of twice the size
+        file, shape = tmp_path / f"{year}.dcm", (600 // step, 500 // step)
+        spacing = (0.1 * step, 0.1 * step)
+        rows, columns = np.mgrid[: shape[0], : shape[1]]
+        breast = np.hypot(rows - shape[0] / 2, columns) < 250 / step
+        write_dicom(file, (2500 * breast).astype(np.uint16), header=replace(processed_header, spacing_mm=spacing))
+        header = pydicom.dcmread(file)
+        header.StudyDate, header.StudyInstanceUID, header.SOPInstanceUID = f"{year}0101", f"1.2.{year}", f"1.3.{year}"
+        header.ImagerPixelSpacing = list(spacing)
+        header.save_as(file)
+    _open(page, serve(tmp_path))
+    page.keyboard.press("b")
+    _until(page, f"microcalc.panes().length === 2 && {_SETTLED}")
+    assert "prior 1 of 2, 2.0 years before" in page.locator(".pane > .corner").first.inner_text()
+    page.keyboard.press("B")
+    _until(page, f"microcalc.panes()[0].note.startsWith('prior 2 of 2, 5.0') && {_SETTLED}")
+    page.evaluate("() => microcalc.panes()[1].fitTo({ top: 250, bottom: 350, left: 50, right: 150 })")
+    _until(page, "microcalc.panes()[0].zoom > 6")
+    at = page.evaluate(
+        "() => microcalc.panes().map((p) => p.toPane(...[300, 100].map((n) => n * 0.1 / p.meta.pixel_mm)))"
+    )
+    np.testing.assert_allclose(at[0], at[1], atol=6)
+
+
 def _mm_per_px(page: Page) -> float:
     return float(page.evaluate("() => microcalc.panes()[0].meta.pixel_mm / microcalc.panes()[0].zoom"))
 

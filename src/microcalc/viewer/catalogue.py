@@ -46,22 +46,27 @@ class ViewedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Prior:
+    """An earlier exam: its key, and the years from it to the later one."""
+
+    key: str
+    years_before: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exam:
     """Images of one patient, study and intent, in the order of hanging.
 
     Attributes
     ----------
-    prior
-        Key of the latest earlier exam of the patient; empty if there is none.
-    years_before
-        Time between the two exams; None where a date is missing.
+    priors
+        The earlier exams of the patient with that intent, the latest first.
     """
 
     key: str
     name: str
     images: tuple[ViewedImage, ...]
-    prior: str = ""
-    years_before: float | None = None
+    priors: tuple[Prior, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ class Catalogue:
 
 
 def group_into_exams(rows: Sequence[ImageRow], facts: Sequence[ExamFacts], *, show_identity: bool) -> tuple[Exam, ...]:
-    """Return the images as exams, each patient's latest first.
+    """Return the images as exams, patient by patient in the order given, each patient's latest first.
 
     Parameters
     ----------
@@ -160,8 +165,10 @@ def group_into_exams(rows: Sequence[ImageRow], facts: Sequence[ExamFacts], *, sh
         patients.setdefault(patient, len(patients) + 1)
         members.setdefault((patient, fact.study, row.intent), []).append(number)
     keys = {identity: f"e{n}" for n, identity in enumerate(members)}
+    dates = {identity: max(facts[n].date for n in numbers) for identity, numbers in members.items()}
     exams = []
-    for (patient, study, intent), numbers in members.items():
+    for identity in sorted(sorted(members, key=dates.__getitem__, reverse=True), key=lambda who: patients[who[0]]):
+        (patient, study, intent), numbers = identity, members[identity]
         label = patient if show_identity and not patient.startswith("image:") else f"patient {patients[patient]}"
         key = keys[patient, study, intent]
         images = [
@@ -176,10 +183,10 @@ def group_into_exams(rows: Sequence[ImageRow], facts: Sequence[ExamFacts], *, sh
             )
             for n in numbers
         ]
-        date = max(facts[n].date for n in numbers)
-        prior, years = _prior(patient, intent, date, members, facts, keys)
+        date = dates[identity]
+        priors = _priors(patient, intent, date, dates, keys)
         name = f"{label.splitlines()[0]}, {intent}" + (f", {date}" if show_identity and date else "")
-        exams.append(Exam(key, name, tuple(sorted(images, key=_hanging_order)), prior, years))
+        exams.append(Exam(key, name, tuple(sorted(images, key=_hanging_order)), priors))
     return tuple(exams)
 
 
@@ -205,24 +212,20 @@ def _pattern_of(word: str) -> str:
     return escaped if len(word) >= 3 else rf"(?<![^\W_]){escaped}(?![^\W_])"
 
 
-def _prior(
+def _priors(
     patient: str,
     intent: str,
     date: str,
-    members: Mapping[tuple[str, str, str], Sequence[int]],
-    facts: Sequence[ExamFacts],
+    dates: Mapping[tuple[str, str, str], str],
     keys: Mapping[tuple[str, str, str], str],
-) -> tuple[str, float | None]:
-    """Return the key of the latest exam of the patient before a date, and the years between them."""
-    earlier = [
-        (max(facts[n].date for n in numbers), key)
-        for key, numbers in members.items()
-        if key[0] == patient and key[2] == intent
-    ]
-    before = max(((d, key) for d, key in earlier if d and d < date), default=None)
-    if before is None:
-        return "", None
-    return keys[before[1]], (_days(date) - _days(before[0])) / _DAYS_PER_YEAR
+) -> tuple[Prior, ...]:
+    """Return the exams of the patient before a date, the latest first; those without a date are not among them."""
+    dated = [(before, keys[key]) for key, before in dates.items() if key[0] == patient and key[2] == intent]
+    return tuple(
+        Prior(key, (_days(date) - _days(before)) / _DAYS_PER_YEAR)
+        for before, key in sorted(dated, reverse=True)
+        if before and before < date
+    )
 
 
 def _days(date: str) -> int:

@@ -108,7 +108,7 @@ class Viewer:
         return {
             "exams": [
                 {
-                    "key": exam.key, "name": exam.name, "prior": exam.prior, "years_before": exam.years_before,
+                    "key": exam.key, "name": exam.name, "priors": [asdict(prior) for prior in exam.priors],
                     "images": [_image_entry(image, marked) for image in exam.images],
                 }
                 for exam in catalogue.exams

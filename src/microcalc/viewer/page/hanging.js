@@ -12,7 +12,7 @@ import { $, detectorOf, loaded, pane, redraw, say, state, threshold } from "./st
 export async function hangUp({ box = null, fit = false } = {}) {
   const { catalogue, exam, image } = state;
   state.review = null;
-  const { cells, rows, columns, linked } = hang(state.layout, catalogue, exam, image, state.detector);
+  const { cells, rows, columns, linked } = hang(state.layout, catalogue, exam, image, state.detector, state.older);
   state.linked = Boolean(linked);
   const moved = cells.length !== state.panes.length || cells.some((cell, n) => state.panes[n].key !== (cell.image?.key || ""));
   $("panes").dataset.rows = rows;

@@ -8,6 +8,7 @@ export const KEYS = [
   ["Move", "1 2 4", ["1", "2", "4"], "one image, right and left, four views (when not annotating)", ["layoutOne", "layoutPair", "layoutFour"]],
   ["Move", "g", ["g"], "next layout", ["nextLayout"]],
   ["Move", "b", ["b"], "prior beside current", ["layoutPrior"]],
+  ["Move", "B", ["B"], "the next older prior; after the oldest the latest", ["olderPrior"]],
   ["Move", "s", ["s"], "two detectors side by side", ["layoutReaders"]],
   ["Move", "Tab", ["Tab"], "next pane", ["nextPane"]],
   ["Zoom", "+ -", ["+", "-"], "in, out (or the wheel)", ["zoomIn", "zoomOut"]],

@@ -3,9 +3,23 @@
 export const LAYOUTS = ["one", "pair", "four", "prior", "readers"];
 const VIEWS = ["CC", "MLO"];
 
+const find = (from, side, view) => from?.images.find((i) => i.laterality === side && i.view === view) || null;
+
+// Earlier images of the breast in the same view, the latest first.
+export const priorsOf = (exams, exam, image) => exam.priors
+  .map((prior) => ({ ...prior, before: find(exams.find((e) => e.key === prior.key), image.laterality, image.view) }))
+  .filter((prior) => prior.before);
+
+function priorOf(exams, exam, image, older) {
+  const priors = priorsOf(exams, exam, image);
+  if (!priors.length) return { before: null, note: "no prior" };
+  const { before, years_before: years } = priors[older % priors.length];
+  const which = priors.length > 1 ? ` ${(older % priors.length) + 1} of ${priors.length}` : "";
+  return { before, note: `prior${which}, ${years.toFixed(1)} years before` };
+}
+
 // Return what each pane shows: {image, detector} (null: an empty pane), and the number of rows and columns.
-export function hang(layout, { exams, detectors, judges }, exam, image, detector) {
-  const find = (from, side, view) => from?.images.find((i) => i.laterality === side && i.view === view) || null;
+export function hang(layout, { exams, detectors, judges }, exam, image, detector, older) {
   if (layout === "four") {
     const cells = [];
     for (const view of VIEWS) for (const side of ["R", "L"]) cells.push({ image: find(exam, side, view), detector });
@@ -18,9 +32,7 @@ export function hang(layout, { exams, detectors, judges }, exam, image, detector
     return { cells: sides.some((c) => c.image) ? sides : [{ image, detector }], rows: 1, columns: sides.some((c) => c.image) ? 2 : 1 };
   }
   if (layout === "prior") {
-    const prior = exams.find((e) => e.key === exam.prior);
-    const before = prior && find(prior, image.laterality, image.view);
-    const note = prior ? `prior${exam.years_before ? `, ${exam.years_before.toFixed(1)} years before` : ""}` : "no prior";
+    const { before, note } = priorOf(exams, exam, image, older);
     return { cells: [{ image: before, detector, note, empty: note }, { image, detector, note: "current" }], rows: 1, columns: 2, linked: true };
   }
   if (layout === "readers") {
