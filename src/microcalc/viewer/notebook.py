@@ -42,7 +42,7 @@ def view(mammogram: Mammogram, result: Result | None = None, *, browser: bool = 
     Raises
     ------
     InputError
-        The result is of an image of another size.
+        The first argument is no mammogram, or the result is of an image of another size.
     MissingExtraError
         ``microcalc[view]`` is not installed.
 
@@ -58,6 +58,7 @@ def view(mammogram: Mammogram, result: Result | None = None, *, browser: bool = 
     from microcalc.viewer.server import Viewer
     from microcalc.viewer.shown import ShownImages
 
+    _check_mammogram(mammogram)
     rows, columns = mammogram.pixels.shape
     if result is not None and result.image.shape not in (None, (rows, columns)):
         raise InputError(
@@ -78,6 +79,13 @@ def view(mammogram: Mammogram, result: Result | None = None, *, browser: bool = 
     options = {"browser": browser, "ready": printed.put}
     threading.Thread(target=serve, args=(viewer, Address()), kwargs=options, daemon=True).start()
     return printed.get(timeout=_WAIT_S)
+
+
+def _check_mammogram(given: object) -> None:
+    if not isinstance(given, Mammogram):
+        raise InputError(
+            f"view of a {type(given).__name__}, expected view(mammogram, result) with what microcalc.read returns"
+        )
 
 
 def _detector(image: str, result: Result) -> DetectionFiles:
