@@ -28,7 +28,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -191,7 +191,7 @@ def _read(each: Slice, intent: Literal["raw", "processed"]) -> microcalc.Mammogr
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "slice.png"
         Image.fromarray(values.astype(np.uint16)).save(picture, compress_level=1)
-        return microcalc.read(
+        mammogram = microcalc.read(
             picture,
             pixel_spacing_mm=(row_mm, column_mm),
             intent=stated,
@@ -199,6 +199,9 @@ def _read(each: Slice, intent: Literal["raw", "processed"]) -> microcalc.Mammogr
             view=view,
             laterality=side,
         )
+    if (padding := header.get("PixelPaddingValue")) is None:
+        return mammogram
+    return replace(mammogram, padding=sitk.GetArrayFromImage(stack) == padding)
 
 
 def _points(each: Slice, result: microcalc.Result) -> Iterator[dict[str, Any]]:

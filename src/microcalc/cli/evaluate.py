@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from microcalc.cli.options import (
     Count,
@@ -16,7 +16,9 @@ from microcalc.cli.options import (
     Json,
     Length,
     PatchSpacing,
+    Pixels,
     Resamples,
+    Share,
     SplitOption,
     Workers,
     refuse_beside,
@@ -27,6 +29,8 @@ from microcalc.cli.output import PRINTING, print_error, print_json, print_line, 
 from microcalc.errors import InputError
 from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
+
+ProtocolName = Literal["gravitynet", "hdogreg", "lu-carneiro"]
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -41,10 +45,14 @@ def evaluate(
     truth: Path,
     out: Path,
     split: SplitOption = "all",
-    hit_mm: Length = 0.5,
+    protocol: ProtocolName | None = None,
+    hit_mm: Length | None = None,
+    hit_px: Pixels | None = None,
+    hit_iou: Share | None = None,
+    max_diameter_mm: Length | None = None,
     count_ignored: Flag = False,
     false_marks: Literal["all", "reviewed"] = "all",
-    false_on: Literal["all", "lesion_free"] = "all",
+    false_on: Literal["all", "lesion_free"] | None = None,
     lesions_by: str | None = None,
     min_d_prime: DPrime = 0.0,
     ignore_regions: Flag = False,
@@ -67,14 +75,22 @@ def evaluate(
         Folder for figures and curves.
     split
         Evaluate the images of this split only.
+    protocol
+        Count as a publication counts, to compare with its figures: radius of a hit, and where false marks are counted.
     hit_mm
-        Largest distance in mm from a mark to the centre of the microcalcification that it hits.
+        Largest distance in mm from a mark to the centre of the microcalcification that it hits. By default 0.5.
+    hit_px
+        The same in pixels of the original image.
+    hit_iou
+        A mark hits also where its outline and the annotated one have at least this intersection over union.
+    max_diameter_mm
+        Ignore microcalcifications of a larger diameter in the table.
     count_ignored
         Count marks on other kinds of calcification and on uncertain places as false.
     false_marks
         Which marks count as false: all that hit nothing, or only those on places reviewed as no calcification.
     false_on
-        Images on which false marks count: all, or only those without microcalcifications.
+        Images on which false marks count: all (the default), or only those without microcalcifications.
     lesions_by
         Take only microcalcifications annotated by this judge (such as inserted) as lesions; ignore the others.
     min_d_prime
@@ -92,14 +108,25 @@ def evaluate(
     from microcalc.datasets.open import identified_table
     from microcalc.evaluation.matched_images import Rules
     from microcalc.evaluation.names import detector_names
+    from microcalc.evaluation.protocols import PROTOCOLS
     from microcalc.evaluation.reporting.report import COMMAND
     from microcalc.reports.to_results import are_reports, write_results_of_reports
 
     PRINTING.json = json
     if false_marks == "reviewed":  # then a mark on calcium of other kinds is false in no case
         refuse_beside("--false-marks reviewed", count_ignored=count_ignored or None)
+    if hit_px is not None:
+        refuse_beside("--hit-px", hit_mm=hit_mm)
+    of_protocol = {} if protocol is None else dict(PROTOCOLS[protocol].rules)
+    asked: dict[str, Any] = {
+        "hit_mm": hit_mm, "hit_px": hit_px, "hit_iou": hit_iou, "max_diameter_mm": max_diameter_mm,
+        "false_on": false_on,
+    }  # fmt: skip
+    given = {name: value for name, value in asked.items() if value is not None}
+    radius = {"hit_mm", "hit_px"} if of_protocol.keys() & {"hit_mm", "hit_px"} else set()
+    refuse_beside(f"--protocol {protocol}", **{n: v for n, v in given.items() if n in of_protocol.keys() | radius})
     rules = Rules(
-        hit_mm=hit_mm, count_ignored=count_ignored, false_marks=false_marks, false_on=false_on,
+        **given, **of_protocol, count_ignored=count_ignored, false_marks=false_marks,
         lesions_by=lesions_by, min_d_prime=min_d_prime, ignore_regions=ignore_regions,
     )  # fmt: skip
     check_output_folder(out, COMMAND, inputs=[*detections, truth])
@@ -113,6 +140,8 @@ def evaluate(
             for path, name, is_report in zip(detections, names, reports, strict=True)
         }
         summaries = _evaluated(results, table, out, rules=rules, resamples=resamples, seed=seed)
+    if protocol is not None:
+        print_error(f"counted as {PROTOCOLS[protocol].source}, which states: {PROTOCOLS[protocol].figures}")
     _print_summary(out / ("summary.md" if len(results) == 1 else "compare.md"))
     for summary in summaries:
         for remark in (*summary.frame_warnings, *summary.remarks):

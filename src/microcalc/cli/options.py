@@ -72,6 +72,8 @@ PatchSpacing = Annotated[float, Parameter(validator=Number(gte=0.05, lte=2))]
 JpegQuality = Annotated[int, Parameter(validator=Number(gte=10, lte=100))]
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
 """A length in mm."""
+Pixels = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
+"""A length in pixels."""
 Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
 Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]

@@ -150,20 +150,21 @@ def bootstrap_methods(
         draws = np.concatenate([draws, draw_patients(n_patients, resamples, rng)])
     values = {method: resample(of_method, metrics, draws) for method, of_method in ratings.items()}
     estimates = {
-        method: {name: Estimate(float(v[0]), *_interval(v[1:])) for name, v in of_method.items()}
+        method: {name: Estimate(float(v[0]), *percentile_interval(v[1:])) for name, v in of_method.items()}
         for method, of_method in values.items()
     }
     differences: dict[tuple[str, str], dict[str, Difference]] = {}
     for first, second in pairs:
         changes = {name: values[first][name] - values[second][name] for name in metrics}
         differences[first, second] = {
-            name: Difference(float(c[0]), *_interval(c[1:]), _two_sided_p(c[1:])) for name, c in changes.items()
+            name: Difference(float(c[0]), *percentile_interval(c[1:]), _two_sided_p(c[1:]))
+            for name, c in changes.items()
         }
     return estimates, differences
 
 
-def _interval(values: Values) -> tuple[float, float]:
-    """Return the percentile interval of the resamples for which the metric is defined."""
+def percentile_interval(values: Values) -> tuple[float, float]:
+    """Return the percentile interval of the resamples for which the metric is defined; NaN where it never is."""
     defined = values[np.isfinite(values)]
     if defined.size == 0:
         return float("nan"), float("nan")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.detection.result import Result
+from microcalc.evaluation.overlap import Outlines
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,6 +27,8 @@ class Marks:
         None where not known.
     lines
         Line number of each mark in a CSV file, for messages; empty for other formats.
+    outlines
+        Of each mark; empty where the format has none.
     """
 
     centres_px: NDArray[np.float64]
@@ -35,6 +38,7 @@ class Marks:
     finding: NDArray[np.bool_] | None = None
     breast_area_cm2: float | None = None
     lines: tuple[int, ...] = ()
+    outlines: Outlines = ()
 
 
 def marks_of_document(document: Result) -> Marks:
@@ -46,4 +50,5 @@ def marks_of_document(document: Result) -> Marks:
         np.array([c.likelihood for c in document.clusters], dtype=np.float64),
         np.array([c.finding for c in document.clusters], dtype=np.bool_),
         document.breast_area_cm2,
+        outlines=[c.outline for c in document.candidates],
     )

@@ -79,6 +79,7 @@ def match(
     *,
     hit_mm: float = 0.5,
     ignored: Regions = _NO_REGIONS,
+    also: Sequence[tuple[int, int]] = (),
 ) -> Matches:
     """Match the marks of one image to its annotated microcalcifications.
 
@@ -93,6 +94,8 @@ def match(
     ignored
         Regions in which a mark is not false. A mark that is also within ``hit_mm`` of an annotation belongs to the
         annotation.
+    also
+        Pairs (mark, annotation) that are a hit at any distance.
 
     Raises
     ------
@@ -102,6 +105,8 @@ def match(
     centres, rating, truth = _points(centres_mm), _finite(likelihood, len(_points(centres_mm))), _points(truth_mm)
     lesion_mark = np.full(len(truth), -1, dtype=np.int64)
     near = _annotations_near(centres, truth, hit_mm)
+    for mark, annotation in also:
+        near.setdefault(mark, []).append(annotation)
     for mark in _highest_first(rating, centres):
         free = [t for t in near.get(int(mark), ()) if lesion_mark[t] < 0]
         if free:

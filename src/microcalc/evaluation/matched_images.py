@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from microcalc.evaluation.detections import DetectionSet
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.match import Matches, Regions, annotated_clusters, as_regions, match, match_clusters
 from microcalc.evaluation.members import Members, match_members
+from microcalc.evaluation.overlap import Overlap, overlap_of, overlapping, polygons_of
 from microcalc.geometry import Grid, Points
 
 IGNORED_KINDS: tuple[Kind, ...] = (*BENIGN_CALCIUM, "unsure")
@@ -30,6 +31,10 @@ class Rules:
     ----------
     hit_mm
         Largest distance in mm between a mark and the centre of a microcalcification that it hits.
+    hit_px
+        The same in pixels of the original image, in place of ``hit_mm``: for other publications' figures.
+    hit_iou
+        A mark hits also where the intersection over union of its outline with the annotated one is at least this.
     ignore_kinds
         A mark on an annotation of these kinds is neither a hit nor false.
     count_ignored
@@ -47,12 +52,18 @@ class Rules:
         of other judges are ignored.
     min_d_prime
         Microcalcifications with a known d' below this are ignored: no reader can see them.
+    max_diameter_mm
+        Microcalcifications with a known diameter above this are ignored.
     ignore_regions
         Whether regions whose calcifications are not annotated one by one are ignored, instead of being clusters to
         be found. A mark in a region is never false, and never a hit either.
+    mean_up_to
+        The mean sensitivity is stated from 0 to so many false marks per image as well, beside that to 1.
     """
 
     hit_mm: float = 0.5
+    hit_px: float | None = None
+    hit_iou: float | None = None
     ignore_kinds: tuple[Kind, ...] = IGNORED_KINDS
     count_ignored: bool = False
     false_marks: Literal["all", "reviewed"] = "all"
@@ -60,12 +71,21 @@ class Rules:
     outline_buffer_mm: float = 1.0
     lesions_by: str | None = None
     min_d_prime: float = 0.0
+    max_diameter_mm: float | None = None
     ignore_regions: bool = False
+    mean_up_to: float | None = None
 
     def is_lesion(self, row: AnnotationRow) -> bool:
         """Return whether an annotated microcalcification or region is a lesion."""
         visible = row.d_prime is None or row.d_prime >= self.min_d_prime
-        return visible and self.lesions_by in (None, row.judge)
+        small = self.max_diameter_mm is None or row.kind == REGION or row.diameter_mm <= self.max_diameter_mm
+        return visible and small and self.lesions_by in (None, row.judge)
+
+    def on(self, image: ImageRow) -> Rules:
+        """Return the rules for one image, with the radius of a hit in mm."""
+        if self.hit_px is None:
+            return self
+        return replace(self, hit_px=None, hit_mm=self.hit_px * float(np.sqrt(np.prod(image.spacing_mm))))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,6 +110,8 @@ class MatchedImage:
         Number of regions that are lesions: the last of the lesions of ``clusters`` and ``findings``.
     has_region
         Whether a region is annotated, even if it is ignored or holds an annotated cluster.
+    overlap
+        Of the marks that hit with the microcalcifications; None where the detector gives no outlines.
     """
 
     image: ImageRow
@@ -103,6 +125,7 @@ class MatchedImage:
     members: Members | None = None
     n_regions: int = 0
     has_region: bool = False
+    overlap: Overlap | None = None
 
     @property
     def has_lesion(self) -> bool:
@@ -155,7 +178,7 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
     rows
         The annotations of the image.
     """
-    grid = Grid(image.spacing_mm)
+    rules, grid = rules.on(image), Grid(image.spacing_mm)
     calcium = [r for r in rows if r.kind == "microcalcification"]
     lesions = [r for r in calcium if rules.is_lesion(r)]
     others = [r for r in calcium if not rules.is_lesion(r)]
@@ -163,7 +186,14 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
     regions = [r for r in rows if r.kind == REGION]
     annotated = _Annotated(lesions, ignored, regions, grid)
     centres = grid.to_mm(detected.centres_px)
-    marks = match(centres, detected.likelihood, annotated.truth, hit_mm=rules.hit_mm, ignored=annotated.ignored_regions)
+    drawn, truth_drawn = polygons_of(detected.outlines), polygons_of([r.outline for r in lesions])
+    also = [] if rules.hit_iou is None else overlapping(drawn, truth_drawn, min_iou=rules.hit_iou)
+    marks = match(
+        centres, detected.likelihood, annotated.truth,
+        hit_mm=rules.hit_mm, ignored=annotated.ignored_regions, also=also,
+    )  # fmt: skip
+    hit = marks.lesion_mark >= 0
+    overlap = overlap_of(drawn[marks.lesion_mark[hit]], truth_drawn[hit]) if drawn.size else None
     clusters = findings = members = None
     if rules.false_marks == "reviewed":
         empty = _centres([r for r in rows if r.kind == "no_calcium"], grid)
@@ -184,6 +214,7 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
         members,
         len(annotated.region_lesions(rules)),
         any(rules.is_lesion(r) for r in regions),
+        overlap,
     )
 
 

@@ -17,6 +17,7 @@ from microcalc.evaluation.curves import Values, end_x, end_y, mean_height
 from microcalc.evaluation.froc import sensitivity_metrics
 from microcalc.evaluation.match import Matches
 from microcalc.evaluation.matched_images import MatchedImage, Rules
+from microcalc.evaluation.overlap import estimate_overlap
 from microcalc.evaluation.ratings import PatientRatings, gather
 
 PER_IMAGE = (0.1, 1.0, 10.0)
@@ -27,8 +28,8 @@ D_PRIME_EDGES = (0.0, 3.0, 5.0, 8.0, np.inf)
 _FALSE = {"all": "false marks", "reviewed": "marks reviewed as no calcium"}
 
 
-Target = Literal["microcalcifications", "clusters", "findings", "members"]
-"""What is counted: individual marks, clusters, clusters at the default operating point, or the members of these."""
+Target = Literal["microcalcifications", "clusters", "findings", "members", "outlines"]
+"""What is counted: marks, clusters, clusters at the default operating point, the members of these, or outlines."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,6 +111,14 @@ def metric_groups(images: Sequence[MatchedImage], rules: Rules) -> list[MetricGr
 def estimate_metrics(groups: Sequence[MetricGroup], *, resamples: int, seed: int) -> list[MetricValue]:
     """Return every metric of one detector with its interval; each group starts from the same seed."""
     return estimate_methods({"": groups}, (), resamples=resamples, seed=seed)[0][""]
+
+
+def estimate_outlines(images: Sequence[MatchedImage], *, resamples: int, seed: int) -> list[MetricValue]:
+    """Return how well the outlines of hit microcalcifications agree with the annotated ones."""
+    return [
+        MetricValue("all", "outlines", metric, number, len(images), estimate)
+        for metric, (estimate, number) in estimate_overlap(images, resamples=resamples, seed=seed).items()
+    ]
 
 
 def estimate_differences(
@@ -287,6 +296,8 @@ def _of_group(group: str, images: Sequence[MatchedImage], rules: Rules) -> list[
     rated = rate(images, marks_of, counted=counted)
     false = _FALSE[rules.false_marks]
     metrics = sensitivity_metrics(PER_IMAGE, f"{false} per image") | _area(f"{false} per image")
+    if rules.mean_up_to is not None:
+        metrics |= _area(f"{false} per image", up_to=rules.mean_up_to)
     groups = [MetricGroup(group, "microcalcifications", patient_ratings(images, rated, exposure), metrics, len(images))]
     areas = areas_cm2(images)
     if areas is not None:
@@ -340,9 +351,9 @@ def _by_patient(
     return patient_ratings(images, rated, exposure)
 
 
-def _area(unit: str) -> dict[str, Metric]:
-    """Return the area under the FROC curve up to one false mark per image; the range is ours."""
-    return {f"area under FROC, 0 to 1 {unit}": partial(mean_height, low=0.0, high=1.0)}
+def _area(unit: str, *, up_to: float = 1.0) -> dict[str, Metric]:
+    """Return the area under the FROC curve, divided by its width; one false mark per image as the end is ours."""
+    return {f"area under FROC, 0 to {up_to:g} {unit}": partial(mean_height, low=0.0, high=up_to)}
 
 
 def _by_lesion_property(

@@ -27,6 +27,7 @@ from microcalc.evaluation.metrics import (
     counted_images,
     estimate_differences,
     estimate_metrics,
+    estimate_outlines,
     marks_of,
     metric_groups,
     rate,
@@ -204,7 +205,10 @@ def _run(name: str, detections: DetectionSet, table: Table, rules: Rules, resamp
         resamples,
         seed,
         _counts(images, detections, rules),
-        tuple(estimate_metrics(groups, resamples=resamples, seed=seed)),
+        (
+            *estimate_metrics(groups, resamples=resamples, seed=seed),
+            *estimate_outlines(images, resamples=resamples, seed=seed),
+        ),
         detections.remarks(),
         frame_warnings(detections.marks, table, hit_mm=rules.hit_mm),
     )
@@ -358,6 +362,9 @@ def _basis(summary: Summary) -> list[str]:
     c, r = summary.counts, summary.rules
     ignored = "nothing" if r.count_ignored else ", ".join(r.ignore_kinds) or "nothing"
     invisible = f", microcalcifications of d' below {r.min_d_prime:g}" if r.min_d_prime > 0 else ""
+    invisible += "" if r.max_diameter_mm is None else f", those of more than {r.max_diameter_mm:g} mm"
+    radius = f"{r.hit_mm:g} mm" if r.hit_px is None else f"{r.hit_px:g} pixels"
+    iou = "" if r.hit_iou is None else f", or where the outlines' IoU is at least {r.hit_iou:g}"
     clusters = "" if c.clusters is None else f" in {quantity(c.clusters - c.regions, 'cluster')}"
     if c.regions:
         clusters += f", {quantity(c.regions, 'region')} with calcifications at unknown places"
@@ -365,7 +372,7 @@ def _basis(summary: Summary) -> list[str]:
     lines = [
         f"{quantity(c.images, 'image')} of {quantity(c.patients, 'patient')}, "
         f"{quantity(c.microcalcifications, 'microcalcification')}{clusters}. "
-        f"A mark hits within {r.hit_mm:g} mm. Ignored: {ignored}{invisible}. "
+        f"A mark hits within {radius}{iou}. Ignored: {ignored}{invisible}. "
         f"False marks ({false}) are counted on {quantity(c.images_for_false_marks, 'image')}"
         f"{'' if r.false_on == 'all' else ', those without microcalcifications'}; there are {c.false_marks}. "
         f"Intervals: bootstrap by patient, {summary.resamples} resamples, seed {summary.seed}.",
