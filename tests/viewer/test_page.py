@@ -280,6 +280,16 @@ def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(
     np.testing.assert_allclose(at, [[305, 155], [305, 155]], atol=6)
     page.keyboard.press("s")
     _until(page, f"microcalc.panes().length === 1 && {_SETTLED}")
+    page.keyboard.press("F")  # the findings of both images, and from one to the other
+    _until(page, "document.querySelectorAll('#findings li').length === 2")
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    _until(page, f"{_SETTLED} && microcalc.state.image.name === 'b' && microcalc.panes()[0].zoom > 3")
+    assert page.locator("#findings li.current").inner_text() == "b 0.900 2 marks"
+    page.keyboard.press("p")
+    _until(page, f"{_SETTLED} && microcalc.state.image.name === 'a'")
+    page.keyboard.press("F")
+    _until(page, "document.querySelector('#findings li.partly')")
     page.evaluate(
         "() => { const s = document.getElementById('threshold'); s.value = 8; s.dispatchEvent(new Event('input')); }"
     )

@@ -19,6 +19,7 @@ from microcalc.images.open import unforeseen
 from microcalc.viewer.agreement import agreed_and_different, agreement_entry
 from microcalc.viewer.annotations import AnnotationFolder
 from microcalc.viewer.catalogue import Catalogue, DetectionFiles, ViewedImage, without_identity
+from microcalc.viewer.findings import findings_of
 from microcalc.viewer.grouping import grouped
 from microcalc.viewer.marks import annotation_entry, marks_on, measured_curves, model_points, points_entry, truth_entry
 from microcalc.viewer.shown import LAYERS, ShownImages
@@ -59,6 +60,7 @@ class Viewer:
             Route(image + "/tiles/{layer}/{level:int}/{column:int}/{row:int}", self._answer(self._tile)),
             Route(image + "/marks", self._answer(self._marks)),
             Route("/api/detectors/{key}/curves", self._answer(self._measured)),
+            Route("/api/detectors/{key}/findings", self._answer(self._findings)),
             Route("/api/training", self._answer(self._training)),
             Route("/api/changes", self._answer(self._changes)),
             Route("/api/agreement", self._answer(self._agreement)),
@@ -154,6 +156,11 @@ class Viewer:
 
     def _training(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
         return {"runs": [training_entry(run) for run in self.catalogue.runs]}
+
+    def _findings(self, path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
+        detector, keys = self._detector_of(path), {image.row.image: image.key for image in self.catalogue.images}
+        found = findings_of(detector, self.catalogue.table, keys, with_truth=self._has_truth)
+        return found | {"problems": [self.hide_identity(problem) for problem in found["problems"]]}
 
     def _changes(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
         notes = self._notes()

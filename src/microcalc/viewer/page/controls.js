@@ -1,7 +1,7 @@
 // What keys and buttons do.
 
 import { KINDS } from "./edit.js";
-import { fillList, nextFinding, setDetector, setThreshold, showThreshold, stepThreshold } from "./findings.js";
+import { fillList, nextFinding, setDetector, setThreshold, showThreshold, stepThreshold, toggleEverywhere } from "./findings.js";
 import { activate, go, hangUp, mark, oneScale, remember, step, stepExam } from "./hanging.js";
 import { actionOf, helpPage } from "./keys.js";
 import { LAYOUTS } from "./layout.js";
@@ -36,6 +36,7 @@ const writing = (call) => () => (state.editor ? call() : say("to annotate, start
 export const actions = {
   nextImage: () => step(1), previousImage: () => step(-1), nextExam: () => stepExam(1), previousExam: () => stepExam(-1),
   nextFinding: () => nextFinding(1), previousFinding: () => nextFinding(-1),
+  everywhere: () => toggleEverywhere(),
   layoutOne: () => layout("one"), layoutPair: () => layout("pair"), layoutFour: () => layout("four"),
   layoutPrior: () => { state.older = 0; return layout(state.layout === "prior" ? "one" : "prior"); },
   olderPrior: () => { state.older = state.layout === "prior" ? state.older + 1 : 0; return layout("prior"); },
@@ -141,7 +142,7 @@ document.addEventListener("keyup", (event) => {
 window.addEventListener("resize", () => setTimeout(() => { if (state.panes.length > 1) oneScale(); redraw(); }, 100));
 
 export function connect() {
-  for (const [id, action] of [["invert", "invert"], ["all", "all"], ["marks", "hide"], ["annotate", "annotate"], ["help", "help"], ["agreement", "agreement"]]) {
+  for (const [id, action] of [["invert", "invert"], ["all", "all"], ["marks", "hide"], ["annotate", "annotate"], ["help", "help"], ["agreement", "agreement"], ["everywhere", "everywhere"]]) {
     $(id).addEventListener("click", () => { actions[action](); $(id).blur(); });
   }
   for (const button of $("layouts").children) button.addEventListener("click", () => { layout(button.dataset.layout); button.blur(); });

@@ -2,43 +2,105 @@
 
 import { ask } from "./api.js";
 import { events, chooseImage, go, hangUp, loadMarks, mark, oneScale, remember, step, stepExam } from "./hanging.js";
-import { likelihood, listed, logOdds, measuredAt, roomy, statedAt } from "./marks.js";
+import { likelihood, listed, logOdds, measuredAt, roomy, statedAt, textOf } from "./marks.js";
 import { describe } from "./pane.js";
 import { skipPlace } from "./review.js";
 import { $, currentDetector, curves, detectorOf, listedDetector, modelName, redraw, say, state, threshold, thresholdName } from "./state.js";
 
-export async function fillList() {
+const MOST_LINES = 1000;
+
+const found = new Map(); // detector → its findings on all images, once they are there
+
+// Findings of the images on the screen, and examples of a study on whatever image.
+async function listHere() {
   const { exam, layout, image } = state;
   const images = layout === "four" ? exam.images : layout === "pair" ? exam.images.filter((i) => i.view === image.view) : [image];
   const entries = [];
   for (const one of images) {
     const marks = await loadMarks(one.key);
     const detector = detectorOf(listedDetector(), one.key);
-    entries.push(...listed(one, marks, detector, threshold(detector), state.all));
+    entries.push(...listed(one, marks, detector, threshold(detector), state.all).map((e) => (images.length > 1 ? e : { ...e, where: "" })));
   }
   entries.sort((a, b) => b.rating - a.rating);
-  state.catalogue.links.forEach((link, n) => { // examples of a study, on whatever image
+  state.catalogue.links.forEach((link, n) => {
     const box = { top: link.row, bottom: link.row, left: link.column, right: link.column };
-    entries.push({ image: link.image, text: link.text, kind: link.group, rating: 0, box, key: `l${n}` });
+    entries.push({ image: link.image, where: "", text: link.text, kind: link.group, rating: 0, box, key: `l${n}` });
   });
+  return entries;
+}
+
+// Findings of all images from the threshold on, highest first.
+function listEverywhere(key) {
+  const names = new Map(state.catalogue.exams.flatMap((exam) => exam.images).map((image) => [image.key, image.name]));
+  const entries = found.get(key).images.flatMap(({ image, model, threshold: stated, findings }) => {
+    const least = threshold({ key, model: { sha256: model }, threshold: stated });
+    return findings.filter((finding) => finding.likelihood >= least).map((finding) => {
+      const [top, left, bottom, right] = finding.box;
+      return {
+        image, where: names.get(image), text: textOf(finding), kind: finding.verdict, rating: finding.likelihood,
+        box: { top, left, bottom, right }, key: finding.key,
+      };
+    });
+  });
+  return entries.sort((a, b) => b.rating - a.rating);
+}
+
+export async function fillList() {
+  const key = listedDetector();
+  if (state.everywhere) await readEverywhere(key);
+  const everywhere = state.everywhere && found.has(key);
+  const entries = everywhere ? listEverywhere(key) : await listHere();
   const chosen = state.list[state.current];
   state.list = entries;
   state.current = chosen ? entries.findIndex((e) => e.image === chosen.image && e.key === chosen.key) : -1;
-  $("listtitle").textContent = `Findings (${entries.length})`;
-  const several = images.length > 1;
-  $("findings").replaceChildren(...entries.map((entry, n) => {
+  $("listtitle").textContent = `${everywhere ? "All findings" : "Findings"} (${entries.length})`;
+  $("everywhere").hidden = !state.detector || !several();
+  $("everywhere").setAttribute("aria-pressed", everywhere);
+  const lines = entries.slice(0, MOST_LINES).map((entry, n) => {
     const line = document.createElement("li");
-    line.textContent = several && entry.where ? `${entry.where}  ${entry.text}` : entry.text;
+    line.textContent = entry.where ? `${entry.where}  ${entry.text}` : entry.text;
     line.className = `${entry.kind} ${n === state.current ? "current" : ""}`;
     line.addEventListener("click", () => jump(n));
     return line;
-  }));
+  });
+  const rest = entries.length - lines.length;
+  if (rest > 0) lines.push(Object.assign(document.createElement("li"), { textContent: `… and ${rest} more; n goes on` }));
+  $("findings").replaceChildren(...lines);
+  showCurrent();
+}
+
+const several = () => state.catalogue.exams.length > 1 || state.catalogue.exams[0].images.length > 1;
+
+function showCurrent() {
+  [...$("findings").children].forEach((line, n) => line.classList.toggle("current", n === state.current));
+  $("findings").children[state.current]?.scrollIntoView({ block: "nearest" });
+}
+
+// Between the findings of what is on the screen and those of all images.
+export function toggleEverywhere() {
+  state.everywhere = !state.everywhere;
+  state.current = -1;
+  return fillList();
+}
+
+// The findings of a detector on all images are asked for once.
+async function readEverywhere(key) {
+  if (found.has(key) || !state.catalogue.detectors.some((d) => d.key === key)) return;
+  $("listtitle").textContent = "reading all images …";
+  try {
+    found.set(key, await ask(`api/detectors/${key}/findings`));
+    const { problems } = found.get(key);
+    if (problems.length) say(`${problems.length} not listed: ${problems[0]}`, "error");
+  } catch (error) {
+    say(error.message, "error");
+  }
 }
 
 export async function jump(n) {
   const entry = state.list[n];
   if (!entry) return;
   state.current = n;
+  showCurrent();
   const meta = await describe(entry.image);
   const box = roomy(entry.box, meta.spacing_mm);
   state.place = { row: (entry.box.top + entry.box.bottom) / 2, column: (entry.box.left + entry.box.right) / 2 };
@@ -54,8 +116,7 @@ export async function jump(n) {
     state.panes[at].fitTo(box);
     events.moved(state.panes[at]);
   }
-  [...$("findings").children].forEach((line, k) => line.classList.toggle("current", k === n));
-  $("findings").children[n]?.scrollIntoView({ block: "nearest" });
+  showCurrent();
   mark();
   redraw();
   remember();
@@ -66,6 +127,7 @@ export async function nextFinding(by) {
   if (state.review) return by > 0 ? skipPlace() : null;
   const next = state.current + by;
   if (next >= 0 && next < state.list.length) return jump(next);
+  if (state.everywhere) return null;
   const exams = state.catalogue.exams;
   const images = state.layout === "four" ? null : exams.flatMap((e) => e.images);
   const before = state.image.key;

@@ -5,6 +5,7 @@ export const KEYS = [
   ["Move", "→ ←", ["ArrowRight", "ArrowLeft"], "next, previous image", ["nextImage", "previousImage"]],
   ["Move", "PgDn PgUp", ["PageDown", "PageUp"], "next, previous exam", ["nextExam", "previousExam"]],
   ["Move", "n p", ["n", "p"], "next, previous finding: jump and zoom", ["nextFinding", "previousFinding"]],
+  ["Move", "F", ["F"], "findings of all images, highest likelihood first: n and p go from image to image", ["everywhere"]],
   ["Move", "1 2 4", ["1", "2", "4"], "one image, right and left, four views (when not annotating)", ["layoutOne", "layoutPair", "layoutFour"]],
   ["Move", "g", ["g"], "next layout", ["nextLayout"]],
   ["Move", "b", ["b"], "prior beside current", ["layoutPrior"]],

@@ -77,11 +77,11 @@ export function listed(image, marks, detector, threshold, all) {
     shown.clusters.forEach((cluster) => {
       const index = detector.clusters.indexOf(cluster);
       const places = cluster.members.map((m) => [detector.candidates[m].row, detector.candidates[m].column]);
-      add(`${cluster.likelihood.toFixed(3)}  ${places.length} marks${kindOf(cluster)}`, verdict(matches && matches.clusters, index),
+      add(textOf({ ...cluster, members: places.length }), verdict(matches && matches.clusters, index),
         cluster.likelihood, places, `c${index}`);
     });
     shown.marks.filter((mark) => !mark.inFinding).forEach((mark) => add(
-      `${mark.likelihood.toFixed(3)}  mark${kindOf(mark)}`, verdict(matches && matches.marks, mark.index), mark.likelihood,
+      textOf({ ...mark, members: 0 }), verdict(matches && matches.marks, mark.index), mark.likelihood,
       [[mark.row, mark.column]], `m${mark.index}`));
     const lost = new Set(missed(detector, truth, shown));
     if (truth) {
@@ -102,6 +102,10 @@ export function listed(image, marks, detector, threshold, all) {
   }
   return entries;
 }
+
+// A finding in words: its likelihood, how many marks it has (0: it is one), and its kind where that is another.
+export const textOf = (finding) =>
+  `${finding.likelihood.toFixed(3)}  ${finding.members ? `${finding.members} marks` : "mark"}${kindOf(finding)}`;
 
 const kindOf = ({ kind }) => (kind && kind !== "microcalcification" ? `, ${String(kind).replaceAll("_", " ")}` : "");
 

@@ -3,7 +3,7 @@
 export const $ = (id) => document.getElementById(id);
 
 export const state = {
-  catalogue: null, exam: null, image: null, place: undefined, layout: "one", older: 0, linked: false, detector: "",
+  catalogue: null, exam: null, image: null, place: undefined, layout: "one", everywhere: false, older: 0, linked: false, detector: "",
   thresholds: {}, all: false, hidden: false, truth: true, list: [], current: -1, windowTool: false, annotate: false,
   reviewing: false, review: null, settling: null, panes: [], active: 0, editor: null,
 };
