@@ -9,7 +9,15 @@ import pytest
 from scipy import ndimage
 
 from microcalc.domain import Intent
-from microcalc.normalise.noise import _square_root, _white_gain, equalise_noise, high_pass, noise_by_level
+from microcalc.normalise.noise import (
+    _interpolated,
+    _order,
+    _square_root,
+    _white_gain,
+    equalise_noise,
+    high_pass,
+    noise_by_level,
+)
 
 EXPOSURES = (200.0, 400.0, 800.0, 1200.0)
 
@@ -122,3 +130,19 @@ def test_rare_bright_calcifications_do_not_change_the_unit() -> None:
     assert _sd_by_band(plain, 1)[0] == pytest.approx(1.0, abs=0.03)
     contrast = (with_specks - plain)[specks > pixels]
     assert np.median(contrast) == pytest.approx(20.0, rel=0.2)
+
+
+def test_the_order_is_that_of_a_stable_sort() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(size=500), rng.integers(-3, 3, 500), [-0.0, 0.0, -0.0]]).astype(np.float32)
+    np.testing.assert_array_equal(_order(values), np.argsort(values, kind="stable"))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_even_knots_need_no_search(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    pixels = (scale * rng.random((20, 300))).astype(np.float32)
+    knots = np.linspace(float(pixels.min()), float(pixels.max()), 1024)
+    values = np.cumsum(rng.random(1024))
+    expected = np.interp(pixels, knots, values).astype(np.float32)
+    np.testing.assert_allclose(_interpolated(pixels, knots, values), expected, rtol=1e-6)

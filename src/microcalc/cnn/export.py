@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from microcalc.cnn.network import SOFT, Network
+from microcalc.cnn.compression import SOFT
+from microcalc.cnn.network import Network
 from microcalc.storage.write import write_whole
 
 _OPSET = 17

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-SOFT = 4.0  # noise standard deviations up to which asinh is about linear
+from microcalc.cnn.compression import SOFT
 
 
 class Network(nn.Module):

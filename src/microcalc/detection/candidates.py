@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from microcalc.domain import Candidates, FloatImage, NormalisedMammogram
 from microcalc.geometry import Points
@@ -75,9 +74,19 @@ def _local_maxima(likelihood: FloatImage, min_likelihood: float) -> tuple[NDArra
         return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
     top, left = filled_rows[0], filled_columns[0]
     box = (slice(top, filled_rows[-1] + 1), slice(left, filled_columns[-1] + 1))
-    highest = ndimage.maximum_filter(likelihood[box], size=3, mode="constant", cval=0.0)
-    rows, columns = np.nonzero((likelihood[box] == highest) & enough[box])
+    rows, columns = np.nonzero((likelihood[box] == _highest_near(likelihood[box])) & enough[box])
     return rows + top, columns + left
+
+
+def _highest_near(likelihood: FloatImage) -> FloatImage:
+    """Return the highest value among each pixel and its eight neighbours."""
+    highest = likelihood.copy()
+    for axis in (0, 1):
+        values, before = highest.copy(), highest.swapaxes(0, axis)
+        along = values.swapaxes(0, axis)
+        np.maximum(before[1:], along[:-1], out=before[1:])
+        np.maximum(before[:-1], along[1:], out=before[:-1])
+    return highest
 
 
 def _between_pixels(padded: FloatImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:

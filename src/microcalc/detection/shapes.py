@@ -139,16 +139,21 @@ class _Window:
     ----------
     pixels
         (k, k).
-    noise
-        Standard deviation of the pixel noise before smoothing, of which a slope is no part.
+    before_smoothing
+        (k, k).
     rows_mm, columns_mm
         (k,) positions.
     """
 
     pixels: FloatImage
-    noise: float
+    before_smoothing: FloatImage
     rows_mm: NDArray[np.float64]
     columns_mm: NDArray[np.float64]
+
+    @property
+    def noise(self) -> float:
+        """Return the standard deviation of the pixel noise before smoothing, of which a slope is no part."""
+        return _noise(self.before_smoothing)
 
     def distance_mm(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distance of each pixel from a place."""
@@ -159,32 +164,36 @@ class _Image:
     """The original image, of which smoothed windows are cut."""
 
     def __init__(self, pixels: FloatImage, grid: Grid) -> None:
-        self._rasters = {1: (pixels, grid)}
+        self._pixels, self._grid = pixels, grid
         self._spacing = np.array(grid.spacing_mm)
 
-    def _raster(self, step: int) -> tuple[FloatImage, Grid]:
-        """Return the means of squares of ``step`` pixels, and where they lie."""
-        if step not in self._rasters:
-            pixels, grid = self._rasters[1]
-            rows, columns = (n // step for n in pixels.shape)
-            squares = pixels[: rows * step, : columns * step].reshape(rows, step, columns, step)
-            first = grid.to_mm(np.full((1, 2), (step - 1) / 2))[0]
-            coarse = Grid((grid.spacing_mm[0] * step, grid.spacing_mm[1] * step), (float(first[0]), float(first[1])))
-            self._rasters[step] = squares.mean(axis=(1, 3), dtype=np.float32), coarse
-        return self._rasters[step]
+    def _grid_of(self, step: int) -> Grid:
+        """Return where squares of ``step`` pixels lie."""
+        first = self._grid.to_mm(np.full((1, 2), (step - 1) / 2))[0]
+        row_mm, column_mm = self._grid.spacing_mm
+        return Grid((row_mm * step, column_mm * step), (float(first[0]), float(first[1])))
+
+    def _means(self, low: NDArray[np.int_], high: NDArray[np.int_], step: int) -> FloatImage:
+        """Return the means of squares of ``step`` pixels, from the square ``low`` to the one before ``high``."""
+        (top, left), (bottom, right) = low * step, high * step
+        pixels = self._pixels[top:bottom, left:right]
+        if step == 1:
+            return pixels
+        sums = sum(pixels[i::step, j::step] for i in range(step) for j in range(step))
+        return np.asarray(sums / np.float32(step * step), dtype=np.float32)
 
     def window(self, centre: NDArray[np.float64], radius_mm: float, step: int = 1) -> _Window:
         """Return the window that reaches ``radius_mm`` in each direction; at the image's edge it ends there."""
-        pixels, grid = self._raster(step)
+        grid = self._grid_of(step)
         spacing = np.array(grid.spacing_mm)
-        place, last = np.rint(grid.to_pixels(centre)[0]).astype(int), np.array(pixels.shape) - 1
+        place, last = np.rint(grid.to_pixels(centre)[0]).astype(int), np.array(self._pixels.shape) // step - 1
         place, reach = np.clip(place, 0, last), np.ceil(radius_mm / spacing).astype(int)
         low, high = np.maximum(place - reach, 0), np.minimum(place + reach, last) + 1
-        cut = pixels[low[0] : high[0], low[1] : high[1]]
+        cut = self._means(low, high, step)
         sigma = _SMOOTHING_MM / spacing
         smooth = ndimage.gaussian_filter(cut, sigma, truncate=3.0) if (sigma > 0.2).all() else cut
         rows, columns = (np.arange(low[i], high[i]) * spacing[i] + grid.origin_mm[i] for i in (0, 1))
-        return _Window(smooth, _noise(cut), rows, columns)
+        return _Window(smooth, cut, rows, columns)
 
     def peak(self, centre: NDArray[np.float64]) -> _Peak:
         """Climb from a candidate to the next local maximum, at most ``_CLIMB_MM`` away."""

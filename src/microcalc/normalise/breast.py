@@ -79,7 +79,7 @@ def find_breast(pixels: FloatImage, *, spacing_mm: float, intent: Intent, paddin
     shutter = _shutter(inside, blocks, known, intent=intent, step=step, step_mm=step * spacing_mm)
     tissue = _tissue(compressed(blocks, intent), known & ~shutter, step * spacing_mm)
     breast = _one_breast(tissue, step * spacing_mm) & ~shutter
-    refuse_mirrored(compressed(inside, intent), breast, step=step)
+    refuse_mirrored(inside, breast, intent=intent, step=step)
     area_cm2 = _area_cm2(breast, step * spacing_mm)
     if area_cm2 < _MIN_BREAST_CM2:
         raise NoBreastError(f"{area_cm2:.1f} cm2 stand out from the background, expected a breast of at least 5 cm2")

@@ -55,17 +55,22 @@ def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = Fa
     return NormalisedMammogram(contrast, rated, spacing_mm, grid.origin_mm, mammogram.uid)
 
 
-def _bounding_box(mask: BoolImage) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+def _bounding_box(mask: BoolImage, margin: int = 0) -> tuple[slice, slice]:
+    """Return the rows and columns of a mask, and ``margin`` more on each side, as far as the image reaches."""
+    filled = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(max(0, int(lines[0]) - margin), int(lines[-1]) + 1 + margin) for lines in filled)
+    return rows, columns
 
 
 def _without_skin(tissue: BoolImage, spacing_mm: float) -> BoolImage:
     margin = round(_SKIN_MM / spacing_mm)
-    padded = np.pad(tissue, margin + 1, mode="edge")
+    box = _bounding_box(tissue, margin + 1)
+    padded = np.pad(tissue[box], margin + 1, mode="edge")
     inner = slice(margin + 1, -margin - 1)
     depth = ndimage.uniform_filter(padded.astype(np.float32), 2 * margin + 1)[inner, inner]
-    return np.asarray(depth > 0.999, dtype=bool)
+    without = np.zeros_like(tissue)
+    without[box] = depth > 0.999
+    return without
 
 
 def _against_surroundings(stable: FloatImage, tissue: BoolImage, *, sigma_px: float) -> FloatImage:

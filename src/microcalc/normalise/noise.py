@@ -74,13 +74,26 @@ def noise_by_level(
 
     All bins hold equally many pixels, so that each is measured equally well.
     """
-    grey, noise = level[tissue][::3], np.abs(residual[tissue][::3])
-    order = np.argsort(grey, kind="stable")
-    parts = np.array_split(order, min(_BINS, max(1, order.size // 500)))
-    centres = np.array([float(np.mean(grey[p])) for p in parts])
-    deviations = np.array([_MAD * float(np.median(noise[p])) for p in parts])
+    places = np.flatnonzero(tissue)[::3]
+    grey, noise = level.ravel()[places], np.abs(residual.ravel()[places])
+    order, bins = _order(grey), min(_BINS, max(1, places.size // 500))
+    centres = np.array([float(np.mean(part)) for part in np.array_split(grey[order], bins)])
+    deviations = np.array([_MAD * float(np.median(part)) for part in np.array_split(noise[order], bins)])
     floor = max(1e-6, 0.25 * float(np.median(deviations)))
     return centres, np.maximum(deviations, floor)
+
+
+def _order(values: FloatImage) -> NDArray[np.intp]:
+    """Return the indices that sort values (n,), equal ones in the order given.
+
+    This is a stable ``argsort``, several times faster: a number's bits, with their order mended for negative ones, and
+    its index make one integer, and integers need no stable sort.
+    """
+    bits = (values + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    bits ^= np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
+    keys = bits.astype(np.uint64) << np.uint64(32) | np.arange(values.size, dtype=np.uint64)
+    keys.sort()
+    return np.asarray(keys & np.uint64(0xFFFFFFFF), dtype=np.intp)
 
 
 def _square_root(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.float64]) -> FloatImage:
@@ -105,7 +118,23 @@ def _look_up(pixels: FloatImage, grey: NDArray[np.float64], noise: NDArray[np.fl
     knots = np.linspace(low, high, 1024)
     density = 1.0 / np.interp(knots, grey, ndimage.gaussian_filter1d(noise, 1.0, mode="nearest"))
     values = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(knots))])
-    return np.asarray(np.interp(pixels, knots, values), dtype=np.float32)
+    return _interpolated(pixels, knots, values) if high > low else np.zeros_like(pixels)
+
+
+def _interpolated(pixels: FloatImage, knots: NDArray[np.float64], values: NDArray[np.float64]) -> FloatImage:
+    """Return ``np.interp(pixels, knots, values)`` for pixels within evenly spaced knots, which need no search."""
+    slopes = np.diff(values) / np.diff(knots)
+    per_knot = (knots.size - 1) / (knots[-1] - knots[0])
+    result = np.empty_like(pixels)
+    for row, out in zip(pixels, result, strict=True):  # a row at a time stays in the cache
+        wide = row.astype(np.float64)
+        interval = ((wide - knots[0]) * per_knot).astype(np.intp)
+        np.minimum(interval, slopes.size - 1, out=interval)
+        wide -= knots[interval]
+        wide *= slopes[interval]
+        wide += values[interval]
+        out[:] = wide
+    return result
 
 
 def _local_gain(residual: FloatImage, tissue: BoolImage, *, tile_px: int) -> FloatImage:
@@ -118,7 +147,8 @@ def _local_gain(residual: FloatImage, tissue: BoolImage, *, tile_px: int) -> Flo
             inside = tissue[tile]
             weight[r, c] = np.count_nonzero(inside) / inside.size
             if weight[r, c] > 0.25:
-                gain[r, c] = _MAD * float(np.median(np.abs(residual[tile][inside])))
+                measured = residual[tile][inside] if weight[r, c] < 1 else residual[tile].ravel()
+                gain[r, c] = _MAD * float(np.median(np.abs(measured), overwrite_input=True))
             else:
                 weight[r, c] = 0.0
     smooth = ndimage.gaussian_filter(weight * np.log(np.maximum(gain, 1e-3)), 2.0)

@@ -91,23 +91,29 @@ def _pectoral_edge(coarse: FloatImage, inside: BoolImage, spacing_mm: float) -> 
     smooth = ndimage.gaussian_filter(coarse, _EDGE_SMOOTHING_MM / spacing_mm)
     deep = ndimage.binary_erosion(inside, iterations=round(_PERIPHERY_MM / spacing_mm), border_value=1)
     spread = float(np.std(smooth[deep])) if deep.any() else float(np.std(smooth[inside]))
+    edges_mm = [(top, side) for top in range(15, 100, 3) for side in range(40, 200, 5) if top <= side <= 5 * top]
+    before, after = _beside(np.array(edges_mm) / spacing_mm, offset=4.0 / spacing_mm)
+    contrasts = _at(smooth, before, order=1, mode="nearest") - _at(smooth, after, order=1, mode="nearest")
+    inner = _at(inside.astype(np.float32), after, order=0, mode="constant") > 0.5
     best, best_score = None, 0.0
-    offset = 4.0 / spacing_mm
-    for top_mm in range(15, 100, 3):
-        for side_mm in range(40, 200, 5):
-            if not 1.0 <= side_mm / top_mm <= 5.0:
-                continue
-            top, side = top_mm / spacing_mm, side_mm / spacing_mm
-            t = np.linspace(0.05, 0.9, 40)
-            row, column = t * side, (1 - t) * top
-            normal = np.array([top, side]) / np.hypot(top, side)
-            points = [(row + s * normal[0], column + s * normal[1]) for s in (-offset, 0.0, offset)]
-            values = [ndimage.map_coordinates(smooth, p, order=1, mode="nearest") for p in points]
-            within = ndimage.map_coordinates(inside.astype(np.float32), points[2], order=0, mode="constant") > 0.5
-            if np.count_nonzero(within) < 24:
-                continue
-            contrast = (values[0] - values[2])[within]
-            score = float(np.mean(contrast) - np.std(contrast)) * np.sqrt(np.hypot(top_mm, side_mm))
-            if np.mean(contrast > 0) > 0.9 and np.mean(contrast) > 0.4 * spread and score > best_score:
-                best, best_score = (top, side), score
+    for (top_mm, side_mm), differences, within in zip(edges_mm, contrasts, inner, strict=True):
+        if np.count_nonzero(within) < 24:
+            continue
+        contrast = differences[within]
+        score = float(np.mean(contrast) - np.std(contrast)) * np.sqrt(np.hypot(top_mm, side_mm))
+        if np.mean(contrast > 0) > 0.9 and np.mean(contrast) > 0.4 * spread and score > best_score:
+            best, best_score = (top_mm / spacing_mm, side_mm / spacing_mm), score
     return best
+
+
+def _beside(edges: NDArray[np.float64], *, offset: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return places along straight edges (n, 2), towards the corner and beyond them: (2, n, 40), row and column."""
+    top, side = edges.T[:, :, np.newaxis]
+    along = np.linspace(0.05, 0.9, 40)
+    middle = np.stack([along * side, (1 - along) * top])
+    shift = offset * (edges / np.hypot(*edges.T)[:, np.newaxis]).T[:, :, np.newaxis]
+    return middle - shift, middle + shift
+
+
+def _at(image: FloatImage, places: NDArray[np.float64], *, order: int, mode: str) -> FloatImage:
+    return np.asarray(ndimage.map_coordinates(image, places, order=order, mode=mode), dtype=np.float32)

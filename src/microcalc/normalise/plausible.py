@@ -10,8 +10,9 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
-from microcalc.domain import BoolImage, FloatImage
+from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.errors import NoBreastError
+from microcalc.normalise.blocks import compressed
 
 _LEAST_CORRELATION = 0.3  # ours: of neighbouring blocks
 _FLAT = 1e-4  # of the range of grey levels
@@ -88,7 +89,7 @@ def covered_corners(values: FloatImage, known: BoolImage) -> BoolImage:
     return np.asarray(ndimage.binary_dilation(covered, iterations=2), dtype=bool)
 
 
-def refuse_mirrored(pixels: FloatImage, breast: BoolImage, *, step: int) -> None:
+def refuse_mirrored(pixels: FloatImage, breast: BoolImage, *, intent: Intent, step: int) -> None:
     """Refuse a picture that is its own mirror image: two copies of a breast that meet.
 
     Parameters
@@ -103,15 +104,16 @@ def refuse_mirrored(pixels: FloatImage, breast: BoolImage, *, step: int) -> None
     NoBreastError
         One half of the breast is the mirror image of the other.
     """
-    fine = np.diff(pixels[step // 2 :: step], n=2, axis=1)  # tissue may be as smooth on both sides, its noise is not
+    rows = compressed(pixels[step // 2 :: step], intent)
+    fine = np.diff(rows, n=2, axis=1)  # tissue may be as smooth on both sides, its noise is not
     inside = np.repeat(breast, step, axis=1)[: fine.shape[0], 1 : fine.shape[1] + 1]
     here = fine[: inside.shape[0], : inside.shape[1]][inside]
     most = 4.0 * float(np.median(np.abs(here))) if here.size else 0.0  # edges of shutters do not outweigh the noise
     if most == 0:
         return
     here = np.clip(here, -most, most)
-    for mirrored in (pixels[:, ::-1], pixels[::-1]):
-        there = np.diff(mirrored[step // 2 :: step], n=2, axis=1)[: inside.shape[0], : inside.shape[1]][inside]
+    for mirrored in (rows[:, ::-1], compressed(pixels[::-1][step // 2 :: step], intent)):
+        there = np.diff(mirrored, n=2, axis=1)[: inside.shape[0], : inside.shape[1]][inside]
         there = np.clip(there, -most, most)
         if float(np.mean(here * there)) > _MIRRORED * float(np.sqrt(np.mean(here**2) * np.mean(there**2))):
             raise NoBreastError("the picture is its own mirror image, expected one breast")
