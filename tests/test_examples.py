@@ -49,6 +49,8 @@ _OTHER_PROGRAMS: Final = {
     "Orthanc": "tests/node starts it",
     "for": "tests/node sends images",
     "journalctl": "needs a service",
+    "docker": "deploy/try-image builds and runs the images",
+    "apptainer": "not among Debian's packages",
 }
 """Programs that the pages name and no test runs, with the reason."""
 
