@@ -87,6 +87,24 @@ def test_the_table_reads_back_with_patients_splits_and_variants(source: Table, m
         assert (row.system, row.view, row.laterality) == ("GE", "CC", "L")
 
 
+def test_the_other_images_stay_as_they_are_where_this_is_asked_for(
+    source: Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [replace(i, tags="normal" if i.image == "raw" else "", split="train") for i in source.images]
+    kept = [AnnotationRow("processed", 200.0, 100.0, kind="coarse", judge="A. Reader", id="k")]
+    write_table(Table(tuple(images), (*KNOWN, *kept)), tmp_path / "t")
+    command = ["insert", str(tmp_path / "t"), "--clusters", "0", "--singles", "1", "--workers", "1"]
+    assert cli.run([*command, "--tag", "normal", "--others", "--out", str(tmp_path / "o")]) == 0
+    new = read_table(tmp_path / "o")
+    assert [i.image for i in new.images] == ["raw", "processed"]
+    assert new.images[1].file == images[1].file.resolve()
+    assert [(a.row, a.kind, a.id) for a in new.annotations if a.image == "processed"] == [(200.0, "coarse", "k")]
+    assert {a.judge for a in new.annotations if a.image == "raw"} >= {"inserted"}
+    assert cli.run([*command, "--others", "--out", str(tmp_path / "p")]) == 2
+    assert "--others: every image is inserted into" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
 def test_known_annotations_are_carried_over(made: Path) -> None:
     table = read_table(made)
     for name in ("raw-0", "raw-1"):

@@ -143,6 +143,7 @@ def insert(
     twins: Flag = False,
     split: SplitOption = "all",
     tag: str | None = None,
+    others: Flag = False,
     seed: CountOrNone = 1,
     workers: Workers = None,
 ) -> int:
@@ -169,6 +170,9 @@ def insert(
         Use the images of this split only.
     tag
         Use the images with this tag only.
+    others
+        With --split or --tag: the new table also has the other images of the table, as they are, such as annotated
+        ones beside normal ones that are inserted into.
     seed
         Seed of the random numbers: the same seed gives the same images.
     workers
@@ -181,12 +185,14 @@ def insert(
     if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
         raise InputError(f"{out.name}: the folder of the table itself, expected a different one for the new images")
     chosen = table_of(table, split, tag)
+    rest = _others(table, chosen) if others else None
     if clusters + singles == 0:
         raise InputError("--clusters 0 and --singles 0, expected something to insert")
     made, refused = insert_data_set(
         chosen,
         out,
         insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
+        others=rest,
         variants=variants,
         twins=twins,
         seed=seed,
@@ -196,6 +202,17 @@ def insert(
     if not refused:
         return 0
     return print_error(f"{len(refused)} of {quantity(len(chosen.images), 'image')} could not be used", code=1)
+
+
+def _others(path: Path, chosen: Table) -> Table:
+    """Return the images of a table that are not chosen."""
+    from microcalc.datasets.open import open_table
+
+    whole, names = open_table(path), {image.image for image in chosen.images}
+    rest = whole.of_images(image for image in whole.images if image.image not in names)
+    if not rest.images:
+        raise InputError("--others: every image is inserted into, expected --split or --tag that leaves others")
+    return rest
 
 
 def _described(table: Table, out: Path) -> str:

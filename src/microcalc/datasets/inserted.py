@@ -23,7 +23,7 @@ from PIL import Image
 from scipy import fft, ndimage
 
 from microcalc.datasets.open import open_row, refuse_images, unusable_images
-from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places, refuse_repeated
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, write_table
 from microcalc.datasets.twins import TWIN, as_left_out, draw_left_out
 from microcalc.domain import REGION, BoolImage, FloatImage, Mammogram
@@ -81,6 +81,7 @@ def insert_data_set(
     out: Path,
     *,
     insertion: Insertion,
+    others: Table | None = None,
     variants: int = 1,
     twins: bool = False,
     seed: int = 0,
@@ -92,6 +93,8 @@ def insert_data_set(
 
     Parameters
     ----------
+    others
+        Images, with their annotations, that the new table also has, as they are.
     variants
         Number of copies of each image, each with different microcalcifications.
     twins
@@ -102,7 +105,7 @@ def insert_data_set(
     Returns
     -------
     table
-        Table of the new images.
+        Table of the new images, and of ``others``.
     refused
         Errors of the images that cannot be used, in the order of the table, one per image.
 
@@ -129,7 +132,12 @@ def insert_data_set(
         if not made:
             refuse_images(failed, of=len(table.images))
         rows = [image for job in jobs for image in made.get(job.name, ())]
-        new = Table(tuple(image for image, _ in rows), tuple(a for _, annotations in rows for a in annotations))
+        kept = others or Table(())
+        new = Table(
+            (*(image for image, _ in rows), *kept.images),
+            (*(a for _, annotations in rows for a in annotations), *kept.annotations),
+        )
+        refuse_repeated(new.images, "the new images and the others together")
         write_table(new, out)
     return new, failed
 
