@@ -29,7 +29,14 @@ from microcalc.cli.log import log_records_shown
 from microcalc.cli.node import node
 from microcalc.cli.options import PRINTED
 from microcalc.cli.output import PRINTING, print_error
-from microcalc.cli.public import table_inbreast
+from microcalc.cli.public import (
+    table_bmcd,
+    table_ddsm,
+    table_inbreast,
+    table_masks,
+    table_mini_mias,
+    table_tompei_cmmd,
+)
 from microcalc.cli.reports import show_report
 from microcalc.cli.review import review
 from microcalc.cli.study import study
@@ -78,6 +85,11 @@ _GROUPS: Final[dict[str, tuple[Callable[..., int | None], ...]]] = {
 _TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
     table_cdd_cesm,
     table_inbreast,
+    table_bmcd,
+    table_tompei_cmmd,
+    table_mini_mias,
+    table_ddsm,
+    table_masks,
     table_points,
     table_coco,
     table_sr,

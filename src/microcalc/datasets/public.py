@@ -254,6 +254,6 @@ def disc_diameter_mm(corners: Sequence[tuple[float, float]], grid: Grid) -> floa
     return float(2.0 * np.sqrt(area / np.pi))
 
 
-def counted(count: int, noun: str, why: str) -> list[str]:
+def counted(count: int, noun: str, why: str, *, plural: str = "") -> list[str]:
     """Return a note on how many of something there were; none where there were none."""
-    return [f"{quantity(count, noun)} {why}"] if count else []
+    return [f"{quantity(count, noun, plural or f'{noun}s')} {why}"] if count else []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from microcalc.domain import FloatImage, Intent, Laterality, Mammogram
+from microcalc.domain import BoolImage, FloatImage, Intent, Laterality, Mammogram
 from microcalc.errors import MissingSpacingError, NotAMammogramError, UnreadableImageError
 from microcalc.images.info import spacing_in_words
 
@@ -102,6 +102,22 @@ def picture_values(path: Path) -> NDArray[np.integer]:
     return _grey_values(_bytes(path), path.name)
 
 
+def read_mask(path: Path) -> BoolImage:
+    """Return where a picture with two values is not 0, (rows, columns).
+
+    Raises
+    ------
+    UnreadableImageError, NotAMammogramError
+        As in `read_picture`, or the picture has more values, or two of which none is 0.
+    """
+    values = _grey_values(_bytes(path), path.name, bilevel=True)
+    found = np.unique(values)
+    if len(found) > 2 or (len(found) == 2 and found[0] != 0):
+        some = ", ".join(str(value) for value in found[:3])
+        raise NotAMammogramError(f"{path.name}: a mask with {len(found)} values ({some} ...), expected 0 and one other")
+    return np.asarray(values != 0)
+
+
 def picture_shape(path: Path) -> tuple[int, int]:
     """Return (rows, columns) of a picture from its header alone.
 
@@ -135,8 +151,8 @@ def _bytes(path: Path) -> bytes:
         raise UnreadableImageError(f"{path.name}: cannot be opened ({error.strerror}), expected an image") from None
 
 
-def _grey_values(data: bytes, name: str) -> NDArray[np.integer]:
-    """Return (rows, columns) uint8 or uint16."""
+def _grey_values(data: bytes, name: str, *, bilevel: bool = False) -> NDArray[np.integer]:
+    """Return (rows, columns) uint8 or uint16; a picture of one bit a pixel only where ``bilevel``."""
     import io
 
     from PIL import Image, UnidentifiedImageError
@@ -148,7 +164,7 @@ def _grey_values(data: bytes, name: str) -> NDArray[np.integer]:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 _check(image, name)
                 image.load()
-                return _to_grey(image, name)
+                return _to_grey(image.convert("L") if bilevel and image.mode == "1" else image, name)
         except (UnreadableImageError, NotAMammogramError):
             raise
         except UnidentifiedImageError:

@@ -12,6 +12,18 @@ from microcalc.images.dicom.read import laterality_of, read_data_set, view_of
 from microcalc.images.info import Fact, Facts
 
 
+def patient_of(path: Path) -> str:
+    """Return the PatientID of a DICOM file, which public data sets have made a pseudonym.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file is missing, not DICOM, or damaged.
+    """
+    with quiet():
+        return word(read_data_set(path, stop_before_pixels=True), "PatientID")
+
+
 def read_facts(path: Path) -> Facts:
     """Read the facts that the header of a DICOM file states; the SOP class of a mammogram always states the intent.
 
