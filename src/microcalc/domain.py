@@ -25,6 +25,8 @@ Distribution = Literal["grouped", "linear", "segmental", "regional", "diffuse"]
 """How the calcifications of a cluster are distributed (BI-RADS)."""
 Stage = Literal["pair", "cnn1"]
 """Which networks rate pixels: both, or the first alone, for comparison."""
+Device = Literal["cpu", "cuda"]
+"""What networks run on: the processor, or a GPU."""
 
 
 Edge = Literal["left", "right", "top", "bottom"]

@@ -10,7 +10,8 @@ import torch
 from tests.logs import KilledError, logged
 
 from microcalc.cnn import fit as fitting
-from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, check_device, fit
+from microcalc.cnn.device import check_device
+from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, fit
 from microcalc.cnn.network import Network
 from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError

@@ -20,7 +20,7 @@ from microcalc.storage.write import write_whole
 _OPSET = 17
 _IR_VERSION = 8
 _Orientation = tuple[bool, bool, bool]
-_ORIENTATIONS: dict[int, Sequence[_Orientation]] = {
+ORIENTATIONS: dict[int, Sequence[_Orientation]] = {
     1: ((False, False, False),),
     2: ((False, False, False), (False, True, True)),
     4: ((False, False, False), (True, True, False), (False, True, True), (True, False, True)),
@@ -67,7 +67,7 @@ def average_orientations(file: Path, out: Path, *, orientations: int, above: flo
         return
     model = onnx.load(file)
     side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    turned, turns = _turned("chosen", _ORIENTATIONS[orientations][1:], side)
+    turned, turns = _turned("chosen", ORIENTATIONS[orientations][1:], side)
     weights = [
         *model.graph.initializer,
         *turns,

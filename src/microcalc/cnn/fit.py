@@ -7,20 +7,20 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from microcalc.cnn.device import ImagesOnDevice, augmented_on_device, fits
 from microcalc.cnn.network import Network
 from microcalc.cnn.precision import Precision
 from microcalc.cnn.validate import Measured, Validation, ValidationSamples
 from microcalc.domain import FloatImage
-from microcalc.errors import InputError
 from microcalc.execution.progress import in_words
 from microcalc.sample.store import Samples, StoredImage, gather
 from microcalc.storage.write import saying_where, write_json, write_text, write_whole
@@ -150,6 +150,7 @@ def fit(
     _drop_after(folder / METRICS, start)
     validation = None if start == steps else _validation(watch, network, optimisation)
     pools = _pools(samples, optimisation)
+    cut = _patches_of(samples.images, augmentation, margin_px=network.margin_px, device=device)
     labels = torch.zeros(optimisation.batch, device=device)  # (n,)
     labels[: pools[0][1]] = 1.0
     began = saved = time.monotonic()
@@ -157,9 +158,8 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = optimisation.learning_rate * _schedule(step / steps)
         drawn = np.concatenate([pool[rng.integers(len(pool), size=n)] for pool, n in pools if n])  # (n, 3)
-        patches = gather(samples.images, drawn, margin_px=network.margin_px)  # (n, side, side)
-        patches = augmented(patches, rng, augmentation)
-        given = torch.from_numpy(patches).unsqueeze(1).to(device, memory_format=torch.channels_last)
+        patches = cut(drawn, rng)  # (n, side, side)
+        given = patches.unsqueeze(1).to(device, memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
             logits = network.rate_patches(given).float()  # (n,)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
@@ -184,12 +184,6 @@ def measuring_interval(steps: int) -> int:
     return _LOG_EVERY * math.ceil(steps / (_MEASUREMENTS * _LOG_EVERY))
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that this machine does not have."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device, expected a GPU and a CUDA build of torch")
-
-
 def augmented(patches: FloatImage, rng: np.random.Generator, augmentation: Augmentation) -> FloatImage:
     """Vary patches (n, side, side): flips and quarter turns, gain, added noise."""
     if augmentation.flips:
@@ -206,6 +200,29 @@ def augmented(patches: FloatImage, rng: np.random.Generator, augmentation: Augme
     if augmentation.noise > 0:
         patches = patches + np.float32(augmentation.noise) * rng.standard_normal(patches.shape, dtype=np.float32)
     return patches
+
+
+def _patches_of(
+    images: Sequence[StoredImage], augmentation: Augmentation, *, margin_px: int, device: str
+) -> Callable[[Samples, np.random.Generator], Tensor]:
+    """Return the function that cuts and varies patches around samples: on the device, if it holds the images."""
+    a = augmentation
+    if device == "cpu" or not fits(images, device):
+        if torch.device(device).type != "cpu":
+            _LOGGER.info("the images do not fit into the memory of the GPU: patches are cut by the processor")
+
+        def on_processor(samples: Samples, rng: np.random.Generator) -> Tensor:
+            return torch.from_numpy(augmented(gather(images, samples, margin_px=margin_px), rng, a))
+
+        return on_processor
+    held, generator = ImagesOnDevice(images, device), torch.Generator(device)
+
+    def on_device(samples: Samples, rng: np.random.Generator) -> Tensor:
+        generator.manual_seed(int(rng.integers(2**63)))  # drawn, so that a resumed training goes on alike
+        patches = held.gather(samples, margin_px=margin_px)
+        return augmented_on_device(patches, generator, gain_range=a.gain_range, noise=a.noise, flips=a.flips)
+
+    return on_device
 
 
 def _schedule(done: float) -> float:

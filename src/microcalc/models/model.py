@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from microcalc.domain import Intent, OperatingPoint, PixelScorer, Stage
+from microcalc.domain import Device, Intent, OperatingPoint, PixelScorer, Stage
 from microcalc.errors import InputError
+from microcalc.extras import require_modules
 from microcalc.models.description import (
     DESCRIPTION,
     CandidateRules,
@@ -106,13 +108,15 @@ class Models:
     ----------
     choice
         The name of a shipped model, ``"log"``, or the folder of a model; None: the shipped one for each intent.
-    threads, stage
+    threads, stage, device
         See ``load_model``; a chosen model raises its errors.
     """
 
-    def __init__(self, choice: str | Path | None = None, *, threads: int = 0, stage: Stage = "pair") -> None:
-        self._threads, self._stage = threads, stage
-        self._chosen = None if choice is None else load_model(choice, threads=threads, stage=stage)
+    def __init__(
+        self, choice: str | Path | None = None, *, threads: int = 0, stage: Stage = "pair", device: Device = "cpu"
+    ) -> None:
+        self._load = partial(load_model, threads=threads, stage=stage, device=device)
+        self._chosen = None if choice is None else self._load(choice)
         self._shipped: dict[Intent, Model] = {}
 
     def of(self, intent: Intent) -> Model:
@@ -127,11 +131,11 @@ class Models:
             self._chosen.check_intent(intent)
             return self._chosen
         if intent not in self._shipped:
-            self._shipped[intent] = load_model(intent, threads=self._threads, stage=self._stage)
+            self._shipped[intent] = self._load(intent)
         return self._shipped[intent]
 
 
-def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair") -> Model:
+def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair", device: Device = "cpu") -> Model:
     """Load a model; its files are checked against their SHA-256.
 
     Parameters
@@ -144,11 +148,16 @@ def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair") -
         Number of threads that rate pixels; 0: one for each core.
     stage
         ``"cnn1"``: rate by the first network alone, for comparison.
+    device
+        ``"cuda"``: the networks run on a GPU, by torch (``microcalc[train]``). The ratings are the same to rounding.
 
     Raises
     ------
     InputError
-        No such folder, a file is missing or is not the one described, or the model has no such stage.
+        No such folder, a file is missing or is not the one described, the model has no such stage, or there is no
+        such device.
+    MissingExtraError
+        torch is needed for the device, and not installed.
     RecipeError
         ``model.json`` has an unknown, missing or impossible entry.
 
@@ -163,12 +172,16 @@ def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair") -
     if choice == LAPLACIAN:
         if stage != "pair":
             raise InputError(f"log: a filter without networks, expected no --stage {stage}")
+        if device != "cpu":
+            raise InputError(f"log: a filter without networks, expected no --device {device}")
         return laplacian_model()
     folder, threads = model_folder(choice), threads or os.cpu_count() or 1
     described = _bytes_of(folder, DESCRIPTION)
     description = parse_description(described, where=f"{folder.name}/{DESCRIPTION}")
     if isinstance(description, ModelDescription):
-        scorer: PixelScorer = _open_pair(folder, description, threads=threads, stage=stage)
+        scorer: PixelScorer = _open_pair(folder, description, threads=threads, stage=stage, device=device)
+    elif device != "cpu":
+        raise InputError(f"{folder.name}: a cascade, expected no --device {device}")
     else:
         scorer = _open_cascade(folder, description, threads=threads, stage=stage)
     return Model(
@@ -271,9 +284,16 @@ def laplacian_model() -> Model:
     )
 
 
-def _open_pair(folder: Path, description: ModelDescription, *, threads: int, stage: Stage) -> CnnPair:
+def _open_pair(
+    folder: Path, description: ModelDescription, *, threads: int, stage: Stage, device: Device = "cpu"
+) -> CnnPair:
     from microcalc.cnn.scorer import CnnPair, NetworkFile  # brings the run-time engine
 
+    if device != "cpu":
+        require_modules("torch", "onnx")
+        from microcalc.cnn.device import check_device
+
+        check_device(device)
     for entry in (description.cnn1, description.cnn2):
         _check_hash(folder, entry)
     return CnnPair(
@@ -284,6 +304,7 @@ def _open_pair(folder: Path, description: ModelDescription, *, threads: int, sta
         spacing_mm=description.spacing_mm,
         threads=threads,
         stage=stage,
+        device=device,
     )
 
 

@@ -98,7 +98,7 @@ def train(
         The system refused to write.
     """
     require_modules("torch", "onnx")
-    from microcalc.cnn.fit import check_device
+    from microcalc.cnn.device import check_device
 
     check_device(device)
     check_receptive_fields(recipe)
