@@ -344,6 +344,60 @@ def test_what_is_annotated_is_saved_undone_and_still_there_after_the_server_was_
     assert (row.kind, row.judge, row.id) == ("coarse", "A. Reader", annotation["id"])
 
 
+def test_clusters_are_grouped_by_hand_and_their_outline_is_edited_by_its_corners(
+    serve: Serve, page: Page, tmp_path: Path
+) -> None:
+    table, out = write_images(tmp_path / "t", ("a",)), tmp_path / "o"
+    _open(page, serve(table, "--out", out, "--judge", "A. Reader"))
+    _centre_on(page, 310, 160, 8)
+    page.keyboard.press("a")
+    box = page.locator(".pane").bounding_box()
+    assert box is not None
+
+    def at(row: float, column: float) -> tuple[float, float]:
+        x, y = page.evaluate("([row, column]) => microcalc.panes()[0].toPane(row, column)", [row, column])
+        return box["x"] + x, box["y"] + y
+
+    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
+        page.mouse.move(*at(*start))
+        page.mouse.down()
+        page.mouse.move(*at(*end), steps=3)
+        page.mouse.up()
+
+    page.keyboard.down("Control")
+    drag((295, 145), (313, 163))  # a frame around two of the four
+    page.keyboard.up("Control")
+    page.keyboard.press("K")
+    _saved(page, 1)
+    page.keyboard.press("k")
+    assert page.locator("#dialog input").input_value() == "cluster 1"
+    page.keyboard.press("Enter")
+    _saved(page, 2)
+    page.mouse.click(*at(*SPECKS[3]))
+    page.keyboard.press("e")
+    for corner in ((300, 160), (300, 180), (330, 180)):
+        page.mouse.click(*at(*corner))
+    page.keyboard.press("Enter")
+    _saved(page, 3)
+    page.keyboard.press("e")
+    drag((330, 180), (330, 160))
+    _saved(page, 4)
+    drag((300, 170), (295, 170))  # from the middle of a line: a corner more
+    _saved(page, 5)
+    page.keyboard.press("Delete")
+    _saved(page, 6)
+    page.keyboard.press("Control+z")
+    _saved(page, 7)
+    page.keyboard.press("Enter")
+    time.sleep(1)
+    rows = {(row.row, row.column): row for row in read_table(out).annotations}
+    assert {place: row.cluster for place, row in rows.items()} == {
+        SPECKS[0]: "cluster 1", SPECKS[1]: "cluster 1", SPECKS[2]: "one", SPECKS[3]: "one",
+    }  # fmt: skip
+    np.testing.assert_allclose(rows[SPECKS[3]].outline, [(300, 160), (295, 170), (300, 180), (330, 160)], atol=0.3)
+    assert sum(len(row.outline) > 0 for row in rows.values()) == 1
+
+
 def test_review_shows_the_highest_place_first_and_takes_one_key_for_each(
     serve: Serve, page: Page, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ export const actions = {
   annotate: writing(() => { state.annotate = !state.annotate; endReview(); tools(); remember(); }),
   remove: writing(() => state.editor.remove()), outline: writing(() => state.editor.startOutline()),
   group: writing(() => state.editor.group(pane().key)), cluster: writing(nameCluster),
+  uncluster: writing(() => state.editor.edit({ cluster: "" })),
   done: writing(() => state.editor.mark(pane().key)), undo: writing(() => undo(false)), redo: writing(() => undo(true)),
   review: writing(() => { state.annotate = true; tools(); remember(); toggleReview(); }),
   accept: writing(() => verdictOn("microcalcification")), reject: writing(() => verdictOn("no_calcium")),
@@ -77,16 +78,21 @@ async function undo(redo) {
 }
 
 function nameCluster() {
-  const [, annotation] = state.editor.current;
-  if (!annotation) return say("choose an annotation first", "error");
+  const [, annotations] = state.editor.targets;
+  if (!annotations.length) return say("choose an annotation first (with Ctrl several)", "error");
   const form = document.createElement("div");
   const field = document.createElement("input");
-  field.value = annotation.cluster;
-  field.setAttribute("aria-label", "name of the cluster; empty: none");
-  field.addEventListener("change", () => { state.editor.edit({ cluster: field.value.trim() }); $("dialog").close(); });
-  form.append("Cluster of this annotation (empty: none): ", field);
+  field.value = state.editor.clusterName;
+  field.setAttribute("aria-label", "name of the cluster");
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    state.editor.edit({ cluster: field.value.trim() });
+    $("dialog").close();
+  });
+  form.append(`Cluster of ${annotations.length > 1 ? `these ${annotations.length} annotations` : "this annotation"} (Enter takes it, Esc leaves): `, field);
   open(form);
-  field.focus();
+  field.select();
   return null;
 }
 
@@ -125,7 +131,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     return;
   }
-  if (state.editor?.corners && ["Enter", "Escape"].includes(event.key)) {
+  if ((state.editor?.corners || state.editor?.shape) && ["Enter", "Escape"].includes(event.key)) {
     state.editor.endOutline(event.key === "Enter");
     return;
   }

@@ -57,9 +57,9 @@ function drawAnnotation(pane, context, a) {
   else drawRing(pane, context, a.row, a.column, a.diameter_mm);
 }
 
-export function drawAnnotations(pane, context, annotations, chosen, clusterOutlines) {
+export function drawAnnotations(pane, context, annotations, chosen, clusters) {
   for (const a of annotations) {
-    const isChosen = a.id === chosen;
+    const isChosen = chosen.has(a.id);
     context.strokeStyle = isChosen ? COLOURS.chosen : KIND_COLOURS[a.kind] || COLOURS.other;
     context.lineWidth = isChosen ? 2 : 1.3;
     context.setLineDash(a.kind === "unsure" ? [3, 2] : []);
@@ -68,12 +68,49 @@ export function drawAnnotations(pane, context, annotations, chosen, clusterOutli
     context.setLineDash([]);
     if (a.outline.length > 2) drawPolygon(pane, context, a.outline);
   }
-  for (const [name, places] of clusterOutlines) {
-    const [x, y] = pane.toPane(...places[0]);
-    context.fillStyle = KIND_COLOURS.microcalcification;
+  for (const [name, members] of clusters) {
+    const [x, y] = pane.toPane(members[0].row, members[0].column);
+    context.fillStyle = context.strokeStyle = KIND_COLOURS.microcalcification;
     context.font = "11px system-ui";
     context.fillText(name, x + 10, y - 8);
+    if (members.some((a) => a.outline.length)) continue; // else a thin line around all members says who they are
+    context.lineWidth = 1;
+    context.setLineDash([3, 3]);
+    drawPolygon(pane, context, hullOf(members.map((a) => [a.row, a.column])));
+    context.setLineDash([]);
   }
+}
+
+// Corners of the convex hull of places (monotone chain).
+function hullOf(places) {
+  const sorted = [...places].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  const half = (points) => {
+    const chain = [];
+    for (const p of points) {
+      while (chain.length > 1 && turns(chain.at(-2), chain.at(-1), p) <= 0) chain.pop();
+      chain.push(p);
+    }
+    return chain.slice(0, -1);
+  };
+  return sorted.length < 3 ? sorted : [...half(sorted), ...half([...sorted].reverse())];
+}
+
+const turns = (a, b, c) => (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
+
+export function drawCorners(pane, context, corners, chosen) {
+  corners.forEach((corner, n) => {
+    const [x, y] = pane.toPane(...corner);
+    context.fillStyle = n === chosen ? COLOURS.miss : COLOURS.chosen;
+    context.fillRect(x - 3.5, y - 3.5, 7, 7);
+  });
+}
+
+export function drawFrame(context, [left, top, right, bottom]) {
+  context.strokeStyle = COLOURS.chosen;
+  context.lineWidth = 1;
+  context.setLineDash([3, 3]);
+  context.strokeRect(left, top, right - left, bottom - top);
+  context.setLineDash([]);
 }
 
 export function drawPath(pane, context, corners) {

@@ -1,7 +1,8 @@
 // Annotating: what the reader does is sent at once, and shown as saved when the server has it on the disk.
 
 import { ask, tell } from "./api.js";
-import { drawAnnotations, drawPath } from "./draw.js";
+import { drawAnnotations, drawCorners, drawFrame, drawPath } from "./draw.js";
+import { edgeAt, Shape } from "./shape.js";
 
 export const KINDS = ["microcalcification", "coarse", "vascular", "rim_or_skin", "other_calcium", "no_calcium", "unsure"];
 const REACH_PX = 9;
@@ -14,6 +15,8 @@ export class Editor {
     this.states = new Map(); // image → {annotations, mark}
     this.version = -1;
     this.chosen = "";
+    this.selected = new Set(); // ids of annotations of one image that are changed together
+    this.shape = null; // the outline whose corners are edited
     this.kind = KINDS[0];
     this.diameter = FIRST_DIAMETER_MM;
     this.corners = null; // of the outline that is being drawn
@@ -60,14 +63,14 @@ export class Editor {
   }
 
   put(key, annotation, note = {}) {
-    return this.send(`api/images/${key}/annotations`, { put: [annotation], note }, key);
+    return this.send(`api/images/${key}/annotations`, { put: [annotation].flat(), note }, key);
   }
 
   add(key, row, column, kind = this.kind, note = {}) {
     const id = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}`;
     const diameter = kind === "no_calcium" ? 0 : this.diameter;
     const annotation = { id, row, column, kind, diameter_mm: diameter, cluster: "", outline: [] };
-    this.chosen = id;
+    this.choose(id);
     this.states.get(key)?.annotations.push(annotation); // drawn at once; the answer of the server replaces it
     return this.put(key, annotation, note);
   }
@@ -80,22 +83,43 @@ export class Editor {
     return [null, null];
   }
 
-  edit(entries) {
+  // The image and the annotations that a key changes: those that are selected, else the chosen one.
+  get targets() {
     const [key, annotation] = this.current;
-    if (annotation) this.put(key, { ...annotation, ...entries });
+    if (!this.selected.size) return [key, annotation ? [annotation] : []];
+    for (const [image, { annotations }] of this.states) {
+      const found = annotations.filter((a) => this.selected.has(a.id));
+      if (found.length) return [image, found];
+    }
+    return [null, []];
+  }
+
+  edit(entries) {
+    const [key, annotations] = this.targets;
+    if (annotations.length) this.put(key, annotations.map((annotation) => ({ ...annotation, ...entries })));
   }
 
   setKind(kind) {
     this.kind = kind;
-    const [, annotation] = this.current;
-    if (annotation && annotation.kind !== kind) this.edit({ kind });
+    const [, annotations] = this.targets;
+    if (annotations.some((annotation) => annotation.kind !== kind)) this.edit({ kind });
   }
 
   remove() {
-    const [key, annotation] = this.current;
-    if (!annotation) return;
-    this.chosen = "";
-    this.send(`api/images/${key}/annotations`, { remove: [annotation.id] }, key);
+    if (this.shape) return this.shape.remove();
+    if (this.corners) {
+      this.corners.pop();
+      return this.redraw();
+    }
+    const [key, annotations] = this.targets;
+    if (!annotations.length) return null;
+    this.choose("");
+    return this.send(`api/images/${key}/annotations`, { remove: annotations.map((a) => a.id) }, key);
+  }
+
+  choose(id) {
+    this.chosen = id;
+    this.selected.clear();
   }
 
   async undo(redo) {
@@ -113,6 +137,14 @@ export class Editor {
     return this.send(`api/images/${key}/clusters`, {}, key);
   }
 
+  // The name under which the selected annotations are grouped: that of one of them, else one that is free.
+  get clusterName() {
+    const [key, annotations] = this.targets;
+    const names = new Set(this.annotations(key).map((a) => a.cluster));
+    const free = (n) => (names.has(`cluster ${n}`) ? free(n + 1) : `cluster ${n}`);
+    return annotations.find((a) => a.cluster)?.cluster || free(1);
+  }
+
   // ---- the pointer; true where the page has taken the event
 
   near(pane, x, y) {
@@ -123,21 +155,23 @@ export class Editor {
       const apart = (px - x) ** 2 + (py - y) ** 2;
       if (apart <= least) [best, least] = [a, apart];
     }
-    return best;
+    return best || this.annotations(pane.key).find((a) => a.kind === "calcification_region" && edgeAt(pane, a.outline, x, y) >= 0);
   }
 
   pointer(pane, name, event, x, y) {
     if (name === "wheel") return this.wheel(pane, event, x, y);
+    if (this.shape) return this.shape.pointer(pane, name, event, x, y);
+    if (event.ctrlKey || event.metaKey || this.press?.frame) return this.select(pane, name, event, x, y);
     if (name === "pointerdown" && event.button === 0 && !event.shiftKey) {
       const over = this.near(pane, x, y);
       this.press = { x, y, over, moved: false };
-      if (over) this.chosen = over.id;
+      if (over) this.choose(over.id);
       this.redraw();
       return Boolean(over); // elsewhere a drag pans
     }
     if (name === "pointermove" && this.press?.over) {
       this.press.moved ||= Math.hypot(x - this.press.x, y - this.press.y) > 3;
-      if (this.press.moved) {
+      if (this.press.moved && this.press.over.kind !== "calcification_region") {
         [this.press.over.row, this.press.over.column] = pane.toStored(x, y);
         this.redraw();
       }
@@ -147,12 +181,38 @@ export class Editor {
       const { press } = this;
       this.press = null;
       if (press.over) {
-        if (press.moved) this.put(pane.key, press.over);
+        if (press.moved && press.over.kind !== "calcification_region") this.put(pane.key, press.over);
         return true;
       }
       if (Math.hypot(x - press.x, y - press.y) <= 3) this.click(pane, ...pane.toStored(x, y));
     }
     return false;
+  }
+
+  // Ctrl: a click adds an annotation to those selected or takes it away, a frame adds all in it.
+  select(pane, name, event, x, y) {
+    if (name === "pointerdown" && event.button === 0) this.press = { x, y, frame: [x, y, x, y], key: pane.key };
+    else if (name === "pointermove" && this.press?.frame) this.press.frame.splice(2, 2, x, y);
+    else if (name === "pointerup" && this.press?.frame) {
+      const [left, top, right, bottom] = this.press.frame;
+      this.press = null;
+      const inFrame = (a) => {
+        const [px, py] = pane.toPane(a.row, a.column);
+        return (px - left) * (px - right) <= 0 && (py - top) * (py - bottom) <= 0;
+      };
+      const isClick = Math.hypot(right - left, bottom - top) <= 3;
+      const [key, before] = this.targets;
+      if (key !== pane.key) this.selected.clear();
+      else if (isClick) for (const a of before) this.selected.add(a.id); // the one that was chosen is the first
+      if (!isClick) for (const a of this.annotations(pane.key).filter(inFrame)) this.selected.add(a.id);
+      else {
+        const over = this.near(pane, x, y);
+        if (over && !this.selected.delete(over.id)) this.selected.add(over.id);
+      }
+      this.chosen = [...this.selected].at(-1) || "";
+    } else return Boolean(this.press?.frame);
+    this.redraw();
+    return true;
   }
 
   click(pane, row, column) {
@@ -175,18 +235,27 @@ export class Editor {
     return true;
   }
 
-  // ---- outline of a cluster, drawn around the chosen annotation
+  // ---- outline of a cluster: drawn around the chosen annotation, or the corners of the one that is there
 
   startOutline() {
-    const [, annotation] = this.current;
-    if (!annotation) return this.say("choose an annotation of the cluster first", "error");
+    if (this.shape) return this.endOutline(true);
+    const [key, chosen] = this.current;
+    if (!chosen) return this.say("choose an annotation of the cluster first", "error");
+    const cluster = this.annotations(key).filter((a) => a === chosen || (a.cluster && a.cluster === chosen.cluster));
+    const drawn = cluster.find((a) => a === chosen && a.outline.length) || cluster.find((a) => a.outline.length);
+    if (drawn) {
+      this.shape = new Shape(this, key, drawn.id);
+      this.redraw();
+      return this.say("outline: drag a corner; click a line to add one; Delete removes the chosen corner, or the outline; Enter ends");
+    }
     this.corners = [];
-    return this.say("outline: click its corners; Enter ends, Esc leaves");
+    return this.say("outline: click its corners; Delete takes the last one back, Enter ends, Esc leaves");
   }
 
   endOutline(keep) {
-    const { corners } = this;
-    this.corners = null;
+    const { corners, chosen } = this;
+    this.corners = this.shape = null;
+    this.choose(chosen); // the outline is that of one annotation
     if (keep && corners && corners.length > 2) this.edit({ outline: corners });
     this.redraw();
   }
@@ -214,6 +283,7 @@ export class Editor {
 
   // The chosen annotation in words, and who changed it when.
   get words() {
+    if (this.selected.size > 1) return `${this.selected.size} annotations are selected: k groups them, K takes them out of their cluster`;
     const [, a] = this.current;
     if (!a) return "";
     const size = a.diameter_mm ? `, ${a.diameter_mm.toFixed(2)} mm` : "";
@@ -226,8 +296,10 @@ export class Editor {
   draw(pane, context) {
     const annotations = this.annotations(pane.key);
     const clusters = new Map();
-    for (const a of annotations) if (a.cluster && !clusters.has(a.cluster)) clusters.set(a.cluster, [[a.row, a.column]]);
-    drawAnnotations(pane, context, annotations, this.chosen, clusters);
+    for (const a of annotations) if (a.cluster) clusters.set(a.cluster, [...(clusters.get(a.cluster) || []), a]);
+    drawAnnotations(pane, context, annotations, new Set([...this.selected, this.chosen]), clusters);
+    if (this.shape?.key === pane.key) drawCorners(pane, context, this.shape.outline, this.shape.corner);
+    if (this.press?.frame && this.press.key === pane.key) drawFrame(context, this.press.frame);
     if (this.corners?.length) drawPath(pane, context, this.corners);
   }
 }
