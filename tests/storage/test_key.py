@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from microcalc.storage import key
-from microcalc.storage.key import key_of_lists, code_version, file_sha256, key_of
+from microcalc.storage.key import code_version, file_sha256, key_of, key_of_lists
 
 
 def test_keys_change_with_every_value_and_not_with_the_order_of_names() -> None:
@@ -44,5 +44,6 @@ def test_a_module_that_does_not_exist_has_no_version() -> None:
 
 
 def test_the_key_of_lists_is_that_of_their_list() -> None:
-    for lists in ([], [[]], [[1, "ä"], []], [[{"b": 1.5, "a": None}], [2], [[3]]]):
-        assert key_of_lists(*map(iter, lists)) == key_of(lists)
+    several: list[list[list[object]]] = [[], [[]], [[1, "ä"], []], [[{"b": 1.5, "a": None}], [2], [[3]]]]
+    for lists in several:
+        assert key_of_lists(*(iter(elements) for elements in lists)) == key_of(lists)

@@ -226,9 +226,7 @@ def _refuse_binary(content: bytes, where: str) -> None:
 
 def _cells(texts: Iterator[str], where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the lines that are not blank, each with the number of its first line in the file."""
-    reader = csv.reader(
-        _separated(texts, where, separator), delimiter=separator, skipinitialspace=True, strict=True
-    )
+    reader = csv.reader(_separated(texts, where, separator), delimiter=separator, skipinitialspace=True, strict=True)
     first = 1
     try:
         for cells in reader:
