@@ -6,7 +6,8 @@
     microcalc detect mammograms --out results
     python docs/viewer.py --table mammograms --results results --out docs/images/view
 
-The pictures are for simulated images alone.
+With ``--run RUN``, a folder of microcalc train, the page of the training too. The pictures are for simulated images
+alone; that of the training shows no image.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("table", "results", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--run", type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as notes:
@@ -46,6 +48,9 @@ def main() -> None:
         out = Path(notes) / "annotated"
         with _served(page, *images, options.results, "--out", out, "--judge", "A. Reader"):
             _annotate(page, options.out)
+        if options.run is not None:
+            with _served(page, options.run):
+                _training(page, options.out)
         browser.close()
 
 
@@ -70,6 +75,13 @@ def _annotate(page: Page, out: Path) -> None:
     for key in "yxy":
         _press(page, key)
     _shoot(page, out / "review.jpg")
+
+
+def _training(page: Page, out: Path) -> None:
+    if not page.locator("#dialog").is_visible():
+        page.locator("#training").click()
+    _until(page, "document.querySelectorAll('#trainingpage svg').length >= 4")
+    page.locator("#dialogbody").screenshot(path=out / "training.jpg", type="jpeg", quality=78)
 
 
 def _press(page: Page, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from microcalc import cli
 from microcalc.cnn.network import Network
 from microcalc.datasets.table import Table
 from microcalc.errors import InputError, RecipeError
+from microcalc.models.description import parse_pair_description
 from microcalc.models.model import shipped_model
 from microcalc.training.networks import first_network
 from microcalc.training.recipe import Recipe, StartRecipe, load_recipe
@@ -60,6 +62,26 @@ def test_the_model_has_the_mean_of_the_weights_before_and_after(
         for weight, value in made.items():
             assert torch.allclose(value, share * before[weight] + (1 - share) * trained[weight], atol=1e-6), weight
         assert any((before[k] != trained[k]).any() for k in made)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.9999])
+def test_on_few_validation_images_the_default_threshold_is_at_least_that_of_the_model(
+    model: Path, table: Table, tmp_path: Path, threshold: float
+) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    description = json.loads((model / "model.json").read_text())
+    for point in description["operating_points"]:
+        point["threshold"] = threshold
+    (tmp_path / "model" / "model.json").write_text(json.dumps(description))
+    recipe = _shorter(toy.recipe())
+    further = train(recipe, table, tmp_path / "run", start=start_from(tmp_path / "model", recipe))
+    described = parse_pair_description((further / "model.json").read_bytes(), where="model.json")
+    points = described.operating_points
+    assert [p.nlf for p in points] == sorted(p.nlf for p in points)
+    assert [p.threshold for p in points] == sorted((p.threshold for p in points), reverse=True)
+    assert threshold in {p.threshold for p in points}
+    measured = [p.threshold for p in points if p.threshold != threshold]
+    assert points[described.default_operating_point].threshold == max(threshold, *measured[-1:])
 
 
 def test_a_share_of_the_weights_of_no_model_is_refused(table: Table, tmp_path: Path) -> None:

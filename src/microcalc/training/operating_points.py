@@ -20,7 +20,7 @@ from microcalc.detection.candidates import find_candidates
 from microcalc.detection.clusters import group
 from microcalc.detection.shapes import measure_shapes
 from microcalc.domain import REGION, Annotations, Candidates, Cluster
-from microcalc.evaluation.froc import froc_curve
+from microcalc.evaluation.froc import FrocCurve, froc_curve
 from microcalc.evaluation.match import Matches, Regions, as_regions, match, match_clusters
 from microcalc.evaluation.matched_images import IGNORED_KINDS
 from microcalc.execution.progress import track
@@ -64,6 +64,7 @@ def measure_operating_points(
     *,
     normals: Sequence[TrainingImage] = (),
     min_likelihood: float | None = None,
+    threshold: float | None = None,
 ) -> Measured:
     """Measure the operating points of marks and clusters on the validation images.
 
@@ -78,6 +79,8 @@ def measure_operating_points(
         has annotated, on which a mark is not false.
     min_likelihood
         Least likelihood of a candidate that counts in a cluster; None: the recipe's.
+    threshold
+        Threshold on clusters that is measured besides; None: none is.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def measure_operating_points(
         shapes=shapes,
         clusters=clusters,
         mark_operating_points=mark_operating_points(outlines[annotated], MARK_NLF),
-        operating_points=_cluster_operating_points(outlines, clusters),
+        operating_points=_cluster_operating_points(outlines, clusters, threshold),
         measured_on=describe_images(validation, normals),
     )
 
@@ -135,16 +138,29 @@ def mark_operating_points(
     return _lowest_thresholds([_match_marks(m) for m in marked], false_per_image)
 
 
-def _cluster_operating_points(marked: Sequence[Marked], rules: ClusterRules) -> tuple[OperatingPointEntry, ...]:
+def _cluster_operating_points(
+    marked: Sequence[Marked], rules: ClusterRules, threshold: float | None
+) -> tuple[OperatingPointEntry, ...]:
+    """Return the points of the numbers of false clusters and that of the threshold, the highest threshold first."""
     matches = [_match_clusters(m, group(m.candidates, **rules.model_dump())) for m in marked]
-    return _lowest_thresholds(matches, CLUSTER_NLF)
+    points = _lowest_thresholds(matches, CLUSTER_NLF)
+    if threshold is None:
+        return points
+    curve = _froc(matches)
+    reached = int(np.flatnonzero(curve.threshold >= threshold)[-1])
+    given = OperatingPointEntry(threshold=threshold, llf=float(curve.llf[reached]), nlf=float(curve.nlf[reached]))
+    return tuple(sorted((*points, given), key=lambda point: (point.nlf, -point.threshold)))
 
 
 def _lowest_thresholds(matches: Sequence[Matches], nlfs: Sequence[float]) -> tuple[OperatingPointEntry, ...]:
-    curve = froc_curve(
+    curve = _froc(matches)
+    return tuple(_point(curve.threshold, curve.llf, curve.nlf, nlf) for nlf in nlfs)
+
+
+def _froc(matches: Sequence[Matches]) -> FrocCurve:
+    return froc_curve(
         np.concatenate([m.lesion_rating for m in matches]), np.concatenate([m.nl_rating for m in matches]), len(matches)
     )
-    return tuple(_point(curve.threshold, curve.llf, curve.nlf, nlf) for nlf in nlfs)
 
 
 def _point(

@@ -23,7 +23,7 @@ from microcalc.models.description import (
     NetworkEntry,
     OperatingPointEntry,
 )
-from microcalc.models.model import load_model
+from microcalc.models.model import describe_pair, load_model
 from microcalc.sample.store import StoredImage
 from microcalc.storage.write import saying_where, write_text, write_whole
 from microcalc.training.card import RECIPE, write_card
@@ -65,7 +65,9 @@ def write_model(
     trained_on
         See ``describe_training``.
     started_from
-        Folder of the model that was trained further; its training images count as images of this model, too.
+        Folder of the model that was trained further; its training images count as images of this model, too. Where the
+        validation images are too few for a default threshold, it stays at least that of this model (ours: on few
+        images, a lower one gave ten times as many false clusters on other patients).
     """
     from microcalc.cnn.export import average_orientations
 
@@ -81,8 +83,11 @@ def write_model(
     write_training_images(folder, earlier | {image.sha256 for image in table.of_split("train").images})
     described = _description(folder, recipe, limits=limits, trained_on=trained_on)
     write_description(folder, described, n_validation=len(validation))
-    measured = measure_operating_points(load_model(folder), recipe, validation)
-    write_description(folder, with_measured(described, measured), n_validation=len(validation))
+    kept = None if started_from is None or _are_enough(len(validation)) else _default_threshold(started_from)
+    measured = measure_operating_points(load_model(folder), recipe, validation, threshold=kept)
+    write_description(
+        folder, with_measured(described, measured), n_validation=len(validation), least_threshold=kept or 0.0
+    )
     for nlf, point in zip(MARK_NLF, measured.mark_operating_points, strict=True):
         _LOG.info("validation images: sensitivity %.2f at up to %g false marks per image", point.llf, nlf)
     load_model(folder)  # as every user of it will
@@ -172,6 +177,16 @@ def default_point(n_validation: int) -> int:
     return enough[0] if enough else len(CLUSTER_NLF) - 1
 
 
+def _are_enough(n_validation: int) -> bool:
+    """Return whether a threshold at the default number of false clusters can be measured on so many images."""
+    return n_validation * _DEFAULT_NLF >= _LEAST_FALSE
+
+
+def _default_threshold(model: Path) -> float:
+    described = describe_pair(model)
+    return described.operating_points[described.default_operating_point].threshold
+
+
 def unmeasured(recipe: Recipe) -> dict[str, Any]:
     """Return the entries of a description that are measured, with values for a model that is not yet."""
     return {
@@ -189,8 +204,22 @@ def with_measured(description: _Description, measured: Measured) -> _Description
     return description.model_copy(update={f.name: getattr(measured, f.name) for f in fields(measured)})
 
 
-def write_description(folder: Path, description: ModelDescription | CascadeDescription, *, n_validation: int) -> None:
-    """Write ``model.json``, with the default operating point for this number of validation images."""
-    last = len(description.operating_points) - 1
-    chosen = description.model_copy(update={"default_operating_point": min(default_point(n_validation), last)})
+def write_description(
+    folder: Path,
+    description: ModelDescription | CascadeDescription,
+    *,
+    n_validation: int,
+    least_threshold: float = 0.0,
+) -> None:
+    """Write ``model.json``, with the default operating point for this number of validation images.
+
+    Parameters
+    ----------
+    least_threshold
+        The default is a point of at least this threshold, where there is one.
+    """
+    points = description.operating_points
+    enough = [n for n, point in enumerate(points) if point.threshold >= least_threshold]
+    default = min(default_point(n_validation), len(points) - 1, *enough[-1:])
+    chosen = description.model_copy(update={"default_operating_point": default})
     write_text(folder / DESCRIPTION, chosen.to_json())

@@ -5,7 +5,7 @@ import { ask } from "./api.js";
 const AGAIN_MS = 2000;
 const QUIET_S = 300;
 const [WIDTH, HEIGHT] = [520, 200];
-const BOX = { left: 46, right: WIDTH - 12, top: 10, bottom: HEIGHT - 24 };
+const BOX = { left: 46, right: WIDTH - 12, top: 26, bottom: HEIGHT - 24 };
 const LINES = { loss: ["loss", "training"], validation_loss: ["validation", "validation"], sensitivity: ["validation", ""] };
 
 export function trainingPage() {
@@ -35,7 +35,7 @@ function runSection(run) {
     section.append(element("h4", `${network.name.toUpperCase()}: ${progressOf(network)}`), charts);
   }
   if (run.operating_points.length) {
-    const words = run.operating_points.map((p) => `${p.llf.toFixed(2)} at ${p.nlf.toPrecision(2)} false marks per image`);
+    const words = run.operating_points.map((p) => `${p.llf.toFixed(2)} at ${Number(p.nlf.toFixed(2))} false marks per image`);
     section.append(paragraph(`The finished model, every pixel of the validation images rated: sensitivity ${words.join(", ")}.`));
   }
   return section;
@@ -83,7 +83,7 @@ function chart(network, names, title, top) {
     svg.append(shape("text", { x: BOX.left - 6, y: y(part * highest) + 4, "text-anchor": "end" }, (part * highest).toPrecision(2)));
     svg.append(shape("text", { x: x(part * last), y: HEIGHT - 8, "text-anchor": part === 1 ? "end" : "middle" }, Math.round(part * last)));
   }
-  svg.append(shape("text", { x: BOX.right, y: BOX.top + 10, "text-anchor": "end" }, title));
+  svg.append(shape("text", { x: BOX.left, y: 15 }, title));
   names.forEach((name, n) => {
     const points = network.points.filter((point) => point[name] !== undefined);
     const [kind, label] = LINES[name];
@@ -91,7 +91,7 @@ function chart(network, names, title, top) {
     if (kind === "validation") for (const p of points) svg.append(shape("circle", { cx: x(p.step), cy: y(p[name]), r: 2.5, class: kind }));
     if (!points.length) return;
     const words = `${label} ${points.at(-1)[name].toFixed(3)}`.trim();
-    svg.append(shape("text", { x: BOX.right, y: BOX.top + 26 + 15 * n, "text-anchor": "end", class: kind }, words));
+    svg.append(shape("text", { x: BOX.right - 110 * n, y: 15, "text-anchor": "end", class: kind }, words));
   });
   return svg;
 }
