@@ -45,7 +45,9 @@ class Grid:
         return np.asarray(indices * np.asarray(self.spacing_mm) + np.asarray(self.origin_mm), dtype=np.float64)
 
 
-def outside(places_px: Points, shape: tuple[int, int], *, margin_px: float = 0.0) -> NDArray[np.bool_]:
+def outside(
+    places_px: Points, shape: tuple[int, int] | NDArray[np.float64], *, margin_px: float = 0.0
+) -> NDArray[np.bool_]:
     """Return which positions are beyond the outer edges of an image's pixels.
 
     Parameters
@@ -53,7 +55,7 @@ def outside(places_px: Points, shape: tuple[int, int], *, margin_px: float = 0.0
     places_px
         (n, 2) row and column in pixels; (0, 0) is the centre of the first pixel, whose edge is at -0.5.
     shape
-        (rows, columns).
+        (rows, columns), of one image, or (n, 2) of the image of each position.
     margin_px
         Distance beyond the edge that still counts as inside.
 

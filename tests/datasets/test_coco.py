@@ -67,7 +67,7 @@ def _document(**annotation: Any) -> dict[str, Any]:
 def _read(tmp_path: Path, document: object) -> tuple[AnnotationRow, ...]:
     file = tmp_path / "c.json"
     file.write_text(json.dumps(document))
-    return read_coco(file, Table(_IMAGES)).annotations
+    return tuple(read_coco(file, Table(_IMAGES)).annotations)
 
 
 def test_a_box_around_the_first_pixel_is_an_annotation_at_its_centre(tmp_path: Path) -> None:

@@ -50,12 +50,22 @@ def test_other_words_for_kinds_are_what_is_said_of_them(tmp_path: Path) -> None:
     assert [(row.column, row.kind) for row in rows] == [(1, "microcalcification"), (5, "microcalcification")]
 
 
+def test_boxes_are_regions_or_places_of_their_size_and_lines_without_one_are_passed_over(tmp_path: Path) -> None:
+    region, place = _read(
+        tmp_path, "image,xmin,ymin,xmax,ymax,kind\na,10,20,30,60,\nb,,,,,\na,40,50,44,52,microcalcification\n"
+    ).annotations
+    assert (region.kind, region.row, region.column, region.diameter_mm) == ("calcification_region", 40.0, 20.0, 0.0)
+    assert set(region.outline) == {(20.0, 10.0), (20.0, 30.0), (60.0, 30.0), (60.0, 10.0)}
+    assert (place.kind, place.row, place.column, place.outline) == ("microcalcification", 51.0, 42.0, ())
+    assert place.diameter_mm == pytest.approx((2 * 0.07 + 4 * 0.08) / 2)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "points.csv: empty"),
         ("image,row,column\n", "points.csv: no point, expected a header line and at least one line"),
-        ("image,a,b\na,1,2\n", "columns 'image', 'a', 'b', expected row and column or y and x"),
+        ("image,a,b\na,1,2\n", "columns 'image', 'a', 'b', expected row and column or y and x or ymin"),
         ("image,x,y,row,column\na,1,2,1,2\n", "expected one of row and column or y and x"),
         ("x,y\n1,2\n", "expected image or file or file_name or filename"),
         ("image,x,y\na,1,2\nc,1,2\n", "points.csv line 3: no image given of the name 'c', expected one"),
@@ -67,6 +77,12 @@ def test_other_words_for_kinds_are_what_is_said_of_them(tmp_path: Path) -> None:
         ("image,x,y,cluster\na,1,2,NA\n", "points.csv line 2: cluster is 'NA', expected an empty cell"),
         ("image,x,y,diameter_mm\na,1,2,-1\n", "points.csv line 2: diameter_mm is -1, expected 0 or more"),
         ("image;x;y\na;1;2\n", "separated by semicolons"),
+        ("image,x,y,kind\na,1,2,calcification_region\n", "line 2: calcification_region with an outline of 0 corners"),
+        (
+            "image,xmin,ymin,xmax,ymax\na,4,2,3,9\n",
+            "line 2: a box of rows 2 to 9 and columns 4 to 3, expected min",
+        ),
+        ("image,xmin,ymin,xmax,ymax\na,1,2,3,\n", "points.csv line 2: ymax is '', expected a number"),
     ],
 )
 def test_what_is_no_point_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:

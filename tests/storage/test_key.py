@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from microcalc.storage import key
-from microcalc.storage.key import code_version, file_sha256, key_of
+from microcalc.storage.key import code_version, file_sha256, key_of, key_of_lists
 
 
 def test_keys_change_with_every_value_and_not_with_the_order_of_names() -> None:
@@ -41,3 +41,9 @@ def test_the_version_holds_the_modules_that_are_imported_on_the_way() -> None:
 def test_a_module_that_does_not_exist_has_no_version() -> None:
     with pytest.raises(ModuleNotFoundError):
         code_version("microcalc.nothing")
+
+
+def test_the_key_of_lists_is_that_of_their_list() -> None:
+    several: list[list[list[object]]] = [[], [[]], [[1, "ä"], []], [[{"b": 1.5, "a": None}], [2], [[3]]]]
+    for lists in several:
+        assert key_of_lists(*(iter(elements) for elements in lists)) == key_of(lists)

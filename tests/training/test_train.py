@@ -412,6 +412,10 @@ def test_figures_are_put_into_a_finished_model_card_and_change_nothing_else(
     untagged = Table(tuple(replace(i, tags="") for i in table.images), table.annotations)
     write_card(tmp_path / "model", untagged)
     assert "Sources" not in (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    closed = replace(untagged.images[0], source="Closed Set", licence="No weights trained on it may be published.")
+    write_card(tmp_path / "model", Table((closed, *untagged.images[1:]), table.annotations))
+    expected = "## Sources and licences\n\n- Closed Set. No weights trained on it may be published.\n"
+    assert expected in (tmp_path / "model" / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize(("n_validation", "point"), [(1, 3), (8, 3), (19, 3), (20, 2), (200, 2)])

@@ -56,6 +56,21 @@ def test_an_annotation_is_in_the_table_with_who_and_when(tmp_path: Path) -> None
     assert row.when.endswith("Z")
 
 
+def test_what_the_table_holds_is_told_with_what_the_reader_does_not_see(tmp_path: Path) -> None:
+    out = tmp_path / "my notes"
+    mine, theirs = _open(out), _open(out, "B. Reader")
+    mine.change("a", [_put(), _put(20, 30, kind="coarse")], [], {})
+    mine.mark("a", "done")
+    theirs.change("a", [_put(101)], [], {})
+    told = {"images": 2, "done": 1, "pictures": 2, "kinds": {"microcalcification": 2, "coarse": 1}}
+    assert mine.contents() == told | {"hidden": 1, "superseded": 0}
+    theirs.mark("a", "settle")
+    assert mine.contents() == told | {"kinds": {"microcalcification": 1}, "hidden": 1, "superseded": 2}
+    client = client_of(viewer_of(tmp_path / "source", out=out))
+    assert client.get("api/export").json()["table"] == f"'{out}'"  # as a shell takes it
+    assert client_of(viewer_of(tmp_path / "source")).get("api/export").status_code == 422
+
+
 def test_what_was_annotated_at_first_stays_and_gets_an_id(tmp_path: Path) -> None:
     notes = _open(tmp_path / "o", annotated=True)
     rows = read_table(tmp_path / "o").annotations

@@ -27,15 +27,16 @@ def table_points(
     intent: IntentOption = None,
     categories: list[str] | None = None,
 ) -> int:
-    """Make a table of images and of points in a CSV file, one per line.
+    """Make a table of images and of points or boxes in a CSV file, one per line.
 
-    Columns: image (or file, file_name), and row and column (or y and x) in pixels, 0 at the centre of the first pixel.
+    Columns: image (or file, file_name), and row and column (or y and x) in pixels, 0 at the centre of the first pixel;
+    or ymin, xmin, ymax and xmax of a box, which is a region where no kind says otherwise.
     kind, diameter_mm, cluster, judge, morphology, id and when may be there too.
 
     Parameters
     ----------
     file
-        CSV file of points.
+        CSV file of points or boxes.
     images
         Images, folders of these, or a table whose annotations are left out. Repeat for several.
     out

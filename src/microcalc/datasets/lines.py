@@ -13,10 +13,13 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from microcalc.errors import TableError
 from microcalc.storage.write import write_whole
@@ -26,11 +29,13 @@ Line = Mapping[str, str]
 _Word = TypeVar("_Word", bound=str)
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMERALS: Final = re.compile(r"[0-9eE.+-]*")
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BYTE_ORDER_MARKS: Final = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }  # fmt: skip
+_HEAD_BYTES: Final = 65_536
 _NOT_KNOWN: Final = {"na", "n/a", "#n/a", "nan", "null", "none", "<na>"}
 _ALIKE: Final = 0.8
 """How much alike (difflib) an unknown column and a known, missing one are for the former to be a slip."""
@@ -59,19 +64,37 @@ def read_lines(
         The file is no such table: not there, not in UTF-8, separated by anything else, with a required
         column missing, misspelt or there twice, or with a line of more or fewer cells than the header.
     """
+    header, lines = open_lines(file, required=required, optional=optional, where=where, separator=separator)
+    return [(number, {k: v for k, v in zip(header, cells, strict=True) if k}) for number, cells in lines]
+
+
+def open_lines(
+    file: Path, *, required: Sequence[str], optional: Sequence[str] = (), where: str = "", separator: str = ","
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the header of a table, and an iterator over its lines, which are read as they are asked for.
+
+    Each line has as many cells as the header. Parameters and errors are those of ``read_lines``.
+    """
     where = where or file.name
-    lines = _cells(_text(file, where), where, separator)
-    if not lines:
+    lines = _cells(_texts(file, where), where, separator)
+    first = next(lines, None)
+    if first is None:
         raise TableError(f"{where}: empty, expected a header line with {', '.join(required)}")
-    (_, header), *rest = lines
-    _check_header(header, required, optional, where)
-    for number, cells in rest:
+    header = first[1]
+    check_header(header, required, optional, where)
+    return header, _as_long_as(header, lines, where)
+
+
+def _as_long_as(
+    header: Sequence[str], lines: Iterable[tuple[int, list[str]]], where: str
+) -> Iterator[tuple[int, list[str]]]:
+    for number, cells in lines:
         if len(cells) != len(header):
             raise TableError(
                 f"{where} line {number}: {len(cells)} cells, expected {len(header)} as in the header"
                 f"{' (decimal commas?)' if len(cells) > len(header) else ''}"
             )
-    return [(number, {k: v for k, v in zip(header, cells, strict=True) if k}) for number, cells in rest]
+        yield number, cells
 
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
@@ -132,45 +155,102 @@ def text_in(line: Line, column: str, where: str) -> str:
         It is a word that programs write for nothing, such as R's NA: as a name it would be one of its own.
     """
     text = line.get(column, "")
-    if text.casefold() in _NOT_KNOWN:
+    if is_not_known(text):
         raise TableError(f"{where}: {column} is {text!r}, expected an empty cell where nothing is known")
     return text
 
 
-def _text(file: Path, where: str) -> str:
+def is_not_known(text: str) -> bool:
+    """Return whether a text is a word that programs write for nothing; see ``text_in``."""
+    return text.casefold() in _NOT_KNOWN
+
+
+def outline_of(text: str, where: str) -> tuple[tuple[float, float], ...]:
+    """Return the corners (row, column) of an outline, ``row column; row column; ...``.
+
+    Raises
+    ------
+    TableError
+        The text is no such outline.
+    """
     try:
-        content = file.read_bytes()
+        pairs = [
+            tuple(number_of(v, "outline", where) for v in pair.split()) for pair in text.split(";") if pair.strip()
+        ]
+        return tuple((row, column) for row, column in pairs)
+    except (ValueError, TableError):
+        raise TableError(f"{where}: outline is {text[:40]!r}, expected 'row column; row column; ...'") from None
+
+
+def numbers_of(texts: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return texts as finite numbers, NaN where one is empty; None where ``number_of`` would refuse one."""
+    if not _NUMERALS.fullmatch("".join(texts)):
+        return None
+    try:
+        numbers = np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
+    except ValueError:
+        return None
+    return None if np.isinf(numbers).any() else numbers
+
+
+def _texts(file: Path, where: str) -> Iterator[str]:
+    """Yield the text of a file line by line, each with its end."""
+    try:
+        with file.open("rb") as handle:
+            head = handle.read(_HEAD_BYTES)
+            for mark, name in _BYTE_ORDER_MARKS.items():
+                if head.startswith(mark):
+                    raise TableError(f"{where}: text in {name}, expected a table (CSV) in UTF-8")
+            _refuse_binary(head, where)
+            handle.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+            for number, line in enumerate(handle, 1):
+                _refuse_binary(line, where)
+                try:
+                    text = line.decode()
+                except UnicodeDecodeError as error:
+                    raise TableError(
+                        f"{where} line {number}: text that is not in UTF-8, expected a table (CSV) in UTF-8"
+                    ) from error
+                if "\r" in text[:-2]:
+                    yield from io.StringIO(text, newline="")  # carriage returns alone end lines, too
+                else:
+                    yield text
     except OSError as error:
         raise TableError(f"{where}: {error.strerror}, expected a table (CSV)") from error
-    for mark, name in _BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            raise TableError(f"{where}: text in {name}, expected a table (CSV) in UTF-8")
+
+
+def _refuse_binary(content: bytes, where: str) -> None:
     if b"\0" in content:
         raise TableError(f"{where}: no text, or text in UTF-16, expected a table (CSV) in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise TableError(f"{where} line {line}: text that is not in UTF-8, expected a table (CSV) in UTF-8") from error
 
 
-def _cells(text: str, where: str, separator: str) -> list[tuple[int, list[str]]]:
-    """Return the lines that are not blank, each with the number of its first line in the file."""
-    _refuse_other_separators(text, where, separator)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    lines, first = [], 1
+def _cells(texts: Iterator[str], where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines that are not blank, each with the number of its first line in the file."""
+    reader = csv.reader(_separated(texts, where, separator), delimiter=separator, skipinitialspace=True, strict=True)
+    first = 1
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
-                lines.append((first, [cell.strip() for cell in cells]))
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield first, stripped
             first = reader.line_num + 1
     except csv.Error as error:
         raise TableError(f"{where} line {first}: {error}, expected a table (CSV)") from error
-    return lines
 
 
-def _refuse_other_separators(text: str, where: str, expected: str) -> None:
-    header = re.sub(r'"[^"]*"', "", next((line for line in text.splitlines() if line.strip()), ""))
+def _separated(texts: Iterator[str], where: str, separator: str) -> Iterator[str]:
+    """Yield the texts; refuse a first line that is separated by anything else."""
+    for text in texts:
+        if text.strip():
+            _refuse_other_separators(text, where, separator)
+            yield text
+            break
+        yield text
+    yield from texts
+
+
+def _refuse_other_separators(first: str, where: str, expected: str) -> None:
+    header = re.sub(r'"[^"]*"', "", first)
     for separator, name in _SEPARATORS.items():
         if separator in header and expected not in header:
             raise TableError(
@@ -178,7 +258,14 @@ def _refuse_other_separators(text: str, where: str, expected: str) -> None:
             )
 
 
-def _check_header(header: Sequence[str], required: Sequence[str], optional: Sequence[str], where: str) -> None:
+def check_header(header: Sequence[str], required: Sequence[str], optional: Sequence[str], where: str) -> None:
+    """Refuse a header with a required column missing, a column misspelt, or a column that is there twice.
+
+    Raises
+    ------
+    TableError
+        Names the column.
+    """
     for column, count in Counter(filter(None, header)).items():
         if count > 1:
             raise TableError(f"{where}: column {column!r} occurs {count} times, expected once")

@@ -13,7 +13,7 @@ Suckling J et al., The Mammographic Image Analysis Society Digital Mammogram Dat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -59,14 +59,21 @@ def read_mini_mias(folder: Path) -> PublicSet:
     lines = _lines(info)
     reading = Reading(SOURCE, LICENCE, film=True)
     files = {f.stem.lower(): f for f in files_below(folder, ".pgm", ".png", ".tif", ".tiff")}
+    nowhere = []
     for name, file in files.items():
+        of_film = lines.get(name, [])
+        if any(line.abnormality == "CALC" and line.circle is None for line in of_film):
+            nowhere.append(name)
+            continue
         with reading.leaving_out(file):
-            _add(reading, file, lines.get(name, ()), info.name)
+            _add(reading, file, of_film, info.name)
+    if nowhere:
+        reading.notes.append(f"calcifications all over, without a place; left out: {', '.join(nowhere)}")
     reading.absent((name for name in lines if name not in files), f"{info.name} lists images that are not there")
     return reading.done(folder)
 
 
-def _add(reading: Reading, file: Path, lines: list[_Line] | tuple[()], info: str) -> None:
+def _add(reading: Reading, file: Path, lines: Sequence[_Line], info: str) -> None:
     if not lines:
         raise TableError(f"{file.name}: not in {info}, expected an image that it lists")
     number = int(file.stem[3:])
@@ -79,12 +86,11 @@ def _add(reading: Reading, file: Path, lines: list[_Line] | tuple[()], info: str
     tags = dict.fromkeys(word for of_line in words for word in of_line if word)
     image = replace(image, patient=f"mias-{(number + 1) // 2:03d}", tags=f"{image.tags} {' '.join(tags)}")
     rows = []
-    for line in (line for line in lines if line.abnormality == "CALC"):
-        if line.circle is None:
-            raise TableError(f"{file.name}: calcifications without a place ({info} line {line.number}), left out")
-        x, y, radius = line.circle
-        outline = circle(_SIDE_PX - 1 - y, x, max(1, radius))
-        rows.append(region(outline, image, judge="MIAS", where=f"{info} line {line.number}"))
+    for line in lines:
+        if line.abnormality == "CALC" and line.circle is not None:
+            x, y, radius = line.circle
+            outline = circle(_SIDE_PX - 1 - y, x, max(1, radius))
+            rows.append(region(outline, image, judge="MIAS", where=f"{info} line {line.number}"))
     reading.add(image, rows)
 
 

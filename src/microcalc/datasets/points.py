@@ -1,9 +1,11 @@
-"""Read annotations from CSV files of points, one per line, as other programs and spreadsheets write them.
+"""Read annotations from CSV files of points or boxes, one per line, as other programs and spreadsheets write them.
 
 A line names its image (column ``image``, ``file``, ``file_name`` or ``filename``) and a place: ``row`` and ``column``,
-or ``y`` and ``x``, in pixels of the original image, 0 at the centre of the first pixel. ``kind`` (without it:
-microcalcification), ``diameter_mm``, ``cluster``, ``judge``, ``morphology``, ``id`` and ``when`` may be there too;
-other columns are ignored.
+or ``y`` and ``x``, in pixels of the original image, 0 at the centre of the first pixel; or a box: ``ymin``, ``xmin``,
+``ymax`` and ``xmax``. ``kind`` (without it: microcalcification, of a box calcification_region), ``diameter_mm``,
+``cluster``, ``judge``, ``morphology``, ``id`` and ``when`` may be there too; other columns are ignored. A box of
+another kind stands for a place in its middle, with its mean side as the diameter. A line with four empty cells for a
+box has no annotation.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from typing import Any, Final, get_args
 
 from microcalc.datasets.categories import Categories
 from microcalc.datasets.lines import Line, number_in, read_lines, text_in
-from microcalc.datasets.outlines import ImageNames, check_rows
-from microcalc.datasets.table import AnnotationRow, Table, check_places
-from microcalc.domain import Kind
+from microcalc.datasets.outlines import Corners, ImageNames, box_corners, check_rows, mean_corner
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places
+from microcalc.domain import REGION, Kind
 from microcalc.errors import TableError
 
 _IMAGE: Final = ("image", "file", "file_name", "filename")
-_PLACES: Final = (("row", "column"), ("y", "x"))
+_BOX: Final = ("ymin", "xmin", "ymax", "xmax")
+_PLACES: Final = (("row", "column"), ("y", "x"), _BOX)
 _OPTIONAL: Final = ("diameter_mm", "kind", "cluster", "judge", "morphology", "id", "when")
 
 
@@ -50,12 +53,14 @@ def read_points(file: Path, images: Table, *, categories: Sequence[str] = ()) ->
     image_column = _only(header, [(name,) for name in _IMAGE], file.name)[0]
     row_column = _only(header, _PLACES, file.name)
     names = ImageNames(images.images)
+    usual = REGION if row_column == _BOX else "microcalcification"
     rows = []
     for number, line in lines:
         where = f"{file.name} line {number}"
-        kind = kinds.kind_of(line.get("kind") or "microcalcification", where)
-        if kind is not None:
-            rows.append(_row(line, names.find(line[image_column], where).image, row_column, kind, where))
+        image = names.find(line[image_column], where)
+        kind = kinds.kind_of(line.get("kind") or usual, where)
+        if kind is not None and (row_column != _BOX or any(line[column] for column in _BOX)):
+            rows.append(_row(line, image, row_column, kind, where))
     kinds.check_used(file.name)
     check_rows(rows)
     table = Table(images.images, tuple(rows))
@@ -73,20 +78,35 @@ def _only(header: Sequence[str], choices: Sequence[tuple[str, ...]], where: str)
     return there[0]
 
 
-def _row(line: Line, image: str, place: tuple[str, ...], kind: Kind, where: str) -> AnnotationRow:
-    diameter_mm = number_in(line, "diameter_mm", where) if line.get("diameter_mm") else 0.0
+def _row(line: Line, image: ImageRow, place: tuple[str, ...], kind: Kind, where: str) -> AnnotationRow:
+    numbers = [number_in(line, column, where) for column in place]
+    outline, side_mm = _box(numbers, image, where) if place == _BOX else ((), 0.0)
+    diameter_mm = number_in(line, "diameter_mm", where) if line.get("diameter_mm") else side_mm
     if diameter_mm < 0:
         raise TableError(f"{where}: diameter_mm is {diameter_mm:g}, expected 0 or more")
+    row, column = mean_corner(outline) if outline else numbers
     return AnnotationRow(
-        image=image,
-        row=number_in(line, place[0], where),
-        column=number_in(line, place[1], where),
-        diameter_mm=diameter_mm,
+        image=image.image,
+        row=row,
+        column=column,
+        diameter_mm=0.0 if kind == REGION else diameter_mm,
         kind=kind,
         cluster=text_in(line, "cluster", where),
+        outline=outline if kind == REGION else (),
         judge=line.get("judge", ""),
         morphology=line.get("morphology", ""),
         id=text_in(line, "id", where),
         when=text_in(line, "when", where),
         where=where,
     )
+
+
+def _box(numbers: Sequence[float], image: ImageRow, where: str) -> tuple[Corners, float]:
+    """Return the corners of a box in pixels, and its mean side in mm."""
+    top, left, bottom, right = numbers
+    if bottom <= top or right <= left:
+        raise TableError(
+            f"{where}: a box of rows {top:g} to {bottom:g} and columns {left:g} to {right:g}, expected min below max"
+        )
+    side_mm = ((bottom - top) * image.spacing_mm[0] + (right - left) * image.spacing_mm[1]) / 2
+    return box_corners(top, left, bottom, right), side_mm

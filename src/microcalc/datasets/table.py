@@ -5,10 +5,11 @@ The files of a table, and the meaning of their columns, are described in ``table
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
 
@@ -91,23 +92,46 @@ class AnnotationRow:
     where: str = field(default="", compare=False, repr=False)
 
 
+class AnnotationRows(Sequence[AnnotationRow]):
+    """Annotations that are kept otherwise than as rows; a row is made when it is asked for."""
+
+    @abstractmethod
+    def of_image(self, image: str) -> tuple[AnnotationRow, ...]:
+        """Return the annotations of one image, in the order of the table."""
+
+    @abstractmethod
+    def of_images(self, images: Collection[str]) -> Self:
+        """Return the annotations of some images."""
+
+    @abstractmethod
+    def images_with(self, kind: Kind, *, in_cluster: bool = False) -> set[str]:
+        """Return the names of the images with an annotation of a kind; ``in_cluster``: with one that has a cluster."""
+
+    @abstractmethod
+    def outside(self, sizes: Mapping[str, tuple[int, int]]) -> tuple[AnnotationRow, int] | None:
+        """Return the first annotation outside its image and the number of all, or None; ``sizes`` are those known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Hold a data set: its images and their annotations."""
 
     images: tuple[ImageRow, ...]
-    annotations: tuple[AnnotationRow, ...] = field(default=())
+    annotations: Sequence[AnnotationRow] = field(default=())
     _rows_of: Mapping[str, tuple[AnnotationRow, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Sort the annotations by image, once."""
+        """Sort annotations that are rows by image, once."""
         rows: dict[str, list[AnnotationRow]] = {}
-        for row in self.annotations:
-            rows.setdefault(row.image, []).append(row)
+        if not isinstance(self.annotations, AnnotationRows):
+            for row in self.annotations:
+                rows.setdefault(row.image, []).append(row)
         object.__setattr__(self, "_rows_of", {image: tuple(its) for image, its in rows.items()})
 
     def rows_of(self, image: ImageRow) -> tuple[AnnotationRow, ...]:
         """Return the annotations of one image as they stand in the table, in its order."""
+        if isinstance(self.annotations, AnnotationRows):
+            return self.annotations.of_image(image.image)
         return self._rows_of.get(image.image, ())
 
     def annotations_of(self, image: ImageRow) -> Annotations:
@@ -130,7 +154,15 @@ class Table:
         """Return some of the images with their annotations."""
         chosen = tuple(images)
         names = {i.image for i in chosen}
+        if isinstance(self.annotations, AnnotationRows):
+            return Table(chosen, self.annotations.of_images(names))
         return Table(chosen, tuple(a for a in self.annotations if a.image in names))
+
+    def images_with(self, kind: Kind, *, in_cluster: bool = False) -> set[str]:
+        """Return the names of the images with an annotation of a kind; ``in_cluster``: with one that has a cluster."""
+        if isinstance(self.annotations, AnnotationRows):
+            return self.annotations.images_with(kind, in_cluster=in_cluster)
+        return {a.image for a in self.annotations if a.kind == kind and (a.cluster or not in_cluster)}
 
 
 def join_tables(tables: Sequence[Table]) -> Table:
@@ -155,18 +187,31 @@ def check_places(table: Table) -> None:
     TableError
         Names the first such place and its line, and how many more there are.
     """
-    wrong: list[str] = []
+    sizes = {image.image: image.shape for image in table.images if image.shape is not None}
+    found = (
+        table.annotations.outside(sizes) if isinstance(table.annotations, AnnotationRows) else _outside(table, sizes)
+    )
+    if found is not None:
+        row, count = found
+        rows, columns = sizes[row.image]
+        more = f" (and {count - 1} more such places)" if count > 1 else ""
+        raise TableError(
+            f"{row.where or 'annotation'}: row {row.row:g}, column {row.column:g} lies outside image {row.image!r} "
+            f"of {rows} x {columns} pixels{more}, expected rows and columns counted from 0 at the centre of the first "
+            "pixel"
+        )
+
+
+def _outside(table: Table, sizes: Mapping[str, tuple[int, int]]) -> tuple[AnnotationRow, int] | None:
+    """Return the first annotation outside its image and the number of all, or None."""
+    wrong: list[AnnotationRow] = []
     for image in table.images:
         rows = table.rows_of(image)
-        if image.shape is None or not rows:
-            continue
-        beyond = outside(
-            np.array([(a.row, a.column) for a in rows], dtype=np.float64), image.shape, margin_px=MARGIN_PX
-        )
-        wrong += [_beyond(a, image) for a, is_beyond in zip(rows, beyond, strict=True) if is_beyond]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more such places)" if len(wrong) > 1 else ""
-        raise TableError(f"{wrong[0]}{more}, expected rows and columns counted from 0 at the centre of the first pixel")
+        if image.image in sizes and rows:
+            places = np.array([(a.row, a.column) for a in rows], dtype=np.float64)
+            beyond = outside(places, sizes[image.image], margin_px=MARGIN_PX)
+            wrong += [a for a, is_beyond in zip(rows, beyond, strict=True) if is_beyond]
+    return (wrong[0], len(wrong)) if wrong else None
 
 
 def check_region(row: AnnotationRow) -> None:
@@ -182,13 +227,6 @@ def check_region(row: AnnotationRow) -> None:
             f"{row.where or 'annotation'}: {REGION} with an outline of {len(row.outline)} corners, "
             f"expected at least {_LEAST_CORNERS}"
         )
-
-
-def _beyond(row: AnnotationRow, image: ImageRow) -> str:
-    return (
-        f"{row.where or 'annotation'}: row {row.row:g}, column {row.column:g} lies outside image {image.image!r} "
-        f"of {image.rows} x {image.columns} pixels"
-    )
 
 
 def refuse_repeated(images: Sequence[ImageRow], where: str) -> None:

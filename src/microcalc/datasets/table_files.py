@@ -30,11 +30,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
-from microcalc.datasets.lines import Line, number_in, number_of, read_lines, table_bytes, text_in, word_in
+from microcalc.datasets.lines import (
+    Line,
+    number_in,
+    number_of,
+    open_lines,
+    outline_of,
+    read_lines,
+    table_bytes,
+    text_in,
+    word_in,
+)
+from microcalc.datasets.read_columns import chunks_of_lines, read_columns
 from microcalc.datasets.table import (
     AnnotationRow,
     ImageRow,
@@ -150,32 +162,29 @@ def _read_images(folder: Path, where: str) -> tuple[ImageRow, ...]:
     return images
 
 
-def _read_annotations(file: Path, where: str, images: set[str]) -> tuple[AnnotationRow, ...]:
+def _read_annotations(file: Path, where: str, images: Set[str]) -> Sequence[AnnotationRow]:
     if not file.is_file():
         return ()
-    rows = []
-    line_of: dict[tuple[str, float, float, str], int] = {}
-    for n, line in read_lines(file, required=_ANNOTATION_REQUIRED, optional=_ANNOTATION_COLUMNS, where=where):
-        row = _annotation_row(line, f"{where} line {n}")
-        if row.image not in images:
-            raise TableError(f"{row.where}: image {row.image!r} is not in {IMAGES}")
-        first = line_of.setdefault((row.image, row.row, row.column, row.judge), n)
-        if first != n:
-            raise TableError(
-                f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is also on line {first}, "
-                "expected each place once"
-            )
-        rows.append(row)
-    _refuse_repeated_ids(rows)
-    return tuple(rows)
+    header, lines = open_lines(file, required=_ANNOTATION_REQUIRED, optional=_ANNOTATION_COLUMNS, where=where)
+    row_of = partial(_annotation_of, images=images)
+    rows = read_columns(chunks_of_lines(header, lines), images, row_of=row_of, where=f"{where} line {{}}".format)
+    if again := rows.repeated_place():
+        row, first = again
+        raise TableError(
+            f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is also on "
+            f"{first.where.removeprefix(f'{where} ')}, expected each place once"
+        )
+    if again := rows.repeated_id():
+        raise TableError(f"{again[0].where}: the id of {again[1].where}, expected every id once")
+    return rows
 
 
-def _refuse_repeated_ids(rows: Sequence[AnnotationRow]) -> None:
-    first: dict[str, AnnotationRow] = {}
-    for row in rows:
-        other = first.setdefault(row.id, row) if row.id else row
-        if other is not row:
-            raise TableError(f"{row.where}: the id of {other.where}, expected every id once")
+def _annotation_of(line: Line, where: str, *, images: Set[str]) -> AnnotationRow:
+    """Return one line, which may be of these images."""
+    row = _annotation_row(line, where)
+    if row.image not in images:
+        raise TableError(f"{where}: image {row.image!r} is not in {IMAGES}")
+    return row
 
 
 def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
@@ -228,7 +237,7 @@ def _annotation_row(line: Line, where: str) -> AnnotationRow:
         diameter_mm=_not_negative(line, "diameter_mm", where) or 0.0,
         kind=word_in(line, "kind", get_args(Kind), where),
         cluster=text_in(line, "cluster", where),
-        outline=_outline(line.get("outline", ""), where),
+        outline=outline_of(line.get("outline", ""), where),
         d_prime=_not_negative(line, "d_prime", where),
         judge=line.get("judge", ""),
         morphology=line.get("morphology", ""),
@@ -248,16 +257,6 @@ def _not_negative(line: Line, column: str, where: str) -> float | None:
     if value < 0:
         raise TableError(f"{where}: {column} is {value:g}, expected 0 or more")
     return value
-
-
-def _outline(text: str, where: str) -> tuple[tuple[float, float], ...]:
-    try:
-        pairs = [
-            tuple(number_of(v, "outline", where) for v in pair.split()) for pair in text.split(";") if pair.strip()
-        ]
-        return tuple((row, column) for row, column in pairs)
-    except (ValueError, TableError):
-        raise TableError(f"{where}: outline is {text[:40]!r}, expected 'row column; row column; ...'") from None
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Final
@@ -22,6 +22,18 @@ _DATA_SUFFIXES: Final = {".csv", ".toml", ".json"}
 def key_of(value: object) -> str:
     """Return the SHA-256, in hexadecimal, of values that JSON can represent."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def key_of_lists(*lists: Iterable[object]) -> str:
+    """Return ``key_of`` of a list of lists, whose elements are taken one by one and need not be held together."""
+    digest = hashlib.sha256()
+    for number, elements in enumerate(lists):
+        digest.update(b", [" if number else b"[[")
+        for place, element in enumerate(elements):
+            digest.update(f"{', ' if place else ''}{json.dumps(element, sort_keys=True)}".encode())
+        digest.update(b"]")
+    digest.update(b"]" if lists else b"[]")
+    return digest.hexdigest()
 
 
 def file_sha256(file: Path) -> str:

@@ -16,7 +16,7 @@ from microcalc.detection.clusters import group
 from microcalc.domain import Candidates
 from microcalc.errors import InputError
 from microcalc.sample.store import stored_size
-from microcalc.storage.key import key_of
+from microcalc.storage.key import key_of_lists
 from microcalc.training.recipe import Clusters
 
 _NAMED = 8  # patients in a message
@@ -28,6 +28,8 @@ def ignore_invisible(table: Table, *, min_d_prime: float) -> Table:
 
     A microcalcification that cannot be seen teaches nothing: it is neither positive nor negative.
     """
+    if all(_is_visible(a, min_d_prime) for a in table.annotations):
+        return table
     rows = (a if _is_visible(a, min_d_prime) else replace(a, kind="unsure") for a in table.annotations)
     return Table(table.images, tuple(rows))
 
@@ -48,19 +50,21 @@ def with_clusters(table: Table, rules: Clusters, *, min_d_prime: float) -> Table
     min_d_prime
         Microcalcifications of a lower d' are not members of clusters.
     """
-    real = [a for a in table.annotations if a.kind == "microcalcification"]
-    if any(a.cluster for a in real):
+    if table.images_with("microcalcification", in_cluster=True):
         return table
-    visible = [a for a in real if _is_visible(a, min_d_prime)]
+    visible: dict[str, list[tuple[int, float, float]]] = {}
+    for number, a in enumerate(table.annotations):
+        if a.kind == "microcalcification" and _is_visible(a, min_d_prime):
+            visible.setdefault(a.image, []).append((number, a.row, a.column))
+    limits = rules.rules(min_likelihood=0.5, member_likelihood=0.5).model_dump()
     named: dict[int, str] = {}
     for image in table.images:
-        own = [a for a in visible if a.image == image.image]
-        centres = image.grid.to_mm(np.array([(a.row, a.column) for a in own], dtype=np.float64).reshape(-1, 2))
-        limits = rules.rules(min_likelihood=0.5, member_likelihood=0.5)
-        clusters = group(Candidates(centres, np.full(len(own), 0.9)), **limits.model_dump())
-        for number, cluster in enumerate(sorted(clusters, key=lambda c: int(c.members.min())), 1):
-            named |= {id(own[member]): f"c{number}" for member in cluster.members.tolist()}
-    rows = (replace(a, cluster=named[id(a)]) if id(a) in named else a for a in table.annotations)
+        own = visible.get(image.image, [])
+        centres = image.grid.to_mm(np.array([place for _, *place in own], dtype=np.float64).reshape(-1, 2))
+        clusters = group(Candidates(centres, np.full(len(own), 0.9)), **limits)
+        for name, cluster in enumerate(sorted(clusters, key=lambda c: int(c.members.min())), 1):
+            named |= {own[member][0]: f"c{name}" for member in cluster.members.tolist()}
+    rows = (replace(a, cluster=named[n]) if n in named else a for n, a in enumerate(table.annotations))
     return Table(table.images, tuple(rows))
 
 
@@ -78,15 +82,15 @@ def key_of_table(table: Table) -> str:
 
     The terms of use are no part of it, since nothing that is computed depends on them.
     """
-    images = [
+    images = (
         {name: value for name, value in {**asdict(i), "file": ""}.items() if name not in ("source", "licence")}
         for i in table.images
-    ]
-    annotations = [
+    )
+    annotations = (
         {**asdict(a), "where": "", "id": "", "when": "", "row": float(a.row), "column": float(a.column)}
         for a in table.annotations
-    ]
-    return key_of([images, annotations])
+    )
+    return key_of_lists(images, annotations)
 
 
 def check_inside(table: Table, file_of: Callable[[ImageRow], Path]) -> None:
@@ -135,18 +139,13 @@ def check_splits_carry(table: Table, *, positives_in: Sequence[Split]) -> None:
                 "with no patient in two splits"
             )
     for split in positives_in:
-        _check(table, split, "annotated microcalcification", "", lambda a: a.kind == "microcalcification")
-    _check(table, _CLUSTERS_IN, "annotated cluster", " to choose thresholds on", is_in_cluster)
+        _check(table, split, "annotated microcalcification", "", table.images_with("microcalcification"))
+    clustered = table.images_with("microcalcification", in_cluster=True)
+    _check(table, _CLUSTERS_IN, "annotated cluster", " to choose thresholds on", clustered)
 
 
-def is_in_cluster(annotation: AnnotationRow) -> bool:
-    """Return whether an annotation is a microcalcification of a cluster."""
-    return annotation.kind == "microcalcification" and bool(annotation.cluster)
-
-
-def _check(table: Table, split: Split, what: str, purpose: str, fits: Callable[[AnnotationRow], bool]) -> None:
+def _check(table: Table, split: Split, what: str, purpose: str, fitting: set[str]) -> None:
     split_of = {i.image: i.split for i in table.images}
-    fitting = {a.image for a in table.annotations if fits(a)}
     if any(split_of.get(image) == split for image in fitting):
         return
     elsewhere = {i.patient_or_image: i.split for i in table.images if i.image in fitting}

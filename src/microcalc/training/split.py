@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -23,10 +24,17 @@ def split_by_patient(table: Table, *, seed: int) -> Table:
     if any(i.split for i in table.images):
         return table
     rng = np.random.default_rng(seed)
-    drawn = [_drawn(table, rng)]
-    while not _carries(drawn[-1]) and len(drawn) < _DRAWS:
-        drawn.append(_drawn(table, rng))
-    return drawn[-1] if _carries(drawn[-1]) else drawn[0]
+    patient_of = {i.image: i.patient_or_image for i in table.images}
+    with_positives = {patient_of[image] for image in table.images_with("microcalcification")}
+    with_clusters = {patient_of[image] for image in table.images_with("microcalcification", in_cluster=True)}
+    patients = sorted(set(patient_of.values()))
+    n_validation = max(1, round(_VALIDATION_SHARE * len(patients)))
+    draws = ({patients[i] for i in rng.permutation(len(patients))[:n_validation]} for _ in range(_DRAWS))
+    first = next(draws)
+    carrying = (v for v in chain([first], draws) if with_positives - v and with_clusters & v)
+    validation = next(carrying, first)
+    images = (replace(i, split="validation" if i.patient_or_image in validation else "train") for i in table.images)
+    return Table(tuple(images), table.annotations)
 
 
 def folds_of_patients(table: Table, *, folds: int, seed: int) -> tuple[frozenset[str], ...]:
@@ -87,23 +95,3 @@ def split_by_half(table: Table, halves: Sequence[frozenset[str]], *, test: int) 
     named |= dict.fromkeys(halves[1 - test], "train")
     images = (replace(i, split=named.get(i.patient_or_image, i.split)) for i in table.images if i.split)
     return table.of_images(images)
-
-
-def _drawn(table: Table, rng: np.random.Generator) -> Table:
-    patients = sorted({i.patient_or_image for i in table.images})
-    shuffled = rng.permutation(len(patients))
-    n_validation = max(1, round(_VALIDATION_SHARE * len(patients)))
-    validation = {patients[i] for i in shuffled[:n_validation]}
-    images = tuple(
-        replace(i, split="validation" if i.patient_or_image in validation else "train") for i in table.images
-    )
-    return Table(images, table.annotations)
-
-
-def _carries(table: Table) -> bool:
-    """Return whether the splits have what a training needs: positives in train, a cluster in validation."""
-    split_of = {i.image: i.split for i in table.images}
-    real = [a for a in table.annotations if a.kind == "microcalcification"]
-    return any(split_of[a.image] == "train" for a in real) and any(
-        split_of[a.image] == "validation" for a in real if a.cluster
-    )

@@ -19,6 +19,7 @@ import math
 import re
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, read_table, writ
 from microcalc.domain import REGION, Kind
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.geometry import outside
+from microcalc.images.open import is_picture
 from microcalc.storage.lock import locked
 from microcalc.storage.ownership import adopt_edited, check_output_folder, open_output_folder
 from microcalc.viewer.by_hand import edited_files, edited_images, keep_written, take_over_annotations
@@ -210,6 +212,24 @@ class AnnotationFolder:
         order = {row.image: n for n, row in enumerate(images)}
         rows = [r for r in self.journal.rows.values() if r.image not in settled or r.judge == settled[r.image]]
         return Table(images, tuple(sorted(rows, key=lambda r: (order[r.image], r.row, r.column, r.judge, r.id))))
+
+    def contents(self) -> dict[str, Any]:
+        """Return what the table holds: numbers of images, finished images, pictures, and annotations of each kind.
+
+        ``hidden`` are annotations of other readers, which this one does not see; ``superseded`` those that are left
+        out because a reader has settled their image.
+        """
+        with self._lock:
+            self.journal.refresh()
+            table = self.folded()
+            return {
+                "images": len(table.images),
+                "done": sum(TAG in row.tags.split() for row in table.images),
+                "pictures": sum(row.file.is_file() and is_picture(row.file) for row in table.images),
+                "kinds": dict(Counter(row.kind for row in table.annotations).most_common()),
+                "hidden": sum(not self._is_visible(row) for row in table.annotations),
+                "superseded": len(self.journal.rows) - len(table.annotations),
+            }
 
     def readers(self) -> tuple[str, ...]:
         """Return the readers who have changed anything."""

@@ -111,7 +111,7 @@ def edited_images(folder: Path, given: Sequence[ImageRow], *, tag: str) -> tuple
 def _written_rows(folder: Path, journal: Journal) -> tuple[AnnotationRow, ...]:
     """Return the annotations that were written last; those of the journal where no copy was kept."""
     kept = folder / _WRITTEN
-    return read_table(kept).annotations if (kept / IMAGES).is_file() else tuple(journal.rows.values())
+    return tuple(read_table(kept).annotations) if (kept / IMAGES).is_file() else tuple(journal.rows.values())
 
 
 def _id_of(row: AnnotationRow, digest: str) -> str:

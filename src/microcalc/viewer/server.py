@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -63,6 +64,7 @@ class Viewer:
             Route("/api/detectors/{key}/findings", self._answer(self._findings)),
             Route("/api/training", self._answer(self._training)),
             Route("/api/changes", self._answer(self._changes)),
+            Route("/api/export", self._answer(self._export)),
             Route("/api/agreement", self._answer(self._agreement)),
             Route(image + "/annotations", self._answer(self._annotations)),
             Route(image + "/annotations", self._answer(self._annotate), methods=["POST"]),
@@ -201,6 +203,11 @@ class Viewer:
         if changed:
             notes.change(row.image, [annotation_entry(r) for r in changed], (), {"by": "cluster rule"})
         return self._state(row)
+
+    def _export(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
+        """Answer with what the table of annotations holds, and what of it the reader does not see."""
+        notes = self._notes()
+        return notes.contents() | {"table": shlex.quote(str(notes.folder.absolute()))}
 
     def _agreement(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
         notes = self._notes()

@@ -7,6 +7,7 @@ import { actionOf, helpPage } from "./keys.js";
 import { LAYOUTS } from "./layout.js";
 import { likelihood } from "./marks.js";
 import { agreementPage } from "./pages.js";
+import { exportPage } from "./export.js";
 import { endReview, toggleReview, verdictOn } from "./review.js";
 import { $, open, pane, redraw, say, state } from "./state.js";
 import { trainingPage } from "./training.js";
@@ -68,7 +69,7 @@ export const actions = {
   done: writing(() => state.editor.mark(pane().key)), undo: writing(() => undo(false)), redo: writing(() => undo(true)),
   review: writing(() => { state.annotate = true; tools(); remember(); toggleReview(); }),
   accept: writing(() => verdictOn("microcalcification")), reject: writing(() => verdictOn("no_calcium")),
-  agreement: writing(() => open(agreementPage(go, say))), help: () => open(helpPage()),
+  export: writing(() => open(exportPage())), agreement: writing(() => open(agreementPage(go, say))), help: () => open(helpPage()),
 };
 KINDS.forEach((kind, n) => { actions[`kind${n + 1}`] = writing(() => verdictOn(kind)); });
 
@@ -148,7 +149,7 @@ document.addEventListener("keyup", (event) => {
 window.addEventListener("resize", () => setTimeout(() => { if (state.panes.length > 1) oneScale(); redraw(); }, 100));
 
 export function connect() {
-  for (const [id, action] of [["invert", "invert"], ["all", "all"], ["marks", "hide"], ["annotate", "annotate"], ["help", "help"], ["agreement", "agreement"], ["everywhere", "everywhere"]]) {
+  for (const [id, action] of [["invert", "invert"], ["all", "all"], ["marks", "hide"], ["annotate", "annotate"], ["help", "help"], ["agreement", "agreement"], ["everywhere", "everywhere"], ["export", "export"]]) {
     $(id).addEventListener("click", () => { actions[action](); $(id).blur(); });
   }
   for (const button of $("layouts").children) button.addEventListener("click", () => { layout(button.dataset.layout); button.blur(); });

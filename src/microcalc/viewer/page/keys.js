@@ -37,6 +37,7 @@ export const KEYS = [
   ["Annotate", "k K", ["k", "K"], "group what is chosen into a cluster by hand; take it out of its cluster", ["cluster", "uncluster"]],
   ["Annotate", "Ctrl+Z, Ctrl+Y", [], "undo, do again", []],
   ["Annotate", "D", ["D"], "this image is done, or is not", ["done"]],
+  ["Annotate", "E", ["E"], "export: what the table holds, and how it gets to other programs", ["export"]],
   ["Review", "q", ["q"], "review: the highest place without a verdict comes up; n skips it", ["review"]],
   ["Review", "y", ["y"], "it is a microcalcification (as 1); the next comes up", ["accept"]],
   ["Review", "x", ["x"], "it is no calcium (as 6); the next comes up", ["reject"]],

@@ -40,7 +40,7 @@ async function start() {
   connect();
   if (catalogue.annotating) {
     state.editor = new Editor({ annotating: catalogue.annotating, say, redraw, changed: () => fillList() });
-    for (const id of ["annotate", "agreement"]) $(id).hidden = false;
+    for (const id of ["annotate", "agreement", "export"]) $(id).hidden = false;
     say(`annotations lie in ${state.editor.folder}`);
     poll();
   }
