@@ -10,6 +10,7 @@ NAMES = (
     "cascade",
     "content",
     "evaluate",
+    "folder",
     "folds",
     "headers",
     "kinds",

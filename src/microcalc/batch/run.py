@@ -28,6 +28,7 @@ from microcalc.detection.result import Result, read_result
 from microcalc.errors import MicrocalcError, OutputError, WorkerDiedError
 from microcalc.execution.cores import core_count
 from microcalc.execution.executor import executor_of
+from microcalc.execution.memory import keep_freed_memory
 from microcalc.execution.progress import Progress, log_progress
 from microcalc.images.open import printable, unforeseen
 from microcalc.storage.index import IndexEntry
@@ -253,6 +254,7 @@ def is_of_one_file(error: OutputError) -> bool:
 def _detect(image: BatchImage, *, out: Path, options: DetectOptions, threads: int) -> _Done:
     """Detect in one image and write its results; called in a worker."""
     given = image.image
+    keep_freed_memory()
     try:
         models = models_of(options.model, options.stage, threads)
         detected = analyse.detect_in(given.file if given.row is None else given.row, models, options.image)

@@ -28,6 +28,7 @@ from scipy.spatial import cKDTree
 
 from microcalc.domain import Candidates, FloatImage, Mammogram, Shape
 from microcalc.geometry import Grid, Points
+from microcalc.normalise.noise import median
 
 # All of these are ours; see docs/decisions/0018.
 _SMOOTHING_MM: Final = 0.05
@@ -211,7 +212,7 @@ class _Image:
             here = best
         place = np.array([window.rows_mm[here[0]], window.columns_mm[here[1]]])
         ring = distance > radius_mm
-        return _Peak(place, float(window.pixels[tuple(here)]), float(np.median(window.pixels[ring])))
+        return _Peak(place, float(window.pixels[tuple(here)]), median(window.pixels[ring]))
 
     def lowest_between(self, one: _Peak, other: _Peak) -> float:
         """Return the lowest brightness on the line between two peaks."""
@@ -227,7 +228,7 @@ class _Image:
 def _noise(pixels: FloatImage) -> float:
     """Return the standard deviation of the noise from the differences of neighbours in a row, robustly."""
     difference = np.diff(pixels, axis=1)
-    spread = 1.4826 * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2)
+    spread = 1.4826 * median(np.abs(difference - np.float32(median(difference)))) / np.sqrt(2)
     return float(max(spread, 1e-6))
 
 
@@ -266,7 +267,7 @@ def _shape(image: _Image, peak: _Peak, others: Points, min_contrast_to_noise: fl
         ring = (distance > radius_mm) & (distance <= _RING * radius_mm)
         if not ring.any() or min(window.pixels.shape) < 3:
             continue
-        background = float(np.median(window.pixels[ring]))
+        background = median(window.pixels[ring])
         top = peak.value if step == 1 else float(window.pixels[distance <= radius_mm / 2].max())
         if top <= background:
             continue

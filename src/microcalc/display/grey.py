@@ -11,6 +11,7 @@ GreyImage = NDArray[np.uint8]
 
 WHOLE_PERCENTILES = (2.0, 99.8)
 LOCAL_PERCENTILES = (1.0, 99.95)
+_BAND_ROWS = 32  # what is computed of so many rows stays in the cache
 
 
 def shown_values(pixels: FloatImage, intent: Intent) -> FloatImage:
@@ -18,7 +19,12 @@ def shown_values(pixels: FloatImage, intent: Intent) -> FloatImage:
 
     Of a processed image these are the values themselves, of a raw one the negative logarithm of the exposure.
     """
-    return pixels if intent == "processed" else -np.log(np.maximum(-pixels, np.float32(1)))
+    if intent == "processed":
+        return pixels
+    values: FloatImage = np.negative(pixels)
+    np.maximum(values, np.float32(1), out=values)
+    np.log(values, out=values)
+    return np.negative(values, out=values)
 
 
 def whole_grey(mammogram: Mammogram, normalised: NormalisedMammogram | None = None) -> GreyImage:
@@ -27,15 +33,21 @@ def whole_grey(mammogram: Mammogram, normalised: NormalisedMammogram | None = No
     The header's window decides where there is one; else percentiles of the breast, or of the whole image
     where ``normalised``, which holds the breast mask, is not given.
     """
-    if mammogram.intent == "processed" and mammogram.window is not None:
-        return apply_window(mammogram.pixels, mammogram.window)
-    values, step = shown_values(mammogram.pixels, mammogram.intent), 4
-    sample = values[::step, ::step]
+    pixels, intent, window, step = mammogram.pixels, mammogram.intent, mammogram.window, 4
+    grey = np.empty(pixels.shape, dtype=np.uint8)
+    bands = [slice(top, top + _BAND_ROWS) for top in range(0, len(pixels), _BAND_ROWS)]
+    if intent == "processed" and window is not None:
+        for band in bands:
+            grey[band] = apply_window(pixels[band], window)
+        return grey
+    sample = shown_values(pixels[::step, ::step], intent)
     if normalised is not None:
-        breast = breast_of(mammogram, normalised, (0, 0), mammogram.pixels.shape)[::step, ::step]
-        sample = sample[breast] if breast.any() else values
+        breast = breast_of(mammogram, normalised, (0, 0), pixels.shape, step=step)
+        sample = sample[breast] if breast.any() else shown_values(pixels, intent)
     low, high = np.percentile(sample, WHOLE_PERCENTILES)
-    return stretch(values, float(low), float(high))
+    for band in bands:
+        grey[band] = stretch(shown_values(pixels[band], intent), float(low), float(high))
+    return grey
 
 
 def local_grey(values: FloatImage, breast: BoolImage) -> GreyImage:
@@ -55,8 +67,9 @@ def local_grey(values: FloatImage, breast: BoolImage) -> GreyImage:
 def stretch(values: FloatImage, low: float, high: float) -> GreyImage:
     """Return grey levels: 0 for values up to ``low``, 255 from ``high`` on, linear between."""
     scale = np.float32(255.0 / max(high - low, 1e-30))
-    grey: FloatImage = np.clip((values - np.float32(low)) * scale, 0, 255)
-    return grey.astype(np.uint8)
+    grey: FloatImage = values - np.float32(low)
+    grey *= scale
+    return np.clip(grey, 0, 255, out=grey).astype(np.uint8)
 
 
 def apply_window(values: FloatImage, window: Window) -> GreyImage:
@@ -76,7 +89,12 @@ def apply_window(values: FloatImage, window: Window) -> GreyImage:
 
 
 def breast_of(
-    mammogram: Mammogram, normalised: NormalisedMammogram, first: tuple[int, int], last: tuple[int, int]
+    mammogram: Mammogram,
+    normalised: NormalisedMammogram,
+    first: tuple[int, int],
+    last: tuple[int, int],
+    *,
+    step: int = 1,
 ) -> BoolImage:
     """Return the breast mask at pixels of the original image, each from the nearest normalised pixel.
 
@@ -84,11 +102,14 @@ def breast_of(
     ----------
     first, last
         (row, column) of the first pixel, and of the pixel after the last.
+    step
+        From one pixel that is asked for to the next.
     """
     lines = []
     for axis in (0, 1):
-        indices = np.zeros((last[axis] - first[axis], 2))
-        indices[:, axis] = np.arange(first[axis], last[axis])
+        asked = np.arange(first[axis], last[axis], step)
+        indices = np.zeros((asked.size, 2))
+        indices[:, axis] = asked
         nearest = normalised.grid.to_pixels(mammogram.grid.to_mm(indices))[:, axis].round().astype(int)
         lines.append(np.clip(nearest, 0, normalised.breast.shape[axis] - 1))
     return normalised.breast[np.ix_(*lines)]

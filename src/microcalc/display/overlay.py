@@ -77,7 +77,7 @@ def write_overlay(page: Image.Image, path: Path) -> None:
     """
     buffer, mark = io.BytesIO(), PngInfo()
     mark.add_text("Software", "microcalc")
-    page.save(buffer, "PNG", compress_level=3, pnginfo=mark)
+    page.save(buffer, "PNG", compress_level=2, pnginfo=mark)
     write_whole(path, buffer.getvalue())
 
 

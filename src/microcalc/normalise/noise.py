@@ -78,9 +78,17 @@ def noise_by_level(
     grey, noise = level.ravel()[places], np.abs(residual.ravel()[places])
     order, bins = _order(grey), min(_BINS, max(1, places.size // 500))
     centres = np.array([float(np.mean(part)) for part in np.array_split(grey[order], bins)])
-    deviations = np.array([_MAD * float(np.median(part)) for part in np.array_split(noise[order], bins)])
+    deviations = np.array([_MAD * median(part) for part in np.array_split(noise[order], bins)])
     floor = max(1e-6, 0.25 * float(np.median(deviations)))
     return centres, np.maximum(deviations, floor)
+
+
+def median(values: FloatImage) -> float:
+    """Return ``np.median`` of values that are no NaN, in half the time, which is what looking for a NaN takes there."""
+    flat = values.flatten()
+    middle = flat.size // 2
+    flat.partition(middle)
+    return float(flat[middle] if flat.size % 2 else (flat[:middle].max() + flat[middle]) / 2)
 
 
 def _order(values: FloatImage) -> NDArray[np.intp]:
@@ -148,7 +156,7 @@ def _local_gain(residual: FloatImage, tissue: BoolImage, *, tile_px: int) -> Flo
             weight[r, c] = np.count_nonzero(inside) / inside.size
             if weight[r, c] > 0.25:
                 measured = residual[tile][inside] if weight[r, c] < 1 else residual[tile].ravel()
-                gain[r, c] = _MAD * float(np.median(np.abs(measured), overwrite_input=True))
+                gain[r, c] = _MAD * median(np.abs(measured))
             else:
                 weight[r, c] = 0.0
     smooth = ndimage.gaussian_filter(weight * np.log(np.maximum(gain, 1e-3)), 2.0)
