@@ -30,6 +30,7 @@ from microcalc.cli.node import node
 from microcalc.cli.options import PRINTED
 from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.public import (
+    table_bcdr,
     table_bmcd,
     table_ddsm,
     table_inbreast,
@@ -89,6 +90,7 @@ _TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
     table_tompei_cmmd,
     table_mini_mias,
     table_ddsm,
+    table_bcdr,
     table_masks,
     table_points,
     table_coco,

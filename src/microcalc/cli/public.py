@@ -70,6 +70,24 @@ def table_bmcd(
     return _written(found, out, "table bmcd", inputs)
 
 
+def table_bcdr(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption) -> int:
+    """Make the table of BCDR, with the outlines of lesions with calcifications, which are regions.
+
+    Parameters
+    ----------
+    folder
+        Folder with bcdr_d01_outlines.csv and the like, and the images where these files say.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm.
+    """
+    from microcalc.datasets.bcdr import read_bcdr
+
+    check_output_folder(out, "table bcdr", inputs=[folder])
+    return _written(read_bcdr(folder, _said(pixel_spacing)), out, "table bcdr", [folder])
+
+
 def table_masks(
     folder: Path,
     /,

@@ -26,7 +26,7 @@ from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import check_header, facts_of, naming
 from microcalc.wording import quantity
 
-_FILM_NOTE: Final = (
+FILM_NOTE: Final = (
     "digitised film: taken for processed images, which it resembles; the shipped models have learnt from digital "
     "mammograms alone"
 )
@@ -72,7 +72,7 @@ class Reading:
         self._images: list[ImageRow] = []
         self._rows: list[AnnotationRow] = []
         self.problems: list[str] = []
-        self.notes: list[str] = [_FILM_NOTE] if film else []
+        self.notes: list[str] = [FILM_NOTE] if film else []
 
     @contextmanager
     def leaving_out(self, file: Path) -> Iterator[None]:
