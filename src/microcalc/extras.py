@@ -13,6 +13,7 @@ _EXTRA_OF: Final = {
     "numba": "cascade",
     "matplotlib": "evaluate",
     "highdicom": "report",
+    "pyarrow": "parquet",
     "starlette": "view",
     "uvicorn": "view",
 }

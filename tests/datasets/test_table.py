@@ -2,84 +2,21 @@ from __future__ import annotations
 
 import csv
 import io
-import string
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from tests.datasets.drawn_tables import tables
 
-from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table, check_places, join_tables
+from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places, join_tables
 from microcalc.datasets.table_files import is_table, read_table, write_table
 from microcalc.errors import OutputError, TableError
 from microcalc.storage.ownership import open_output_folder
 
-_WORD = st.text(string.ascii_letters + string.digits + ",;'\"-_.äß", min_size=1, max_size=8).filter(
-    lambda word: word.lower() not in ("na", "nan", "null", "none")
-)
-_PIXEL = st.integers(0, 4_000_000).map(lambda n: n / 1000)
-_OUTLINE_PIXEL = st.integers(0, 400_000).map(lambda n: n / 100)
-_SPACING = st.integers(20, 200).map(lambda n: n / 1000)
-_SPLITS: st.SearchStrategy[Split] = st.sampled_from(("train", "validation", "test", ""))
-_KINDS = st.sampled_from(("microcalcification", "coarse", "vascular", "no_calcium", "unsure"))
 
-
-@st.composite
-def _tables(draw: st.DrawFn) -> Table:
-    names = draw(st.lists(_WORD, min_size=1, max_size=4, unique=True))
-    split_of = {patient: draw(_SPLITS) for patient in ("P1", "P2")}
-    images = []
-    for n, name in enumerate(names):
-        patient = draw(st.sampled_from(("", "P1", "P2")))
-        images.append(
-            ImageRow(
-                image=name,
-                file=Path(f"image{n}.dcm"),
-                intent=draw(st.sampled_from(("raw", "processed"))),
-                spacing_mm=(draw(_SPACING), draw(_SPACING)),
-                patient=patient,
-                system=draw(st.one_of(st.just(""), _WORD)),
-                view=draw(st.sampled_from(("", "CC", "MLO"))),
-                laterality=draw(st.sampled_from(("", "L", "R"))),
-                split=split_of[patient] if patient else draw(_SPLITS),
-                sha256=draw(st.sampled_from(("", f"{n:064x}"))),
-                tags=draw(st.one_of(st.just(""), _WORD)),
-                sop_instance_uid=draw(st.sampled_from(("", f"1.2.{n}"))),
-                rows=draw(st.one_of(st.none(), st.integers(4001, 5000))),
-                columns=draw(st.one_of(st.none(), st.integers(4001, 5000))),
-                source=draw(st.one_of(st.just(""), _WORD)),
-                licence=draw(st.one_of(st.just(""), _WORD)),
-            )
-        )
-    rows = st.lists(
-        _annotations(names),
-        max_size=5,
-        unique_by=(lambda a: (a.image, a.row, a.column, a.judge), lambda a: a.id or object()),
-    )
-    return Table(tuple(images), tuple(draw(rows)))
-
-
-def _annotations(names: list[str]) -> st.SearchStrategy[AnnotationRow]:
-    return st.builds(
-        AnnotationRow,
-        image=st.sampled_from(names),
-        row=_PIXEL,
-        column=_PIXEL,
-        diameter_mm=st.integers(0, 3000).map(lambda n: n / 1000),
-        kind=_KINDS,
-        cluster=st.one_of(st.just(""), _WORD),
-        outline=st.lists(st.tuples(_OUTLINE_PIXEL, _OUTLINE_PIXEL), max_size=4).map(tuple),
-        d_prime=st.one_of(st.none(), st.integers(0, 900).map(lambda n: n / 10)),
-        judge=st.one_of(st.just(""), _WORD),
-        morphology=st.one_of(st.just(""), _WORD),
-        id=st.one_of(st.just(""), _WORD),
-        when=st.sampled_from(("", "2026-11-28T12:00:00Z")),
-    )
-
-
-@given(_tables())
+@given(tables())
 @settings(max_examples=40, deadline=None)
 def test_a_written_table_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, table: Table) -> None:
     folder = tmp_path_factory.mktemp("table")

@@ -179,10 +179,11 @@ def insert(
         Number of processes. By default one per core. The images do not depend on it.
     """
     from microcalc.datasets.inserted import COMMAND, insert_data_set
+    from microcalc.datasets.table_files import table_folder
     from microcalc.simulate.placement import Insertion
 
     check_output_folder(out, COMMAND, inputs=[table])
-    if out.resolve() == (table.parent if table.name == "images.csv" else table).resolve():
+    if out.resolve() == table_folder(table).resolve():
         raise InputError(f"{out.name}: the folder of the table itself, expected a different one for the new images")
     chosen = table_of(table, split, tag)
     rest = _others(table, chosen) if others else None

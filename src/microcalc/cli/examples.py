@@ -61,7 +61,11 @@ EXAMPLES: Final = {
     "table points": _examples("table points points.csv --images IMAGES --out table"),
     "table coco": _examples("table coco annotations.json --images IMAGES --out table"),
     "table sr": _examples("table sr annotations-1.sr.dcm --images IMAGES --out table"),
-    "table export": _examples("table export TABLE --to sr --out reports", "table export TABLE --to coco --out coco"),
+    "table export": _examples(
+        "table export TABLE --to sr --out reports",
+        "table export TABLE --to coco --out coco",
+        "table export TABLE --to parquet --out columns",
+    ),
 }
 
 

@@ -122,19 +122,20 @@ def table_sr(files: list[Path], /, *, images: list[Path], out: Path) -> int:
     return code
 
 
-def table_export(table: Path, /, *, to: Literal["coco", "sr"], out: Path) -> None:
-    """Write the annotations of a table as COCO JSON, or as DICOM measurement reports (TID 1500).
+def table_export(table: Path, /, *, to: Literal["coco", "sr", "csv", "parquet"], out: Path) -> None:
+    """Write annotations as COCO JSON or as DICOM measurement reports (TID 1500), or the table as CSV or Parquet.
 
-    Reports need DICOM images, and microcalc[report]; there is one for each exam and reader.
+    Reports need DICOM images, and microcalc[report]; there is one for each exam and reader. Parquet, for large tables,
+    needs microcalc[parquet].
 
     Parameters
     ----------
     table
-        Folder with images.csv and annotations.csv, such as one of microcalc view.
+        Folder with images.csv and annotations.csv, or with these files in Parquet.
     to
-        coco, or sr for reports.
+        coco, sr for reports, or csv or parquet for the table as it is.
     out
-        Folder for annotations.json, or for annotations-1.sr.dcm and so on.
+        Folder for annotations.json, for annotations-1.sr.dcm and so on, or for the files of the table.
     """
     from microcalc.datasets.coco import write_coco
     from microcalc.datasets.open import identified_table, open_table
@@ -144,6 +145,9 @@ def table_export(table: Path, /, *, to: Literal["coco", "sr"], out: Path) -> Non
     from microcalc.reports.annotation_report import annotation_reports
 
     check_output_folder(out, "table export", inputs=[table])
+    if to in ("csv", "parquet"):
+        _converted(table, out, to)
+        return
     whole = identified_table(open_table(table))
     if to == "coco":
         with output_folder(out, "table export", inputs=[table]):
@@ -160,6 +164,16 @@ def table_export(table: Path, /, *, to: Literal["coco", "sr"], out: Path) -> Non
         }:
             stale.unlink()
     print_line(f"{out}: {quantity(len(whole.annotations), 'annotation')} in {quantity(len(reports), 'report')}")
+
+
+def _converted(table: Path, out: Path, form: Literal["csv", "parquet"]) -> None:
+    """Write a table in one of its two forms; its images need not be there."""
+    from microcalc.datasets.table_files import read_table, write_table
+
+    whole = read_table(table)
+    with output_folder(out, "table export", inputs=[table]):
+        write_table(whole, out, form=form)
+    print_line(f"{out}: {quantity(len(whole.images), 'image')}, {quantity(len(whole.annotations), 'annotation')}")
 
 
 def _images(paths: list[Path], pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, tuple[str, ...]]:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microcalc.errors import TableError
-from microcalc.storage.write import write_whole
+from microcalc.storage.write import writing
 
 Line = Mapping[str, str]
 """Column → text, without blanks around it."""
@@ -97,18 +97,18 @@ def _as_long_as(
         yield number, cells
 
 
-def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    """Return a table as it is written: CSV in UTF-8, lines that end in a line feed."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def write_cells(file: Path, *, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV in UTF-8, with lines that end in a line feed; rows are taken one by one."""
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def write_lines(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table, whole or not at all; raises ``OutputError`` where the system refuses."""
-    write_whole(file, table_bytes(columns, rows))
+    with writing(file) as temporary:
+        write_cells(temporary, columns=columns, rows=rows)
 
 
 def number_in(line: Line, column: str, where: str) -> float:

@@ -1,6 +1,7 @@
 """Read and write tables of images and annotations.
 
-A data set is a folder with two CSV files (UTF-8, comma, header line):
+A data set is a folder with two CSV files (UTF-8, comma, header line), or with two Parquet files of the same columns,
+``images.parquet`` and ``annotations.parquet``:
 
 ``images.csv``, one line per image:
     ``image`` (unique name), ``file`` (path, relative to the folder, or absolute),
@@ -30,10 +31,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence, Set
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import cache, partial
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 from microcalc.datasets.lines import (
     Line,
@@ -42,9 +43,9 @@ from microcalc.datasets.lines import (
     open_lines,
     outline_of,
     read_lines,
-    table_bytes,
     text_in,
     word_in,
+    write_cells,
 )
 from microcalc.datasets.read_columns import chunks_of_lines, read_columns
 from microcalc.datasets.table import (
@@ -58,27 +59,43 @@ from microcalc.datasets.table import (
     refuse_split_patients,
 )
 from microcalc.domain import Intent, Kind
-from microcalc.errors import TableError
-from microcalc.storage.ownership import owner_of, write_editable
-from microcalc.storage.write import saying_where, write_whole
+from microcalc.errors import OutputError, TableError
+from microcalc.extras import require_modules
+from microcalc.storage.ownership import owner_of, write_editable_by
+from microcalc.storage.write import saying_where, writing
 
 IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
+Form = Literal["csv", "parquet"]
+_NAMES: Final[Mapping[Form, tuple[str, str]]] = {
+    "csv": (IMAGES, ANNOTATIONS),
+    "parquet": ("images.parquet", "annotations.parquet"),
+}
+"""Names of the files of images and annotations."""
 _FORMER_SPLITS = {"tune": "validation"}
 """Split names of earlier versions, and those that replace them."""
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a path is meant as a data set: ``images.csv``, or a folder with such a file.
+    """Return whether a path is meant as a data set: ``images.csv`` or ``images.parquet``, or a folder with such a file.
 
     Whether it keeps to the format is for ``read_table`` to say, and a file that differs in upper and lower
     case alone is meant, too: nothing that looks like a table is taken for a folder of images.
     """
     if path.is_dir():
         try:
-            return any(file.name.lower() == IMAGES for file in path.iterdir())
+            return any(_lists_images(file.name) for file in path.iterdir())
         except OSError:
             return False  # whoever opens the folder says why it cannot be read
-    return path.name.lower() == IMAGES
+    return _lists_images(path.name)
+
+
+def table_folder(path: Path) -> Path:
+    """Return the folder of a data set that is given by its folder or its file of images."""
+    return path.parent if _lists_images(path.name) and not path.is_dir() else path
+
+
+def _lists_images(name: str) -> bool:
+    return name.lower() in {images for images, _ in _NAMES.values()}
 
 
 def read_table(path: Path) -> Table:
@@ -87,48 +104,85 @@ def read_table(path: Path) -> Table:
     Parameters
     ----------
     path
-        The folder, or its ``images.csv``.
+        The folder, or its ``images.csv`` or ``images.parquet``.
 
     Raises
     ------
     TableError
         A file or column is missing, a line has a value that is not allowed, an image or an annotation is listed
         twice, or an annotation lies outside its image, where the table has the size of the image.
+    MissingExtraError
+        The data set is in Parquet, and ``microcalc[parquet]`` is not installed.
     """
-    folder = path.parent if path.name.lower() == IMAGES and not path.is_dir() else path
+    folder = table_folder(path)
     name = folder.resolve().name
-    if not (folder / IMAGES).is_file():
-        meant = sorted(f.name for f in folder.iterdir() if f.name.lower() == IMAGES) if folder.is_dir() else []
-        found = f"{meant[0]} but no {IMAGES}" if meant else f"no {IMAGES}"
-        raise TableError(f"{name}: {found}, expected a folder with {IMAGES} and {ANNOTATIONS}")
-    images = _read_images(folder, f"{name}/{IMAGES}")
-    annotations = _read_annotations(folder / ANNOTATIONS, f"{name}/{ANNOTATIONS}", {i.image for i in images})
+    form = _form_of(folder, name)
+    images_name, annotations_name = _NAMES[form]
+    images = _read_images(folder, f"{name}/{images_name}", form)
+    annotations = _read_annotations(folder, f"{name}/{annotations_name}", form, {i.image for i in images})
     table = Table(images, annotations)
     check_places(table)
     return table
 
 
-def write_table(table: Table, folder: Path) -> None:
-    """Write ``images.csv`` and ``annotations.csv``, each whole or not at all.
+def _form_of(folder: Path, name: str) -> Form:
+    """Return the form of the files of a folder; refuse a folder without a table, or with files of two forms."""
+    found = [file for files in _NAMES.values() for file in files if (folder / file).is_file()]
+    for form, files in _NAMES.items():
+        if files[0] in found:
+            if other := [file for file in found if file not in files]:
+                both = " and ".join(sorted([files[0], other[0]]))
+                raise TableError(f"{name}: {both}, expected images and annotations of one form, CSV or Parquet")
+            return form
+    meant = sorted(f.name for f in folder.iterdir() if _lists_images(f.name)) if folder.is_dir() else []
+    what = f"{meant[0]} but no {meant[0].lower()}" if meant else f"no {IMAGES}"
+    raise TableError(f"{name}: {what}, expected a folder with {IMAGES} and {ANNOTATIONS}")
 
-    Where the folder bears the mark of a command, a table that has been edited since it was written stays.
+
+def write_table(table: Table, folder: Path, *, form: Form = "csv") -> None:
+    """Write the images and the annotations, each file whole or not at all.
+
+    Both forms hold the same values: positions to a thousandth of a pixel, diameters to four digits. Where the folder
+    bears the mark of a command, a table that has been edited since it was written stays.
 
     Raises
     ------
     OutputError
-        The folder holds a table that a person has edited, or the system refused to write.
+        The folder holds a table that a person has edited, or one of the other form, or the system refused to write.
+    MissingExtraError
+        ``microcalc[parquet]`` is not installed.
     """
-    with saying_where(folder / IMAGES):
+    images, annotations = _NAMES[form]
+    if form == "parquet":
+        require_modules("pyarrow")
+    for other in _NAMES.keys() - {form}:
+        if held := next((name for name in _NAMES[other] if (folder / name).exists()), None):
+            raise OutputError(f"{folder.resolve().name}: holds {held}, expected a folder without a table of that form")
+    with saying_where(folder / images):
         folder.mkdir(parents=True, exist_ok=True)
-    write = write_whole if owner_of(folder) is None else write_editable
     # Images last: where they stand, their annotations stand, too.
-    write(folder / ANNOTATIONS, table_bytes(_ANNOTATION_COLUMNS, map(_annotation_texts, table.annotations)))
-    write(folder / IMAGES, table_bytes(_IMAGE_COLUMNS, (_image_texts(i, folder) for i in table.images)))
+    _write(folder / annotations, _ANNOTATION_COLUMNS, map(_annotation_texts, table.annotations), form)
+    texts = partial(_image_texts, folder=folder.resolve(), resolved=cache(Path.resolve))
+    _write(folder / images, _IMAGE_COLUMNS, map(texts, table.images), form)
 
 
-def _image_texts(i: ImageRow, folder: Path) -> Sequence[str]:
+def _write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], form: Form) -> None:
+    if form == "csv":
+        write = partial(write_cells, columns=columns, rows=rows)
+    else:
+        from microcalc.datasets.parquet import write_parquet
+
+        write = partial(write_parquet, columns=columns, rows=rows)
+    if owner_of(file.parent) is not None:
+        write_editable_by(file, write)
+        return
+    with writing(file) as temporary:
+        write(temporary)
+
+
+def _image_texts(i: ImageRow, *, folder: Path, resolved: Callable[[Path], Path]) -> Sequence[str]:
     return (
-        i.image, _relative(i.file, folder), i.patient, i.system, i.intent, i.view, i.laterality,
+        i.image, _relative(i.file, folder, resolved), i.patient, i.system, i.intent, i.view, i.laterality,
         f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags, i.sop_instance_uid,
         "" if i.rows is None else str(i.rows), "" if i.columns is None else str(i.columns), i.source, i.licence,
     )  # fmt: skip
@@ -154,20 +208,32 @@ _ANNOTATION_COLUMNS: Final = (
 _ANNOTATION_REQUIRED: Final = ("image", "row", "column", "kind")
 
 
-def _read_images(folder: Path, where: str) -> tuple[ImageRow, ...]:
-    lines = read_lines(folder / IMAGES, required=_IMAGE_REQUIRED, optional=_IMAGE_COLUMNS, where=where)
-    images = tuple(_image_row(line, folder, f"{where} line {n}") for n, line in lines)
+def _read_images(folder: Path, where: str, form: Form) -> tuple[ImageRow, ...]:
+    file, required, optional = folder / _NAMES[form][0], _IMAGE_REQUIRED, _IMAGE_COLUMNS
+    if form == "csv":
+        lines: Iterable[tuple[int, Line]] = read_lines(file, required=required, optional=optional, where=where)
+    else:
+        from microcalc.datasets.parquet import parquet_lines
+
+        lines = enumerate(parquet_lines(file, required=required, optional=optional, where=where), 1)
+    images = tuple(_image_row(line, folder, _place(where, form, n)) for n, line in lines)
     refuse_repeated(images, where)
     refuse_split_patients(images, where)
     return images
 
 
-def _read_annotations(file: Path, where: str, images: Set[str]) -> Sequence[AnnotationRow]:
+def _read_annotations(folder: Path, where: str, form: Form, images: Set[str]) -> Sequence[AnnotationRow]:
+    file, required, optional = folder / _NAMES[form][1], _ANNOTATION_REQUIRED, _ANNOTATION_COLUMNS
     if not file.is_file():
         return ()
-    header, lines = open_lines(file, required=_ANNOTATION_REQUIRED, optional=_ANNOTATION_COLUMNS, where=where)
-    row_of = partial(_annotation_of, images=images)
-    rows = read_columns(chunks_of_lines(header, lines), images, row_of=row_of, where=f"{where} line {{}}".format)
+    if form == "csv":
+        chunks = chunks_of_lines(*open_lines(file, required=required, optional=optional, where=where))
+    else:
+        from microcalc.datasets.parquet import parquet_chunks
+
+        chunks = parquet_chunks(file, required=required, optional=optional, where=where)
+    row_of = partial(_annotation_of, images=images, listed_in=_NAMES[form][0])
+    rows = read_columns(chunks, images, row_of=row_of, where=partial(_place, where, form))
     if again := rows.repeated_place():
         row, first = again
         raise TableError(
@@ -179,11 +245,16 @@ def _read_annotations(file: Path, where: str, images: Set[str]) -> Sequence[Anno
     return rows
 
 
-def _annotation_of(line: Line, where: str, *, images: Set[str]) -> AnnotationRow:
+def _place(where: str, form: Form, number: int) -> str:
+    """Return what messages call a line of a file."""
+    return f"{where} {'line' if form == 'csv' else 'row'} {number}"
+
+
+def _annotation_of(line: Line, where: str, *, images: Set[str], listed_in: str) -> AnnotationRow:
     """Return one line, which may be of these images."""
     row = _annotation_row(line, where)
     if row.image not in images:
-        raise TableError(f"{where}: image {row.image!r} is not in {IMAGES}")
+        raise TableError(f"{where}: image {row.image!r} is not in {listed_in}")
     return row
 
 
@@ -259,8 +330,16 @@ def _not_negative(line: Line, column: str, where: str) -> float | None:
     return value
 
 
-def _relative(file: Path, folder: Path) -> str:
+def _relative(file: Path, folder: Path, resolved: Callable[[Path], Path]) -> str:
+    """Return the path of a file relative to a folder without symbolic links.
+
+    Parameters
+    ----------
+    resolved
+        Function that returns a folder without symbolic links, and remembers it: a table has few folders.
+    """
+    real = file.resolve() if file.is_symlink() else resolved(file.parent) / file.name
     try:
-        return file.resolve().relative_to(folder.resolve()).as_posix()
+        return real.relative_to(folder).as_posix()
     except ValueError:
-        return os.path.relpath(file.resolve(), folder.resolve())
+        return os.path.relpath(real, folder)

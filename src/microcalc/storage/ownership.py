@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from microcalc.errors import InputError, OutputError
-from microcalc.storage.write import saying_where, write_json, write_whole
+from microcalc.storage.key import file_sha256
+from microcalc.storage.write import saying_where, write_json, write_whole, writing
 
 MARK: Final = ".microcalc.json"
 _SCHEMA: Final = "microcalc/folder/1"
@@ -193,6 +194,31 @@ def write_editable(path: Path, content: bytes) -> None:
     document.setdefault("being_written", {})[path.name] = new
     write_json(path.parent / MARK, document)
     write_whole(path, content)
+    document.setdefault("editable", {})[path.name] = document["being_written"].pop(path.name)
+    write_json(path.parent / MARK, document)
+
+
+def write_editable_by(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a large file as ``write_editable`` does, by a function that takes the path to write to.
+
+    Raises
+    ------
+    OutputError
+        As in ``write_editable``. Errors of the function are passed on.
+    """
+    document = _read_mark(path.parent)
+    if document is None:
+        raise OutputError(f"{path.absolute().parent.name}: has no mark of microcalc, expected a folder of its results")
+    with writing(path) as temporary:
+        write(temporary)
+        new = file_sha256(temporary)
+        if path.exists() and (existing := file_sha256(path)) != new and existing not in _written(document, path.name):
+            raise OutputError(
+                f"{path.absolute().parent.name}: {path.name} was changed by hand, and is kept; expected a new folder, "
+                f"or the file as it was written"
+            )
+        document.setdefault("being_written", {})[path.name] = new
+        write_json(path.parent / MARK, document)
     document.setdefault("editable", {})[path.name] = document["being_written"].pop(path.name)
     write_json(path.parent / MARK, document)
 
