@@ -21,6 +21,7 @@ _EXTRAS: Final = {
     "evaluate": ("matplotlib",),
     "cascade": ("numba",),
     "report": ("highdicom",),
+    "parquet": ("pyarrow",),
     "view": ("starlette", "uvicorn"),
     "node": ("highdicom", "pynetdicom", "dicomweb_client", "prometheus_client"),
     "train": ("torch", "onnx", "numba"),

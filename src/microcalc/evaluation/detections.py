@@ -155,7 +155,8 @@ def _of_folder(folder: Path) -> _Part:
     made = counted(folder)
     if made is None:
         return _Part([_of_document(file) for file in documents if _is_document(file)])
-    stale = [file.name for file in documents if file not in made and _is_document(file)]
+    valid = set(made)
+    stale = [file.name for file in documents if file not in valid and _is_document(file)]
     return _Part([_of_document(file) for file in made], stale)
 
 
