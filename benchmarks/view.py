@@ -1,9 +1,9 @@
 """Measure the viewer: how fast pictures, windows and jumps are, its memory, and what kills lose.
 
-``python -m benchmarks view [--images N] [--kills N]``
+``python -m benchmarks view [--images N] [--shown N] [--kills N]``
 
 A file of 3328 x 4096 pixels is shown in Chromium (headless, drawing without a GPU) at 1366 x 768. Times are of the
-page: from the key to the last tile drawn. Memory is the server's peak after 60 of a folder of N such images have been
+page: from the key to the last tile drawn. Memory is the server's peak while 300 of a folder of 1,000 such images are
 shown one after the other. The server is then killed N times (SIGKILL) while annotations are posted to it one after the
 other; counted are those that it had confirmed and that are not in the table when it is opened again.
 """
@@ -47,7 +47,6 @@ from microcalc.viewer.shown import ShownImages
 from microcalc.viewer.sources import open_catalogue
 
 _SHAPE = (4096, 3328)
-_SHOWN = 60
 _DRAWN = (
     "window.microcalc && microcalc.panes().length && "
     "microcalc.panes().every(p => p.meta && p.viewer.world.getItemAt(0)?.getFullyLoaded())"
@@ -58,13 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the figures; return 1 if a confirmed annotation was lost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks view", description=__doc__)
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--shown", type=int, default=300)
     parser.add_argument("--kills", type=int, default=200)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         lost = _kills(work / "kills", options.kills)
         _page_times(work)
-        _memory(work / "many", options.images)
+        _memory(work / "many", options.images, options.shown)
     return int(lost > 0)
 
 
@@ -185,7 +185,7 @@ def _window_step(page: Any) -> float:
     return float(statistics.median(times)) / 1000
 
 
-def _memory(folder: Path, n_images: int) -> None:
+def _memory(folder: Path, n_images: int, n_shown: int) -> None:
     folder.mkdir()
     first = folder / "0.png"
     Image.fromarray((_pixels() >> 4).astype(np.uint8)).save(first, compress_level=1)
@@ -202,13 +202,17 @@ def _memory(folder: Path, n_images: int) -> None:
         page.goto(address)
         _until(page, _DRAWN)
         times = []
-        for n in range(1, min(_SHOWN, n_images)):
+        for n in range(1, min(n_shown, n_images)):
             shown = f"{_DRAWN} && microcalc.panes()[0].key === 'i{n}'"
             times.append(_timed(page, lambda: page.keyboard.press("ArrowRight"), shown))
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
+            if n % 50 == 49:
+                print(f"peak memory of the server         {_peak_mib(process.pid):7.0f} MiB after {n + 1} images")
         print(f"next image, without a pause       {statistics.median(times):7.2f} s (median of {len(times)})")
-        print(f"peak memory of the server         {peak:7.0f} MiB after {len(times) + 1} of {n_images} images")
+
+
+def _peak_mib(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def _kills(work: Path, kills: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +65,15 @@ def test_neither_names_nor_ids_are_shown(write: Write, tmp_path: Path) -> None:
         dataset.PatientBirthDate, dataset.AccessionNumber = "18671107", "ACC4711"
 
     file = write(edit=edit, name="CURIE_MARIE_mrn-77123_ACC4711_18671107.dcm")
-    viewer = viewer_of(file, tmp_path / "none_MRN-77123.dcm")
+    results = tmp_path / "Curie results"
+    write_detections(results / "a.json", file.stem, [(1, 1, 0.9), (2, 2, 0.1)])
+    document = json.loads((results / "a.json").read_text())
+    document["image"] = {"file": file.name}
+    (results / "a.json").write_text(json.dumps(document))
+    viewer = viewer_of(file, results, tmp_path / "none_MRN-77123.dcm")
     client = client_of(viewer)
-    texts = [client.get(path).text for path in ("", "api/catalogue", "api/images/i0", "api/images/i0/marks")]
+    paths = ("", "api/catalogue", "api/images/i0", "api/images/i0/marks", "api/detectors/d0/findings")
+    texts = [client.get(path).text for path in paths]
     for word in ("curie", "marie", "77123", "acc4711", "18671107"):
         assert all(word not in text.lower() for text in texts)
     assert "patient 1.dcm" in texts[1]

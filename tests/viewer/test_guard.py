@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -36,6 +37,19 @@ def test_without_the_token_nothing_is_answered(client: TestClient, path: str) ->
     answer = client.get(f"{ORIGIN}{path}")
     assert answer.status_code == 403
     assert "microcalc view printed" in answer.text
+
+
+def test_no_address_of_the_server_is_answered_without_the_token(tmp_path: Path) -> None:
+    viewer = viewer_of(write_images(tmp_path / "t"), out=tmp_path / "o")
+    client = client_of(viewer)
+    addresses = {(method, route.path) for route in viewer.routes() for method in route.methods or ()}
+    assert len(addresses) >= 20
+    for method, path in addresses:
+        filled = re.sub(r"{[a-z]+(:int)?}", "0", path)
+        assert client.request(method, f"{ORIGIN}{filled}", headers={"Origin": ORIGIN}).status_code == 403, (
+            method,
+            path,
+        )
 
 
 @pytest.mark.parametrize(

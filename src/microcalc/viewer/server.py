@@ -117,7 +117,9 @@ class Viewer:
                 }
                 for exam in catalogue.exams
             ],
-            "detectors": [{"key": d.key, "name": d.name, "images": len(d.files)} for d in catalogue.detectors],
+            "detectors": [
+                {"key": d.key, "name": self.hide_identity(d.name), "images": len(d.files)} for d in catalogue.detectors
+            ],
             "links": [asdict(link) | {"image": key_of[link.image]} for link in catalogue.links],
             "training": [training_entry(run) for run in catalogue.runs],
             "problems": [self.hide_identity(problem) for problem in catalogue.problems],
@@ -145,6 +147,7 @@ class Viewer:
         detectors = [marks_on(detector, row, matched) for detector in self.catalogue.detectors]
         for entry in detectors:
             model = entry.get("model")
+            entry["name"] = self.hide_identity(entry["name"])
             entry["points"] = points_entry(model_points(model["sha256"], self.catalogue.models)) if model else None
         return {"detectors": detectors, "truth": truth_entry(truth) if self._has_truth else None}
 

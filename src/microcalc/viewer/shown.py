@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -56,6 +57,9 @@ class ShownImages:
         self._cache = PyramidCache(MOST_BYTES)
         self._placed: dict[str, _Placed] = {}
         self._models: dict[Intent, Model] = {}
+        # Pictures are decoded one after the other in one thread: each takes a few hundred megabytes for a moment, and
+        # the C library keeps some of what each thread has freed.
+        self._decoding = ThreadPoolExecutor(1, "decode")
 
     def describe(self, image: ViewedImage, layer: Layer = "image") -> dict[str, Any]:
         """Return what the page needs to show a layer of an image.
@@ -100,12 +104,10 @@ class ShownImages:
         return pyramid, self._placed[key]
 
     def _make(self, image: ViewedImage, layer: Layer, key: str) -> Pyramid:
-        opened = self._opened.get(image.row.image)
-        mammogram = open_row(image.row) if opened is None else opened
-        hanging, shape = hanging_of(mammogram, image), mammogram.pixels.shape
         if layer == "image":
-            self._placed[key] = _Placed(hanging, shape, hanging.box((0, 0), shape, shape))
-            return make_pyramid(hanging.hang(mammogram.pixels), mammogram.intent)
+            return self._decoding.submit(self._make_image, image, key).result()
+        mammogram = self._open(image)
+        hanging, shape = hanging_of(mammogram, image), mammogram.pixels.shape
         model = self._model(mammogram.intent)
         normalised = normalise(mammogram, spacing_mm=model.spacing_mm)
         if layer == "normalised":
@@ -114,6 +116,16 @@ class ShownImages:
             values, value_range = model.scorer.score(normalised).likelihood, (0.0, 1.0)
         self._placed[key] = _Placed(hanging, shape, hanging.box(*_corners(mammogram, normalised), shape))
         return pyramid_of_values(hanging.hang(values), *value_range)
+
+    def _make_image(self, image: ViewedImage, key: str) -> Pyramid:
+        mammogram = self._open(image)
+        hanging, shape = hanging_of(mammogram, image), mammogram.pixels.shape
+        self._placed[key] = _Placed(hanging, shape, hanging.box((0, 0), shape, shape))
+        return make_pyramid(hanging.hang(mammogram.pixels), mammogram.intent)
+
+    def _open(self, image: ViewedImage) -> Mammogram:
+        opened = self._opened.get(image.row.image)
+        return open_row(image.row) if opened is None else opened
 
     def _presets(self, image: ViewedImage) -> tuple[Preset, ...]:
         opened = self._opened.get(image.row.image)

@@ -9,6 +9,8 @@ import { describe, Pane } from "./pane.js";
 import { drawTicks, goOnReviewing } from "./review.js";
 import { $, detectorOf, loaded, pane, redraw, say, state, threshold } from "./state.js";
 
+const MOST_LOADED = 64; // images whose marks are at hand; a page that has shown thousands holds no more
+
 export async function hangUp({ box = null, fit = false } = {}) {
   const { catalogue, exam, image } = state;
   state.review = null;
@@ -63,7 +65,9 @@ export function mark() {
 export async function loadMarks(key) {
   try {
     const marks = await marksOf(key);
+    loaded.delete(key);
     loaded.set(key, marks);
+    if (loaded.size > MOST_LOADED) loaded.delete(loaded.keys().next().value);
     showThreshold();
     redraw();
     return marks;

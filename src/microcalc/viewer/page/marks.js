@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 
 const kept = new Map(); // image → promise of its marks
-const MOST_KEPT = 256;
+const MOST_KEPT = 64;
 
 export function marksOf(key) {
   if (!kept.has(key)) {
