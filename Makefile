@@ -62,7 +62,7 @@ sbom: $(TEST_VENV)/.installed
 	$(BIN)/python -m cyclonedx_py environment --output-reproducible --pyproject build/pyproject.toml --output-file build/microcalc.cdx.json build/wheel-venv/bin/python
 
 # Every extra that users install, from a folder, without an index; a few minutes and 1 GB.
-EVERY_EXTRA := cascade,evaluate,node,parquet,report,train,view
+EVERY_EXTRA := cascade,cluster,evaluate,node,parquet,report,train,view
 wheelhouse: dist
 	rm -rf build/wheelhouse build/offline-venv
 	$(BIN)/python -m pip download --quiet --quiet --constraint constraints.txt --dest build/wheelhouse "$$(echo dist/*.whl)[$(EVERY_EXTRA)]"

@@ -9,6 +9,7 @@ NAMES = (
     "detect",
     "cascade",
     "content",
+    "engines",
     "evaluate",
     "folder",
     "folds",

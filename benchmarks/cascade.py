@@ -192,6 +192,7 @@ def _say(name: str, seconds: float, trees: int, positive: Floats, negative: Floa
 def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
     from microcalc.datasets.simulated import Settings, simulate_data_set
     from microcalc.datasets.table_files import read_table
+    from microcalc.execution.executor import Processes
     from microcalc.simulate.exam import RAW_ONLY
     from microcalc.training.recipe import load_recipe
 
@@ -203,7 +204,7 @@ def _splits(options: argparse.Namespace, folder: Path) -> list[Split]:
             Settings(seed=5, intents=RAW_ONLY),
             systems=("hologic", "ge", "siemens"),
             exams=options.exams,
-            workers=2,
+            executor=Processes(2),
         )
     recipe, rng = load_recipe("raw"), np.random.default_rng(1)
     return [_split(table.of_split(s), recipe, folder, options.negatives, rng) for s in ("train", "validation", "test")]

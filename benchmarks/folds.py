@@ -23,11 +23,13 @@ import numpy as np
 
 from benchmarks.near_calcium import Rated, rate, report
 from microcalc.cli.log import log_records_shown
+from microcalc.cli.options import WhereItRuns
 from microcalc.datasets.inserted import insert_data_set
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import Split, Table, join_tables
 from microcalc.datasets.table_files import IMAGES, read_table
 from microcalc.evaluation.matched_images import Rules
+from microcalc.execution.executor import Executor
 from microcalc.models.model import Model, load_model
 from microcalc.normalise.mammogram import normalise
 from microcalc.simulate.placement import Insertion
@@ -54,7 +56,7 @@ class _Settings:
     clusters: int
     singles: int
     seed: int
-    workers: int
+    executor: Executor
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,12 +78,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--clusters", type=int, default=14, help="of each copy to train with")
     parser.add_argument("--singles", type=int, default=10, help="of each copy to train with")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--cluster", help="Dask scheduler; folds are the shards: give each machine its --fold")
     asked = parser.parse_args(arguments)
+    executor = WhereItRuns(asked.workers, asked.cluster).executor()
     recipe = load_recipe(asked.recipe)
     settings = _Settings(
         asked.out, recipe, start_from(asked.start, recipe) if asked.start else None, tuple(asked.compare),
-        asked.half is not None, asked.variants, asked.clusters, asked.singles, asked.seed, asked.workers,
+        asked.half is not None, asked.variants, asked.clusters, asked.singles, asked.seed, executor,
     )  # fmt: skip
     source = open_table(asked.table)
     source = source.of_images(i for i in source.images if i.intent == recipe.data.intent)
@@ -90,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         patients = halves_of_split(source, asked.half)
     else:
         patients = folds_of_patients(source, folds=asked.folds, seed=settings.seed)
-    with log_records_shown():
+    with log_records_shown(), executor:
         for fold in range(len(patients)) if asked.fold is None else [asked.fold]:
             judge_fold(source, patients, fold, settings)
     done = [fold for fold in range(len(patients)) if (_folder(settings, fold) / "rated.json").is_file()]
@@ -113,7 +117,7 @@ def judge_fold(source: Table, patients: Patients, fold: int, settings: _Settings
     used = join_tables([train_split.of_split("train"), other_split.of_split("validation")])
     trained = train(
         settings.recipe, used, folder / "run", start=settings.start, normalised=settings.out / "normalised",
-        workers=settings.workers,
+        executor=settings.executor,
     )  # fmt: skip
     models = {name: load_model(name, threads=1) for name in settings.compare}
     models["trained"] = load_model(trained, threads=1)
@@ -140,7 +144,7 @@ def _inserted(source: Table, name: str, insertion: Insertion, settings: _Setting
     if not (folder / IMAGES).is_file():  # written last
         variants, seed = (settings.variants, settings.seed + 1) if twins else (3, settings.seed + 2)
         insert_data_set(
-            source, folder, insertion=insertion, variants=variants, twins=twins, seed=seed, workers=settings.workers
+            source, folder, insertion=insertion, variants=variants, twins=twins, seed=seed, executor=settings.executor
         )
     return read_table(folder)
 

@@ -28,6 +28,7 @@ from microcalc.batch.run import Batch
 from microcalc.dicom.header import PROCESSED, AcquisitionHeader, ExposureHeader, ReceptorHeader, View
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Window
+from microcalc.execution.executor import Processes
 from microcalc.images.info import ImageInfo
 from microcalc.storage.index import counted, read_index
 
@@ -295,7 +296,9 @@ def test_a_worker_that_dies_costs_its_image_alone(tmp_path: Path, capsys: pytest
         tuple(Input(_picture(tmp_path / f"{n}.png", n), f"{n}.png") for n in range(3)), (None, None, None)
     )
     info = ImageInfo((0.1, 0.1), "processed")
-    batch = Batch(given, tmp_path / "out", [], DetectOptions(model="log", image=ImageOptions(info)), workers=2)
+    batch = Batch(
+        given, tmp_path / "out", [], DetectOptions(model="log", image=ImageOptions(info)), executor=Processes(2)
+    )
     batch.begin()
     monster = batch.images[1]
     monster.image = Monster(monster.image.file, monster.image.name)

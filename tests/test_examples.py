@@ -51,6 +51,11 @@ _OTHER_PROGRAMS: Final = {
     "journalctl": "needs a service",
     "docker": "deploy/try-image builds and runs the images",
     "apptainer": "not among Debian's packages",
+    "export": "sets variables for a batch system",
+    "shards=$(sbatch": "needs Slurm; tests/test_deploy runs the script",
+    "sbatch": "needs Slurm; tests/test_deploy runs the script",
+    "kubectl": "needs Kubernetes; tests/test_deploy checks the jobs",
+    "dask": "tests/end_to_end starts a cluster",
 }
 """Programs that the pages name and no test runs, with the reason."""
 
@@ -73,6 +78,7 @@ _PARSED_ONLY: Final = {
 _PAGES_PARSED_ONLY: Final = {
     "pacs.md": "needs a PACS; tests/node runs the page's exchange",
     "results.md": "hours, and real images",
+    "cluster.md": "needs several machines; tests/end_to_end runs shards and a cluster of this machine",
 }
 """Pages of which the options are checked and no command runs, with the reason."""
 

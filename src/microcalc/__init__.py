@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UnreadableImageError,
         UnsupportedViewError,
     )
+    from microcalc.execution.cluster import Cluster
     from microcalc.execution.executor import Processes, Serial
     from microcalc.images.info import ImageInfo
     from microcalc.images.open import read
@@ -58,6 +59,7 @@ __all__ = [
     "Calcification",
     "Serial",
     "Processes",
+    "Cluster",
     "MicrocalcError",
     "InputError",
     "UnreadableImageError",
@@ -86,6 +88,7 @@ _MODULE_OF = {
     "Calcification": "detection.result",
     "Serial": "execution.executor",
     "Processes": "execution.executor",
+    "Cluster": "execution.cluster",
 }
 
 

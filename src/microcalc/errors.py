@@ -13,6 +13,7 @@
     │   └── RecipeError               a recipe has an unknown, missing or impossible entry
     ├── OutputError                   a result cannot be written: disk full, no permission, not our file (exit code 2)
     ├── BatchError                    some files of a batch cannot be used; holds the error of each
+    ├── ClusterError                  a Dask cluster cannot be reached, is lost, or has another version (exit code 2)
     ├── WorkerDiedError               the process that worked on an item was killed or ran out of memory
     └── MissingExtraError             the command needs an optional dependency (exit code 2)
 
@@ -67,6 +68,10 @@ class OutputError(MicrocalcError):
 
 class WorkerDiedError(MicrocalcError):
     """The process that worked on an item died: it was killed, ran out of memory, or crashed in a library."""
+
+
+class ClusterError(MicrocalcError):
+    """A Dask cluster cannot be reached, is lost, or has workers with another version of the package."""
 
 
 class BatchError(MicrocalcError):

@@ -16,6 +16,7 @@ _EXTRA_OF: Final = {
     "pyarrow": "parquet",
     "starlette": "view",
     "uvicorn": "view",
+    "distributed": "cluster",
 }
 
 

@@ -19,6 +19,7 @@ from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.domain import Intent, Mammogram
 from microcalc.errors import InputError, NoBreastError, OutputError
+from microcalc.execution.executor import Processes
 from microcalc.normalise.breast import breast_mask
 from microcalc.simulate.calcification import LAYOUTS, MORPHOLOGIES
 from microcalc.simulate.insertion import system_of
@@ -260,10 +261,10 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(
     source: Table, made: Path, tmp_path: Path
 ) -> None:
     insertion = Insertion(clusters=1, singles=1)
-    insert_data_set(source, tmp_path / "again", insertion=insertion, variants=2, seed=4, workers=2)
+    insert_data_set(source, tmp_path / "again", insertion=insertion, variants=2, seed=4, executor=Processes(2))
     insert_data_set(source, tmp_path / "other", insertion=insertion, seed=5)
-    for file in sorted(f for f in made.iterdir() if f.name != MARK):
-        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
+    for file in sorted(f for f in made.rglob("*") if f.is_file() and f.name != MARK):
+        assert (tmp_path / "again" / file.relative_to(made)).read_bytes() == file.read_bytes(), file.name
     assert (tmp_path / "other" / "raw.png").read_bytes() != (made / "raw-0.png").read_bytes()
 
 

@@ -20,6 +20,7 @@ from microcalc.datasets.simulated import Settings
 from microcalc.datasets.table import Table
 from microcalc.datasets.table_files import read_table
 from microcalc.errors import InputError
+from microcalc.execution.executor import executor_of
 from microcalc.simulate.systems import SYSTEMS
 
 
@@ -31,7 +32,7 @@ def small_receptors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(out: Path, *, exams: int = 1, seed: int = 7, workers: int = 1) -> Table:
     settings = Settings(seed=seed, views=("CC",), lateralities=("L",))
-    return simulated.simulate_data_set(out, settings, systems=("ge",), exams=exams, workers=workers)
+    return simulated.simulate_data_set(out, settings, systems=("ge",), exams=exams, executor=executor_of(workers))
 
 
 def test_a_data_set_reads_back_as_it_was_made(tmp_path: Path) -> None:

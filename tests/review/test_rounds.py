@@ -16,7 +16,6 @@ from microcalc.datasets.reviewed import Reviewed, read_reviewed
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.domain import Candidates, Mammogram
 from microcalc.errors import InputError, OutputError, TableError, UnreadableImageError
-from microcalc.models.model import Models
 from microcalc.review import proposals
 from microcalc.review.folder import table_of_images
 from microcalc.review.proposals import new_places
@@ -54,7 +53,7 @@ def round_of(
     """Make a round in which a function stands for the reading and rating of an image."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proposals, "candidates_of", lambda row, _models: rate(row))
-        return make_round(table, out, Models(), places=places, rated_by=rated_by)
+        return make_round(table, out, places=places, rated_by=rated_by)
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from microcalc.errors import InputError, OutputError
-from microcalc.storage.index import INDEX, Index, IndexEntry, counted, read_index, update_index
+from microcalc.storage.index import INDEX, Index, IndexEntry, counted, read_index, stamp_of, update_index
 from microcalc.storage.ownership import open_output_folder
 
 _SETTINGS = {"model": "m"}
@@ -66,3 +67,53 @@ def test_a_broken_index_is_an_error(folder: Path, images: object) -> None:
     (folder / INDEX).write_text(json.dumps({"schema": "microcalc/index/1", "settings": {}, "images": images}))
     with pytest.raises(InputError, match=r"out/index\.json: damaged"):
         read_index(folder)
+
+
+def test_the_indexes_of_shards_are_one_index_and_the_next_call_writes_it_as_one(folder: Path) -> None:
+    update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm")], shard=(0, 2))
+    update_index(folder, _SETTINGS, [IndexEntry("b", "b.dcm", failed="damaged")], shard=(1, 2))
+    index = read_index(folder)
+    assert index is not None
+    assert [entry.stem for entry in index.entries] == ["a", "b"]
+    assert not (folder / INDEX).exists()
+    update_index(folder, _SETTINGS, [IndexEntry("c", "c.dcm")])
+    assert [file.name for file in folder.glob("index*")] == [INDEX]
+    merged = read_index(folder)
+    assert merged is not None
+    assert [entry.stem for entry in merged.entries] == ["a", "b", "c"]
+
+
+def test_what_was_written_last_counts_where_the_number_of_shards_has_changed(folder: Path) -> None:
+    update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm", failed="no memory")], shard=(1, 2))
+    update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm")], shard=(0, 3))
+    os.utime(folder / "index.shard-1-of-2.json", ns=(0, 0))
+    index = read_index(folder)
+    assert index is not None
+    assert index.by_stem()["a"].failed == ""
+
+
+def test_a_shard_with_other_settings_is_refused_and_leaves_nothing(folder: Path) -> None:
+    update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm")], shard=(0, 2))
+    with pytest.raises(InputError, match=r"another model than those of .*, expected the same model and options"):
+        update_index(folder, {"model": "n"}, [IndexEntry("b", "b.dcm")], shard=(1, 2))
+    assert [file.name for file in folder.glob("index*")] == ["index.shard-0-of-2.json"]
+
+
+def test_a_users_file_in_the_place_of_a_shards_index_is_kept(folder: Path) -> None:
+    (folder / "index.shard-0-of-2.json").write_text("notes")
+    with pytest.raises(OutputError, match=r"index.shard-0-of-2.json was not made by microcalc, and is kept"):
+        update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm")], shard=(0, 2))
+    update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm")])
+    assert (folder / "index.shard-0-of-2.json").read_text() == "notes"
+
+
+def test_a_stamp_changes_with_the_content_and_there_is_none_without_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    assert stamp_of(file) == ""
+    file.write_text("a")
+    before = stamp_of(file)
+    assert stamp_of(file) == before
+    status = file.stat()
+    file.write_text("b")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a program that keeps the time of a file
+    assert stamp_of(file) != before

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from microcalc.storage.ownership import (
     check_not_input,
     check_output_folder,
     open_output_folder,
+    output_folder,
     owner_of,
     write_editable,
 )
@@ -125,3 +126,31 @@ def test_a_table_as_it_was_written_may_be_written_again_after_a_kill_before_the_
     (tmp_path / "out" / MARK).write_bytes(mark)
     write_editable(tmp_path / "out" / "images.csv", b"content")
     assert json.loads(mark)["command"] == "simulate"
+
+
+def test_another_process_may_begin_in_the_folder_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f".{'0f' * 8}.part.json").touch()  # the other has not renamed its mark yet
+    check_output_folder(out, "detect")
+    listed = Path.iterdir
+
+    def iterdir(folder: Path) -> Iterator[Path]:
+        open_output_folder_of_the_other()
+        return listed(folder)
+
+    def open_output_folder_of_the_other() -> None:
+        monkeypatch.setattr(Path, "iterdir", listed)
+        open_output_folder(out, "detect")
+        (out / "a.json").touch()
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # it marks the folder and writes while this one looks
+    check_output_folder(out, "detect")
+
+
+def test_a_folder_that_others_work_in_stays_when_one_fails(tmp_path: Path) -> None:
+    with pytest.raises(InputError), output_folder(tmp_path / "out", "insert", is_shared=True):
+        raise InputError("nothing was written")
+    assert owner_of(tmp_path / "out") == "insert"

@@ -20,6 +20,7 @@ from microcalc.cnn import fit
 from microcalc.cnn.mine import as_normalised
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.errors import InputError, MissingExtraError
+from microcalc.execution.executor import executor_of
 from microcalc.models.model import load_model, open_pair
 from microcalc.sample.store import open_stored
 from microcalc.study.models import Raters
@@ -59,8 +60,8 @@ def study(folder: Path, scale: Scale) -> Callable[..., list[str]]:
         workers: int = 1,
     ) -> list[str]:
         chosen = Options(intent="processed", recipe=str(toy.recipe_file(folder)), normalising=normalising)
-        with logged(kill_at) as messages:
-            run_study(scale, out, options=chosen, data=[folder / name for name in data], workers=workers)
+        with logged(kill_at) as messages, executor_of(workers) as executor:
+            run_study(scale, out, options=chosen, data=[folder / name for name in data], executor=executor)
         return messages
 
     return run

@@ -12,6 +12,8 @@ from PIL import Image
 
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.errors import InputError, UnreadableImageError
+from microcalc.execution.executor import SERIAL
+from microcalc.execution.shard import Shard
 from microcalc.models.model import model_folder
 from microcalc.training import sample_roc
 
@@ -68,3 +70,22 @@ def test_where_no_image_can_be_used_all_are_named(tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match=r"^none of 1 image could be used: bad\.png: truncated"):
         sample_roc.sample_roc(model_folder("processed"), table, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_shards_give_the_figures_of_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(tuple(_image(tmp_path, name) for name in ("a", "b", "c", "d")))
+    rated: list[str] = []
+
+    def rate(image: ImageRow, *arguments: object) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        rated.append(image.image)
+        return _rate(image, *arguments)
+
+    monkeypatch.setattr(sample_roc, "_rate", rate)
+    model = model_folder("processed")
+    whole = sample_roc.sample_roc(model, table, tmp_path / "whole", resamples=9)
+    for number in range(3):
+        sample_roc.rate_shard(model, table, tmp_path / "out", executor=SERIAL, shard=Shard(number, 3))
+    assert sorted(rated) == sorted("abcd" * 2)
+    assert sample_roc.sample_roc(model, table, tmp_path / "out", resamples=9) == whole
+    assert sorted(rated) == sorted("abcd" * 2)  # what the shards rated was taken
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["roc.json", "roc.md"]

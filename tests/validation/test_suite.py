@@ -35,7 +35,7 @@ def test_every_criterion_is_measured_or_says_why_not(
     small = thresholds.Effort(side=300, images=1)
     monkeypatch.setattr(suite, "QUICK", replace(suite.QUICK, thresholds=small, learning=few, reduced_mm=57.0))
     with caplog.at_level(logging.INFO, "microcalc"):
-        report = verify([system("ge")], quick=True, out=tmp_path, workers=1)
+        report = verify([system("ge")], quick=True, out=tmp_path)
     assert {f.criterion for f in report.measurements} == set(CRITERIA)
     assert all(report.is_met(criterion) for criterion in range(1, 8))
     assert not report.is_met(8)  # its order takes all vendors, and so does what follows

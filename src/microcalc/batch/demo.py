@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +14,8 @@ from microcalc.detection.result import Result
 from microcalc.domain import Annotations
 from microcalc.evaluation.match import Regions, match
 from microcalc.evaluation.matched_images import IGNORED_KINDS
+from microcalc.execution.cores import core_count
+from microcalc.execution.executor import executor_of
 from microcalc.models.model import Models
 from microcalc.storage.ownership import open_output_folder
 
@@ -48,9 +49,8 @@ def demo(out: Path, *, seed: int) -> Iterator[str]:
     yield f"simulating {len(VENDORS)} mammograms with known microcalcifications"
     solid = LesionRates(clusters=2.5, diameter_mm=0.3, packing=(1.5, 2.5))  # a person sees them too
     settings = Settings(seed, RAW_ONLY, views=("CC",), lateralities=("L",), rates=solid)
-    table = simulate_data_set(
-        out / "images", settings, systems=VENDORS, exams=1, workers=min(len(VENDORS), os.cpu_count() or 1)
-    )
+    executor = executor_of(min(len(VENDORS), core_count()))
+    table = simulate_data_set(out / "images", settings, systems=VENDORS, exams=1, executor=executor)
     yield f"{'system':34} {'clusters':>9} {'microcalcifications':>20} {'':>7} {'false':>6} {'':>8}"
     yield f"{'':34} {'hit':>9} {'hit':>12} {'missed':>7} {'marks':>14} {'seconds':>9}"
     for row in table.images:

@@ -6,13 +6,14 @@ on it are removed; a user's file is neither overwritten nor removed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from microcalc.batch.names import Identity
 from microcalc.errors import InputError, OutputError
+from microcalc.execution.shard import Shard
 from microcalc.reports.header import SOP_CLASSES
 from microcalc.storage.index import INDEX, IndexEntry, read_index, update_index
 from microcalc.storage.ownership import MARK, check_output_folder, open_output_folder, owner_of
@@ -53,6 +54,8 @@ class ResultsFolder:
         Everything that decides what is found, as JSON can hold it.
     inputs
         Files and folders that are read; see ``check_output_folder``.
+    shard
+        The part of the images that the call works on, while other calls may work on the others.
 
     Raises
     ------
@@ -60,12 +63,21 @@ class ResultsFolder:
         The folder is a user's or another command's.
     """
 
-    def __init__(self, folder: Path, command: str, *, settings: Mapping[str, Any], inputs: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: str,
+        *,
+        settings: Mapping[str, Any],
+        inputs: Iterable[Path] = (),
+        shard: Shard | None = None,
+    ) -> None:
         check_output_folder(folder, command, inputs=inputs)
         index = read_index(folder)
         self.folder = folder
         self._command = command
         self._settings = settings
+        self._shard = shard
         self._was_there = folder.exists()
         self._entries = {} if index is None else index.by_stem()
         found = settings if index is None or not index.entries else index.settings
@@ -84,7 +96,8 @@ class ResultsFolder:
     def check_settings(self, stems: Collection[str]) -> None:
         """Refuse to leave results of different settings in one folder.
 
-        Where all images that the folder holds results of are tried again, their results are replaced.
+        Where all images that the folder holds results of are tried again, their results are replaced; but not those
+        beside which other shards may work.
 
         Raises
         ------
@@ -92,19 +105,35 @@ class ResultsFolder:
             Results of another model, option or version of the code would stay beside those of this call.
         """
         others = self.others(stems)
-        if self._different and others:
+        if self._different and (others or self._shard is not None):
+            found = f"{quantity(others, 'image')} not in this call" if others else "the images of this shard"
             raise InputError(
                 f"{self.folder.resolve().name}: holds results of another {', '.join(self._different)} for "
-                f"{quantity(others, 'image')} not in this call, expected a new folder, or the same model and options"
+                f"{found}, expected a new folder, or the same model and options"
             )
 
-    def is_finished(self, stem: str, made_from: str, *, overlay: bool) -> bool:
-        """Return whether the folder holds the result that this call would make of an image."""
+    def is_finished(self, stem: str, stamp: str, made_from: Callable[[], str], *, overlay: bool) -> bool:
+        """Return whether the folder holds the result that this call would make of an image.
+
+        Parameters
+        ----------
+        stamp
+            Stamp of the image now; see ``storage.index``.
+        made_from
+            Returns the key of what a result would be made from; called where the stamp does not tell.
+        """
         entry = self._entries.get(stem)
-        if self._different or entry is None or entry.failed or not made_from or entry.made_from != made_from:
+        if self._different or entry is None or entry.failed:
             return False
         suffixes = (".json", ".png") if overlay else (".json",)
-        return all(is_result(self.folder / f"{stem}{suffix}") for suffix in suffixes)
+        if not all(is_result(self.folder / f"{stem}{suffix}") for suffix in suffixes):
+            return False
+        return (stamp != "" and entry.stamp == stamp) or entry.made_from == (made_from() or None)
+
+    def known(self, stem: str) -> str:
+        """Return the key of what an image's result was made from; empty where it is not known."""
+        entry = self._entries.get(stem)
+        return "" if entry is None or self._different else entry.made_from
 
     def begin(self, entries: Iterable[IndexEntry], *, finished: Collection[str], with_reports: bool) -> None:
         """Remove what earlier calls made of the images that are tried now, and the reports on them.
@@ -166,17 +195,27 @@ class ResultsFolder:
             The system refused, or a user's file is in the place of the index.
         """
         open_output_folder(self.folder, self._command)
-        if read_index(self.folder) is None:
+        if self._shard is not None or read_index(self.folder) is None:
             self.write_index()
 
     def close(self) -> None:
         """Write the index; remove a folder that this call made and that holds no result."""
         self.write_index()
         names = {file.name for file in self.folder.iterdir()} if self.folder.is_dir() else set()
-        if not self._was_there and names and names <= {MARK, INDEX} and owner_of(self.folder) is not None:
+        if (
+            self._shard is None
+            and not self._was_there
+            and names
+            and names <= {MARK, INDEX}
+            and owner_of(self.folder) is not None
+        ):
             for name in names:
                 (self.folder / name).unlink()
             self.folder.rmdir()
+
+    def made(self, stem: str, made_from: str) -> None:
+        """Record what an image's result was made from."""
+        self._record(replace(self._entries[stem], made_from=made_from))
 
     def failed(self, stem: str, why: str) -> None:
         """Record that an image has no result, and why."""
@@ -198,7 +237,8 @@ class ResultsFolder:
         """
         if owner_of(self.folder) is not None:
             entries = [self._entries[stem] for stem in sorted(self._ours)]
-            update_index(self.folder, self._settings, entries, forget_others=forget_others)
+            shard = None if self._shard is None else (self._shard.number, self._shard.count)
+            update_index(self.folder, self._settings, entries, forget_others=forget_others, shard=shard)
 
     def _has_results(self, entry: IndexEntry) -> bool:
         names = [f"{entry.stem}.json"] * (not entry.failed) + list(entry.reports)

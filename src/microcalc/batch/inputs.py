@@ -12,6 +12,7 @@ from microcalc.batch.folder import is_result
 from microcalc.datasets.table import ImageRow
 from microcalc.datasets.table_files import is_table
 from microcalc.errors import InputError, MicrocalcError
+from microcalc.execution.shard import Shard
 from microcalc.images.dicom.sniff import is_dicom
 from microcalc.images.info import Facts
 from microcalc.images.open import is_picture
@@ -31,6 +32,10 @@ class Input:
     name: str
     row: ImageRow | None = None
 
+    def is_in(self, shard: Shard | None) -> bool:
+        """Return whether the image belongs to a shard, by its name in the table or its path below the folder."""
+        return shard is None or shard.has(self.name if self.row is None else self.row.image)
+
 
 @dataclass(frozen=True, slots=True)
 class GivenImages:
@@ -41,7 +46,8 @@ class GivenImages:
     images
         Each image once.
     facts
-        Facts of each image; None if the file cannot be read (opening it tells why).
+        Facts of each image; None if the file cannot be read (opening it tells why), or if it is listed in a table and
+        belongs to another shard than that of this call.
     problems
         One for each path that yields no image, or an image that was given before.
     """

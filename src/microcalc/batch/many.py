@@ -14,6 +14,7 @@ from microcalc.errors import BatchError, MicrocalcError
 from microcalc.execution.executor import Executor, Serial
 from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import unforeseen
+from microcalc.models.model import wherever
 
 
 # Nine parameters: those of `read` and `detect`, so that a call for one file and a call for many are written alike.
@@ -43,7 +44,7 @@ def detect_all(
     executor
         ``Serial()`` (the default): in this process, in the order given. ``Processes(n)``: in n processes, in the
         order in which they are done; a script that uses it needs ``if __name__ == "__main__":``, because each process
-        imports it. Any other ``execution.Executor`` serves as well.
+        imports it. ``Cluster(address)``: on a Dask cluster. Any other ``execution.Executor`` serves as well.
     info
         What pictures (PNG, TIFF, JPEG) do not state themselves, the same for all: pixel spacing and intent.
     any_view
@@ -78,7 +79,7 @@ def detect_all(
     options = ImageOptions(info, any_view, whole_image, min_likelihood, max_candidates, benign)
     files = [Path(path) for path in paths]
     failures: dict[Path, Exception] = {}
-    for outcome in executor.run(partial(_detect, model=model, threads=threads, options=options), files):
+    for outcome in executor.run(partial(_detect, model=wherever(model), threads=threads, options=options), files):
         if outcome.error is None:
             yield outcome.result()
         elif isinstance(outcome.error, MicrocalcError):

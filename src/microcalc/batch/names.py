@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from microcalc.storage.index import INDEX
 
 _MOST_BYTES: Final = 100  # the shortest limit of a file system in use is 143 bytes; suffixes follow
 _DIGITS: Final = 12  # ten thousand files of one name: two in a million that two stems are the same
-_TAKEN: Final = INDEX.removesuffix(".json")
+_TAKEN: Final = re.compile(rf"{INDEX.removesuffix('.json')}(\.shard-.*)?")
 
 
 class Identity(NamedTuple):
@@ -60,11 +61,12 @@ def result_stems(images: Sequence[tuple[str, Identity]], taken: Mapping[str, Ide
         Stems that differ only in case, or in how Unicode encodes a letter, count as equal, as on some file systems.
     """
     kept = _kept([identity for _, identity in images], taken)
-    fresh = {n: _short(name, identity) for n, (name, identity) in enumerate(images) if n not in kept}
-    count = Counter(_folded(stem) for stem in fresh.values())
-    used = {_folded(stem) for stem in (*taken, _TAKEN)}
+    short = [_short(name, identity) for name, identity in images]
+    count = Counter(map(_folded, short))  # of all images: it does not depend on which have results already
+    used = {_folded(stem) for stem in taken}
+    fresh = {n: stem for n, stem in enumerate(short) if n not in kept}
     for n, stem in fresh.items():
-        if count[_folded(stem)] > 1 or _folded(stem) in used:
+        if count[_folded(stem)] > 1 or _folded(stem) in used or _TAKEN.fullmatch(_folded(stem)):
             fresh[n] = _with_digits(stem, images[n][1])
     return [kept[n] if n in kept else fresh[n] for n in range(len(images))]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from microcalc.batch.analyse import models_of
 from microcalc.batch.run import Batch, BatchImage, is_of_one_file
-from microcalc.detection.result import Result
+from microcalc.detection.result import Result, read_result
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.images.open import is_picture, unforeseen
 from microcalc.reports.exam import EXAM_KINDS, exam_reports, write_report
@@ -90,15 +90,16 @@ class BatchReports:
     def _add(self, image: BatchImage) -> None:
         """Add an image to those that reports are written about, if its header allows."""
         options = self.batch.options
-        outcome = image.result or image.error
-        if outcome is None:
+        if image.found is None and image.error is None:
             return
         parameters = [f"{name}={value}" for name, value in options.settings().items() if value not in (None, False)]
         try:
+            result = None if image.found is None else read_result(self.batch.out / f"{image.stem}.json")
             header = read_image_header(image.image.file)
             model = models_of(options.model, options.stage, self.batch.threads).of(header.intent)
             algorithm = algorithm_of(model, parameters)
-            self._stems[reported_image(_completed(header, image.result), algorithm, outcome)] = image.stem
+            outcome = result or image.error or ""
+            self._stems[reported_image(_completed(header, result), algorithm, outcome)] = image.stem
         except MicrocalcError as error:
             if image.error is None:  # else the image's own error was logged
                 self.unreported += 1

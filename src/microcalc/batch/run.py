@@ -1,8 +1,8 @@
 """Detecting in many images, several at a time: one that fails is named, and the others go on.
 
-The images are analysed by ``execution``'s workers, each of which reads a file, detects, and writes ``STEM.json`` and
-the overlay. A worker that dies costs its image alone. The results are the same bytes, but for the seconds, with any
-number of workers.
+The images are analysed by an executor's workers, each of which reads a file, detects, and writes ``STEM.json`` and
+the overlay; what comes back is small. A worker that dies costs its image alone. The results are the same bytes, but for
+the seconds, in any executor and any number of shards.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -25,18 +26,53 @@ from microcalc.batch.options import DetectOptions
 from microcalc.batch.settings import settings_of
 from microcalc.batch.summary import SummaryRow, check_summary, write_summary
 from microcalc.detection.result import Result, read_result
-from microcalc.errors import MicrocalcError, OutputError, WorkerDiedError
-from microcalc.execution.cores import core_count
-from microcalc.execution.executor import executor_of
+from microcalc.errors import InputError, MicrocalcError, OutputError, WorkerDiedError
+from microcalc.execution.executor import SERIAL, Executor, threads_of
 from microcalc.execution.memory import keep_freed_memory
 from microcalc.execution.progress import Progress, log_progress
+from microcalc.execution.shard import Shard
 from microcalc.images.open import printable, unforeseen
-from microcalc.storage.index import IndexEntry
+from microcalc.models.model import wherever
+from microcalc.storage.index import IndexEntry, stamp_of
 from microcalc.storage.key import file_sha256, key_of
 from microcalc.storage.ownership import owner_of
 
 COMMAND: Final = "detect"
 _OF_ONE_FILE: Final = (None, errno.ENAMETOOLONG)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is printed about a result; the result itself is in its file.
+
+    Attributes
+    ----------
+    threshold
+        Least likelihood at the default operating point; None: the model has none.
+    has_mark_points
+        Whether the model has operating points of single calcifications.
+    """
+
+    row: SummaryRow
+    candidates: int
+    threshold: float | None
+    has_mark_points: bool
+    survivor_limit_reached: bool
+    candidate_limit_reached: bool
+    burned_in: bool
+
+    @classmethod
+    def of(cls, image: Input, stem: str, result: Result) -> Found:
+        """Return what is printed about the result of an image."""
+        return cls(
+            SummaryRow.of(printable(image.name), f"{stem}.json", result),
+            len(result.candidates),
+            None if result.operating_point is None else result.operating_point.threshold,
+            bool(result.mark_operating_points),
+            result.survivor_limit_reached is True,
+            result.candidate_limit_reached is True,
+            result.image.burned_in is True,
+        )
 
 
 @dataclass(slots=True)
@@ -47,7 +83,9 @@ class BatchImage:
     ----------
     stem
         Its results are ``STEM.json`` and so on.
-    result
+    stamp
+        See ``storage.index``.
+    found
         None where the image failed, or was not tried.
     error
         Why it failed.
@@ -57,30 +95,33 @@ class BatchImage:
 
     image: Input
     stem: str
-    made_from: str = ""
-    result: Result | None = None
+    stamp: str = ""
+    found: Found | None = None
     error: MicrocalcError | None = None
     finished: bool = False
 
     def summary(self) -> SummaryRow:
         """Return the image's row of ``summary.csv``."""
         name = printable(self.image.name)
-        if self.result is None:
+        if self.found is None:
             return SummaryRow(name, error="not tried" if self.error is None else str(self.error))
-        return SummaryRow.of(name, f"{self.stem}.json", self.result)
+        return self.found.row
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a worker returns: a result or an error.
+    """What a worker returns: a result in short, or an error.
 
     Attributes
     ----------
+    made_from
+        See ``storage.index``.
     stops
         Whether nothing more can be written: the disk is full, for example.
     """
 
-    result: Result | None = None
+    found: Found | None = None
+    made_from: str = ""
     error: MicrocalcError | None = None
     stops: bool = False
 
@@ -99,8 +140,12 @@ class Batch:
         What was given, as the caller wrote it: none of it is written to.
     options
         How images are detected in, and what is written.
-    workers, threads
-        Number of processes, and of threads of each (0: the cores divided among the processes).
+    executor
+        Where the images are analysed.
+    threads
+        Number of threads for each image; 0: the cores divided among the images in work.
+    shard
+        The part of the images that is analysed, while other calls may analyse the others in the same folder.
 
     Raises
     ------
@@ -113,8 +158,9 @@ class Batch:
     out: Path
     paths: Sequence[Path]
     options: DetectOptions
-    workers: int = 1
+    executor: Executor = SERIAL
     threads: int = 0
+    shard: Shard | None = None
     images: list[BatchImage] = field(init=False)
     results: ResultsFolder = field(init=False)
     _identities: dict[str, Identity] = field(init=False)
@@ -122,13 +168,14 @@ class Batch:
     def __post_init__(self) -> None:
         """Give each image its stem, and find those whose results are there."""
         given = self.given
-        self.workers = max(1, min(self.workers, len(given.images)))
-        self.threads = self.threads or max(1, core_count() // self.workers)
+        choice = wherever(self.options.model)
+        self.options = replace(self.options, model=None if choice is None else str(choice))
+        self.threads = self.threads or threads_of(self.executor)
         models_of(self.options.model, self.options.stage, self.threads)  # a wrong name is refused before any work
         if not given.images and len(given.problems) == 1:
             raise given.problems[0]
         settings = settings_of(self.options.model, **self.options.settings())
-        self.results = ResultsFolder(self.out, COMMAND, settings=settings, inputs=self.paths)
+        self.results = ResultsFolder(self.out, COMMAND, settings=settings, inputs=self.paths, shard=self.shard)
         identities = [
             Identity("" if facts is None else facts.uid, place_of(image.file))
             for image, facts in zip(given.images, given.facts, strict=True)
@@ -136,27 +183,28 @@ class Batch:
         named = [(image.file.stem, identity) for image, identity in zip(given.images, identities, strict=True)]
         stems = result_stems(named, self.results.taken)
         self._identities = dict(zip(stems, identities, strict=True))
-        self.images = [
-            BatchImage(image, stem, _made_from(image, self.options))
-            for image, stem in zip(given.images, stems, strict=True)
-        ]
-        self.results.check_settings(stems)
+        named_in = ((image, stem) for image, stem in zip(given.images, stems, strict=True) if image.is_in(self.shard))
+        self.images = [BatchImage(image, stem, _stamp(image, self.options)) for image, stem in named_in]
+        if self.shard is not None:
+            problems = tuple(problem for problem in given.problems if self.shard.has(_name_of(problem)))
+            self.given = replace(given, problems=problems)
+        self.results.check_settings([image.stem for image in self.images])
         check_summary(self.out)
-        for image in self.images:
-            overlay = self.options.overlay
-            if not self.options.again and self.results.is_finished(image.stem, image.made_from, overlay=overlay):
-                image.result = read_result(self.out / f"{image.stem}.json")
+        for image in self.images if not self.options.again else ():
+            made_from = partial(_made_from, image.image, self.options)
+            if self.results.is_finished(image.stem, image.stamp, made_from, overlay=self.options.overlay):
+                image.found = Found.of(image.image, image.stem, read_result(self.out / f"{image.stem}.json"))
                 image.finished = True
 
     @property
     def is_single(self) -> bool:
         """Return whether one image was given, and nothing else."""
-        return len(self.images) == 1 and not self.given.problems
+        return len(self.given.images) == 1 and not self.given.problems
 
     @property
     def others(self) -> int:
         """Return the number of other images that the folder holds results of, and that stay."""
-        return self.results.others([image.stem for image in self.images])
+        return 0 if self.shard is not None else self.results.others([image.stem for image in self.images])
 
     def begin(self) -> None:
         """Remove the results that this call replaces, and record which images it tries.
@@ -173,7 +221,8 @@ class Batch:
                 "/".join(printable(part) for part in image.image.name.split("/")),
                 *self._identities[image.stem],
                 image="" if image.image.row is None else image.image.row.image,
-                made_from=image.made_from,
+                made_from=self.results.known(image.stem) if image.finished else "",
+                stamp=image.stamp,
             )
             for image in self.images
         )
@@ -195,23 +244,28 @@ class Batch:
             self.results.open()
             log_progress(Progress("detecting", before, len(self.images), None))
         detect = partial(_detect, out=self.out, options=self.options, threads=self.threads)
-        outcomes = executor_of(min(self.workers, len(to_try))).run(detect, to_try)
+        outcomes = self.executor.run(detect, to_try)
         for number, outcome in enumerate(outcomes, 1):
             image = outcome.item
             done = self._done(image, outcome.value, outcome.error)
             if done.stops and done.error is not None:
                 raise done.error
-            image.result, image.error = done.result, done.error
-            if image.error is not None:
+            image.found, image.error = done.found, done.error
+            if image.error is None:
+                self.results.made(image.stem, done.made_from)
+            else:
                 self.results.failed(image.stem, str(image.error))
             yield image
             left = (monotonic() - start) / number * (len(to_try) - number)
             log_progress(Progress("detecting", before + number, len(self.images), left))
 
     def close(self) -> None:
-        """Write ``index.json`` and ``summary.csv``; where nothing was made, leave no folder behind."""
+        """Write the index and ``summary.csv``; where nothing was made, leave no folder behind.
+
+        A shard leaves ``summary.csv`` to the call that completes the folder.
+        """
         self.results.close()
-        if owner_of(self.out) == COMMAND:
+        if self.shard is None and owner_of(self.out) == COMMAND:
             problems = [SummaryRow(_name_of(problem), error=str(problem)) for problem in self.given.problems]
             write_summary(self.out, [*(image.summary() for image in self.images), *problems])
 
@@ -255,7 +309,10 @@ def _detect(image: BatchImage, *, out: Path, options: DetectOptions, threads: in
     """Detect in one image and write its results; called in a worker."""
     given = image.image
     keep_freed_memory()
+    made_from = _made_from(given, options)
     try:
+        with suppress(InputError):  # there is one where a worker died between writing it and saying so
+            return _Done(Found.of(given, image.stem, read_result(out / f"{image.stem}.json")), made_from)
         models = models_of(options.model, options.stage, threads)
         detected = analyse.detect_in(given.file if given.row is None else given.row, models, options.image)
         detected.write(image.stem, out, overlay=options.overlay)
@@ -267,18 +324,27 @@ def _detect(image: BatchImage, *, out: Path, options: DetectOptions, threads: in
         if multiprocessing.parent_process() is None:
             raise
         return _Done(error=unforeseen(given.file, error))  # here, where its traceback is
-    return _Done(detected.result)
+    return _Done(Found.of(given, image.stem, detected.result), made_from)
 
 
 def _made_from(image: Input, options: DetectOptions) -> str:
     """Return a key of the file's bytes and of what is stated about the image; empty where it cannot be read."""
-    row = image.row
-    stated = (options.image.info,) if row is None else (row.info, row.shape, row.sop_instance_uid, row.sha256)
     try:
         is_file = image.file.is_file()  # opening a pipe would wait for ever
-        return key_of([file_sha256(image.file), repr(stated)]) if is_file else ""
+        return key_of([file_sha256(image.file), _stated(image, options)]) if is_file else ""
     except OSError:
         return ""
+
+
+def _stamp(image: Input, options: DetectOptions) -> str:
+    """Return a key of the file's size and times and of what is stated about the image; empty where there is none."""
+    stamp = stamp_of(image.file)
+    return key_of([stamp, _stated(image, options)]) if stamp else ""
+
+
+def _stated(image: Input, options: DetectOptions) -> str:
+    row = image.row
+    return repr((options.image.info,) if row is None else (row.info, row.shape, row.sop_instance_uid, row.sha256))
 
 
 def _name_of(problem: MicrocalcError) -> str:

@@ -27,7 +27,7 @@ from microcalc.cli.evaluate import evaluate, realism, roc
 from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.node import node
-from microcalc.cli.options import PRINTED
+from microcalc.cli.options import PRINTED, Where, WhereItRuns
 from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.public import (
     table_bcdr,
@@ -58,6 +58,8 @@ _EXTRA_OF: Final = {
     "numba": "cascade",
     "starlette": "view",
     "uvicorn": "view",
+    "dask": "cluster",
+    "distributed": "cluster",
 }
 
 _EMPTY: Final = re.compile(r"--[a-z-]+=")
@@ -100,6 +102,8 @@ _TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
 
 
 def _register() -> None:
+    for options in (WhereItRuns, Where):
+        options.__doc__ = flowing(options.__doc__ or "")
     for position, (title, commands) in enumerate(_GROUPS.items()):
         group = Group(title, sort_key=position)
         for command in commands:

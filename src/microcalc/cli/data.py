@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from microcalc.cli.options import (
+    EVERYTHING_HERE,
     Amount,
     Count,
     CountOrNone,
@@ -16,10 +17,10 @@ from microcalc.cli.options import (
     LateralityOption,
     SimulatedIntent,
     SplitOption,
-    Workers,
+    Where,
+    WhereItRuns,
     refuse_beside,
     table_of,
-    worker_count,
 )
 from microcalc.cli.output import print_error, print_line
 from microcalc.cli.tables import print_sources
@@ -29,6 +30,7 @@ from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
+    from microcalc.execution.shard import Shard
 
 
 def simulate(
@@ -47,7 +49,7 @@ def simulate(
     seed: CountOrNone = 1,
     verify: Flag = False,
     quick: Flag = False,
-    workers: Workers = None,
+    where: Where = EVERYTHING_HERE,
 ) -> int:
     """Simulate mammograms with exact reference annotations, as DICOM files and a table.
 
@@ -79,18 +81,19 @@ def simulate(
         Seed of the random numbers: the same seed gives the same files.
     verify
         Measure the images against the twenty acceptance criteria and print target, measured value and result. The exit
-        code is 0 where all hold, else 1. Takes --system, --seed, --workers, and --out to keep the images.
+        code is 0 where all hold, else 1. Takes --system, --seed, --workers, --cluster, and --out to keep the images.
     quick
         With --verify: use fewer and smaller images. This shows that everything runs, not that the criteria hold.
-    workers
-        Number of processes. By default one per core. The files do not depend on it.
     """
     if verify:
         refuse_beside(
             "--verify", intent=intent, view=view, laterality=laterality, exams=exams, clusters=clusters,
             singles=singles, confusers=confusers, min_d_prime=min_d_prime, dose=dose,
+            shard=where.shard,
         )  # fmt: skip
-        return _verified(system, quick=quick, seed=seed, out=out, workers=workers)
+        if where.cluster is not None and out is None:
+            raise InputError("--cluster beside --verify: no --out, expected a folder that all workers see")
+        return _verified(system, quick=quick, seed=seed, out=out, where=where)
     if out is None:
         raise InputError("--out is missing, expected a folder for the data set")
     if quick:
@@ -113,19 +116,23 @@ def simulate(
             min_d_prime=min_d_prime or 0.0,
         ),
     )
-    table = simulate_data_set(out, settings, systems=system or ["all"], exams=exams or 1, workers=worker_count(workers))
-    print_line(_described(table, out))
+    shard = where.part()
+    with where.executor() as executor:
+        table = simulate_data_set(
+            out, settings, systems=system or ["all"], exams=exams or 1, executor=executor, shard=shard
+        )
+    print_line(_described(table, out, shard))
     return 0
 
 
-def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | None, workers: int | None) -> int:
+def _verified(names: list[str] | None, *, quick: bool, seed: int, out: Path | None, where: WhereItRuns) -> int:
     """Print the acceptance report; return 0 where all criteria hold, else 1."""
     from microcalc.simulate.systems import system
     from microcalc.validation import verify
 
     systems = [system(name) for name in dict.fromkeys(names or ())] or None
-    with nullcontext() if out is None else output_folder(out, "simulate --verify"):
-        report = verify(systems, quick=quick, seed=seed, out=out, workers=worker_count(workers))
+    with where.executor() as executor, nullcontext() if out is None else output_folder(out, "simulate --verify"):
+        report = verify(systems, quick=quick, seed=seed, out=out, executor=executor)
     for line in report.lines():
         print_line(line)
     return 0 if report.all_met else 1
@@ -145,7 +152,7 @@ def insert(
     tag: str | None = None,
     others: Flag = False,
     seed: CountOrNone = 1,
-    workers: Workers = None,
+    where: Where = EVERYTHING_HERE,
 ) -> int:
     """Insert simulated microcalcifications into the images of a table.
 
@@ -175,8 +182,6 @@ def insert(
         ones beside normal ones that are inserted into.
     seed
         Seed of the random numbers: the same seed gives the same images.
-    workers
-        Number of processes. By default one per core. The images do not depend on it.
     """
     from microcalc.datasets.inserted import COMMAND, insert_data_set
     from microcalc.datasets.table_files import table_folder
@@ -189,17 +194,20 @@ def insert(
     rest = _others(table, chosen) if others else None
     if clusters + singles == 0:
         raise InputError("--clusters 0 and --singles 0, expected something to insert")
-    made, refused = insert_data_set(
-        chosen,
-        out,
-        insertion=Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime),
-        others=rest,
-        variants=variants,
-        twins=twins,
-        seed=seed,
-        workers=worker_count(workers),
-    )
-    print_line(_described(made, out))
+    shard, insertion = where.part(), Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime)
+    with where.executor(items=variants * len(chosen.images)) as executor:
+        made, refused = insert_data_set(
+            chosen,
+            out,
+            insertion=insertion,
+            others=rest,
+            variants=variants,
+            twins=twins,
+            seed=seed,
+            executor=executor,
+            shard=shard,
+        )
+    print_line(_described(made, out, shard))
     if not refused:
         return 0
     return print_error(f"{len(refused)} of {quantity(len(chosen.images), 'image')} could not be used", code=1)
@@ -216,9 +224,12 @@ def _others(path: Path, chosen: Table) -> Table:
     return rest
 
 
-def _described(table: Table, out: Path) -> str:
-    """Return what a folder holds, for a person."""
-    return f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotation')}"
+def _described(table: Table, out: Path, shard: Shard | None = None) -> str:
+    """Return what a folder holds, or what a shard has made, for a person."""
+    text = f"{quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotation')}"
+    if shard is None:
+        return f"{out}: {text}"
+    return f"shard {shard}: {text}; when all shards are done, the same command without --shard completes {out}"
 
 
 def table_cdd_cesm(folder: Path, /, *, out: Path, reviewed: Path | None = None, rounds: Count | None = None) -> None:

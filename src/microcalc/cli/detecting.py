@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from microcalc.cli.options import (
     ABOUT_IMAGES,
     DETECTION,
+    EVERYTHING_HERE,
     REPORTS,
     Count,
     CountOrNone,
@@ -24,8 +25,7 @@ from microcalc.cli.options import (
     SpacingOption,
     SplitOption,
     Threads,
-    Workers,
-    worker_count,
+    Where,
 )
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line
 from microcalc.errors import InputError, OutputError
@@ -33,8 +33,7 @@ from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.report import BatchReports, WrittenReport
-    from microcalc.batch.run import Batch, BatchImage
-    from microcalc.detection.result import Result
+    from microcalc.batch.run import Batch, BatchImage, Found
 
 _BURNED_IN: Final = (
     "text is burned into its pixels, as the header states (BurnedInAnnotation YES), "
@@ -73,7 +72,7 @@ def detect(
     report: Annotated[list[ReportOption] | None, _Reports] = None,
     report_per: Annotated[Literal["exam", "image"] | None, _Reports] = None,
     codes: Annotated[Literal["sct", "srt"] | None, _Reports] = None,
-    workers: Workers = None,
+    where: Where = EVERYTHING_HERE,
     threads: Threads = 0,
     json: Json = False,
 ) -> int:
@@ -130,10 +129,8 @@ def detect(
         One report for all images of a study (exam), or one for each image. By default exam.
     codes
         Codes in sr: sct (SNOMED CT), or srt (the older SNOMED RT) for older workstations. By default sct.
-    workers
-        Number of images worked on at the same time. By default one per core. The results do not depend on it.
     threads
-        Number of threads per image. By default (0) the cores divided by --workers.
+        Number of threads per image. By default (0) the cores divided by --workers; one on a cluster.
     json
         Print one JSON object per image on standard output; all other lines go to standard error.
     """
@@ -144,7 +141,14 @@ def detect(
 
     PRINTING.json = json
     _check_reports(report, report_per, codes)
-    given = given_images(files, split, with_pictures=pixel_spacing is not None and intent is not None)
+    shard = where.part()
+    if shard is not None and report:
+        raise InputError(
+            "--report: not with --shard, since the images of an exam may be in several shards; expected --report on "
+            "the call without --shard that completes the folder"
+        )
+    with_pictures = pixel_spacing is not None and intent is not None
+    given = given_images(files, split, with_pictures=with_pictures, shard=shard)
     stated = {
         "pixel_spacing": pixel_spacing, "intent": intent, "system": system, "view": view, "laterality": laterality,
     }  # fmt: skip
@@ -171,14 +175,17 @@ def detect(
         from microcalc.batch.report import check_reportable
 
         check_reportable([image.file for image in given.images])
-    return _run(Batch(given, out, files, options, workers=worker_count(workers), threads=threads))
+    executor = where.executor(items=len(given.images))
+    batch = Batch(given, out, files, options, executor=executor, threads=threads, shard=shard)
+    with executor:
+        return _run(batch)
 
 
 def _run(batch: Batch) -> int:
     """Detect, write the reports, and print what became of each image; return the exit code."""
     for problem in batch.given.problems:
         print_error(str(problem))
-    if not batch.images:
+    if not batch.images and batch.shard is None:
         return print_error(
             f"{quantity(len(batch.given.problems), 'file or folder', 'files or folders')} could not be used"
         )
@@ -211,27 +218,26 @@ def _print_image(image: BatchImage) -> None:
     name = printable(image.image.file.name)
     if image.error is not None:
         print_error(str(image.error))
-    elif image.result is not None:
-        print_line(f"{name}: {_in_words(image.result, finished=image.finished)}")
-        if image.result.image.burned_in and not image.finished:
+    elif image.found is not None:
+        print_line(f"{name}: {_in_words(image.found, finished=image.finished)}")
+        if image.found.burned_in and not image.finished:
             print_error(f"{name}: {_BURNED_IN}")
     if PRINTING.json:
         print_json(asdict(image.summary()))
 
 
-def _in_words(result: Result, *, finished: bool) -> str:
-    findings = sum(cluster.finding for cluster in result.clusters)
-    point = result.operating_point
-    where = "" if point is None else f" at the default operating point (likelihood from {point.threshold:.3f})"
-    time = "finished before" if finished else f"{result.total_seconds:.1f} s"
-    limits = _LIMIT_REACHED * (result.survivor_limit_reached is True)
-    limits += _CANDIDATE_LIMIT_REACHED * (result.candidate_limit_reached is True)
-    apart = sum(cluster.apart for cluster in result.clusters)
+def _in_words(found: Found, *, finished: bool) -> str:
+    row = found.row
+    threshold = found.threshold
+    where = "" if threshold is None else f" at the default operating point (likelihood from {threshold:.3f})"
+    time = "finished before" if finished else f"{row.seconds or 0.0:.1f} s"
+    limits = _LIMIT_REACHED * found.survivor_limit_reached + _CANDIDATE_LIMIT_REACHED * found.candidate_limit_reached
+    apart = row.findings_apart or 0
     kinds = f" ({apart} of them set apart: likely no microcalcifications)" * (apart > 0)
-    counts = [f"{quantity(findings, 'finding')}{kinds}{where}"]
-    if result.mark_operating_points:
-        counts.append(quantity(len(result.single_calcifications), "single calcification"))
-    counts.append(quantity(len(result.candidates), "candidate"))
+    counts = [f"{quantity(row.findings or 0, 'finding')}{kinds}{where}"]
+    if found.has_mark_points:
+        counts.append(quantity(row.single_calcifications or 0, "single calcification"))
+    counts.append(quantity(found.candidates, "candidate"))
     return f"{', '.join(counts)}, {time}{limits}"
 
 
@@ -245,10 +251,14 @@ def _print_report(report: WrittenReport) -> None:
 
 def _print_end(batch: Batch) -> None:
     """Print where the results are, and what may be done with them."""
-    results = [image for image in batch.images if image.result is not None]
+    results = [image for image in batch.images if image.found is not None]
+    if batch.shard is not None:
+        others = f"shard {batch.shard}: {quantity(len(batch.images), 'image')} of {len(batch.given.images)}"
+        print_line(f"{others}; when all shards are done, the same command without --shard completes {batch.out}")
+        return
     if not results:
         return
-    found = [i for i in results if i.result is not None and any(cluster.finding for cluster in i.result.clusters)]
+    found = [image for image in results if image.found is not None and image.found.row.findings]
     before = sum(image.finished for image in results)
     skipped = f"; {before} finished before (--again repeats them)" * bool(before)
     print_line(f"{batch.out}: results of {quantity(len(results), 'image')}, {len(found)} with findings{skipped}")
@@ -265,7 +275,7 @@ def _print_end(batch: Batch) -> None:
 
 def _exit_code(batch: Batch, reports: BatchReports | None) -> int:
     """Print what failed; return the exit code."""
-    failed = sum(image.result is None for image in batch.images) + len(batch.given.problems)
+    failed = sum(image.found is None for image in batch.images) + len(batch.given.problems)
     total = len(batch.images) + len(batch.given.problems)
     lost = [f"{failed} of {quantity(total, 'file')} could not be used"] * bool(failed)
     if reports is not None:

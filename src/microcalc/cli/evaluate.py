@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from microcalc.cli.options import (
+    EVERYTHING_HERE,
+    IN_PROCESSES,
     Count,
     CountOrNone,
     DPrime,
@@ -20,10 +22,10 @@ from microcalc.cli.options import (
     Resamples,
     Share,
     SplitOption,
-    Workers,
+    Where,
+    WhereItRuns,
     refuse_beside,
     table_of,
-    worker_count,
 )
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_text
 from microcalc.errors import InputError
@@ -186,6 +188,7 @@ def roc(
     split: SplitOption = "all",
     resamples: Resamples = 2000,
     seed: CountOrNone = 0,
+    where: Where = EVERYTHING_HERE,
 ) -> int:
     """Compute the ROC over samples of a model's first network, of both networks, and of the LoG filter, per system.
 
@@ -205,13 +208,22 @@ def roc(
         Seed of the random numbers of the bootstrap.
     """
     from microcalc.models.model import model_folder
-    from microcalc.training.sample_roc import sample_roc
+    from microcalc.training.sample_roc import rate_shard, sample_roc
 
-    folder = model_folder(model)
+    folder, shard = model_folder(model), where.part()
     check_output_folder(out, "roc", inputs=[truth, folder])
     table = table_of(truth, split)
-    with output_folder(out, "roc", inputs=[truth, folder]):
-        made = sample_roc(folder, table, out, resamples=resamples, seed=seed)
+    with (
+        where.executor(items=len(table.images)) as executor,
+        output_folder(out, "roc", inputs=[truth, folder], is_shared=shard is not None),
+    ):
+        if shard is not None:
+            rated, unusable = rate_shard(folder, table, out, executor=executor, shard=shard)
+            print_line(
+                f"shard {shard}: {quantity(rated, 'image')} rated; the same command without --shard completes {out}"
+            )
+            return 1 if unusable else 0
+        made = sample_roc(folder, table, out, resamples=resamples, seed=seed, executor=executor)
     print_text(made.text)
     failed, total = len(made.refused), len(table.images)
     return print_error(f"{failed} of {quantity(total, 'image')} could not be used", code=1) if failed else 0
@@ -226,7 +238,7 @@ def realism(
     jpeg_quality: JpegQuality = 90,
     steps: Count = 2000,
     seed: CountOrNone = 1,
-    workers: Workers = None,
+    where: WhereItRuns = IN_PROCESSES,
 ) -> None:
     """Measure how well a small network tells simulated from real processed mammograms. Needs microcalc[train].
 
@@ -244,8 +256,6 @@ def realism(
         Number of training steps of the network.
     seed
         Seed of the random numbers of patches and training.
-    workers
-        Number of processes. By default one per core.
     """
     from microcalc.extras import require_modules
 
@@ -253,8 +263,8 @@ def realism(
     from microcalc.validation.realism import SCALES_MM, Comparison, measure_realism
 
     settings = Comparison(seed, scale or SCALES_MM, jpeg_quality, steps=steps)
-    distance = measure_realism(
-        table_of(simulated, "all"), table_of(real, "all"), settings, workers=worker_count(workers)
-    )
+    tables = table_of(simulated, "all"), table_of(real, "all")
+    with where.executor() as executor:
+        distance = measure_realism(*tables, settings, executor=executor)
     for line in distance.lines():
         print_line(line)

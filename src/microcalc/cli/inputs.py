@@ -13,13 +13,24 @@ from microcalc.wording import quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.inputs import GivenImages, Input, Inputs
+    from microcalc.execution.shard import Shard
     from microcalc.images.info import Facts
 
 _FACTS = ("pixel_spacing", "intent", "system", "view", "laterality")
 
 
-def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictures: bool) -> GivenImages:
-    """Return the images in files, folders and tables; ``with_pictures`` as of ``find_inputs``.
+def given_images(
+    paths: Sequence[Path], split: SplitOption | None, *, with_pictures: bool, shard: Shard | None = None
+) -> GivenImages:
+    """Return the images in files, folders and tables.
+
+    Parameters
+    ----------
+    with_pictures
+        See ``find_inputs``.
+    shard
+        The part of the images that will be used. A table has no image twice, so files of its other images are not
+        opened.
 
     Raises
     ------
@@ -48,7 +59,8 @@ def given_images(paths: Sequence[Path], split: SplitOption | None, *, with_pictu
     facts: list[Facts | None] = []
     for image in images:
         try:
-            facts.append(facts_of(image.file))
+            is_used = image.row is None or image.is_in(shard)
+            facts.append(facts_of(image.file) if is_used else None)
         except MicrocalcError:
             facts.append(None)
     return _each_once(images, facts, problems)

@@ -1,12 +1,14 @@
 """The options that several commands share, and the checks before a command begins.
 
 One thing has one name in all commands: ``--out`` is the folder to write to, ``--truth`` a folder with a table of
-images and annotations, ``--workers`` the number of processes, ``--seed`` the seed of the random numbers.
+images and annotations, ``--seed`` the seed of the random numbers; ``--workers``, ``--cluster`` and ``--shard`` say
+where the work on many items runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
@@ -19,6 +21,8 @@ from microcalc.execution.cores import core_count
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
     from microcalc.domain import Intent
+    from microcalc.execution.executor import Executor
+    from microcalc.execution.shard import Shard
 
 ABOUT_IMAGES: Final = Group("What the images themselves do not state", sort_key=20)
 DETECTION: Final = Group("Detection", sort_key=30)
@@ -84,13 +88,85 @@ Workers = Annotated[int | None, Parameter(validator=Number(gte=1, lte=1024), gro
 """Number of processes; None: one per core (``worker_count``)."""
 Threads = Annotated[int, Parameter(validator=Number(gte=0, lte=1024), group=SPEED)]
 """Number of threads of each process; 0: the cores divided among the processes."""
+ClusterOption = Annotated[str | None, Parameter(group=SPEED)]
+"""Address of a Dask scheduler, or its scheduler file."""
+ShardOption = Annotated[str | None, Parameter(group=SPEED)]
+"""I/N, see ``execution.shard``."""
 Resamples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
 """Number of bootstrap samples; all of them are held in memory at once."""
 
 
-def worker_count(workers: int | None) -> int:
-    """Return the number of processes: the one given, else one per core."""
-    return workers or core_count()
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class WhereItRuns:
+    """Where the work on many items runs, for the commands whose work cannot be divided into shards.
+
+    Attributes
+    ----------
+    workers
+        Number of processes. By default one per core. The results do not depend on it.
+    cluster
+        Run on a Dask cluster in place of processes: tcp://HOST:PORT, tls://HOST:PORT, or its scheduler file. Its
+        workers need the same version of microcalc and see the same files. Needs microcalc[cluster].
+    """
+
+    workers: Workers = None
+    cluster: ClusterOption = None
+
+    def executor(self, *, items: int | None = None) -> Executor:
+        """Return the place where the work runs; no more processes than there are items.
+
+        Raises
+        ------
+        InputError
+            Both places are given, or the cluster's is neither an address nor a scheduler file.
+        MissingExtraError
+            A cluster is given, and its library is not installed.
+        """
+        from microcalc.execution.executor import executor_of
+
+        if self.cluster is None:
+            workers = self.workers or core_count()
+            return executor_of(workers if items is None else min(workers, items))
+        refuse_beside("--cluster", workers=self.workers)
+        from microcalc.extras import require_modules
+
+        require_modules("distributed")
+        from microcalc.execution.cluster import Cluster, scheduler_address
+
+        return Cluster(scheduler_address(self.cluster))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Where(WhereItRuns):
+    """Where the work on many items runs, and which part of it this call does.
+
+    Attributes
+    ----------
+    shard
+        Do the I-th of N parts of the work only, as 0/16 to 15/16. All may run at the same time, on any machines; when
+        they are done, the same command without --shard completes the results.
+    """
+
+    shard: ShardOption = None
+
+    def part(self) -> Shard | None:
+        """Return the part of the work that this call does; None: all of it.
+
+        Raises
+        ------
+        InputError
+            It is none.
+        """
+        from microcalc.execution.shard import Shard
+
+        return None if self.shard is None else Shard.parse(self.shard)
+
+
+EVERYTHING_HERE: Final = Where()
+"""All of the work, in as many processes as there are cores."""
+IN_PROCESSES: Final = WhereItRuns()
 
 
 def refuse_beside(what: str, **options: object) -> None:

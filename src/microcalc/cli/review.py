@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from microcalc.cli.options import Count, IntentOption, SpacingOption, refuse_beside
+from microcalc.cli.options import IN_PROCESSES, Count, IntentOption, SpacingOption, WhereItRuns, refuse_beside
 from microcalc.cli.output import print_error, print_line
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
@@ -31,6 +31,7 @@ def review(
     model: str | None = None,
     pixel_spacing: SpacingOption | None = None,
     intent: IntentOption = None,
+    where: WhereItRuns = IN_PROCESSES,
 ) -> int:
     """Annotate with the help of a model: contact sheets of the candidates rated highest, and a table to fill in.
 
@@ -54,7 +55,10 @@ def review(
         raw (for processing) or processed (for presentation), of pictures in a folder without a table.
     """
     if take:
-        refuse_beside("--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent)
+        refuse_beside(
+            "--take", places=places, model=model, pixel_spacing=pixel_spacing, intent=intent, workers=where.workers,
+            cluster=where.cluster,
+        )  # fmt: skip
         with output_folder(out, "review", inputs=[source]):
             return _take_verdicts(take, out, judge)
     from microcalc.batch.settings import settings_of
@@ -62,7 +66,7 @@ def review(
     from microcalc.review.rounds import describe_round, make_round
 
     check_output_folder(out, "review", inputs=[source])
-    models = Models(model)
+    Models(model)  # a wrong name is refused before any work
     settings = key_of(settings_of(model))
     table, unread = _images_to_review(source, pixel_spacing, intent)
     if not table.images and len(unread) == 1:
@@ -71,10 +75,9 @@ def review(
         print_error(why)
     if not table.images:
         raise InputError(f"{source.name}: no image to review, expected at least one")
-    with output_folder(out, "review", inputs=[source]):
-        made = make_round(
-            table, out, models, places=places or 60, judge=judge, rated_by=f"{model or 'shipped'} {settings[:12]}"
-        )
+    rated_by = f"{model or 'shipped'} {settings[:12]}"
+    with where.executor(items=len(table.images)) as executor, output_folder(out, "review", inputs=[source]):
+        made = make_round(table, out, model, places=places or 60, judge=judge, rated_by=rated_by, executor=executor)
     for line in describe_round(made):
         print_line(line)
     failed = len(unread) + len(made.failed)

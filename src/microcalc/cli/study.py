@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from microcalc.cli.options import CountOrNone, Flag, Workers, worker_count
+from microcalc.cli.options import EVERYTHING_HERE, CountOrNone, Flag, Where
 from microcalc.cli.output import print_line
 
 TrainingSpacing = Annotated[float, Parameter(validator=Number(gte=0.03, lte=0.2))]
@@ -25,12 +25,13 @@ def study(
     spacing: TrainingSpacing | None = None,
     recipe: str | None = None,
     seed: CountOrNone = 1,
-    workers: Workers = None,
+    where: Where = EVERYTHING_HERE,
 ) -> None:
     """Repeat the published experiment: two networks with hard negative mining, compared to the cascade.
 
     Simulates exams, draws samples, trains all methods on the same samples, rates the test images, and writes a report
-    to OUT/report. The same command continues where an earlier one stopped.
+    to OUT/report. The same command continues where an earlier one stopped. A shard simulates and normalises its part of
+    the images, and, once the models are there, rates its part of the test images.
 
     Parameters
     ----------
@@ -52,13 +53,13 @@ def study(
         Name or path of a recipe, in place of the default for the intent.
     seed
         Seed of the random numbers of exams, samples, networks and confidence intervals.
-    workers
-        Number of processes. By default one per core. The results do not depend on it.
     """
     from microcalc.study.options import Options
     from microcalc.study.run import run_study
     from microcalc.study.scale import load_scale
 
     options = Options(intent, leave_out, not no_normalising, spacing, recipe, seed)
-    report = run_study(load_scale(scale), out, options=options, data=data or (), workers=worker_count(workers))
-    print_line(f"{report}: the report")
+    shard = where.part()
+    with where.executor() as executor:
+        made = run_study(load_scale(scale), out, options=options, data=data or (), executor=executor, shard=shard)
+    print_line(f"{made}: the report" if shard is None else f"shard {shard}: done; a call without --shard continues")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from microcalc.cli.options import SplitOption, Workers, table_of, worker_count
+from microcalc.cli.options import EVERYTHING_HERE, IN_PROCESSES, SplitOption, Where, WhereItRuns, table_of
 from microcalc.cli.output import print_line, print_text
 from microcalc.cli.tables import print_sources
 from microcalc.errors import InputError
@@ -24,11 +24,12 @@ def train(
     data: list[Path],
     out: Path,
     device: Literal["cpu", "cuda"] = "cpu",
-    workers: Workers = None,
+    where: Where = EVERYTHING_HERE,
 ) -> None:
     """Train the two networks and export them as a model. Needs microcalc[train].
 
-    The same command continues where an earlier one with the same settings stopped.
+    The same command continues where an earlier one with the same settings stopped. A shard prepares its part of the
+    images only.
 
     Parameters
     ----------
@@ -45,8 +46,6 @@ def train(
         Run folder for checkpoints, metrics and the finished model.
     device
         Where the networks are trained.
-    workers
-        Number of processes that prepare images and mine negatives. By default one per core.
     """
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables
@@ -66,8 +65,13 @@ def train(
     tables = [open_table(d) for d in data]
     least = settings.sample.min_d_prime
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
-    model = training.train(settings, table, out, start=start, device=device, workers=worker_count(workers))
-    print_line(f"{model}: the trained model")
+    shard = where.part()
+    with where.executor() as executor:
+        made = training.train(settings, table, out, start=start, device=device, executor=executor, shard=shard)
+    if shard is not None:
+        print_line(f"shard {shard}: images prepared; when all shards are done, the same command without --shard trains")
+        return
+    print_line(f"{made}: the trained model")
     used = [i for i in read_table(out / "table").images if i.split in ("train", "validation")]
     print_sources(used)
 
@@ -106,7 +110,7 @@ def operating_points(
     normals: list[Path] | None = None,
     out: Path,
     split: SplitOption | None = None,
-    workers: Workers = None,
+    where: WhereItRuns = IN_PROCESSES,
 ) -> None:
     """Measure the thresholds of a model on other images, and write it with these thresholds into a new folder.
 
@@ -127,8 +131,6 @@ def operating_points(
     split
         Use the images of this split only, validation or test. By default the validation images of a table with splits,
         and all images of a table without.
-    workers
-        Number of processes that prepare images. By default one per core.
     """
     from microcalc.datasets.table import join_tables
     from microcalc.evaluation.reporting.tables import markdown_table
@@ -139,7 +141,8 @@ def operating_points(
     check_output_folder(out, COMMAND, inputs=[*data, *(normals or ())])
     tables = [_of_thresholds(d, split) for d in data]
     alone = join_tables([_of_thresholds(d, split) for d in normals or ()])
-    made = remeasure(model, tables, out, normals=alone, workers=worker_count(workers))
+    with where.executor() as executor:
+        made = remeasure(model, tables, out, normals=alone, executor=executor)
     print_text("\n".join(markdown_table(changes(made))))
     print_line(f"{out}: the model with these operating points")
     print_sources(image for table in (*tables, alone) for image in table.images)

@@ -2,6 +2,9 @@
 
 The annotations are exact and the background is real. Annotations of the source table, such as reviewed benign
 calcifications, are kept.
+
+What was made of one image of the table is written whole, with its lines of the new table in ``.made/NAME.json``. An
+interrupted run continues where it stopped; an image whose source or settings have changed is made again.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import io
 import logging
 import re
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import TypeAdapter
 from scipy import fft, ndimage
 
 from microcalc.datasets.open import open_row, refuse_images, unusable_images
@@ -27,9 +31,10 @@ from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_place
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, write_table
 from microcalc.datasets.twins import TWIN, as_left_out, draw_left_out
 from microcalc.domain import REGION, BoolImage, FloatImage, Mammogram
-from microcalc.errors import InputError
-from microcalc.execution.executor import executor_of
+from microcalc.errors import InputError, WorkerDiedError
+from microcalc.execution.executor import SERIAL, Executor
 from microcalc.execution.progress import track
+from microcalc.execution.shard import Shard
 from microcalc.geometry import Grid
 from microcalc.images.open import naming
 from microcalc.normalise.breast import breast_mask
@@ -38,12 +43,13 @@ from microcalc.simulate.calcification import render
 from microcalc.simulate.insertion import Imaging, draw_imaging, insert_processed, insert_raw
 from microcalc.simulate.placement import Insertion, PlacedCalcification, draw_calcifications
 from microcalc.simulate.systems import System
-from microcalc.storage.key import file_sha256
+from microcalc.storage.key import code_version, file_sha256, key_of
 from microcalc.storage.ownership import check_editable, output_folder
-from microcalc.storage.write import write_whole
+from microcalc.storage.write import saying_where, write_whole
 
 _LOG = logging.getLogger(__name__)
 COMMAND: Final = "insert"
+_MADE: Final = ".made"
 _MAD = 1.4826
 _TILE_PX = 32
 _LEVEL_TILES = 40  # at least, per grey level
@@ -76,6 +82,7 @@ _Made = tuple[ImageRow, list[AnnotationRow]]
 """What the table says of a new image."""
 
 
+# Nine parameters: each is an option of the command, or says where the work runs.
 def insert_data_set(
     table: Table,
     out: Path,
@@ -85,7 +92,8 @@ def insert_data_set(
     variants: int = 1,
     twins: bool = False,
     seed: int = 0,
-    workers: int = 1,
+    executor: Executor = SERIAL,
+    shard: Shard | None = None,
 ) -> tuple[Table, tuple[InputError, ...]]:
     """Insert into every image of a table and write images (PNG) and table to ``out``.
 
@@ -100,12 +108,17 @@ def insert_data_set(
     twins
         Whether each new image is followed by its twin, which lacks half of the microcalcifications.
     seed
-        The same seed gives the same bytes, whatever the number of workers.
+        The same seed gives the same bytes, wherever the work runs.
+    executor
+        Where the images are made.
+    shard
+        The part of the table's images that is used, by their names, while other calls may use the others. The table
+        of the new images is left to the call without a shard.
 
     Returns
     -------
     table
-        Table of the new images, and of ``others``.
+        Table of the new images, and of ``others``; of a shard, of its new images alone.
     refused
         Errors of the images that cannot be used, in the order of the table, one per image.
 
@@ -118,7 +131,9 @@ def insert_data_set(
     """
     if any(image.file.resolve().parent == out.resolve() for image in table.images):
         raise InputError(f"{out.name}: holds images of the table, expected another folder for the new ones")
-    with output_folder(out, COMMAND):
+    if shard is not None:
+        table = table.of_images(image for image in table.images if shard.has(image.image))
+    with output_folder(out, COMMAND, is_shared=shard is not None):
         for name in (IMAGES, ANNOTATIONS):
             check_editable(out / name)
         refused = unusable_images(table.images)
@@ -126,19 +141,20 @@ def insert_data_set(
             _LOG.warning("%s", error)
         usable = table.of_images(i for i in table.images if i.image not in refused)
         jobs = _jobs(usable, out, insertion, variants, seed, twins=twins)
-        made, failed_later = _inserted(jobs, workers)
+        made, failed_later = _inserted(jobs, executor)
         refused |= failed_later
         failed = tuple(refused[i.image] for i in table.images if i.image in refused)
-        if not made:
+        if not made and shard is None:
             refuse_images(failed, of=len(table.images))
         rows = [image for job in jobs for image in made.get(job.name, ())]
-        kept = others or Table(())
+        kept = Table(()) if others is None or shard is not None else others
         new = Table(
             (*(image for image, _ in rows), *kept.images),
             (*(a for _, annotations in rows for a in annotations), *kept.annotations),
         )
         refuse_repeated(new.images, "the new images and the others together")
-        write_table(new, out)
+        if shard is None:
+            write_table(new, out)
     return new, failed
 
 
@@ -158,19 +174,54 @@ def _jobs(table: Table, out: Path, insertion: Insertion, variants: int, seed: in
     ]
 
 
-def _inserted(jobs: Sequence[_Job], workers: int) -> tuple[dict[str, list[_Made]], dict[str, InputError]]:
+def _inserted(jobs: Sequence[_Job], executor: Executor) -> tuple[dict[str, list[_Made]], dict[str, InputError]]:
     """Return the new images by their names, and what was wrong with the images that cannot be used, by theirs."""
     made: dict[str, list[_Made]] = {}
     refused: dict[str, InputError] = {}
-    with closing(executor_of(workers).run(_insert_one, jobs)) as outcomes:
+    with closing(executor.run(_insert_once, jobs)) as outcomes:
         for outcome in track(outcomes, "inserting microcalcifications", total=len(jobs)):
-            if isinstance(outcome.error, InputError):
-                if outcome.item.image.image not in refused:  # once for all variants
-                    _LOG.warning("%s", outcome.error)
-                refused[outcome.item.image.image] = outcome.error
+            image, error = outcome.item.image, outcome.error
+            if isinstance(error, WorkerDiedError):
+                error = InputError(f"{image.file.name}: {error}")
+            if isinstance(error, InputError):
+                if image.image not in refused:  # once for all variants
+                    _LOG.warning("%s", error)
+                refused[image.image] = error
             else:
                 made[outcome.item.name] = outcome.result()
     return made, refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was made of a job: its key, and the lines of the new table; the files are beside the folder ``.made``."""
+
+    key: str
+    made: list[_Made]
+
+
+_PART: Final = TypeAdapter(_Part)
+
+
+def _insert_once(job: _Job) -> list[_Made]:
+    """Return what was made of a job at an earlier start, or make it."""
+    file = job.folder / _MADE / f"{_file_stem(job.name)}.json"
+    with naming(job.image.file):
+        source = file_sha256(job.image.file)
+    stated = replace(job.image, file=Path(job.image.file.name), sha256=source)
+    settings = repr((stated, job.known, job.name, job.insertion, job.seed, job.twin))
+    key = key_of([settings, code_version(__name__)])
+    with suppress(OSError, ValueError):
+        part = _PART.validate_json(file.read_bytes())
+        made = [(replace(row, file=job.folder / row.file.name), list(places)) for row, places in part.made]
+        if part.key == key and all(row.file.is_file() for row, _ in made):
+            return made
+    made = _insert_one(job)
+    with saying_where(file):
+        file.parent.mkdir(exist_ok=True)
+    named = [(replace(row, file=Path(row.file.name)), places) for row, places in made]
+    write_whole(file, _PART.dump_json(_Part(key, named)))
+    return made
 
 
 def _insert_one(job: _Job) -> list[_Made]:

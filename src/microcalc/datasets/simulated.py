@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from microcalc.dicom.header import PROCESSED, RAW, AcquisitionHeader, ExposureHe
 from microcalc.dicom.write import write_dicom
 from microcalc.domain import Intent, Laterality
 from microcalc.errors import InputError
-from microcalc.execution.executor import executor_of, run_in_order
+from microcalc.execution.executor import SERIAL, Executor, run_in_order
+from microcalc.execution.shard import Shard
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.exam import LATERALITIES, VIEWS, SimulatedMammogram, Technique, simulate_exam
 from microcalc.simulate.lesions import LesionRates
@@ -71,7 +71,13 @@ _USUAL = Settings()
 
 
 def simulate_data_set(
-    out: Path, settings: Settings = _USUAL, *, systems: Sequence[str] = ("all",), exams: int, workers: int = 1
+    out: Path,
+    settings: Settings = _USUAL,
+    *,
+    systems: Sequence[str] = ("all",),
+    exams: int,
+    executor: Executor = SERIAL,
+    shard: Shard | None = None,
 ) -> Table:
     """Simulate exams of each system and write them as a data set of the project.
 
@@ -84,8 +90,16 @@ def simulate_data_set(
         Short names of ``simulate.systems``, or ``("all",)``.
     exams
         Number of exams per system; each is a patient of its own.
-    workers
-        Processes, -1: all cores; the files do not depend on their number.
+    executor
+        Where the exams are simulated; the files do not depend on it.
+    shard
+        The part of the exams, by patient, that is simulated, while other calls may simulate the others. The whole
+        table is left to the call without a shard.
+
+    Returns
+    -------
+    Table
+        The exams of this call.
 
     Raises
     ------
@@ -93,6 +107,8 @@ def simulate_data_set(
         There is no such system, nothing to simulate, or the folder was not made by ``microcalc simulate``.
     OutputError
         The system refused to write, or a table in the folder has been edited since it was made.
+    WorkerDiedError
+        The worker that simulated an exam died; the others are done.
     """
     names = tuple(SYSTEMS) if tuple(systems) == ("all",) else tuple(dict.fromkeys(systems))
     rows = [system(name) for name in names]
@@ -104,14 +120,23 @@ def simulate_data_set(
     for name in (IMAGES, ANNOTATIONS):
         check_editable(out / name)
     jobs = [(out, s, number, settings) for number in range(exams) for s in rows]
-    executor = executor_of(workers if workers > 0 else os.cpu_count() or 1)
-    tables = run_in_order(executor, _make, jobs, work="simulating exams")
+    jobs = [job for job in jobs if shard is None or shard.has(_patient(*job[1:]))]
+    tables = run_in_order(executor, _make, jobs, work="simulating exams", name=_patient_of)
     table = Table(
         tuple(i for t in tables for i in t.images),
         tuple(a for t in tables for a in t.annotations),
     )
-    write_table(table, out)
+    if shard is None:
+        write_table(table, out)
     return table
+
+
+def _patient(s: System, number: int, settings: Settings) -> str:
+    return f"{s.name}-{settings.seed}-{number:05d}"
+
+
+def _patient_of(job: tuple[Path, System, int, Settings]) -> str:
+    return _patient(*job[1:])
 
 
 def _make(job: tuple[Path, System, int, Settings]) -> Table:
@@ -128,7 +153,7 @@ def make_exam(out: Path, s: System, number: int, settings: Settings) -> Table:
     OutputError
         The system refused to write.
     """
-    patient = f"{s.name}-{settings.seed}-{number:05d}"
+    patient = _patient(s, number, settings)
     folder = out / patient
     document = {"version": __version__, "code": code_version(__name__), **asdict(settings)}
     text = json.dumps(document, indent=2) + "\n"

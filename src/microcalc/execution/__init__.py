@@ -2,6 +2,10 @@
 
 ``executor``
     One interface for running a function on many items: in this process, or in several.
+``cluster``
+    The same on a Dask cluster.
+``shard``
+    A part of a work that is divided among processes which know nothing of each other.
 ``child``
     A child process for work in which a library may crash or hang.
 ``cores``

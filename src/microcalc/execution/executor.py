@@ -1,4 +1,4 @@
-"""Run a function on many items, in this process or in several.
+"""Run a function on many items, in this process or in several; ``cluster`` has a third place for it.
 
 Results come as they are done, each with the item that it belongs to. An item whose function raises an error does
 not end the others. A worker process that dies (killed, out of memory, crashed in a library) costs only the item
@@ -29,13 +29,15 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
 
 from microcalc.errors import WorkerDiedError
+from microcalc.execution.cores import core_count
 from microcalc.execution.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_LOGGER: Final = "microcalc"
+LOGGER: Final = "microcalc"
+"""Name of the logger whose records come from workers to the process that started them."""
 _LAST_RECORDS_S: Final = 2.0
 
 
@@ -102,7 +104,11 @@ class Serial:
     ) -> Generator[Outcome[Item, Result], None, None]:
         """Yield the outcomes in order; each is computed when it is asked for. See ``Executor.run``."""
         for item in items:
-            yield Outcome(item, *_attempt(function, item))
+            yield Outcome(item, *attempt(function, item))
+
+
+SERIAL: Final = Serial()
+"""This process."""
 
 
 @dataclass(slots=True)
@@ -143,7 +149,7 @@ class Processes:
         self, function: Callable[[Item], Result], waiting: Iterator[Item]
     ) -> Generator[Outcome[Item, Result], None, list[Item]]:
         """Yield outcomes until no item waits or a worker dies; return the items that were in hand then."""
-        in_hand: dict[Future[_Attempt[Result]], Item] = {}
+        in_hand: dict[Future[Attempt[Result]], Item] = {}
         try:
             with self._pool() as pool:
                 while True:
@@ -180,12 +186,12 @@ class Processes:
             stack.__exit__(*error)
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[_Attempt[Result]]:
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Attempt[Result]]:
     """Submit an item to a pool; where the pool is broken already, return a future that says so."""
     try:
-        return pool.submit(_attempt, function, item)
+        return pool.submit(attempt, function, item)
     except BrokenProcessPool as error:
-        broken: Future[_Attempt[Result]] = Future()
+        broken: Future[Attempt[Result]] = Future()
         broken.set_exception(error)
         return broken
 
@@ -195,8 +201,20 @@ def executor_of(workers: int) -> Executor:
     return Serial() if workers <= 1 else Processes(workers)
 
 
+def threads_of(executor: Executor) -> int:
+    """Return the number of threads for the arithmetic of each item, so that the items in work share the cores."""
+    if isinstance(executor, Serial):
+        return core_count()
+    return max(1, core_count() // executor.workers) if isinstance(executor, Processes) else 1
+
+
 def run_in_order(
-    executor: Executor, function: Callable[[Item], Result], items: Sequence[Item], *, work: str
+    executor: Executor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    work: str,
+    name: Callable[[Item], str] | None = None,
 ) -> list[Result]:
     """Run a function on every item, log the progress, and return the results in the order of the items.
 
@@ -204,16 +222,27 @@ def run_in_order(
     ----------
     work
         What is done, for the log, such as ``"simulating exams"``.
+    name
+        Returns the name of an item, for the error of one whose worker died.
 
     Raises
     ------
     Exception
         The first error of an item; the work on the others ends.
+    WorkerDiedError
+        The worker of an item died; the work on the others is done.
     """
     results: dict[int, Result] = {}
+    died: list[str] = []
     with closing(executor.run(partial(_second, function), list(enumerate(items)))) as outcomes:
         for outcome in track(outcomes, work, total=len(items)):
-            results[outcome.item[0]] = outcome.result()
+            number, item = outcome.item
+            if isinstance(outcome.error, WorkerDiedError):
+                died.append(f"{str(number) if name is None else name(item)}: {outcome.error}")
+            else:
+                results[number] = outcome.result()
+    if died:
+        raise WorkerDiedError("; ".join(died))
     return [results[number] for number in range(len(items))]
 
 
@@ -221,11 +250,12 @@ def _second(function: Callable[[Item], Result], numbered: tuple[int, Item]) -> R
     return function(numbered[1])
 
 
-_Attempt = tuple[Result | None, Exception | None]
+Attempt = tuple[Result | None, Exception | None]
 """Result and error of one call, one of which is None."""
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> _Attempt[Result]:
+def attempt(function: Callable[[Item], Result], item: Item) -> Attempt[Result]:
+    """Return the result of a function, or its error where it raises one that can be pickled."""
     try:
         return function(item), None
     except Exception as error:
@@ -245,7 +275,7 @@ def _run_alone(function: Callable[[Item], Result], item: Item) -> Outcome[Item, 
     """Run one item in a process of its own."""
     with _worker_pool(1) as pool:
         try:
-            return Outcome(item, *pool.submit(_attempt, function, item).result())
+            return Outcome(item, *pool.submit(attempt, function, item).result())
         except BrokenProcessPool:
             died = WorkerDiedError("its worker process died twice (killed, or out of memory), expected it to finish")
             return Outcome(item, None, died)
@@ -261,7 +291,7 @@ def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     records.cancel_join_thread()  # a killed worker may hold the queue's lock for ever
     forwarding = threading.Thread(target=_log_records_of, args=(records,), daemon=True)
     forwarding.start()
-    level = logging.getLogger(_LOGGER).getEffectiveLevel()
+    level = logging.getLogger(LOGGER).getEffectiveLevel()
     pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(lifeline, records, level))
     try:
         yield pool
@@ -289,7 +319,7 @@ def _begin_worker(lifeline: Connection, records: Any, level: int) -> None:
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends the workers
-    logger = logging.getLogger(_LOGGER)
+    logger = logging.getLogger(LOGGER)
     logger.setLevel(level)
     logger.addHandler(QueueHandler(records))
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()

@@ -222,6 +222,13 @@ def model_folder(choice: str | Path) -> Path:
     return shipped_model(choice) if isinstance(choice, str) and choice in SHIPPED else Path(choice)
 
 
+def wherever(choice: str | Path | None) -> str | Path | None:
+    """Return a choice of a model that means the same in a process with another current folder."""
+    if choice is None or choice == LAPLACIAN or (isinstance(choice, str) and choice in SHIPPED):
+        return choice
+    return str(Path(choice).absolute())
+
+
 def open_pair(folder: Path, *, threads: int = 2, stage: Stage = "pair") -> CnnPair:
     """Open the two networks in a model's folder, checked as ``load_model`` does; see ``describe_pair``."""
     return _open_pair(folder, describe_pair(folder), threads=threads, stage=stage)

@@ -22,19 +22,22 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
+from microcalc.batch.analyse import models_of
 from microcalc.datasets.open import unusable_images
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.domain import REGION, Kind
-from microcalc.errors import InputError, OutputError, TableError
+from microcalc.errors import InputError, MicrocalcError, OutputError, TableError, WorkerDiedError
+from microcalc.execution.executor import SERIAL, Executor, threads_of
 from microcalc.execution.progress import track
 from microcalc.images.open import unforeseen
-from microcalc.models.model import Models
+from microcalc.models.model import wherever
 from microcalc.review.proposals import RoundSettings, propose
 from microcalc.review.table import check_review_table, update_review_table, write_review_table
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
@@ -98,12 +101,13 @@ class ImportedVerdicts:
 def make_round(
     table: Table,
     out: Path,
-    models: Models,
+    model: str | Path | None = None,
     *,
     places: int = 60,
     apart_mm: float = 0.5,
     judge: str = "",
     rated_by: str = "",
+    executor: Executor = SERIAL,
 ) -> Round:
     """Rate every image, and write contact sheets and a table of the highest-rated places without a verdict.
 
@@ -115,8 +119,8 @@ def make_round(
         The images; places annotated in it count as judged.
     out
         Folder of the review.
-    models
-        The models that rate the images, by intent.
+    model
+        The model that rates the images, as of ``Models``.
     places
         Largest number of places per image.
     apart_mm
@@ -125,6 +129,8 @@ def make_round(
         Name of the reader, written into the table.
     rated_by
         Name and version of the model, for the sheets and the settings.
+    executor
+        Where the images are rated.
 
     Raises
     ------
@@ -144,7 +150,7 @@ def make_round(
     if failed and not images:
         raise InputError(_none_usable("read", failed))
     judged = {sha256: _judged_pixels(table, image, reviewed, sha256) for sha256, image in images.items()}
-    rated, not_rated = _rate_images(images, judged, models, folder, settings)
+    rated, not_rated = _rate_images(images, judged, model, folder, settings, executor)
     failed += not_rated
     if failed and not rated:
         _remove_empty(folder)
@@ -159,30 +165,46 @@ def make_round(
 def _rate_images(
     images: Mapping[str, ImageRow],
     judged_px: Mapping[str, Sequence[tuple[float, float]]],
-    models: Models,
+    model: str | Path | None,
     folder: Path,
     settings: RoundSettings,
+    executor: Executor,
 ) -> tuple[dict[str, tuple[Place, ...]], list[tuple[str, str]]]:
     """Return the places proposed in each image, and the name and reason of each image that cannot be rated.
 
     The places are written image by image: a round that was interrupted continues where it stopped.
     """
     done = _places_done(folder, settings)
-    rated: dict[str, tuple[Place, ...]] = {}
-    failed: list[tuple[str, str]] = []
-    for sha256, image in track(images.items(), "rating images", total=len(images)):
-        try:
-            if sha256 not in done:
-                done[sha256] = propose(image, sha256, judged_px[sha256], models, folder, settings)
+    todo = [(sha256, image, judged_px[sha256]) for sha256, image in images.items() if sha256 not in done]
+    failed: dict[str, tuple[str, str]] = {}
+    one = partial(_propose, model=wherever(model), threads=threads_of(executor), folder=folder, settings=settings)
+    with closing(executor.run(one, todo)) as outcomes:
+        for outcome in track(outcomes, "rating images", total=len(images), before=len(images) - len(todo)):
+            (sha256, image, _), raised = outcome.item, outcome.error
+            if raised is None or isinstance(raised, OutputError):
+                done[sha256] = outcome.result()
                 write_places(folder / _PLACES, _flat(done))
-            rated[sha256] = done[sha256]
-        except OutputError:
-            raise
-        except Exception as raised:
-            error = raised if isinstance(raised, InputError) else unforeseen(image.file, raised)
+                continue
+            if isinstance(raised, WorkerDiedError):
+                raised = WorkerDiedError(f"{image.file.name}: {raised}")
+            error = raised if isinstance(raised, MicrocalcError) else unforeseen(image.file, raised)
             _LOG.warning("%s", error)
-            failed.append((image.image, str(error)))
-    return rated, failed
+            failed[sha256] = (image.image, str(error))
+    rated = {sha256: done[sha256] for sha256 in images if sha256 in done}
+    return rated, [failed[sha256] for sha256 in images if sha256 in failed]
+
+
+def _propose(
+    job: tuple[str, ImageRow, Sequence[tuple[float, float]]],
+    *,
+    model: str | Path | None,
+    threads: int,
+    folder: Path,
+    settings: RoundSettings,
+) -> tuple[Place, ...]:
+    """Propose places of an image, with the SHA-256 of its file and its judged pixels; called in a worker."""
+    sha256, image, judged_px = job
+    return propose(image, sha256, judged_px, models_of(model, "pair", threads), folder, settings)
 
 
 def _identify(images: Sequence[ImageRow]) -> tuple[dict[str, ImageRow], list[tuple[str, str]]]:

@@ -5,7 +5,7 @@
     {"schema": "microcalc/index/1",
      "settings": {"model": "…", …},
      "images": [{"stem": "1-1-0a1b2c3d", "file": "P1/LCC/1-1.dcm", "image": "P1_LCC", "uid": "1.2.3", "place": "…",
-                 "made_from": "…", "failed": "", "reports": ["1-1-0a1b2c3d.sr.dcm"]}, …]}
+                 "made_from": "…", "stamp": "…", "failed": "", "reports": ["1-1-0a1b2c3d.sr.dcm"]}, …]}
 
 ``settings``
     The settings that change results. All results in a folder have the same settings.
@@ -22,7 +22,11 @@
     Hash of the file's path: a picture whose content was changed is still the same image.
 ``made_from``
     Key of the bytes of the file and of what the user or a table states about it: with the same key and the same
-    ``settings``, the image need not be processed again. Empty in indexes of earlier versions.
+    ``settings``, the image need not be processed again. Empty until the image is done, and in indexes of earlier
+    versions.
+``stamp``
+    Key of the size and times of the file (``stamp_of``), and of what is stated: with the same stamp, the bytes are not
+    read to see whether they are the same. Empty in indexes of earlier versions.
 ``failed``
     Why the last call made no result for the image; empty if it made one, or was stopped before.
 ``reports``
@@ -31,23 +35,28 @@
 **Valid results** are the existing ``STEM.json`` of the entries that did not fail (``counted``). Readers of such a
 folder ignore every other file: a call removes the earlier results of an image before it processes the image, and
 files that the index does not list were made by other means.
+
+**Shards** (``execution.shard``) work in one folder at the same time, each with an index of its own,
+``index.shard-I-of-N.json``. The index of the folder is all of them together; the next call without a shard writes it as
+one file again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from microcalc.errors import InputError, OutputError
 from microcalc.storage.ownership import MARK
-from microcalc.storage.write import write_json
+from microcalc.storage.write import saying_where, write_json
 
 INDEX: Final = "index.json"
 SCHEMA: Final = "microcalc/index/1"
+_SHARDS: Final = "index.shard-*-of-*.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class IndexEntry:
     failed: str = ""
     reports: tuple[str, ...] = ()
     made_from: str = ""
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +87,43 @@ class Index:
 
 
 def read_index(folder: Path) -> Index | None:
-    """Return the index of a folder; None if there is none, or ``index.json`` is not an index of ours.
+    """Return the index of a folder, with those of its shards; None if there is none of ours.
+
+    Where two of them list an image, the one that was written last counts.
 
     Raises
     ------
     InputError
-        The index is damaged.
+        An index is damaged, or shards had different settings.
     """
+    found = [(file, index) for file in _index_files(folder) if (index := _read(file)) is not None]
+    if not found:
+        return None
+    settings = found[0][1].settings
+    for file, index in found:
+        if index.settings != settings:
+            different = sorted(k for k in {*settings, *index.settings} if settings.get(k) != index.settings.get(k))
+            raise InputError(
+                f"{folder.resolve().name}/{file.name}: results of another {', '.join(different)} than those of "
+                f"{found[0][0].name}, expected the same model and options in all shards"
+            )
+    merged = {stem: entry for _, index in found for stem, entry in index.by_stem().items()}
+    return Index(settings, tuple(merged[stem] for stem in sorted(merged)))
+
+
+def _index_files(folder: Path) -> list[Path]:
+    """Return the files of the index, the one that was written last at the end."""
+    times: list[tuple[int, str, Path]] = []
+    for file in (folder / INDEX, *folder.glob(_SHARDS)):
+        with suppress(OSError):  # there is none, or another process has just made one of several
+            times.append((file.stat().st_mtime_ns, file.name, file))
+    return [file for *_, file in sorted(times)]
+
+
+def _read(file: Path) -> Index | None:
+    """Return the index in a file; None if it is not there, or no index of ours."""
     try:
-        document = json.loads((folder / INDEX).read_bytes())
+        document = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
@@ -94,7 +132,7 @@ def read_index(folder: Path) -> Index | None:
         entries = [_entry(values) for values in document["images"]]
         return Index(dict(document["settings"]), tuple(entries))
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{folder.resolve().name}/{INDEX}: damaged, expected the schema {SCHEMA}") from None
+        raise InputError(f"{file.resolve().parent.name}/{file.name}: damaged, expected the schema {SCHEMA}") from None
 
 
 def counted(folder: Path) -> list[Path] | None:
@@ -113,28 +151,82 @@ def counted(folder: Path) -> list[Path] | None:
 
 
 def update_index(
-    folder: Path, settings: Mapping[str, Any], entries: Iterable[IndexEntry], *, forget_others: bool = False
+    folder: Path,
+    settings: Mapping[str, Any],
+    entries: Iterable[IndexEntry],
+    *,
+    forget_others: bool = False,
+    shard: tuple[int, int] | None = None,
 ) -> None:
     """Write entries to a folder's index; each replaces the entry of the same stem, and the others stay.
 
     The folder must have our mark. Commands that run in one folder at the same time do not lose each other's entries.
-    With ``forget_others`` no other entry stays; their results, of other settings, have been removed.
+
+    Parameters
+    ----------
+    forget_others
+        Whether no other entry stays; their results, of other settings, have been removed.
+    shard
+        Number and count of the shard whose own index is written; it needs no lock, which not every shared disk has.
 
     Raises
     ------
     OutputError
-        ``index.json`` is not ours, or the system refused to write.
+        The index is not ours, or the system refused to write.
+    InputError
+        Another shard has different settings.
     """
+    if shard is not None:
+        file = folder / f"index.shard-{shard[0]}-of-{shard[1]}.json"
+        before = _own(file)
+        _write(file, settings, [*(() if before is None else before.entries), *entries])
+        try:
+            read_index(folder)
+        except InputError:  # of two that begin at the same time, the one that is later sees the other
+            if before is None:
+                file.unlink()
+            raise
+        return
     with _alone(folder):
-        index = read_index(folder)
-        if index is None and (folder / INDEX).exists():
-            raise OutputError(
-                f"{folder.resolve().name}: {INDEX} was not made by microcalc, and is kept; expected a new folder"
-            )
-        merged = {} if index is None or forget_others else index.by_stem()
-        merged.update((entry.stem, entry) for entry in entries)
-        images = [asdict(merged[stem]) for stem in sorted(merged)]
-        write_json(folder / INDEX, {"schema": SCHEMA, "settings": dict(settings), "images": images})
+        parts = [file for file in _index_files(folder) if file.name != INDEX]
+        _own(folder / INDEX)
+        index = None if forget_others else read_index(folder)
+        _write(folder / INDEX, settings, [*(() if index is None else index.entries), *entries])
+        for part in parts:
+            if _read(part) is not None:
+                with saying_where(part):
+                    part.unlink(missing_ok=True)
+
+
+def _own(file: Path) -> Index | None:
+    """Return the index in a file, None where there is no file.
+
+    Raises
+    ------
+    OutputError
+        The file is a user's.
+    """
+    index = _read(file)
+    if index is None and file.exists():
+        raise OutputError(
+            f"{file.resolve().parent.name}: {file.name} was not made by microcalc, and is kept; expected a new folder"
+        )
+    return index
+
+
+def _write(file: Path, settings: Mapping[str, Any], entries: Iterable[IndexEntry]) -> None:
+    last = {entry.stem: entry for entry in entries}
+    images = [asdict(last[stem]) for stem in sorted(last)]
+    write_json(file, {"schema": SCHEMA, "settings": dict(settings), "images": images})
+
+
+def stamp_of(file: Path) -> str:
+    """Return the size and times of a file, which no change of its content leaves as they were; empty if it is gone."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
 def _entry(values: Mapping[str, Any]) -> IndexEntry:

@@ -17,7 +17,7 @@ from typing import Final
 
 from microcalc.errors import InputError, OutputError
 from microcalc.storage.key import file_sha256
-from microcalc.storage.write import saying_where, write_json, write_whole, writing
+from microcalc.storage.write import is_temporary, saying_where, write_json, write_whole, writing
 
 MARK: Final = ".microcalc.json"
 _SCHEMA: Final = "microcalc/folder/1"
@@ -57,6 +57,8 @@ def check_output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = 
     if not folder.exists():
         return
     name = folder.resolve().name
+    # Names before the mark: another process may begin in the folder, and where its files are its mark is.
+    has_files = any(not is_temporary(file.name) for file in folder.iterdir())
     owner = owner_of(folder)
     for path in inputs:
         source = path if path.is_dir() else path.parent
@@ -64,7 +66,7 @@ def check_output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = 
             raise InputError(f"{name}: the folder of the input, expected another folder for the results")
     if owner is not None and owner != command:
         raise InputError(f"{name}: holds results of microcalc {owner}, expected a new or empty folder")
-    if owner is None and any(folder.iterdir()):
+    if owner is None and has_files:
         raise InputError(f"{name}: holds files that microcalc {command} did not make, expected a new or empty folder")
 
 
@@ -86,13 +88,17 @@ def open_output_folder(folder: Path, command: str) -> None:
 
 
 @contextmanager
-def output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) -> Iterator[None]:
+def output_folder(
+    folder: Path, command: str, *, inputs: Iterable[Path] = (), is_shared: bool = False
+) -> Iterator[None]:
     """Check, create and mark a folder for the block; remove it again if the block fails without writing to it.
 
     Parameters
     ----------
     folder, command, inputs
         See ``check_output_folder``.
+    is_shared
+        Whether other processes may work in the folder: it then stays.
 
     Raises
     ------
@@ -107,7 +113,7 @@ def output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = ()) ->
     try:
         yield
     except BaseException:
-        if [file.name for file in folder.iterdir()] == [MARK]:
+        if not is_shared and [file.name for file in folder.iterdir()] == [MARK]:
             (folder / MARK).unlink()
             if not was_there:
                 folder.rmdir()

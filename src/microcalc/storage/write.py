@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Final
 from microcalc.errors import OutputError
 
 TEMPORARY_SUFFIX: Final = ".part"
+_TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.part(\..*)?")
 _FULL_BYTES: Final = 1 << 20  # less free space than this counts as none
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full",
@@ -64,6 +66,11 @@ def writing(path: Path) -> Iterator[Path]:
             sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file of this name is one that ``writing`` has not renamed, or that a killed process left."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -21,6 +21,7 @@ from microcalc.dicom.systems import system_name
 from microcalc.domain import Intent
 from microcalc.errors import InputError
 from microcalc.execution.executor import Executor, run_in_order
+from microcalc.execution.shard import Shard
 from microcalc.simulate.lesions import usual_rates
 from microcalc.simulate.systems import System, system
 from microcalc.storage.key import code_version, key_of
@@ -60,16 +61,34 @@ def make_exams(stage: Stage, exams: Exams, *, intent: Intent, seed: int, executo
 
     def work() -> None:
         pool, jobs = _jobs(stage.run, exams, intent, seed)
-        _check_room(stage.run, pool, jobs)
-        with saying_where(pool):
-            pool.mkdir(parents=True, exist_ok=True)
-        made = run_in_order(executor, partial(_make, pool), jobs, work="simulating exams")
-        images = [replace(i, split=job[3]) for job, table in zip(jobs, made, strict=True) for i in table.images]
-        annotations = [a for table in made for a in table.annotations]
-        write_table(Table(tuple(images), tuple(annotations)), stage.folder / "table")
+        write_table(_made(stage.run, pool, jobs, executor), stage.folder / "table")
 
     run_stage(stage, work)
     return read_table(stage.folder / "table")
+
+
+def make_shard_of_exams(
+    stage: Stage, exams: Exams, *, intent: Intent, seed: int, executor: Executor, shard: Shard
+) -> Table:
+    """Simulate the exams of a shard that are not there yet, and return their table; see ``make_exams``.
+
+    Raises
+    ------
+    InputError
+        The disk has too little room for the images.
+    """
+    pool, jobs = _jobs(stage.run, exams, intent, seed)
+    return _made(stage.run, pool, [job for job in jobs if shard.has(_name(job))], executor)
+
+
+def _made(run: Path, pool: Path, jobs: Sequence[_Job], executor: Executor) -> Table:
+    """Simulate the exams that are not in the pool, and return the table of all, with their splits."""
+    _check_room(run, pool, jobs)
+    with saying_where(pool):
+        pool.mkdir(parents=True, exist_ok=True)
+    made = run_in_order(executor, partial(_make, pool), jobs, work="simulating exams", name=_name)
+    images = [replace(i, split=job[3]) for job, table in zip(jobs, made, strict=True) for i in table.images]
+    return Table(tuple(images), tuple(a for table in made for a in table.annotations))
 
 
 def in_splits(table: Table, *, intent: Intent, seed: int) -> Table:
@@ -140,7 +159,17 @@ def check_left_out(vendor: str | None, given: Exams | Table) -> None:
         raise InputError(f"no image of {vendor}, expected one of {', '.join(sorted(vendors))}")
 
 
-def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, list[tuple[System, int, Settings, Split]]]:
+_Job = tuple[System, int, Settings, Split]
+"""System, number, settings and split of an exam."""
+
+
+def _name(job: _Job) -> str:
+    """Return the name of an exam's folder."""
+    s, exam, settings, _ = job
+    return f"{s.name}-{settings.seed}-{exam:05d}"
+
+
+def _jobs(run: Path, exams: Exams, intent: Intent, seed: int) -> tuple[Path, list[_Job]]:
     """Return the folder of the exams, and for each exam its system, number, settings and split."""
     usual = usual_rates(clusters=exams.clusters, singles=exams.singles, confusers=exams.confusers)
     usual_settings = Settings(seed, (intent,), exams.views, exams.lateralities, 1.0, usual)
@@ -168,16 +197,17 @@ def _of_field(s: System, field_mm: tuple[float, float] | None) -> System:
     return replace(s, fields=((round(field_mm[0] / s.pitch_mm), round(field_mm[1] / s.pitch_mm)),))
 
 
-def _make(pool: Path, job: tuple[System, int, Settings, Split]) -> Table:
+def _make(pool: Path, job: _Job) -> Table:
     s, exam, settings, _ = job
     return make_exam(pool, s, exam, settings)
 
 
-def _check_room(run: Path, pool: Path, jobs: Sequence[tuple[System, int, Settings, Split]]) -> None:
+def _check_room(run: Path, pool: Path, jobs: Sequence[_Job]) -> None:
     """Refuse to begin without room for all images: two bytes per stored pixel, and as many for normalised ones."""
     wanted = 0
-    for s, exam, settings, _ in jobs:
-        if not (pool / f"{s.name}-{settings.seed}-{exam:05d}" / SETTINGS).is_file():
+    for job in jobs:
+        if not (pool / _name(job) / SETTINGS).is_file():
+            s, _, settings, _ = job
             rows, columns = s.fields[-1]
             wanted += 2 * _BYTES * rows * columns * len(settings.views) * len(settings.lateralities)
     run.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ from time import monotonic
 from microcalc.datasets.open import open_table
 from microcalc.datasets.table import Table, join_tables
 from microcalc.evaluation.matched_images import Rules
-from microcalc.execution.executor import Executor, executor_of
+from microcalc.execution.executor import SERIAL, Executor
 from microcalc.execution.progress import in_words
+from microcalc.execution.shard import Shard
 from microcalc.extras import require_modules
 from microcalc.storage.ownership import check_output_folder, open_output_folder
 from microcalc.study.evaluation import evaluate_study
@@ -25,6 +26,7 @@ from microcalc.study.exams import (
     in_splits,
     leave_out,
     make_exams,
+    make_shard_of_exams,
     table_stage,
     take_table,
 )
@@ -56,7 +58,15 @@ _EVALUATION = (
 )
 
 
-def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path] = (), workers: int = 1) -> Path:
+def run_study(
+    scale: Scale,
+    out: Path,
+    *,
+    options: Options,
+    data: Sequence[Path] = (),
+    executor: Executor = SERIAL,
+    shard: Shard | None = None,
+) -> Path:
     """Run what is not done yet, and write the report to ``out/report`` and the models to ``out/models``.
 
     Studies with different options may share ``out``: they share the stages that they have in common.
@@ -65,13 +75,16 @@ def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path]
     ----------
     data
         Folders of the user's own tables; without any, exams are simulated.
-    workers
-        Number of processes; the results do not depend on it.
+    executor
+        Where the work on images runs; the results do not depend on it.
+    shard
+        The part of that work that is done, while other calls may do the others: images are simulated and normalised,
+        and rated once there are models. Nothing else is done then.
 
     Returns
     -------
     Path
-        Folder of the report.
+        Folder of the report, or, of a shard, of the study.
 
     Raises
     ------
@@ -94,8 +107,10 @@ def run_study(scale: Scale, out: Path, *, options: Options, data: Sequence[Path]
     check_left_out(options.left_out, scale.exams if own is None else own)
     open_output_folder(out, COMMAND)
     _LOG.info(describe_precision(given, recipe, "cpu"))
-    with executor_of(workers) as executor:
-        report, models = _run_stages(scale, out, recipe, options, own, own_tables=len(data), executor=executor)
+    if shard is not None:
+        _run_shard(scale, out, recipe, options, own, executor=executor, shard=shard)
+        return out
+    report, models = _run_stages(scale, out, recipe, options, own, own_tables=len(data), executor=executor)
     show(report.folder / "report", out / "report")
     show(models.folder, out / "models", only=MODELS)
     _LOG.info("finished after %s", in_words(monotonic() - started))
@@ -143,6 +158,31 @@ def _run_stages(
         networks.no_mining, models, scoring,
     ]  # fmt: skip
     return _report(stages, scoring, samples, images, scale, recipe, options, own_tables=own_tables), models
+
+
+def _run_shard(
+    scale: Scale, out: Path, recipe: Recipe, options: Options, own: Table | None, *, executor: Executor, shard: Shard
+) -> None:
+    """Do the shard's part of the work on images, as far as the stages before it are done."""
+    if own is None:
+        exams = exams_stage(out, scale.exams, intent=options.intent, seed=options.seed)
+        chosen = make_shard_of_exams(
+            exams, scale.exams, intent=options.intent, seed=options.seed, executor=executor, shard=shard
+        )
+    else:
+        exams = table_stage(out, own, intent=options.intent, seed=options.seed)
+        chosen = own.of_images(image for image in own.images if shard.has(image.image))
+    store = normalised_images(out, spacing_mm=recipe.data.spacing_mm, normalising=options.normalising)
+    store.make(chosen.images, executor=executor)
+    normalised = normalise_stage(exams, store)
+    samples = samples_stage(normalised, scale.samples, recipe.sample, left_out=options.left_out, seed=options.seed)
+    methods = method_stages(samples, recipe, scale.cascade)
+    models = models_stage(methods, recipe)
+    if models.is_done:
+        _, table = _exams(scale, out, options, own, executor)
+        images = images_of(leave_out(table, options.left_out), store, min_d_prime=recipe.sample.min_d_prime)
+        scoring = scoring_stage(models, samples)
+        score_images(scoring, models, methods, samples, images.test, recipe, executor=executor, shard=shard)
 
 
 def _trained_on(n_images: int, samples: Stage, n_mined: int, command: str) -> dict[str, str]:

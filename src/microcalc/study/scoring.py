@@ -20,9 +20,11 @@ from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.metrics import density_of
 from microcalc.execution.executor import Executor
 from microcalc.execution.progress import track
+from microcalc.execution.shard import Shard
 from microcalc.geometry import Grid
 from microcalc.sample.store import Samples
 from microcalc.storage.arrays import load_arrays, save_arrays
+from microcalc.storage.write import saying_where
 from microcalc.study.exams import vendor_of
 from microcalc.study.methods import MethodStages
 from microcalc.study.models import MEMBERS, Raters, cluster_rules, open_raters
@@ -49,20 +51,26 @@ def score_images(
     recipe: Recipe,
     *,
     executor: Executor,
+    shard: Shard | None = None,
 ) -> None:
-    """Rate the images that are not rated yet."""
+    """Rate the images that are not rated yet; those of a shard without waiting for the other shards."""
 
     def work() -> None:
-        (stage.folder / "images").mkdir(exist_ok=True)
-        todo = [n for n in range(len(test)) if not _file(stage, n).is_file()]
+        with saying_where(stage.folder / "images"):
+            (stage.folder / "images").mkdir(parents=True, exist_ok=True)
+        chosen = [n for n, image in enumerate(test) if shard is None or shard.has(image.row.image)]
+        todo = [n for n in chosen if not _file(stage, n).is_file()]
         parts = [{n: test[n] for n in todo[i : i + _IMAGES_AT_ONCE]} for i in range(0, len(todo), _IMAGES_AT_ONCE)]
         score = partial(_score_some, stage=stage, models=models, methods=methods, samples=samples, recipe=recipe)
         with closing(executor.run(score, parts)) as outcomes:
             rated = (n for outcome in outcomes for n in outcome.result())
-            for _ in track(rated, "rating images", total=len(test), before=len(test) - len(todo)):
+            for _ in track(rated, "rating images", total=len(chosen), before=len(chosen) - len(todo)):
                 pass
 
-    run_stage(stage, work)
+    if shard is None:
+        run_stage(stage, work)
+    else:
+        work()
 
 
 def predictions_of(stage: Stage, samples: Stage, test: Sequence[TrainingImage]) -> Iterator[ImagePredictions]:

@@ -18,7 +18,7 @@ import numpy as np
 from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import ImageRow, Table, refuse_repeated
 from microcalc.domain import Mammogram, NormalisedMammogram
-from microcalc.errors import InputError, OutputError
+from microcalc.errors import InputError, OutputError, WorkerDiedError
 from microcalc.execution.executor import Executor
 from microcalc.execution.progress import track
 from microcalc.images.open import naming
@@ -95,6 +95,9 @@ class NormalisedImages:
             for outcome in done:
                 if isinstance(outcome.error, InputError):
                     refused[outcome.item[0].image] = outcome.error
+                elif isinstance(outcome.error, WorkerDiedError):
+                    row = outcome.item[0]
+                    refused[row.image] = InputError(f"{row.file.name}: {outcome.error}")
                 elif isinstance(outcome.error, OutputError):
                     run = self.folder.absolute().parent.name
                     raise OutputError(f"{run}/{self.folder.name}/{outcome.error}") from outcome.error

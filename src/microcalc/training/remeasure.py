@@ -13,7 +13,7 @@ from microcalc.datasets.table import ImageRow, Table, join_tables
 from microcalc.datasets.twins import is_twin
 from microcalc.errors import InputError
 from microcalc.evaluation.reporting.tables import NOT_DEFINED, TextTable
-from microcalc.execution.executor import executor_of
+from microcalc.execution.executor import SERIAL, Executor
 from microcalc.models.description import (
     DESCRIPTION,
     CascadeDescription,
@@ -72,7 +72,7 @@ class Remeasured:
 
 
 def remeasure(
-    model: str | Path, tables: Sequence[Table], out: Path, *, normals: Table = NO_IMAGES, workers: int = 1
+    model: str | Path, tables: Sequence[Table], out: Path, *, normals: Table = NO_IMAGES, executor: Executor = SERIAL
 ) -> Remeasured:
     """Measure a model's thresholds on images that it was not trained on, and write it with these into a new folder.
 
@@ -91,8 +91,8 @@ def remeasure(
         New folder of the model.
     normals
         Further images on which clusters alone are measured; see ``measure_operating_points``.
-    workers
-        Number of processes that normalise images; the results do not depend on it.
+    executor
+        Where images are normalised; the results do not depend on it.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def remeasure(
     _refuse_few(table, normals)
     with output_folder(out, COMMAND), tempfile.TemporaryDirectory(prefix=".normalised-", dir=out) as folder:
         store = NormalisedImages(Path(folder), finished.description.spacing_mm)
-        store.make(table.images, executor=executor_of(workers))
+        store.make(table.images, executor=executor)
         check_inside(table, store.file)
         return _write(finished, *_split(table, normals, store.file), out)
 

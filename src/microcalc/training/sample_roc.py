@@ -2,14 +2,21 @@
 
 Every negative breast pixel is a sample, and so is the pixel nearest to the centre of each microcalcification, which is
 positive. Microcalcifications that are less visible than the recipe's ``min_d_prime`` are neither.
+
+The ratings of each image are kept in ``.ratings/`` under a key of what they are made from, until the figures are
+written: an interrupted call continues where it stopped.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +24,28 @@ from numpy.typing import NDArray
 from microcalc.datasets.open import open_row, unusable_images
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.domain import PixelScorer
-from microcalc.errors import InputError, MicrocalcError
+from microcalc.errors import InputError, MicrocalcError, OutputError, WorkerDiedError
 from microcalc.evaluation.bootstrap import Difference, Estimate, bootstrap, compare
 from microcalc.evaluation.ratings import PatientRatings
 from microcalc.evaluation.reporting.tables import TextTable, estimate_text, markdown_table
 from microcalc.evaluation.roc import ROC_METRICS, gather_samples
+from microcalc.execution.executor import SERIAL, Executor, threads_of
 from microcalc.execution.progress import track
+from microcalc.execution.shard import Shard
 from microcalc.images.open import naming
 from microcalc.models.laplacian import LaplacianFilter
-from microcalc.models.model import open_pair
+from microcalc.models.model import describe_pair, model_sha256, open_pair
 from microcalc.normalise.mammogram import normalise
 from microcalc.sample.draw import negative_mask, positive_pixels
+from microcalc.storage.arrays import load_arrays, save_arrays
+from microcalc.storage.key import code_version, file_sha256, key_of
+from microcalc.storage.store import Store
 from microcalc.storage.write import write_json, write_text
-from microcalc.training.recipe import Recipe, load_recipe
+from microcalc.training.recipe import Recipe, dump_recipe, load_recipe
 from microcalc.wording import quantity
 
 _LOG = logging.getLogger(__name__)
+_RATINGS: Final = ".ratings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,9 @@ Figures = Mapping[str, Mapping[str, Estimate | Difference]]
 """Figures by scorer, and the differences between the pair and CNN1, by metric."""
 
 
-def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0) -> SampleRoc:
+def sample_roc(
+    model: Path, table: Table, out: Path, *, resamples: int = 2000, seed: int = 0, executor: Executor = SERIAL
+) -> SampleRoc:
     """Rate every sample of every image by the pair, by CNN1 and by the LoG filter; write ``roc.json`` and ``roc.md``.
 
     Images that cannot be used, which the log names, and images of another intent are excluded; both files state how
@@ -69,25 +84,20 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
         Folder of a model.
     resamples, seed
         Number and seed of the bootstrap resamples by patient.
+    executor
+        Where the images are rated.
 
     Raises
     ------
     InputError
         No image is of the model's intent, none can be used, or none has a visible microcalcification.
     """
-    scorers: dict[str, PixelScorer] = {
-        "pair": open_pair(model),
-        "cnn1": open_pair(model, stage="cnn1"),
-        "log": LaplacianFilter(),
-    }
-    recipe = load_recipe(model / "recipe.toml")
-    images = [i for i in table.images if i.intent == recipe.data.intent]
-    if not images:
-        raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
+    images = _of_intent(model, table)
     unusable = unusable_images(images)
     for error in unusable.values():
         _LOG.warning("%s", error)
-    ratings, unrated = _rate_all([i for i in images if i.image not in unusable], table, recipe, scorers)
+    files, unrated = _rate_all([i for i in images if i.image not in unusable], table, model, out, executor)
+    ratings = {name: _ratings_in(file) for name, file in files.items()}
     refused = [*unusable.values(), *unrated]
     excluded = {"could not be used": len(refused), "of another intent": len(table.images) - len(images)}
     images = [i for i in images if i.image in ratings]
@@ -100,7 +110,39 @@ def sample_roc(model: Path, table: Table, out: Path, *, resamples: int = 2000, s
     if not counts["positive"]:
         raise InputError("no image has a visible microcalcification, expected at least one")
     figures = _figures_by_group(images, ratings, resamples, seed)
-    return _written(out, images, counts, excluded, figures, [str(error) for error in refused])
+    made = _written(out, images, counts, excluded, figures, [str(error) for error in refused])
+    shutil.rmtree(out / _RATINGS, ignore_errors=True)
+    return made
+
+
+def rate_shard(model: Path, table: Table, out: Path, *, executor: Executor, shard: Shard) -> tuple[int, int]:
+    """Rate the images of a shard, while other calls may rate the others; ``sample_roc`` then finds their ratings.
+
+    Returns
+    -------
+    int, int
+        Number of images of the shard that were rated, and that cannot be used, which the log names.
+
+    Raises
+    ------
+    InputError
+        No image of the table is of the model's intent.
+    """
+    images = [i for i in _of_intent(model, table) if shard.has(i.image)]
+    unusable = unusable_images(images)
+    for error in unusable.values():
+        _LOG.warning("%s", error)
+    files, unrated = _rate_all([i for i in images if i.image not in unusable], table, model, out, executor)
+    return len(files), len(unusable) + len(unrated)
+
+
+def _of_intent(model: Path, table: Table) -> list[ImageRow]:
+    describe_pair(model)  # what is no pair of networks is refused before any work
+    recipe = load_recipe(model / "recipe.toml")
+    images = [i for i in table.images if i.intent == recipe.data.intent]
+    if not images:
+        raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
+    return images
 
 
 def _written(
@@ -132,18 +174,53 @@ def _written(
 
 
 def _rate_all(
-    images: Sequence[ImageRow], table: Table, recipe: Recipe, scorers: Mapping[str, PixelScorer]
-) -> tuple[dict[str, dict[str, Ratings]], list[MicrocalcError]]:
-    """Return ratings by image and scorer, and the errors of images that could not be used."""
-    rated, refused = {}, []
-    for image in track(images, "rating images", total=len(images)):
-        try:
-            with naming(image.file):
-                rated[image.image] = _rate(image, table, recipe, scorers)
-        except MicrocalcError as error:
-            _LOG.warning("%s", error)
-            refused.append(error)
-    return rated, refused
+    images: Sequence[ImageRow], table: Table, model: Path, out: Path, executor: Executor
+) -> tuple[dict[str, Path], list[MicrocalcError]]:
+    """Return the files of ratings by image, and the errors of images that could not be used, in their order."""
+    rated: dict[str, Path] = {}
+    refused: dict[str, MicrocalcError] = {}
+    one = partial(_rate_once, model=model, store=Store(out / _RATINGS, ".npz"), threads=threads_of(executor))
+    with closing(executor.run(one, [Table((image,), table.rows_of(image)) for image in images])) as outcomes:
+        for outcome in track(outcomes, "rating images", total=len(images)):
+            (image,), error = outcome.item.images, outcome.error
+            if isinstance(error, WorkerDiedError):
+                error = WorkerDiedError(f"{image.file.name}: {error}")
+            if isinstance(error, OutputError) or not isinstance(error, MicrocalcError):
+                rated[image.image] = outcome.result()
+            else:
+                _LOG.warning("%s", error)
+                refused[image.image] = error
+    return rated, [refused[image.image] for image in images if image.image in refused]
+
+
+@cache
+def _scorers(model: Path, threads: int) -> Mapping[str, PixelScorer]:
+    """Return the scorers that are compared; each process opens them once."""
+    return {
+        "pair": open_pair(model, threads=threads),
+        "cnn1": open_pair(model, threads=threads, stage="cnn1"),
+        "log": LaplacianFilter(),
+    }
+
+
+def _rate_once(one: Table, *, model: Path, store: Store, threads: int) -> Path:
+    """Return the file of the ratings of a table's one image, which is made if it is not there; called in a worker."""
+    (image,) = one.images
+    recipe = load_recipe(model / "recipe.toml")
+    with naming(image.file):
+        stated = repr((image.image, image.info, image.shape, image.sop_instance_uid, one.annotations))
+        made_from = [file_sha256(image.file), stated, model_sha256(model), dump_recipe(recipe), code_version(__name__)]
+        key = key_of(made_from)
+        if store.has(key):
+            return store.path(key)
+        ratings = _rate(image, one, recipe, _scorers(model, threads))
+    arrays = {f"{name}-{k}": values for name, both in ratings.items() for k, values in enumerate(both)}
+    return store.get(key, lambda file: save_arrays(file, **arrays))
+
+
+def _ratings_in(file: Path) -> dict[str, Ratings]:
+    arrays = load_arrays(file)
+    return {name: (arrays[f"{name}-0"], arrays[f"{name}-1"]) for name in ("pair", "cnn1", "log")}
 
 
 def _figures_by_group(

@@ -17,7 +17,8 @@ from typing import Final
 from microcalc.datasets.table import Split, Table
 from microcalc.datasets.table_files import write_table
 from microcalc.errors import InputError, RecipeError
-from microcalc.execution.executor import Executor, executor_of
+from microcalc.execution.executor import SERIAL, Executor
+from microcalc.execution.shard import Shard
 from microcalc.extras import require_modules
 from microcalc.storage.key import code_version, key_of
 from microcalc.storage.lock import locked
@@ -62,7 +63,8 @@ def train(
     start: Start | None = None,
     normalised: Path | None = None,
     device: str = "cpu",
-    workers: int = 1,
+    executor: Executor = SERIAL,
+    shard: Shard | None = None,
 ) -> Path:
     """Train both networks and write the model to ``out/model``.
 
@@ -78,13 +80,16 @@ def train(
         Folder of the normalised images, which trainings on the same images may share; by default ``out/normalised``.
     device
         ``"cpu"`` or ``"cuda"``.
-    workers
-        Number of processes that normalise images and mine negatives; the results do not depend on it.
+    executor
+        Where images are normalised and negatives are mined; the results do not depend on it.
+    shard
+        The part of the images, by their names, that is normalised, while other calls may normalise the others.
+        Nothing is trained then.
 
     Returns
     -------
     Path
-        Folder of the model.
+        Folder of the model, or, of a shard, of the normalised images.
 
     Raises
     ------
@@ -113,14 +118,17 @@ def train(
     table = with_hashes(table)
     _check_same_run(out, _manifest(recipe, table, start))
     open_output_folder(out, COMMAND)
+    store = NormalisedImages(normalised or out / "normalised", recipe.data.spacing_mm)
+    if shard is not None:
+        store.make([i for i in table.images if i.split in _USED and shard.has(i.image)], executor=executor)
+        return store.folder
     with locked(out / _LOCK, waiting=lambda: _LOG.info("another process trains in this folder; waiting")):
         _check_same_run(out, _manifest(recipe, table, start))  # the other process may have begun another run
         if _is_finished(out):
             _LOG.info("the run is finished: nothing to do")
         else:
             _LOG.info(describe_precision(given, recipe, device))
-            store = NormalisedImages(normalised or out / "normalised", recipe.data.spacing_mm)
-            _train(recipe, table, out, store, start=start, device=device, executor=executor_of(workers))
+            _train(recipe, table, out, store, start=start, device=device, executor=executor)
     return out / "model"
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from microcalc.domain import Annotations, Intent, Laterality, Mammogram, Window
-from microcalc.execution.executor import executor_of, run_in_order
+from microcalc.execution.executor import SERIAL, Executor, run_in_order
 from microcalc.simulate.breast import Density, View
 from microcalc.simulate.exam import SimulatedMammogram, Technique, simulate_mammogram
 from microcalc.simulate.lesions import NO_LESIONS, LesionRates
@@ -59,7 +59,7 @@ class ImageStore:
     """A folder of simulated images, which several processes simulate and measure."""
 
     folder: Path
-    workers: int = 1
+    executor: Executor = SERIAL
 
     def file_of(self, spec: ImageSpec) -> Path:
         """Return the file of an image, named by its settings and by the version of the code."""
@@ -80,7 +80,7 @@ class ImageStore:
     ) -> list[_Result]:
         """Return the values of a function of each group of images; see ``measure``."""
         work = [[(spec, self.file_of(spec)) for spec in group] for group in groups]
-        return run_in_order(executor_of(self.workers), partial(_measured, function), work, work="measuring images")
+        return run_in_order(self.executor, partial(_measured, function), work, work="measuring images")
 
 
 def _first(function: Callable[[SimulatedMammogram], _Result], images: list[SimulatedMammogram]) -> _Result:

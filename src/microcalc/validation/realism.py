@@ -25,7 +25,7 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.display.grey import apply_window, stretch
 from microcalc.domain import BoolImage, FloatImage, Mammogram
 from microcalc.errors import InputError
-from microcalc.execution.executor import executor_of, run_in_order
+from microcalc.execution.executor import SERIAL, Executor, run_in_order
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.resample import resample, resample_mask
 from microcalc.validation.classifier import Separation, check_torch, cross_validate
@@ -108,12 +108,12 @@ class Comparison:
     folds: int = 3
 
 
-def measure_realism(simulated: Table, real: Table, settings: Comparison, *, workers: int = 1) -> Realism:
+def measure_realism(simulated: Table, real: Table, settings: Comparison, *, executor: Executor = SERIAL) -> Realism:
     """Compare the processed images of two tables.
 
     Parameters
     ----------
-    workers
+    executor
         Processes that read images.
 
     Raises
@@ -125,7 +125,7 @@ def measure_realism(simulated: Table, real: Table, settings: Comparison, *, work
     """
     check_torch()
     both = [_processed(t, kind, settings.folds) for t, kind in ((simulated, "simulated"), (real, "real"))]
-    found = [_read(rows, settings, workers) for rows in both]
+    found = [_read(rows, settings, executor) for rows in both]
     scales = []
     for k, spacing_mm in enumerate(settings.scales_mm):
         _LOG.info("telling patches of %g mm per pixel apart", spacing_mm)
@@ -146,10 +146,10 @@ def _processed(table: Table, kind: str, folds: int) -> list[ImageRow]:
     return rows
 
 
-def _read(rows: Sequence[ImageRow], settings: Comparison, workers: int) -> list[_Image]:
+def _read(rows: Sequence[ImageRow], settings: Comparison, executor: Executor) -> list[_Image]:
     seeds = np.random.SeedSequence(settings.seed).spawn(len(rows))
     specs = list(zip(rows, seeds, strict=True))
-    return run_in_order(executor_of(workers), partial(_of_image, settings=settings), specs, work="reading images")
+    return run_in_order(executor, partial(_of_image, settings=settings), specs, work="reading images")
 
 
 def _of_image(spec: tuple[ImageRow, np.random.SeedSequence], *, settings: Comparison) -> _Image:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from microcalc.execution.executor import executor_of, run_in_order
+from microcalc.execution.executor import SERIAL, Executor, run_in_order
 from microcalc.simulate.systems import SYSTEMS, VENDORS, System
 from microcalc.validation import files, learning, receptor, thresholds
 from microcalc.validation.beams import measure_beams
@@ -54,7 +54,7 @@ def verify(
     quick: bool = False,
     seed: int = 1,
     out: Path | None = None,
-    workers: int = 2,
+    executor: Executor = SERIAL,
 ) -> Report:
     """Measure the simulator against its twenty acceptance criteria.
 
@@ -66,18 +66,18 @@ def verify(
         Use fewer and smaller images, which shows that everything runs, not that the criteria are met.
     out
         Folder that keeps the images for later calls; by default they are deleted.
-    workers
-        Number of processes.
+    executor
+        Where the images are simulated and measured.
     """
     effort = QUICK if quick else FULL
     chosen = tuple(SYSTEMS.values()) if systems is None else tuple(systems)
     with nullcontext(str(out)) if out else tempfile.TemporaryDirectory() as folder:
-        return report_of(_measured(chosen, effort, ImageStore(Path(folder) / "images", workers), seed))
+        return report_of(_measured(chosen, effort, ImageStore(Path(folder) / "images", executor), seed))
 
 
 def _measured(systems: tuple[System, ...], effort: Effort, store: ImageStore, seed: int) -> list[Measurement]:
     _LOG.info("measuring beams and receptors of %s", quantity(len(systems), "system"))
-    measurements = [*measure_beams(systems), *_receptors(systems, effort, store.workers, seed)]
+    measurements = [*measure_beams(systems), *_receptors(systems, effort, store.executor, seed)]
     whole = (
         systems
         if effort.reduced_mm is None
@@ -96,7 +96,7 @@ def _measured(systems: tuple[System, ...], effort: Effort, store: ImageStore, se
     return [*measurements, *files.measure_cost(whole, seed=seed), *files.measure_files(whole, seed=seed)]
 
 
-def _receptors(systems: Sequence[System], effort: Effort, workers: int, seed: int) -> list[Measurement]:
+def _receptors(systems: Sequence[System], effort: Effort, executor: Executor, seed: int) -> list[Measurement]:
     work = [
         spec
         for s in systems
@@ -105,7 +105,7 @@ def _receptors(systems: Sequence[System], effort: Effort, workers: int, seed: in
             partial(receptor.measure_receptor, s, effort=effort.receptor, seed=seed),
         )
     ]
-    parts = run_in_order(executor_of(workers), _call, work, work="measuring receptors")
+    parts = run_in_order(executor, _call, work, work="measuring receptors")
     measurements = [f for part in parts for f in part]
     return [*measurements, *thresholds.order_of_systems(measurements, tolerance=_ORDER_TOLERANCE)]
 
