@@ -98,7 +98,8 @@ def measure_operating_points(
     (listed,) = mark_operating_points(marked[annotated], (recipe.detect.false_marks_per_image,))
     (outlined,) = mark_operating_points(marked[annotated], (recipe.shapes.false_marks_per_image,))
     shapes = recipe.shapes.rules(outlined.threshold)
-    outlines = [_with_shapes(m, image, shapes) for m, image in zip(marked, images, strict=True)]
+    pairs = track(zip(marked, images, strict=True), "outlining calcifications", total=len(images))
+    outlines = [_with_shapes(m, image, shapes) for m, image in pairs]
     (member,) = mark_operating_points(outlines[annotated], (recipe.clusters.false_marks_per_image,))
     clusters = recipe.clusters.rules(
         min_likelihood=recipe.clusters.min_likelihood if min_likelihood is None else min_likelihood,
