@@ -317,6 +317,13 @@ def test_what_is_written_of_an_image_by_hand_stays(tmp_path: Path) -> None:
             "B. Other",
             "judge of annotation x1 was changed by hand, expected 'A. Reader'",
         ),
+        ("annotations.csv", "\na,", "\nb,", "annotations.csv: image 'b': an annotation of another image"),
+        (
+            "annotations.csv",
+            "\na,100",
+            "\na,100,50,0,coarse,,,,,,,\na,100",
+            "annotations.csv: image 'a': there is an anno",
+        ),
         ("images.csv", "b.png", "c.png", "file of image 'b' was changed by hand"),
         ("images.csv", "\nb,", "\nc,", "image 'b' was added or removed by hand"),
     ],

@@ -60,7 +60,8 @@ def take_over_annotations(folder: Path, journal: Journal, judge: str) -> str:
     Raises
     ------
     InputError
-        The table cannot be read, or the judge of an annotation by a reader was changed; nothing was taken over.
+        The table cannot be read, the judge or the image of a reader's annotation was changed, or a reader has two
+        annotations at one place. The file stays; what was taken over before the fault is found again by the next start.
     OutputError
         The system refused to write.
     """
@@ -77,7 +78,10 @@ def take_over_annotations(folder: Path, journal: Journal, judge: str) -> str:
     for row in gone:
         changes[_owner(row, row, journal) or judge, row.image][1].append(row.id)
     for (by, image), (rows, names) in changes.items():
-        journal.annotate(by, image, rows, names, _NOTE, whole=True)
+        try:
+            journal.annotate(by, image, rows, names, _NOTE, whole=True)
+        except InputError as error:
+            raise InputError(f"{ANNOTATIONS}: image {image!r}: {error}") from error
     return f"{quantity(len(put), 'annotation')} added or changed, {len(gone)} removed"
 
 
