@@ -278,6 +278,9 @@ def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(
         "() => microcalc.panes().map((p) => p.toStored(p.element.clientWidth / 2, p.element.clientHeight / 2))"
     )
     np.testing.assert_allclose(at, [[305, 155], [305, 155]], atol=6)
+    page.keyboard.press("Tab")  # the annotations have no threshold and a list of their own
+    _until(page, "document.getElementById('point').hidden")
+    _until(page, "document.querySelector('#findings li').textContent === 'annotated: 4 of one'")
     page.keyboard.press("s")
     _until(page, f"microcalc.panes().length === 1 && {_SETTLED}")
     page.keyboard.press("F")  # the findings of both images, and from one to the other

@@ -159,8 +159,11 @@ def _encode(pixels: FloatImage) -> tuple[Codes, float, float]:
 
 
 def _halved_mean(codes: Codes) -> Codes:
-    a = _even(codes).astype(np.uint32)
-    return ((a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]) >> 2).astype(np.uint16)
+    a = _even(codes)
+    total = np.add(a[::2, ::2], a[1::2, ::2], dtype=np.uint32)
+    total += a[::2, 1::2]
+    total += a[1::2, 1::2]
+    return (total >> 2).astype(np.uint16)
 
 
 def _halved_maximum(codes: Codes) -> Codes:
@@ -171,4 +174,5 @@ def _halved_maximum(codes: Codes) -> Codes:
 
 def _even(codes: Codes) -> Codes:
     """Return codes of an even number of rows and columns; the last ones are repeated."""
-    return np.pad(codes, [(0, n % 2) for n in codes.shape], mode="edge")
+    odd = [(0, n % 2) for n in codes.shape]
+    return np.pad(codes, odd, mode="edge") if (0, 1) in odd else codes

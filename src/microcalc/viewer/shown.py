@@ -22,7 +22,7 @@ from microcalc.viewer.pixels import Pyramid, PyramidCache, make_pyramid, pyramid
 
 Layer = Literal["image", "normalised", "likelihood"]
 LAYERS: Final[tuple[Layer, ...]] = ("image", "normalised", "likelihood")
-MOST_BYTES: Final = 320 << 20
+MOST_BYTES: Final = 256 << 20  # seven pictures of 3328 x 4096 pixels
 _NOISE_RANGE: Final = (-10.0, 40.0)  # noise standard deviations that a normalised image may show
 
 
