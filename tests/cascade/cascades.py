@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ def random_mammogram(
 
 def stored(mammogram: NormalisedMammogram, *, border_px: int = 9) -> StoredImage:
     pixels = np.pad(np.clip(mammogram.pixels, -1000, 1000).astype(np.float16), border_px)
-    return StoredImage(pixels, mammogram.breast, border_px, mammogram.spacing_mm, mammogram.origin_mm)
+    return StoredImage(pixels, mammogram.breast, border_px, mammogram.spacing_mm, mammogram.origin_mm, Path())
 
 
 def place_and_score(cascade: Cascade, mammogram: NormalisedMammogram, row: int, column: int) -> tuple[int, float]:

@@ -11,10 +11,11 @@ from tests.logs import KilledError, logged
 
 from microcalc.cnn import fit as fitting
 from microcalc.cnn.device import check_device
-from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, fit
+from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, fit, fit_on_several
 from microcalc.cnn.network import Network
-from microcalc.domain import NormalisedMammogram
-from microcalc.errors import InputError
+from microcalc.cnn.ranks import current_ranks, run_on_ranks
+from microcalc.domain import Hardware, NormalisedMammogram
+from microcalc.errors import InputError, WorkerDiedError
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
 
 _STEPS = 12
@@ -176,3 +177,37 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     check_device("cpu")
     with pytest.raises(InputError, match="--device cuda"):
         check_device("cuda")
+
+
+def test_two_processes_train_the_network_that_one_trains(
+    toy: tuple[list[StoredImage], Samples, Samples], tmp_path: Path
+) -> None:
+    images, positives, negatives = toy
+    networks, losses = [], []
+    for gpus in (1, 2):  # gloo on the processor in place of GPUs
+        torch.manual_seed(3)
+        folder = tmp_path / str(gpus)
+        network = fit_on_several(
+            Network([4, 4], [1, 2]),
+            TrainingSamples(images, positives, [(negatives, 0.75), (negatives[:9], 0.25)]),
+            Optimisation(
+                steps=20, batch=15, learning_rate=0.01, weight_decay=1e-4, positive_share=0.4, precision="float32"
+            ),
+            Augmentation(gain_range=(0.8, 1.2), noise=0.1, flips=True),
+            seed=5, hardware=Hardware("cpu", gpus), folder=folder,
+        )  # fmt: skip
+        networks.append(network.state_dict())
+        losses.append([json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    for name, weight in networks[0].items():
+        torch.testing.assert_close(networks[1][name], weight, atol=1e-4, rtol=0)
+
+
+def test_a_process_that_fails_ends_the_training_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(WorkerDiedError, match="a process of the training ended"):
+        run_on_ranks(_fail_on_the_second, device="cpu", world=2)
+
+
+def _fail_on_the_second(_device: str) -> None:
+    if not current_ranks().is_first:
+        raise ValueError("no such sample")

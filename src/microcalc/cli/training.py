@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from microcalc.cli.options import EVERYTHING_HERE, IN_PROCESSES, SplitOption, Where, WhereItRuns, table_of
+from microcalc.cli.options import (
+    EVERYTHING_HERE,
+    IN_PROCESSES,
+    Count,
+    SplitOption,
+    Where,
+    WhereItRuns,
+    refuse_beside,
+    table_of,
+)
 from microcalc.cli.output import print_line, print_text
 from microcalc.cli.tables import print_sources
 from microcalc.errors import InputError
@@ -24,6 +33,7 @@ def train(
     data: list[Path],
     out: Path,
     device: Literal["cpu", "cuda"] = "cpu",
+    gpus: Count | None = None,
     where: Where = EVERYTHING_HERE,
 ) -> None:
     """Train the two networks and export them as a model. Needs microcalc[train].
@@ -46,10 +56,13 @@ def train(
         Run folder for checkpoints, metrics and the finished model.
     device
         Where the networks are trained.
+    gpus
+        Number of GPUs that train a network together. By default 1.
     """
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables
     from microcalc.datasets.table_files import read_table
+    from microcalc.domain import Hardware
     from microcalc.extras import require_modules
     from microcalc.training import train as training
     from microcalc.training.annotated import with_clusters
@@ -57,6 +70,8 @@ def train(
     from microcalc.training.start import fine_tuning_recipe, start_from
 
     require_modules("torch", "onnx")
+    if device == "cpu":
+        refuse_beside("--device cpu", gpus=gpus)
     if recipe is None and from_ is None:
         raise InputError("--recipe is missing, expected a recipe, or --from with a model to train further")
     settings = load_recipe(recipe or fine_tuning_recipe(from_ or ""))
@@ -67,7 +82,9 @@ def train(
     table = join_tables([with_clusters(t, settings.clusters, min_d_prime=least) for t in tables])
     shard = where.part()
     with where.executor() as executor:
-        made = training.train(settings, table, out, start=start, device=device, executor=executor, shard=shard)
+        made = training.train(
+            settings, table, out, start=start, hardware=Hardware(device, gpus or 1), executor=executor, shard=shard
+        )
     if shard is not None:
         print_line(f"shard {shard}: images prepared; when all shards are done, the same command without --shard trains")
         return

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microcalc.domain import Hardware
 from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage
 
@@ -29,6 +30,19 @@ def check_device(device: str) -> None:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no CUDA device, expected a GPU and a CUDA build of torch")
+
+
+def check_hardware(hardware: Hardware) -> None:
+    """Refuse hardware that this machine does not have.
+
+    Raises
+    ------
+    InputError
+        There is no such device, or there are fewer GPUs.
+    """
+    check_device(hardware.device)
+    if hardware.device == "cuda" and hardware.gpus > torch.cuda.device_count():
+        raise InputError(f"--gpus {hardware.gpus}: {torch.cuda.device_count()} GPUs, expected at least as many")
 
 
 def fits(images: Sequence[StoredImage], device: str) -> bool:

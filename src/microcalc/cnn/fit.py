@@ -8,8 +8,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,9 @@ from torch import Tensor, nn
 from microcalc.cnn.device import ImagesOnDevice, augmented_on_device, fits
 from microcalc.cnn.network import Network
 from microcalc.cnn.precision import Precision
+from microcalc.cnn.ranks import current_ranks, run_on_ranks
 from microcalc.cnn.validate import Measured, Validation, ValidationSamples
-from microcalc.domain import FloatImage
+from microcalc.domain import FloatImage, Hardware
 from microcalc.execution.progress import in_words
 from microcalc.sample.store import Samples, StoredImage, gather
 from microcalc.storage.write import saying_where, write_json, write_text, write_whole
@@ -122,6 +125,8 @@ def fit(
 ) -> Network:
     """Train a network on patches; go on from ``folder``'s checkpoint where there is one.
 
+    In a process group of torch (``cnn.ranks``) each process works on its part of every batch, and the first one writes.
+
     Parameters
     ----------
     seed
@@ -139,7 +144,7 @@ def fit(
     with saying_where(folder):
         folder.mkdir(parents=True, exist_ok=True)
     steps, bfloat16 = optimisation.steps, optimisation.precision == "bfloat16"
-    watch = watch or Watch()
+    watch, ranks = watch or Watch(), current_ranks()
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
     optimiser = torch.optim.AdamW(
@@ -147,26 +152,30 @@ def fit(
     )
     rng = np.random.default_rng(seed)
     start, losses = _resume(folder / "checkpoint.pt", network, optimiser, rng)
-    _drop_after(folder / METRICS, start)
-    validation = None if start == steps else _validation(watch, network, optimisation)
+    if ranks.is_first:
+        _drop_after(folder / METRICS, start)
+    validation = None if start == steps or not ranks.is_first else _validation(watch, network, optimisation)
     pools = _pools(samples, optimisation)
     cut = _patches_of(samples.images, augmentation, margin_px=network.margin_px, device=device)
     labels = torch.zeros(optimisation.batch, device=device)  # (n,)
     labels[: pools[0][1]] = 1.0
+    labels = ranks.own(labels)
     began = saved = time.monotonic()
     for step in range(start, steps):
         for group in optimiser.param_groups:
             group["lr"] = optimisation.learning_rate * _schedule(step / steps)
         drawn = np.concatenate([pool[rng.integers(len(pool), size=n)] for pool, n in pools if n])  # (n, 3)
-        patches = cut(drawn, rng)  # (n, side, side)
+        patches = ranks.own(cut(drawn, rng))  # (n, side, side)
         given = patches.unsqueeze(1).to(device, memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
             logits = network.rate_patches(given).float()  # (n,)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(float(ranks.add_up(network, loss, share=len(labels) / optimisation.batch)))
         optimiser.step()
-        losses.append(float(loss.detach()))
+        if not ranks.is_first:
+            continue
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
             is_due = (step + 1) % measuring_interval(steps) == 0 or step + 1 == steps
             measured = validation.measure(network, device=device, bfloat16=bfloat16) if validation and is_due else None
@@ -177,6 +186,47 @@ def fit(
             _save(folder / "checkpoint.pt", network, optimiser, rng, step + 1, losses)
             saved = time.monotonic()
     return network.cpu().eval()
+
+
+def fit_on_several(
+    network: Network,
+    samples: TrainingSamples,
+    optimisation: Optimisation,
+    augmentation: Augmentation,
+    *,
+    seed: int,
+    hardware: Hardware,
+    folder: Path,
+    watch: Watch | None = None,
+) -> Network:
+    """Train a network as ``fit`` does, on several GPUs where there are several to be used.
+
+    Raises
+    ------
+    WorkerDiedError
+        One of several processes died; the same call goes on from the checkpoint.
+    """
+    train = partial(
+        fit,
+        samples=samples,
+        optimisation=optimisation,
+        augmentation=augmentation,
+        seed=seed,
+        folder=folder,
+        watch=watch,
+    )
+    if hardware.gpus > 1 and not _is_done(folder / "checkpoint.pt", optimisation.steps):
+        run_on_ranks(partial(_fit_copy, train, network), device=hardware.device, world=hardware.gpus)
+    return train(network, device=hardware.device)
+
+
+def _fit_copy(train: Callable[..., Network], network: Network, device: str) -> None:
+    """Train a copy: tensors that are sent to other processes stay shared among all of them."""
+    train(deepcopy(network), device=device)
+
+
+def _is_done(checkpoint: Path, steps: int) -> bool:
+    return checkpoint.is_file() and int(torch.load(checkpoint, weights_only=True, map_location="cpu")["step"]) == steps
 
 
 def measuring_interval(steps: int) -> int:

@@ -6,7 +6,7 @@ few hundred MB. One float16 file per image, read through the page cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,11 @@ class StoredImage:
     border_px: int
     spacing_mm: float
     origin_mm: tuple[float, float]
+    file: Path
+
+    def __reduce__(self) -> tuple[Callable[[Path], StoredImage], tuple[Path]]:
+        """Travel to another process as the name of the file, and not with its pixels."""
+        return open_stored, (self.file,)
 
     @property
     def grid(self) -> Grid:
@@ -64,6 +69,7 @@ def open_stored(file: Path) -> StoredImage:
         border_px=int(border),
         spacing_mm=float(spacing),
         origin_mm=(float(top), float(left)),
+        file=file,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from microcalc.domain import ON_PROCESSOR
 from microcalc.execution.executor import Executor
 from microcalc.storage.arrays import load_array
 from microcalc.study.samples import negative_file, split_samples
@@ -16,7 +17,6 @@ from microcalc.training.recipe import Recipe
 from microcalc.training.samples import DrawnSamples
 
 _MODULES = ("microcalc.study.networks",)
-_DEVICE = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def train_first(stages: NetworkStages, samples: Stage, images: Sequence[Training
     train = split_samples(samples, "train")
     given = DrawnSamples(train.positive, train.negative)
     out = stages.cnn1.folder
-    run_stage(stages.cnn1, lambda: train_network("cnn1", images, given, recipe=recipe, out=out, device=_DEVICE))
+    run_stage(stages.cnn1, lambda: train_network("cnn1", images, given, recipe=recipe, out=out, hardware=ON_PROCESSOR))
 
 
 def mine(
@@ -85,7 +85,7 @@ def train_second(stages: NetworkStages, samples: Stage, images: Sequence[Trainin
 
     def work() -> None:
         mined = load_array(stages.mining.folder / MINED)
-        train_network("cnn2", images, given, mined, recipe=recipe, out=stages.cnn2.folder, device=_DEVICE)
+        train_network("cnn2", images, given, mined, recipe=recipe, out=stages.cnn2.folder, hardware=ON_PROCESSOR)
 
     run_stage(stages.cnn2, work)
 
@@ -99,7 +99,7 @@ def train_without_mining(
     def no_mining() -> None:
         _use_one_thread()  # the cascade's compiled loops share torch's threads, and have set their number
         given = DrawnSamples(train.positive, train.negative)
-        train_network("cnn2", images, given, recipe=recipe, out=stages.no_mining.folder, device=_DEVICE)
+        train_network("cnn2", images, given, recipe=recipe, out=stages.no_mining.folder, hardware=ON_PROCESSOR)
 
     run_stage(stages.no_mining, no_mining)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from microcalc.cnn.precision import Precision, fast_precision
+from microcalc.domain import Hardware
 from microcalc.sample.store import Samples
 from microcalc.storage.write import saying_where
 from microcalc.training.images import TrainingImage, open_images
@@ -33,7 +34,7 @@ def train_network(
     *,
     recipe: Recipe,
     out: Path,
-    device: str,
+    hardware: Hardware,
     start: Path | None = None,
     validation: ValidationSamples | None = None,
 ) -> None:
@@ -58,17 +59,17 @@ def train_network(
     if is_trained(out, name):
         return
     from microcalc.cnn.export import export_dense, export_patches
-    from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, Watch, fit
+    from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, Watch, fit_on_several
 
     settings: NetworkRecipe = getattr(recipe, name)
-    precision = _resolved(settings.precision, device)
+    precision = _resolved(settings.precision, hardware.device)
     network = first_network(name, recipe, start)
     dense, patch = network.multiply_adds()
     _LOG.info(
         "%s: receptive field %d px, %d multiply-adds per pixel, %d per patch, %s",
         name, network.patch_px, dense, patch, precision,
     )  # fmt: skip
-    fit(
+    fit_on_several(
         network,
         TrainingSamples(open_images(images), samples.positive, samples.negative_pools(mined, recipe)),
         Optimisation(
@@ -81,7 +82,7 @@ def train_network(
         ),
         Augmentation(recipe.augment.gain_range, recipe.augment.noise, recipe.augment.flips),
         seed=recipe.seed,
-        device=device,
+        hardware=hardware,
         folder=out / name,
         watch=Watch(validation, later_steps=_later_steps(recipe) if name == "cnn1" else 0.0),
     )

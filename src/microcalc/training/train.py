@@ -16,6 +16,7 @@ from typing import Final
 
 from microcalc.datasets.table import Split, Table
 from microcalc.datasets.table_files import write_table
+from microcalc.domain import ON_PROCESSOR, Hardware
 from microcalc.errors import InputError, RecipeError
 from microcalc.execution.executor import SERIAL, Executor
 from microcalc.execution.shard import Shard
@@ -62,7 +63,7 @@ def train(
     *,
     start: Start | None = None,
     normalised: Path | None = None,
-    device: str = "cpu",
+    hardware: Hardware = ON_PROCESSOR,
     executor: Executor = SERIAL,
     shard: Shard | None = None,
 ) -> Path:
@@ -78,8 +79,8 @@ def train(
         Model whose networks are trained further; None: the weights are random at first.
     normalised
         Folder of the normalised images, which trainings on the same images may share; by default ``out/normalised``.
-    device
-        ``"cpu"`` or ``"cuda"``.
+    hardware
+        Where the networks are trained.
     executor
         Where images are normalised and negatives are mined; the results do not depend on it.
     shard
@@ -103,16 +104,16 @@ def train(
         The system refused to write.
     """
     require_modules("torch", "onnx")
-    from microcalc.cnn.device import check_device
+    from microcalc.cnn.device import check_hardware
 
-    check_device(device)
+    check_hardware(hardware)
     check_receptive_fields(recipe)
     check_output_folder(out, COMMAND)
     if start is None and recipe.start.share > 0:
         raise RecipeError(f"recipe {recipe.name}: start.share is {recipe.start.share}, expected a model to start from")
     if start is not None:
         first_network("cnn1", recipe, start.cnn1), first_network("cnn2", recipe, start.cnn2)
-    given, recipe = recipe, settle_precision(recipe, device, begun=_begun(out))
+    given, recipe = recipe, settle_precision(recipe, hardware.device, begun=_begun(out))
     table = _prepared(table, recipe)
     check_splits_carry(table, positives_in=_USED)
     table = with_hashes(table)
@@ -127,8 +128,8 @@ def train(
         if _is_finished(out):
             _LOG.info("the run is finished: nothing to do")
         else:
-            _LOG.info(describe_precision(given, recipe, device))
-            _train(recipe, table, out, store, start=start, device=device, executor=executor)
+            _LOG.info(describe_precision(given, recipe, hardware.device))
+            _train(recipe, table, out, store, start=start, hardware=hardware, executor=executor)
     return out / "model"
 
 
@@ -163,7 +164,7 @@ def _train(
     normalised: NormalisedImages,
     *,
     start: Start | None,
-    device: str,
+    hardware: Hardware,
     executor: Executor,
 ) -> None:
     """Do the stages of the training that are not done yet, one after the other."""
@@ -182,7 +183,7 @@ def _train(
     twins = len(samples.counterfactual) if recipe.sample.counterfactual_share > 0 else 0
     counts = {"positive": len(samples.positive), "random": len(samples.random), "counterfactual": twins}
     _LOG.info("%d positive samples, %d random negative samples and %d counterfactual ones in train", *counts.values())
-    on = partial(train_network, recipe=recipe, out=out, device=device)
+    on = partial(train_network, recipe=recipe, out=out, hardware=hardware)
     curve = None if is_trained(out, "cnn1") else first_validation(validation, recipe)
     on("cnn1", images, samples, start=None if start is None else start.cnn1, validation=curve)
     mined = mine_negatives(out, images, recipe=recipe, n_positive=len(samples.positive), out=out, executor=executor)
