@@ -13,6 +13,7 @@ NAMES = (
     "evaluate",
     "folder",
     "folds",
+    "gpu",
     "headers",
     "kinds",
     "mining",

@@ -126,3 +126,18 @@ def test_a_training_on_a_device_resumes_as_it_would_have_gone_on(tmp_path: Path)
     one, other = np.random.default_rng(4), np.random.default_rng(4)
     cut(samples, one), cut(samples, other)
     assert torch.equal(cut(samples, one), again(samples, other))
+
+
+def test_detect_refuses_a_device_that_is_not_there_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    from microcalc.cli import run
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    Image.fromarray(np.full((80, 80), 9, dtype=np.uint16)).save(tmp_path / "a.png")
+    arguments = ["--pixel-spacing", "0.1", "--intent", "processed", "--device", "cuda", "--model", "processed"]
+    assert run(["detect", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert "no CUDA device" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ from microcalc.detection.entries import Seconds
 from microcalc.detection.make_result import make_result
 from microcalc.detection.result import Result, write_result
 from microcalc.detection.stages import find_clusters
-from microcalc.domain import Candidates, Mammogram, NormalisedMammogram, Stage
+from microcalc.domain import Candidates, Device, Mammogram, NormalisedMammogram, Stage
 from microcalc.images.open import naming, open_mammogram
 from microcalc.models.model import Models
 from microcalc.normalise.mammogram import normalise
@@ -45,9 +45,9 @@ class DetectedFile:
 
 
 @cache
-def models_of(choice: str | Path | None, stage: Stage, threads: int) -> Models:
+def models_of(choice: str | Path | None, stage: Stage, threads: int, device: Device = "cpu") -> Models:
     """Return the models of this process, as of ``Models``; each is loaded once."""
-    return Models(choice, threads=threads, stage=stage)
+    return Models(choice, threads=threads, stage=stage, device=device)
 
 
 def detect_in(file: Path | ImageRow, models: Models, options: ImageOptions = ALL_DEFAULTS) -> DetectedFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from microcalc.domain import BenignFindings, Stage
+from microcalc.domain import BenignFindings, Device, Stage
 from microcalc.images.info import NO_INFO, ImageInfo
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class DetectOptions:
 
     model: str | None = None
     stage: Stage = "pair"
+    device: Device = "cpu"
     image: ImageOptions = ALL_DEFAULTS
     overlay: bool = True
     again: bool = False
@@ -59,6 +60,7 @@ class DetectOptions:
         """Return the options that decide what is found in an image; None and False: as the model sets it."""
         return {
             "stage": None if self.stage == "pair" else self.stage,
+            "device": None if self.device == "cpu" else self.device,
             "whole_image": self.image.whole_image,
             "min_likelihood": self.image.min_likelihood,
             "max_candidates": self.image.max_candidates,

@@ -96,7 +96,7 @@ class BatchReports:
         try:
             result = None if image.found is None else read_result(self.batch.out / f"{image.stem}.json")
             header = read_image_header(image.image.file)
-            model = models_of(options.model, options.stage, self.batch.threads).of(header.intent)
+            model = models_of(options.model, options.stage, self.batch.threads, options.device).of(header.intent)
             algorithm = algorithm_of(model, parameters)
             outcome = result or image.error or ""
             self._stems[reported_image(_completed(header, result), algorithm, outcome)] = image.stem

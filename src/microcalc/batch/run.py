@@ -171,7 +171,9 @@ class Batch:
         choice = wherever(self.options.model)
         self.options = replace(self.options, model=None if choice is None else str(choice))
         self.threads = self.threads or threads_of(self.executor)
-        models_of(self.options.model, self.options.stage, self.threads)  # a wrong name is refused before any work
+        models_of(
+            self.options.model, self.options.stage, self.threads, self.options.device
+        )  # a wrong name is refused before any work
         if not given.images and len(given.problems) == 1:
             raise given.problems[0]
         settings = settings_of(self.options.model, **self.options.settings())
@@ -313,7 +315,7 @@ def _detect(image: BatchImage, *, out: Path, options: DetectOptions, threads: in
     try:
         with suppress(InputError):  # there is one where a worker died between writing it and saying so
             return _Done(Found.of(given, image.stem, read_result(out / f"{image.stem}.json")), made_from)
-        models = models_of(options.model, options.stage, threads)
+        models = models_of(options.model, options.stage, threads, options.device)
         detected = analyse.detect_in(given.file if given.row is None else given.row, models, options.image)
         detected.write(image.stem, out, overlay=options.overlay)
     except OutputError as error:
