@@ -76,6 +76,7 @@ _PARSED_ONLY: Final = {
 """Commands of ours of which the options are checked and that do not run here, with the reason."""
 
 _PAGES_PARSED_ONLY: Final = {
+    "annotate-and-train.md": "an hour, and real images; tests/viewer, tests/training and tests/datasets do its steps",
     "pacs.md": "needs a PACS; tests/node runs the page's exchange",
     "results.md": "hours, and real images",
     "cluster.md": "needs several machines; tests/end_to_end runs shards and a cluster of this machine",
