@@ -167,6 +167,7 @@ class _Image:
     def __init__(self, pixels: FloatImage, grid: Grid) -> None:
         self._pixels, self._grid = pixels, grid
         self._spacing = np.array(grid.spacing_mm)
+        self._kernels = {step: [_smoothing(s * step) for s in grid.spacing_mm] for _, step in _SCALES}
 
     def _grid_of(self, step: int) -> Grid:
         """Return where squares of ``step`` pixels lie."""
@@ -191,8 +192,10 @@ class _Image:
         place, reach = np.clip(place, 0, last), np.ceil(radius_mm / spacing).astype(int)
         low, high = np.maximum(place - reach, 0), np.minimum(place + reach, last) + 1
         cut = self._means(low, high, step)
-        sigma = _SMOOTHING_MM / spacing
-        smooth = ndimage.gaussian_filter(cut, sigma, truncate=3.0) if (sigma > 0.2).all() else cut
+        smooth = cut
+        if (_SMOOTHING_MM / spacing > 0.2).all():
+            for axis, kernel in enumerate(self._kernels[step]):
+                smooth = ndimage.correlate1d(smooth, kernel, axis=axis)
         rows, columns = (np.arange(low[i], high[i]) * spacing[i] + grid.origin_mm[i] for i in (0, 1))
         return _Window(smooth, cut, rows, columns)
 
@@ -223,6 +226,14 @@ class _Image:
         line = one.place + steps * (other.place - one.place)
         first = np.array([window.rows_mm[0], window.columns_mm[0]])
         return float(ndimage.map_coordinates(window.pixels, ((line - first) / self._spacing).T, order=1).min())
+
+
+def _smoothing(spacing_mm: float) -> NDArray[np.float64]:
+    """Return the weights of the Gaussian mean; ``gaussian_filter`` would make them again for each small window."""
+    sigma = _SMOOTHING_MM / spacing_mm
+    impulse = np.zeros(2 * int(3.0 * sigma + 0.5) + 1)
+    impulse[impulse.size // 2] = 1.0
+    return np.asarray(ndimage.gaussian_filter1d(impulse, sigma, truncate=3.0, mode="constant"))
 
 
 def _noise(pixels: FloatImage) -> float:

@@ -55,7 +55,9 @@ def high_pass(pixels: FloatImage, *, spacing_mm: float) -> tuple[FloatImage, Flo
     """Return the high-pass residual, in which white noise keeps its standard deviation, and the smooth level."""
     sigma_px = _HIGH_PASS_MM / spacing_mm
     level = ndimage.gaussian_filter(pixels, sigma_px, truncate=_TRUNCATE)
-    return (pixels - level) / np.float32(_white_gain(sigma_px)), level
+    residual: FloatImage = pixels - level
+    residual /= np.float32(_white_gain(sigma_px))
+    return residual, level
 
 
 def _white_gain(sigma_px: float) -> float:
