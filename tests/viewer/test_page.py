@@ -539,3 +539,6 @@ def test_a_training_that_runs_is_shown_and_the_page_follows_it(page: Page, serve
         handle.write(json.dumps({**measured, "step": 100, "sensitivity": 0.75}) + "\n")
     _until(page, f"{shown}.includes('0.750')")
     assert page.evaluate("document.querySelectorAll('#trainingpage circle.validation').length") == 4
+    page.keyboard.press("Escape")
+    page.locator("#training").click()
+    _until(page, f"document.getElementById('trainingpage').isConnected && {shown}.includes('0.750')")

@@ -121,7 +121,7 @@ class Viewer:
                 {"key": d.key, "name": self.hide_identity(d.name), "images": len(d.files)} for d in catalogue.detectors
             ],
             "links": [asdict(link) | {"image": key_of[link.image]} for link in catalogue.links],
-            "training": [training_entry(run) for run in catalogue.runs],
+            "training": self._runs(),
             "problems": [self.hide_identity(problem) for problem in catalogue.problems],
             "has_truth": self._has_truth,
             "judges": sorted({row.judge for row in catalogue.table.annotations}) if self._has_truth else [],
@@ -160,7 +160,11 @@ class Viewer:
         return self._curves[detector.key]
 
     def _training(self, _path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
-        return {"runs": [training_entry(run) for run in self.catalogue.runs]}
+        return {"runs": self._runs()}
+
+    def _runs(self) -> list[dict[str, Any]]:
+        entries = [training_entry(run) for run in self.catalogue.runs]
+        return [entry | {"name": self.hide_identity(entry["name"])} for entry in entries]
 
     def _findings(self, path: Mapping[str, Any], _body: Any) -> dict[str, Any]:
         detector, keys = self._detector_of(path), {image.row.image: image.key for image in self.catalogue.images}

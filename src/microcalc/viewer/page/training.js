@@ -17,7 +17,7 @@ export function trainingPage() {
     } catch (error) {
       page.prepend(paragraph(error.message));
     }
-    if (page.isConnected) setTimeout(update, AGAIN_MS);
+    if (page.closest("dialog")?.open) setTimeout(update, AGAIN_MS);
   };
   setTimeout(update); // once the page is in the dialog
   return page;
