@@ -59,7 +59,7 @@ def _look(page: Page, out: Path) -> None:
     _until(page, f"microcalc.panes().length === 4 && {_DRAWN}")
     _until(page, "document.getElementById('measured').textContent.includes('these')")
     _shoot(page, out / "four.jpg")
-    page.keyboard.press("1")
+    _press(page, "1")
     _press(page, "n")
     _shoot(page, out / "finding.jpg")
     page.keyboard.press("o")

@@ -12,6 +12,7 @@ from tests.dicom.fixtures import Write
 from tests.reports.exams import MADE, header, result
 from tests.viewer.tables import client_of, viewer_of
 
+from microcalc.errors import InputError
 from microcalc.images.info import NO_INFO
 from microcalc.reports.cad_report import cad_report
 from microcalc.reports.header import SOP_CLASSES
@@ -63,6 +64,11 @@ def test_a_report_on_other_images_is_named(exam: Path, write: Write) -> None:
     catalogue = open_catalogue([other, exam / "report.dcm"], NO_INFO)
     assert (catalogue.detectors, len(catalogue.problems)) == ((), 1)
     assert catalogue.problems[0].startswith("report.dcm: a CAD report on none of the images given")
+
+
+def test_a_report_without_images_is_refused(exam: Path) -> None:
+    with pytest.raises(InputError, match=r"report.dcm: a CAD report without its images, expected these, too"):
+        open_catalogue([exam / "report.dcm"], NO_INFO)
 
 
 @pytest.mark.parametrize(

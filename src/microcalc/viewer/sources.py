@@ -68,7 +68,8 @@ def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: boo
         _add(path, given, with_pictures=info.pixel_spacing_mm is not None and info.intent is not None)
     table, facts = _described(given, info)
     if not table.images:
-        raise InputError(given.problems[0] if given.problems else "no image given, expected at least one")
+        lacking = [f"{file.name}: a CAD report without its images, expected these, too" for file in given.reports]
+        raise InputError([*given.problems, *lacking, "no image given, expected at least one"][0])
     detectors = [_detection_files(path, n, table) for n, path in enumerate(given.detections)]
     if given.reports:
         reported, problems = detectors_of_reports(given.reports, _identified(table), len(detectors))
