@@ -32,6 +32,7 @@ from microcalc.cli.output import PRINTING, print_error
 from microcalc.cli.public import (
     table_bcdr,
     table_bmcd,
+    table_cbis_ddsm,
     table_ddsm,
     table_inbreast,
     table_masks,
@@ -92,6 +93,7 @@ _TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
     table_tompei_cmmd,
     table_mini_mias,
     table_ddsm,
+    table_cbis_ddsm,
     table_bcdr,
     table_masks,
     table_points,

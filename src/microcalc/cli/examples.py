@@ -56,6 +56,7 @@ EXAMPLES: Final = {
     "table tompei-cmmd": _examples("table tompei-cmmd CMMD --annotations TOMPEI-CMMD --out table"),
     "table mini-mias": _examples("table mini-mias MIAS --out table"),
     "table ddsm": _examples("table ddsm DDSM --out table"),
+    "table cbis-ddsm": _examples("table cbis-ddsm CBIS-DDSM --pixel-spacing 0.05 --out table"),
     "table bcdr": _examples("table bcdr BCDR --pixel-spacing 0.07 --out table"),
     "table masks": _examples("table masks IMAGES --intent processed --out table"),
     "table points": _examples("table points points.csv --images IMAGES --out table"),

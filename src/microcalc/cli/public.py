@@ -187,6 +187,24 @@ def table_ddsm(folder: Path, /, *, out: Path) -> int:
     return _written(read_ddsm(folder), out, "table ddsm", [folder])
 
 
+def table_cbis_ddsm(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption | None = None) -> int:
+    """Make the table of CBIS-DDSM, digitised film, with the outlines of its masks of calcifications, which are regions.
+
+    Parameters
+    ----------
+    folder
+        Folder with calc_case_description_train_set.csv and its likes, and the DICOM files anywhere below it.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm. Required where the files do not state it, as those published do not.
+    """
+    from microcalc.datasets.cbis_ddsm import read_cbis_ddsm
+
+    check_output_folder(out, "table cbis-ddsm", inputs=[folder])
+    return _written(read_cbis_ddsm(folder, _said(pixel_spacing)), out, "table cbis-ddsm", [folder])
+
+
 def _said(pixel_spacing: float | None, intent: Intent | None = None) -> ImageInfo:
     from microcalc.images.info import ImageInfo
 

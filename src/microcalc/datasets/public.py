@@ -7,7 +7,7 @@ part of its annotations an image would teach and count what is not true.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -22,6 +22,7 @@ from microcalc.datasets.table import FILM, AnnotationRow, ImageRow, Table, check
 from microcalc.domain import REGION
 from microcalc.errors import InputError, MissingSpacingError, TableError
 from microcalc.geometry import Grid
+from microcalc.images.content import pixels_sha256
 from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import check_header, facts_of, naming
 from microcalc.wording import quantity
@@ -71,6 +72,7 @@ class Reading:
         self._spacing_used = said.pixel_spacing_mm is None
         self._images: list[ImageRow] = []
         self._rows: list[AnnotationRow] = []
+        self._instances: dict[Path, str] = {}
         self.problems: list[str] = []
         self.notes: list[str] = [FILM_NOTE] if film else []
 
@@ -125,6 +127,7 @@ class Reading:
         check_rows(unique.values())
         check_places(Table((image,), tuple(unique.values())))
         self._images.append(image)
+        self._instances[image.file] = image.sop_instance_uid or image.sha256
         self._rows += unique.values()
 
     def absent(self, names: Iterable[str], what: str) -> None:
@@ -134,8 +137,18 @@ class Reading:
             more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
             self.problems.append(f"{what}: {', '.join(listed[:_NAMED])}{more}")
 
-    def done(self, folder: Path) -> PublicSet:
+    def instance_of(self, file: Path) -> str:
+        """Return the SOP Instance UID of an image that was added, or the SHA-256 of its file where it has none."""
+        return self._instances[file]
+
+    def done(self, folder: Path, *, content_of: Callable[[Path], str] = pixels_sha256) -> PublicSet:
         """Return the table, each image once and each patient in one split.
+
+        Parameters
+        ----------
+        content_of
+            Function that returns the same text for files of one image. By default it reads the pixels of every file,
+            which takes hours for a large set; ``instance_of`` reads nothing.
 
         Raises
         ------
@@ -147,7 +160,7 @@ class Reading:
             raise TableError(f"{folder.resolve().name}: no image of {self._source} that can be used{first}")
         if not self._spacing_used:
             raise InputError("--pixel-spacing: the files state it themselves, expected no --pixel-spacing")
-        table, notes = without_duplicates(Table(tuple(self._images), tuple(self._rows)))
+        table, notes = without_duplicates(Table(tuple(self._images), tuple(self._rows)), content_of=content_of)
         refuse_repeated(table.images, folder.resolve().name)
         return PublicSet(table, tuple(self.problems), (*self.notes, *notes))
 

@@ -20,8 +20,20 @@ def patient_of(path: Path) -> str:
     UnreadableImageError
         The file is missing, not DICOM, or damaged.
     """
+    return words_of(path, "PatientID")[0]
+
+
+def words_of(path: Path, *keywords: str) -> tuple[str, ...]:
+    """Return the first values of elements of a DICOM header as texts, empty where one is absent.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file is missing, not DICOM, or damaged.
+    """
     with quiet():
-        return word(read_data_set(path, stop_before_pixels=True), "PatientID")
+        header = read_data_set(path, stop_before_pixels=True)
+        return tuple(word(header, keyword) for keyword in keywords)
 
 
 def read_facts(path: Path) -> Facts:
