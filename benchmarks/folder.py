@@ -45,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.child:
         _serve_stages(options.folder)
         return 0
-    checkouts = {**({"before": options.before} if options.before else {}), "now": HERE}
+    for folder in (options.folder, *([options.before / "src" / "microcalc"] if options.before else [])):
+        if not folder.is_dir():
+            parser.error(f"{folder.name}: no such folder in {folder.parent.name or '.'}, expected one")
+    checkouts = {**({"before": options.before.absolute()} if options.before else {}), "now": HERE}
     with tempfile.TemporaryDirectory() as made:
         out = {name: Path(made) / name for name in checkouts}
         for _ in range(options.repeats):
@@ -72,6 +75,8 @@ def _measure_command(name: str, checkout: Path, folder: Path, out: Path, *, work
     seconds = perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     images = len(_documents(out))
+    if images == 0:
+        sys.exit(f"{name}: no results, exit code {os.waitstatus_to_exitcode(status)}")
     processor = used.ru_utime + used.ru_stime
     print(
         f"{name:8} {images} images, exit code {process.returncode}: {processor / images:.2f} processor s an image "
