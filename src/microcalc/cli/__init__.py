@@ -38,6 +38,7 @@ from microcalc.cli.public import (
     table_masks,
     table_mini_mias,
     table_tompei_cmmd,
+    table_vindr_mammo,
 )
 from microcalc.cli.reports import show_report
 from microcalc.cli.review import review
@@ -95,6 +96,7 @@ _TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
     table_ddsm,
     table_cbis_ddsm,
     table_bcdr,
+    table_vindr_mammo,
     table_masks,
     table_points,
     table_coco,

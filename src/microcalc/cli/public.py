@@ -205,6 +205,24 @@ def table_cbis_ddsm(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption 
     return _written(read_cbis_ddsm(folder, _said(pixel_spacing)), out, "table cbis-ddsm", [folder])
 
 
+def table_vindr_mammo(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption | None = None) -> int:
+    """Make the table of VinDr-Mammo, with the boxes of suspicious calcifications, which are regions.
+
+    Parameters
+    ----------
+    folder
+        Folder with finding_annotations.csv and images.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm of files that do not state it.
+    """
+    from microcalc.datasets.vindr_mammo import read_vindr_mammo
+
+    check_output_folder(out, "table vindr-mammo", inputs=[folder])
+    return _written(read_vindr_mammo(folder, _said(pixel_spacing)), out, "table vindr-mammo", [folder])
+
+
 def _said(pixel_spacing: float | None, intent: Intent | None = None) -> ImageInfo:
     from microcalc.images.info import ImageInfo
 

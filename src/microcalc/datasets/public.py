@@ -254,6 +254,22 @@ def cut(places: Corners, image: ImageRow, where: str) -> Corners:
     return tuple((float(row), float(column)) for row, column in moved)
 
 
+def box(top: float, left: float, bottom: float, right: float, where: str) -> Corners:
+    """Return the corners of a box.
+
+    Raises
+    ------
+    TableError
+        Its edges are exchanged.
+    """
+    if bottom < top or right < left:
+        raise TableError(
+            f"{where}: a box of rows {top:g} to {bottom:g} and columns {left:g} to {right:g}, expected the smaller "
+            "number first"
+        )
+    return ((top, left), (top, right), (bottom, right), (bottom, left))
+
+
 def circle(row: float, column: float, radius_px: float) -> Corners:
     """Return corners on a circle."""
     rows, columns = row + radius_px * np.sin(_TURNS), column + radius_px * np.cos(_TURNS)
