@@ -19,6 +19,7 @@ NAMES = (
     "mining",
     "near_calcium",
     "node",
+    "peers",
     "simulate",
     "view",
 )
