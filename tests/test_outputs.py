@@ -29,6 +29,7 @@ _COMMANDS: dict[str, list[str]] = {
     "simulate --verify": ["simulate", "--verify", "--quick", "--system", "siemens"],
     "insert": ["insert", "IN", "--clusters", "1"],
     "train": ["train", "--recipe", "processed", "--data", "IN"],
+    "operating-points": ["operating-points", "processed", "--data", "IN"],
     "study": ["study", "--scale", "smoke", "--data", "IN", "--intent", "processed"],
     "view": ["view", "IN", "--judge", "A. Reader"],
     "table cdd-cesm": ["table", "cdd-cesm", "IN"],
