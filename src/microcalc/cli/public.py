@@ -223,6 +223,24 @@ def table_vindr_mammo(folder: Path, /, *, out: Path, pixel_spacing: SpacingOptio
     return _written(read_vindr_mammo(folder, _said(pixel_spacing)), out, "table vindr-mammo", [folder])
 
 
+def table_embed(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption | None = None) -> int:
+    """Make the table of EMBED, with the boxes of calcifications, which are regions.
+
+    Parameters
+    ----------
+    folder
+        Folder with EMBED_OpenData_metadata.csv, EMBED_OpenData_clinical.csv and the DICOM files anywhere below it.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm of files that do not state it.
+    """
+    from microcalc.datasets.embed import read_embed
+
+    check_output_folder(out, "table embed", inputs=[folder])
+    return _written(read_embed(folder, _said(pixel_spacing)), out, "table embed", [folder])
+
+
 def _said(pixel_spacing: float | None, intent: Intent | None = None) -> ImageInfo:
     from microcalc.images.info import ImageInfo
 

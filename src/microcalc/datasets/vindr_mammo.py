@@ -82,11 +82,9 @@ def _add(reading: Reading, file: Path, lines: _Lines) -> int:
     if not line["study_id"]:
         raise TableError(f"{where}: no study_id, expected the study of the image")
     image = reading.describe(file, ImageInfo(view=line["view_position"], laterality=side))
-    stated = (number_in(line, "height", where), number_in(line, "width", where))
-    if image.shape != stated:
-        raise TableError(
-            f"{file.name}: {image.rows} x {image.columns} pixels, expected {stated[0]:g} x {stated[1]:g} as in {where}"
-        )
+    stated = f"{number_in(line, 'height', where):g} x {number_in(line, 'width', where):g}"
+    if f"{image.rows} x {image.columns}" != stated:
+        raise TableError(f"{file.name}: {image.rows} x {image.columns} pixels, expected {stated} as in {where}")
     image = replace(
         image, image=file.stem, patient=f"vindr-{line['study_id']}", split=_SPLITS[split], tags=_tags(line)
     )  # fmt: skip
