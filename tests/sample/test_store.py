@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from microcalc.domain import NormalisedMammogram
-from microcalc.sample.store import StoredImage, gather, open_stored, store
+from microcalc.sample import store as module
+from microcalc.sample.store import StoredImage, StoredImages, gather, open_stored, store
 
 
 def _mammogram(seed: int, shape: tuple[int, int] = (23, 31)) -> NormalisedMammogram:
@@ -62,3 +65,41 @@ def test_a_border_narrower_than_the_margin_is_refused(tmp_path: Path) -> None:
     image = _stored(_mammogram(1), tmp_path / "a.npy")
     with pytest.raises(ValueError, match="border 6 px, expected at least the margin 7 px"):
         gather([image], np.zeros((1, 3), dtype=np.int32), margin_px=7)
+
+
+def test_of_any_number_of_images_few_are_mapped_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_MAPPED", 3)
+    opened: list[str] = []
+
+    def noting(file: Path) -> StoredImage:
+        opened.append(file.name)
+        return open_stored(file)
+
+    monkeypatch.setattr(module, "open_stored", noting)
+    files = [tmp_path / f"{n}.npy" for n in range(6)]
+    mammograms = [_mammogram(n, (20 + n, 31)) for n in range(6)]
+    for mammogram, file in zip(mammograms, files, strict=True):
+        store(mammogram, file, border_px=6)
+    images = StoredImages(files)
+    samples = np.array([[n, 3, 4] for n in (0, 1, 0, 2, 0, 3, 0, 1)], dtype=np.int32)
+    one_by_one = [gather([open_stored(file) for file in files], samples[i : i + 1], margin_px=2) for i in range(8)]
+    assert np.array_equal(gather(images, samples, margin_px=2), np.concatenate(one_by_one))
+    assert opened == ["0.npy", "1.npy", "2.npy", "3.npy", "1.npy"]  # 1 was not asked for the longest when 3 came
+    assert [image.shape for image in images[4:]] == [(24, 31), (25, 31)]
+    assert np.array_equal(images[-1].breast, mammograms[-1].breast)
+    assert len(images) == len(list(images)) == 6
+
+
+def test_breast_masks_are_not_held(tmp_path: Path) -> None:
+    image = _stored(_mammogram(1), tmp_path / "a.npy")
+    assert image.breast is not image.breast
+    held = replace(image, mask=image.breast)
+    assert held.breast is held.breast
+    assert image.shape == held.breast.shape
+
+
+def test_images_travel_to_other_processes_by_name(tmp_path: Path) -> None:
+    stored = _stored(_mammogram(1), tmp_path / "a.npy")
+    images = pickle.loads(pickle.dumps(StoredImages([tmp_path / "a.npy"])))
+    assert np.array_equal(images[0].pixels, stored.pixels)
+    assert len(pickle.dumps(images)) < 1000

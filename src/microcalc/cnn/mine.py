@@ -14,8 +14,7 @@ from microcalc.sample.store import Samples, StoredImage
 
 def as_normalised(stored: StoredImage) -> NormalisedMammogram:
     """Return a stored image as a normalised mammogram, which scorers take."""
-    border = stored.border_px
-    rows, columns = stored.breast.shape
+    border, (rows, columns) = stored.border_px, stored.shape
     pixels = stored.pixels[border : border + rows, border : border + columns].astype(np.float32)
     return NormalisedMammogram(pixels, stored.breast, stored.spacing_mm, stored.origin_mm, "")
 

@@ -6,9 +6,12 @@ few hundred MB. One float16 file per image, read through the page cache.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +20,23 @@ from microcalc.domain import BoolImage, FloatImage, NormalisedMammogram
 from microcalc.geometry import Grid
 from microcalc.storage.write import saying_where, writing
 
+_MOST_MAPPED: Final = 32_768  # Linux maps 65,530 places of a process
 Samples = NDArray[np.int32]
 """(n, 3): image index, row, column in the normalised raster."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StoredImage:
-    """One normalised image, mapped from disk, with a border of zeros around."""
+    """One normalised image, mapped from disk, with a border of zeros around.
+
+    Attributes
+    ----------
+    mask
+        The breast mask, (rows, columns) without the border; None: it is in a file beside ``file``.
+    """
 
     pixels: NDArray[np.float16]
-    breast: BoolImage
+    mask: BoolImage | None
     border_px: int
     spacing_mm: float
     origin_mm: tuple[float, float]
@@ -35,6 +45,20 @@ class StoredImage:
     def __reduce__(self) -> tuple[Callable[[Path], StoredImage], tuple[Path]]:
         """Travel to another process as the name of the file, and not with its pixels."""
         return open_stored, (self.file,)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns without the border."""
+        return self.pixels.shape[0] - 2 * self.border_px, self.pixels.shape[1] - 2 * self.border_px
+
+    @property
+    def breast(self) -> BoolImage:
+        """The breast mask (rows, columns), read anew each time where it is in a file."""
+        if self.mask is not None:
+            return self.mask
+        rows, columns = self.shape
+        packed = np.load(self.file.with_suffix(".breast.npy"))
+        return np.unpackbits(packed, count=rows * columns).view(np.bool_).reshape(rows, columns)
 
     @property
     def grid(self) -> Grid:
@@ -61,16 +85,50 @@ def store(mammogram: NormalisedMammogram, file: Path, *, border_px: int) -> None
 
 def open_stored(file: Path) -> StoredImage:
     """Map an image that ``store`` wrote."""
-    rows, columns, border, spacing, top, left = np.load(file.with_suffix(".header.npy"))
-    breast = np.unpackbits(np.load(file.with_suffix(".breast.npy")), count=int(rows * columns)).astype(bool)
+    _, _, border, spacing, top, left = np.load(file.with_suffix(".header.npy"))
     return StoredImage(
         pixels=np.load(file.with_suffix(".npy"), mmap_mode="r"),
-        breast=breast.reshape(int(rows), int(columns)),
+        mask=None,
         border_px=int(border),
         spacing_mm=float(spacing),
         origin_mm=(float(top), float(left)),
         file=file,
     )
+
+
+class StoredImages(Sequence[StoredImage]):
+    """Any number of images that ``store`` wrote, each mapped from disk when it is asked for.
+
+    A mapped image takes one of the files that a process may have open, and hardly any memory. So only as many stay
+    mapped as half of these files; the one that was not asked for the longest goes first.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._open = lru_cache(_most_mapped())(open_stored)
+
+    def __reduce__(self) -> tuple[type[StoredImages], tuple[Sequence[Path]]]:
+        """Travel to another process as the names of the files."""
+        return StoredImages, (self._files,)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> StoredImage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> StoredImages: ...
+
+    def __getitem__(self, index: int | slice) -> StoredImage | StoredImages:
+        if isinstance(index, slice):
+            return StoredImages(self._files[index])
+        return self._open(self._files[index])
+
+
+def _most_mapped() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_MAPPED if files == resource.RLIM_INFINITY else max(1, min(_MOST_MAPPED, files // 2))
 
 
 def stored_size(file: Path) -> tuple[tuple[int, int], float]:

@@ -12,7 +12,7 @@ from microcalc.datasets.table import AnnotationRow, ImageRow, Split, Table
 from microcalc.datasets.twins import LEFT_OUT
 from microcalc.domain import Annotations, BoolImage
 from microcalc.sample.draw import negative_mask, pixels_around, reviewed_negatives
-from microcalc.sample.store import Samples, StoredImage, open_stored
+from microcalc.sample.store import Samples, StoredImage, StoredImages, open_stored
 from microcalc.training.normalised import NormalisedImages
 from microcalc.training.recipe import Sample
 
@@ -82,6 +82,6 @@ def images_of_split(table: Table, split: Split, normalised: NormalisedImages) ->
     return tuple(TrainingImage(i, table.rows_of(i), normalised.file(i)) for i in table.images if i.split == split)
 
 
-def open_images(images: Sequence[TrainingImage]) -> list[StoredImage]:
-    """Return the normalised pixels of several images, mapped from disk; their breast masks are in memory."""
-    return [image.open() for image in images]
+def open_images(images: Sequence[TrainingImage]) -> StoredImages:
+    """Return the normalised pixels of several images, mapped from disk when they are asked for."""
+    return StoredImages([image.file for image in images])
