@@ -21,6 +21,7 @@ NAMES = (
     "node",
     "peers",
     "simulate",
+    "tables",
     "view",
 )
 

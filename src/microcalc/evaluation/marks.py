@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,43 @@ class Marks:
     outlines: Outlines = ()
 
 
+class PackedOutlines(Sequence[Sequence[tuple[float, float]] | None]):
+    """Outlines of which the corners are in one array: a fifth of the memory of tuples, as many images are held at once.
+
+    Parameters
+    ----------
+    outlines
+        Corners (row, column) of each; None for a mark without an outline.
+    """
+
+    def __init__(self, outlines: Outlines) -> None:
+        sizes = [-1 if outline is None else len(outline) for outline in outlines]
+        self._sizes = np.array(sizes, dtype=np.int32)
+        self._starts = np.concatenate([[0], np.cumsum(self._sizes.clip(0))]).astype(np.int32)
+        corners = [corner for outline in outlines for corner in outline or ()]
+        self._corners = np.array(corners, dtype=np.float64).reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence[tuple[float, float]] | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sequence[tuple[float, float]] | None]: ...
+
+    def __getitem__(
+        self, index: int | slice
+    ) -> Sequence[tuple[float, float]] | list[Sequence[tuple[float, float]] | None] | None:
+        """Return one outline, or a list of several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        start, size = int(self._starts[index if index >= 0 else index - 1]), int(self._sizes[index])
+        if size < 0:
+            return None
+        return [(row, column) for row, column in self._corners[start : start + size].tolist()]
+
+
 def marks_of_document(document: Result) -> Marks:
     """Return the marks of a detections document."""
     return Marks(
@@ -50,5 +89,5 @@ def marks_of_document(document: Result) -> Marks:
         np.array([c.likelihood for c in document.clusters], dtype=np.float64),
         np.array([c.finding for c in document.clusters], dtype=np.bool_),
         document.breast_area_cm2,
-        outlines=[c.outline for c in document.candidates],
+        outlines=PackedOutlines([c.outline for c in document.candidates]),
     )
