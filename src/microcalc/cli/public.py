@@ -60,7 +60,7 @@ def table_bmcd(
     mask_name
         Name of a mask without its suffix, with * for the name of its image. With --masks it may be * alone.
     patient
-        Regular expression that finds the patient in the path of an image below the folder, such as "^[^/]+".
+        Regular expression that finds the patient in the path of an image below the folder, such as P[0-9]+.
     """
     from microcalc.datasets.mask_images import MaskNames, read_bmcd
 
@@ -119,7 +119,7 @@ def table_masks(
     mask_name
         Name of a mask without its suffix, with * for the name of its image. With --masks it may be * alone.
     patient
-        Regular expression that finds the patient in the path of an image below the folder, such as "^[^/]+".
+        Regular expression that finds the patient in the path of an image below the folder, such as P[0-9]+.
     kind
         What a component is: a single microcalcification, or the region of a lesion.
     source
