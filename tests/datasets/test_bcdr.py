@@ -66,6 +66,7 @@ def test_outlines_with_calcifications_are_regions_and_views_count_from_1_or_from
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        (_line(__file__, 4), "line 2: image_filename is a path outside BCDR, expected one below it"),
         (_line("p3/a_LO.tif", 5), "bcdr_d01_outlines.csv line 2: view '5', expected 1 to 4"),
         (_line("p3/a_LO.tif", 4, micro=2), "line 2: mammography_microcalcification is '2', expected 0 or 1"),
         (_line("p3/a_LO.tif", 4, micro=1, x=" 1 2"), "line 2: lw_x_points and lw_y_points, expected as many numbers"),

@@ -220,6 +220,14 @@ def test_files_that_no_list_names_a_missing_spacing_and_other_lists_are_named(
         read_cbis_ddsm(folder / "a", _SAID)
 
 
+def test_a_patient_id_that_is_not_of_the_set_is_never_shown(folder: Path, processed_header: _Header) -> None:
+    file = _film(folder / "b" / "other.dcm", processed_header, "2.1", _grey(1))
+    dataset = pydicom.dcmread(file)
+    dataset.PatientID = "4711 DOE"
+    dataset.save_as(file)
+    assert read_cbis_ddsm(folder, _SAID).problems == ("files that no list names: other.dcm",)
+
+
 def test_the_command_writes_the_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_table("cbis-ddsm", folder, "--pixel-spacing", 0.05, "--out", tmp_path / "table") == 0
     assert LICENCE in capsys.readouterr().out.replace("\n", " ")

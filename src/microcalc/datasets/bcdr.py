@@ -81,6 +81,8 @@ def read_bcdr(folder: Path, said: ImageInfo) -> PublicSet:
 def _add(reading: Reading, picture: Path, lines: list[tuple[str, Line]], folder: Path) -> int:
     """Add an image with its regions; return how many outlines of other lesions it has."""
     where, first = lines[0]
+    if not picture.is_relative_to(folder):
+        raise TableError(f"{where}: image_filename is a path outside {folder.resolve().name}, expected one below it")
     laterality, view = _view(first, where)
     image = reading.describe(picture, ImageInfo(view=view, laterality=laterality))
     tags = [FILM] if where.lower().startswith("bcdr_f") else []

@@ -1,4 +1,4 @@
-"""Names of kinds in other programs: ours, in any spelling, or those that a person says what they mean."""
+"""Translate the categories of other programs to the kinds of the table, by their names or as the user states."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from microcalc.errors import InputError, TableError
 
 _Kind = TypeVar("_Kind", bound=str)
 SKIP: Final = "skip"
-"""What a category is called whose annotations are left out."""
+"""The word that stands in place of a kind where the annotations of a category are left out."""
 
 
 class Categories(Generic[_Kind]):
-    """Find what the categories of a file are.
+    """Find the kind of each category of a file.
 
     Parameters
     ----------
     said
-        What the user says of categories: ``"name=kind"``, or ``"name=skip"`` to leave its annotations out.
+        What the user states: ``"name=kind"`` for a category, or ``"name=skip"`` to leave its annotations out.
     kinds
-        Words that a category may be.
+        The kinds that a category may be of.
 
     Raises
     ------
@@ -40,12 +40,12 @@ class Categories(Generic[_Kind]):
                 raise InputError(f"--categories: {name.strip()[:40]!r} is given two kinds, expected one")
 
     def kind_of(self, name: str, where: str) -> _Kind | None:
-        """Return which of the kinds a category is; None: its annotations are left out.
+        """Return the kind of a category; None: its annotations are left out.
 
         Raises
         ------
         TableError
-            It is none of ours, and nothing was said of it.
+            Its name is not that of a kind, and the user has not stated its kind.
         """
         plain = _plain(name)
         self._used.add(plain)
@@ -61,12 +61,12 @@ class Categories(Generic[_Kind]):
         )
 
     def check_used(self, where: str) -> None:
-        """Refuse words on a category that no annotation is of.
+        """Refuse statements on a category that no annotation of the file belongs to.
 
         Raises
         ------
         InputError
-            There is such a category.
+            There is such a statement.
         """
         unused = sorted(self._kind_of.keys() - self._used)
         if unused:

@@ -43,6 +43,8 @@ LICENCE: Final = (
     "Screening Mammography (CBIS-DDSM). The Cancer Imaging Archive 2016, doi 10.7937/K9/TCIA.2016.7O02S9CY."
 )
 _LIST: Final = re.compile(r"(calc|mass)_case_description_(train|test)_set", re.IGNORECASE)
+_NAME: Final = re.compile(r"(Calc|Mass)-(Training|Test)_P_\d+_(LEFT|RIGHT)_(CC|MLO)(_\d+)?$")
+"""PatientID of the files of the set, which all bear one file name; any other may be that of a real patient."""
 _PATHS: Final = ("image file path", "cropped image file path", "ROI mask file path")
 _COLUMNS: Final = ("patient_id", "left or right breast", "image view", "assessment", "pathology", *_PATHS)
 _CALC_COLUMNS: Final = ("breast density", *_COLUMNS, "calc type", "calc distribution")
@@ -113,7 +115,8 @@ def read_cbis_ddsm(folder: Path, said: ImageInfo = NO_INFO) -> PublicSet:
             others += len(abnormalities) - len(calcium)
     reading.absent(absent, "the lists name images that are not there")
     listed = {part for its in by_image.values() for a in its for c in _PATHS for part in a.line[c].split("/")}
-    reading.absent((f.patient for s, its in files.items() if s not in listed for f in its), "files that no list names")
+    unlisted = (f for s, its in files.items() if s not in listed for f in its)
+    reading.absent((f.patient if _NAME.match(f.patient) else f.path.name for f in unlisted), "files that no list names")
     reading.notes += counted(others, "mass", "passed over", plural="masses")
     films = Counter(view_of.values())
     return reading.done(folder, content_of=lambda f: pixels_sha256(f) if films[view_of[f]] > 1 else view_of[f])

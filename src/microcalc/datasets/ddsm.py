@@ -33,7 +33,7 @@ LICENCE: Final = (
     "Heath M et al., Digital Mammography (1998) 457."
 )
 _VIEW: Final = re.compile(
-    r"(LEFT|RIGHT)_(CC|MLO)\s+LINES\s+(\d+)\s+PIXELS_PER_LINE\s+(\d+)\s+BITS_PER_PIXEL\s+(\d+)\s+RESOLUTION\s+([\d.]+)"
+    r"(LEFT|RIGHT)_(CC|MLO)\s+LINES\s+(\d+)\s+PIXELS_PER_LINE\s+(\d+)\s+BITS_PER_PIXEL\s+(\d+)\s+RESOLUTION\s+(\d+\.?\d*)"
     r"\s+(OVERLAY|NON_OVERLAY)"
 )
 _STEPS: Final = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))

@@ -7,7 +7,7 @@ the right breast, the next even one the left breast of the same patient.
 
 References
 ----------
-Suckling J et al., The Mammographic Image Analysis Society Digital Mammogram Database, Exerpta Medica 1069 (1994) 375.
+Suckling J et al., The Mammographic Image Analysis Society Digital Mammogram Database, Excerpta Medica 1069 (1994) 375.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from microcalc.images.info import ImageInfo
 SOURCE: Final = "mini-MIAS"
 LICENCE: Final = (
     "for research alone, under the licence agreement of the Mammographic Image Analysis Society. Cite Suckling J et "
-    "al., Exerpta Medica International Congress Series 1069 (1994) 375."
+    "al., Excerpta Medica International Congress Series 1069 (1994) 375."
 )
 _SPACING_MM: Final = 0.2
 _SIDE_PX: Final = 1024
