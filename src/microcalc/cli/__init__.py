@@ -38,6 +38,7 @@ from microcalc.cli.public import (
     table_inbreast,
     table_masks,
     table_mini_mias,
+    table_omi_db,
     table_tompei_cmmd,
     table_vindr_mammo,
 )
@@ -99,6 +100,7 @@ _TABLE_MAKERS: Final[tuple[Callable[..., int | None], ...]] = (
     table_bcdr,
     table_vindr_mammo,
     table_embed,
+    table_omi_db,
     table_masks,
     table_points,
     table_coco,

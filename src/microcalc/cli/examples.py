@@ -60,6 +60,7 @@ EXAMPLES: Final = {
     "table bcdr": _examples("table bcdr BCDR --pixel-spacing 0.07 --out table"),
     "table vindr-mammo": _examples("table vindr-mammo VINDR-MAMMO --out table"),
     "table embed": _examples("table embed EMBED --out table"),
+    "table omi-db": _examples("table omi-db OMI-DB --out table"),
     "table masks": _examples("table masks IMAGES --intent processed --out table"),
     "table points": _examples("table points points.csv --images IMAGES --out table"),
     "table coco": _examples("table coco annotations.json --images IMAGES --out table"),

@@ -241,6 +241,24 @@ def table_embed(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption | No
     return _written(read_embed(folder, _said(pixel_spacing)), out, "table embed", [folder])
 
 
+def table_omi_db(folder: Path, /, *, out: Path, pixel_spacing: SpacingOption | None = None) -> int:
+    """Make the table of OMI-DB (OPTIMAM), raw and processed, with the boxes of calcifications, which are regions.
+
+    Parameters
+    ----------
+    folder
+        Folder of the clients, with imagedb_CLIENT.json, nbss_CLIENT.json and the DICOM files in folders of studies.
+    out
+        Folder for images.csv and annotations.csv.
+    pixel_spacing
+        Pixel spacing in mm of files that do not state it.
+    """
+    from microcalc.datasets.omi_db import read_omi_db
+
+    check_output_folder(out, "table omi-db", inputs=[folder])
+    return _written(read_omi_db(folder, _said(pixel_spacing)), out, "table omi-db", [folder])
+
+
 def _said(pixel_spacing: float | None, intent: Intent | None = None) -> ImageInfo:
     from microcalc.images.info import ImageInfo
 

@@ -225,13 +225,11 @@ def _boxes(line: Line, where: str) -> tuple[list[Corners], bool]:
         )
     boxes = []
     for edges in coordinates:
-        if (
-            not isinstance(edges, (list, tuple))
-            or len(edges) != 4
-            or not all(isinstance(e, (int, float)) for e in edges)
-        ):
-            raise TableError(f"{where}: ROI_coords {str(edges)[:40]}, expected [ymin, xmin, ymax, xmax]")
-        boxes.append(box(*(float(edge) for edge in edges), where=where))
+        try:
+            top, left, bottom, right = (float(edge) for edge in edges)
+        except (TypeError, ValueError):
+            raise TableError(f"{where}: ROI_coords {str(edges)[:40]}, expected [ymin, xmin, ymax, xmax]") from None
+        boxes.append(box(top, left, bottom, right, where))
     return boxes, _DERIVED in levels
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from microcalc.dicom.systems import system_name
-from microcalc.dicom.tags import integer, is_uid, quiet, word
+from microcalc.dicom.tags import integer, is_uid, items, quiet, word
 from microcalc.errors import MissingSpacingError
 from microcalc.images.dicom.accept import check_spacing, is_captured
 from microcalc.images.dicom.read import laterality_of, read_data_set, view_of
@@ -34,6 +34,19 @@ def words_of(path: Path, *keywords: str) -> tuple[str, ...]:
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
         return tuple(word(header, keyword) for keyword in keywords)
+
+
+def sources_of(path: Path) -> frozenset[str]:
+    """Return the SOP Instance UIDs of the images that the image of a DICOM file was made from, as its header states.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file is missing, not DICOM, or damaged.
+    """
+    with quiet():
+        header = read_data_set(path, stop_before_pixels=True)
+        return frozenset(word(item, "ReferencedSOPInstanceUID") for item in items(header, "SourceImageSequence"))
 
 
 def read_facts(path: Path) -> Facts:
