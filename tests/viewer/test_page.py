@@ -284,7 +284,7 @@ def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(
     page.keyboard.press("s")
     _until(page, f"microcalc.panes().length === 1 && {_SETTLED}")
     page.keyboard.press("F")  # the findings of both images, and from one to the other
-    _until(page, "document.querySelectorAll('#findings li').length === 2")
+    _until(page, "document.getElementById('listtitle').textContent === 'All findings (2)'")
     page.keyboard.press("n")
     page.keyboard.press("n")
     _until(page, f"{_SETTLED} && microcalc.state.image.name === 'b' && microcalc.panes()[0].zoom > 3")

@@ -163,3 +163,20 @@ function drawWord(pane, context, row, column, word) {
   context.font = "11px system-ui";
   context.fillText(word, x + 9, y + 4);
 }
+
+export function drawScale(pane, context, height) {
+  const perMm = pane.zoom / pane.meta.pixel_mm;
+  const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1].find((mm) => mm * perMm < 160) || 0.1;
+  context.font = "11px system-ui";
+  for (const [colour, width] of [["#000", 4], ["#c8c8cc", 2]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.beginPath();
+    context.moveTo(10, height - 30);
+    context.lineTo(10 + length * perMm, height - 30);
+    context.stroke();
+    if (colour === "#000") context.strokeText(`${length} mm`, 10, height - 36);
+  }
+  context.fillStyle = "#c8c8cc";
+  context.fillText(`${length} mm`, 10, height - 36);
+}

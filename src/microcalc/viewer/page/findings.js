@@ -96,12 +96,16 @@ async function readEverywhere(key) {
   }
 }
 
+let jumps = 0;
+
 export async function jump(n) {
   const entry = state.list[n];
   if (!entry) return;
   state.current = n;
   showCurrent();
+  const turn = ++jumps;
   const meta = await describe(entry.image);
+  if (turn !== jumps) return null; // the reader is on the way to another one
   const box = roomy(entry.box, meta.spacing_mm);
   state.place = { row: (entry.box.top + entry.box.bottom) / 2, column: (entry.box.left + entry.box.right) / 2 };
   if (!state.exam.images.some((image) => image.key === entry.image)) return go(entry.image, { box });

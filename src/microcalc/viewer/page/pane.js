@@ -1,7 +1,9 @@
 // One image on the screen: OpenSeadragon shows the tiles, a canvas above it the marks.
 
 import { ask } from "./api.js";
+import { drawScale } from "./draw.js";
 import { adjusted, likelihoodTable, painted, presetsOf, spanOf, tableOf } from "./grey.js";
+import { tileSource } from "./tiles.js";
 
 const OSD = window.OpenSeadragon;
 const LIKELIHOOD = likelihoodTable();
@@ -10,9 +12,6 @@ const LAYER_RANGES = { normalised: "from -5 (black) to 10 (white) standard devia
 const remembered = new Map(); // image → window and inversion, while the page is open
 const descriptions = new Map(); // image → what the server says of it
 const MOST_DESCRIPTIONS = 64;
-
-OSD.converter.learn("codes", "context2d", (_tile, d) => painted(d.codes, d.width, d.height, d.table()), 1, 1);
-OSD.converter.learn("codes", "codes", (_tile, d) => d, 0, 0);
 
 export async function describe(key) {
   if (!descriptions.has(key)) {
@@ -90,7 +89,7 @@ export class Pane {
     this.element.classList.toggle("left", meta.laterality === "L");
     await new Promise((resolve) => {
       this.viewer.addOnceHandler("open", resolve);
-      this.viewer.open(this.source(meta, "image", () => this.table, meta.aspect));
+      this.viewer.open(tileSource(key, meta, "image", () => this.table, meta.aspect));
     });
     if (this.key !== key) return false;
     if (box) this.fitTo(box);
@@ -107,38 +106,6 @@ export class Pane {
     this.corner.textContent = text;
     this.bottom.textContent = "";
     this.draw();
-  }
-
-  // Tiles of an image or layer. On the screen a pixel is one wide and `aspect` high, so that a circle stays a circle.
-  source(meta, layer, table, aspect) {
-    const [levels, key] = [meta.levels, this.key];
-    const across = (n, level) => Math.ceil(n / 2 ** (levels - 1 - level));
-    return {
-      width: meta.columns, height: meta.rows * aspect, tileWidth: 512, tileHeight: 512 * aspect, tileOverlap: 0,
-      minLevel: 0, maxLevel: levels - 1,
-      getNumTiles: (level) => new OSD.Point(Math.ceil(across(meta.columns, level) / 512), Math.ceil(across(meta.rows, level) / 512)),
-      getTileBounds: (level, x, y, inTile) => { // in parts of the width of the image, or which part of the tile is drawn
-        const half = 2 ** (levels - 1 - level);
-        const width = Math.min(512, meta.columns / half - 512 * x);
-        const height = Math.min(512, meta.rows / half - 512 * y);
-        if (inTile) return new OSD.Rect(0, 0, width, height);
-        const part = half / meta.columns;
-        return new OSD.Rect(512 * x * part, 512 * y * aspect * part, width * part, height * aspect * part);
-      },
-      getTileUrl: (level, x, y) => `api/images/${key}/tiles/${layer}/${level}/${x}/${y}`,
-      getTileHashKey: (level, x, y) => `${key}/${layer}/${level}/${x}/${y}`,
-      downloadTileStart: (job) => {
-        const [level, x, y] = job.src.split("/").slice(-3).map(Number);
-        const side = (n, at) => Math.min(512, across(n, level) - 512 * at);
-        job.userData.abort = new AbortController();
-        fetch(job.src, { signal: job.userData.abort.signal })
-          .then((response) => (response.ok ? response.arrayBuffer() : Promise.reject(new Error("no tile"))))
-          .then((buffer) => job.finish(
-            { codes: new Uint16Array(buffer), width: side(meta.columns, x), height: side(meta.rows, y), table }, null, "codes"))
-          .catch((error) => job.fail(error.message, null));
-      },
-      downloadTileAbort: (job) => job.userData.abort.abort(),
-    };
   }
 
   // ---- window and level
@@ -189,7 +156,7 @@ export class Pane {
       const [left, top, width, height] = placed.box;
       const aspect = (meta.aspect * height * placed.columns) / (width * placed.rows);
       await new Promise((resolve) => this.viewer.addTiledImage({
-        tileSource: this.source(placed, layer, () => table, aspect), x: left / meta.columns,
+        tileSource: tileSource(key, placed, layer, () => table, aspect), x: left / meta.columns,
         y: (top * meta.aspect) / meta.columns, width: width / meta.columns, success: resolve, error: resolve,
       }));
     }
@@ -348,26 +315,9 @@ export class Pane {
     context.clearRect(0, 0, width, height);
     if (this.meta && this.viewer.world.getItemCount()) {
       this.events.draw(this, context);
-      this.drawScale(context, height);
+      drawScale(this, context, height);
     }
     if (this.loupe) this.drawLoupe();
-  }
-
-  drawScale(context, height) {
-    const perMm = this.zoom / this.meta.pixel_mm;
-    const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1].find((mm) => mm * perMm < 160) || 0.1;
-    context.font = "11px system-ui";
-    for (const [colour, width] of [["#000", 4], ["#c8c8cc", 2]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.beginPath();
-      context.moveTo(10, height - 30);
-      context.lineTo(10 + length * perMm, height - 30);
-      context.stroke();
-      if (colour === "#000") context.strokeText(`${length} mm`, 10, height - 36);
-    }
-    context.fillStyle = "#c8c8cc";
-    context.fillText(`${length} mm`, 10, height - 36);
   }
 
   toggleLoupe() {
