@@ -84,7 +84,7 @@ def test_a_job_has_known_keys_and_a_command_of_ours(file: Path) -> None:
     (command,) = container["args"]
     words = shlex.split(command.replace("$JOB_COMPLETION_INDEX", "99"))
     assert words[0] == "microcalc"
-    assert words[-5:] == ["||", "[", "$?", "-eq", "1", "]"][-5:]
+    assert words[-6:] == ["||", "[", "$?", "-eq", "1", "]"]
     cli.app.parse_args(words[1 : words.index("||")], exit_on_error=False, print_error=False)
 
 

@@ -97,6 +97,15 @@ def test_other_images_give_other_thresholds_to_the_same_networks_and_normal_ones
     assert load_model(out).sha256 != load_model(model).sha256
 
 
+def test_a_default_at_the_threshold_of_an_earlier_model_is_chosen_anew(moved: Path, data: Path, tmp_path: Path) -> None:
+    described = json.loads((moved / "model.json").read_text())
+    described["operating_points"].insert(3, {"threshold": 0.9, "llf": 0.5, "nlf": 0.3})
+    (moved / "model.json").write_text(json.dumps(described | {"default_operating_point": 3}))
+    assert _measure(moved, data, tmp_path / "out") == 0
+    after = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert (len(after["operating_points"]), after["default_operating_point"]) == (4, 2)  # 0.2 per image, of 20 images
+
+
 def test_clusters_in_normal_images_are_refused(
     model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

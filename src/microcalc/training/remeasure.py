@@ -31,7 +31,7 @@ from microcalc.training.normalised import NormalisedImages, with_hashes
 from microcalc.training.operating_points import CLUSTER_NLF, MARK_NLF, describe_images, measure_operating_points
 from microcalc.training.recipe import Recipe, load_recipe
 from microcalc.training.seen import TRAINING_IMAGES, refuse_seen
-from microcalc.training.thresholds import first_limits, with_measured
+from microcalc.training.thresholds import default_point, first_limits, with_measured
 from microcalc.wording import quantity
 
 COMMAND: Final = "operating-points"
@@ -78,7 +78,9 @@ def remeasure(
 
     The files that rate pixels are copied. The logit below which CNN1 rejects a pixel and the largest number of pixels
     that it passes on are measured again too. The logit of CNN2 from which patches are rated in all orientations stays,
-    as it is part of the network's file. The default operating point keeps its number of false clusters per image.
+    as it is part of the network's file. The default operating point keeps its number of false clusters per image; where
+    the model has a threshold of the model that it was trained from among its points, it is chosen anew, by the number
+    of images.
 
     Parameters
     ----------
@@ -216,6 +218,9 @@ def _write(finished: Finished, annotated: list[TrainingImage], normals: list[Tra
         load_model(out), finished.recipe, annotated, normals=normals, min_likelihood=before.clusters.min_likelihood
     )
     after = with_measured(limited, measured)
+    if len(after.operating_points) != len(before.operating_points):
+        default = default_point(len(annotated) + len(normals))
+        after = after.model_copy(update={"default_operating_point": default})
     write_text(out / DESCRIPTION, after.to_json())
     load_model(out)
     recipe = (finished.folder / RECIPE).read_text(encoding="utf-8")
