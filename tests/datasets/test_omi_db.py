@@ -145,6 +145,7 @@ def test_a_mark_that_cannot_be_used_leaves_out_its_image(
     found = read_omi_db(folder)
     assert len(found.table.images) == 1
     assert message in found.problems[0]
+    assert found.notes == ()  # a mark that cannot be used is none of another lesion
 
 
 def test_what_is_not_there_is_named_and_names_may_be_in_capitals(folder: Path, processed_header: _Header) -> None:

@@ -105,7 +105,7 @@ def read_omi_db(folder: Path, said: ImageInfo = NO_INFO) -> PublicSet:
             listed |= {(study, image) for study, image, _ in images}
             absent += [image for study, image, _ in images if (study, image) not in files]
             breasts = _breasts_with_lesions(reading, nbss.get(f"nbss_{client.lower()}"), client)
-            views = list(_views(reading, folder, client, images, files))
+            views = _views(reading, folder, client, images, files)
             others += sum(_add(reading, view, views, breasts, left_out) for view in views)
     reading.absent(absent, "the lists name images that are not there")
     reading.absent((f.name for key, f in files.items() if key not in listed), "images that no list names")
@@ -141,7 +141,7 @@ def _images(client: _Object, where: str) -> Iterator[tuple[str, str, _Object]]:
 
 
 def _breasts_with_lesions(reading: Reading, file: Path | None, client: str) -> frozenset[str]:
-    """Return the breasts with a lesion in any episode; both where the list of the client's lesions is not there."""
+    """Return the breasts with a lesion in any episode: both where the list of the client's lesions is not there."""
     if file is None:
         reading.absent([f"nbss_{client}.json"], "a list of lesions is not there")
         return _SIDES
@@ -153,28 +153,31 @@ def _breasts_with_lesions(reading: Reading, file: Path | None, client: str) -> f
 def _views(
     reading: Reading, folder: Path, client: str, images: Iterable[tuple[str, str, _Object]],
     files: Mapping[tuple[str, str], Path],
-) -> Iterator[_View]:  # fmt: skip
+) -> list[_View]:  # fmt: skip
+    views = []
     for study, name, marks in images:
         file = files.get((study, name))
         if file is not None:
             with reading.leaving_out(file):
                 path = file.relative_to(folder).with_suffix("").as_posix()
                 image = replace(reading.describe(file), image=path, patient=f"omi-{client}")
-                yield _View(image, study, marks, sources_of(file))
+                views.append(_View(image, study, marks, sources_of(file)))
+    return views
 
 
 def _add(reading: Reading, view: _View, views: Sequence[_View], breasts: frozenset[str], left_out: Counter[str]) -> int:
     """Add an image with its regions, or count why it is left out; return how many marks of other lesions it has."""
     marks = view.marks or next((v.marks for v in views if v.marks and v.has_the_pixels_of(view)), {})
-    regions: list[AnnotationRow] = []
+    others = 0
     with reading.leaving_out(view.image.file):
         reason = _why_unclear(view, marks, views, breasts)
         if reason:
             left_out[reason] += 1
             return 0
-        regions += (row for mark in marks.values() if (row := _region(mark, view.image)) is not None)
+        regions = [row for mark in marks.values() if (row := _region(mark, view.image)) is not None]
         reading.add(view.image, regions)
-    return len(marks) - len(regions)
+        others += len(marks) - len(regions)
+    return others
 
 
 def _why_unclear(view: _View, marks: _Object, views: Sequence[_View], breasts: frozenset[str]) -> str:
