@@ -183,13 +183,23 @@ def _kill_until_done(folder: Path, cluster: LocalMachines, asked: argparse.Names
         with (folder / "command.log").open("ab") as log:
             call = subprocess.Popen([*command, "--cluster", cluster.address], stdout=log, stderr=log)
         while call.poll() is None:
-            time.sleep(rng.uniform(0.3, 3.0))
+            _wait_for_work(folder / "worked-on.txt", rng.randint(1, 5), call)
+            time.sleep(rng.uniform(0, asked.sleep))
             cluster.start_workers()
             if not enough():
-                _kill_one(cluster, call, killed, rng, restart=killed["worker"] > asked.kills // 4)
+                _kill_one(cluster, call, killed, rng, restart=killed["worker"] > 10)
         print(f"{time.monotonic() - started:.0f} s: exit code {call.returncode}, {killed}", flush=True)
         if call.returncode == 1 and enough():
             return killed
+
+
+def _wait_for_work(log: Path, count: int, call: subprocess.Popen[bytes]) -> None:
+    """Wait until so many images more are begun, so that kills do not only hit what is just starting; at most 30 s."""
+    size = log.stat().st_size if log.exists() else 0
+    for _ in range(300):
+        if call.poll() is not None or (log.exists() and log.stat().st_size >= size + count * len("0000.png\n")):
+            return
+        time.sleep(0.1)
 
 
 def _kill_one(
@@ -201,7 +211,7 @@ def _kill_one(
         cluster.scheduler.kill()
         cluster.scheduler.wait()
         cluster.start_scheduler()
-    elif rng.random() < 0.1:
+    elif rng.random() < 0.2:
         killed["command"] += call.poll() is None
         call.kill()
     elif pids := cluster.worker_pids():
@@ -261,7 +271,7 @@ def disk(folder: Path, asked: argparse.Namespace) -> int:
     draw_pictures(folder / "in", asked.images, poison=False)
     small = folder / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={2 * asked.images}k", "tmpfs", str(small)], check=True)
     try:
         with machines(folder, asked.workers) as cluster:
             command = [sys.executable, *_DETECT, str(folder / "in"), "--out", str(small / "out"), *_OPTIONS]

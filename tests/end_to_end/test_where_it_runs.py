@@ -34,7 +34,8 @@ _TIMES = re.compile(r'"seconds": .*|(?<=,)[0-9.]+(?=,,[0-9])|"summary.csv": .*')
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """A Dask cluster of two workers, and the address of its scheduler."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL) as made:
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}  # a free port for its pages
+    with LocalCluster(n_workers=2, threads_per_worker=1, **options) as made:
         yield made.scheduler_address
 
 
@@ -97,15 +98,13 @@ def test_a_worker_with_other_code_is_refused_with_both_named(cluster: str, monke
 def test_a_scheduler_that_is_lost_is_one_error_and_so_is_one_that_is_not_there(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
     monkeypatch.setattr(cluster_module, "_LOOK_S", 0.1)
     file, command = tmp_path / "scheduler.json", [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
     with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL) as scheduler:
         try:
-            while not file.is_file():
+            while not file.is_file() or not file.read_text().rstrip().endswith("}"):
                 time.sleep(0.05)
-
             with caplog.at_level(logging.INFO, "microcalc"), Cluster(str(file)) as executor:
                 outcomes = executor.run(_die_at_two, [1])
                 monkeypatch.setattr(cluster_module._LOG, "info", lambda _: scheduler.kill())  # no worker: it waits
@@ -115,6 +114,7 @@ def test_a_scheduler_that_is_lost_is_one_error_and_so_is_one_that_is_not_there(
                     next(outcomes)
         finally:
             scheduler.kill()
+    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
     with pytest.raises(ClusterError, match=r"no connection to a Dask scheduler .*, expected one that runs"):
         next(Cluster(str(file)).run(_die_at_two, [1]))
 

@@ -25,8 +25,8 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from logging.handlers import QueueHandler
@@ -51,7 +51,7 @@ _LEAST_IN_HAND: Final = 64
 _IN_HAND_PER_THREAD: Final = 2
 _DEATHS: Final = 10  # more than Dask's 3: a node may be taken away, and an item only be there
 _KNOWN_S: Final = 0.05
-_LIBRARY_LOGGERS: Final = ("distributed", "tornado", "asyncio")
+_LIBRARY_LOGGERS: Final = ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio")
 
 
 @dataclass(slots=True)
@@ -70,16 +70,17 @@ class Cluster:
 
     address: str
     deaths: int = _DEATHS
-    _client: Client | None = field(default=None, init=False, compare=False, repr=False)
+    _shared: tuple[ExitStack, Client] | None = field(default=None, init=False, compare=False, repr=False)
 
     def __enter__(self) -> Self:
-        self._client = _connect(self.address, self.deaths)
+        stack = ExitStack()
+        self._shared = stack, stack.enter_context(_connected(self.address, self.deaths))
         return self
 
     def __exit__(self, *_error: Any) -> None:
-        if self._client is not None:
-            _close(self._client)
-            self._client = None
+        if self._shared is not None:
+            stack, self._shared = self._shared[0], None
+            stack.close()
 
     def run(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -93,7 +94,12 @@ class Cluster:
         ClusterError
             The scheduler cannot be reached or is lost, or a worker has another version of the package.
         """
-        with self._connected() as client, _Work(client, function) as work:
+        with ExitStack() as stack:
+            if self._shared is None:
+                client = stack.enter_context(_connected(self.address, self.deaths))
+            else:
+                client = self._shared[1]
+            work = stack.enter_context(_Work(client, function))
             suspects: list[Item] = []
             for item, outcome in work.run(iter(items)):
                 if outcome is None:
@@ -102,17 +108,6 @@ class Cluster:
                     yield outcome
             for suspect in suspects:  # one at a time: where its worker dies now, it is by this item
                 yield work.run_alone(suspect) or Outcome(suspect, None, _died(self.deaths))
-
-    @contextmanager
-    def _connected(self) -> Iterator[Client]:
-        if self._client is not None:
-            yield self._client
-            return
-        client = _connect(self.address, self.deaths)
-        try:
-            yield client
-        finally:
-            _close(client)
 
 
 def scheduler_address(given: str) -> str:
@@ -138,11 +133,35 @@ def scheduler_address(given: str) -> str:
     return address
 
 
-def _connect(address: str, deaths: int) -> Client:
-    """Connect to a scheduler, refuse workers with another version, and set what this module needs there."""
+@contextmanager
+def _connected(address: str, deaths: int) -> Iterator[Client]:
+    """Connect to a scheduler for the block, refuse workers with another version, and set what this module needs there.
+
+    Dask logs nothing meanwhile: a lost connection is reported once, in words.
+    """
     address = scheduler_address(address)
-    for name in _LIBRARY_LOGGERS:  # a lost connection is reported once, in words
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    import distributed  # noqa: F401  (it sets the levels of its loggers when it is imported)
+
+    loggers = [logging.getLogger(name) for name in _LIBRARY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with _client(address) as client:
+            try:
+                builds = client.run(_local_copy_of_build(), on_error="return")
+                client.run_on_scheduler(_local_copy_of_settings(), deaths=deaths)
+            except OSError as error:
+                raise _lost() from error
+            _refuse_other_builds(builds)
+            yield client
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
@@ -152,17 +171,10 @@ def _connect(address: str, deaths: int) -> Client:
             f"{address}: no connection to a Dask scheduler ({type(error).__name__}), expected one that runs"
         ) from error
     try:
-        _refuse_other_builds(client.run(_local_copy_of_build()))
-        client.run_on_scheduler(_local_copy_of_settings(), deaths=deaths)
-    except BaseException:
-        _close(client)
-        raise
-    return client
-
-
-def _close(client: Client) -> None:
-    with suppress(Exception):  # such as a scheduler that is gone
-        client.close(timeout=_CLOSE_S)
+        yield client
+    finally:
+        with suppress(Exception):  # such as a scheduler that is gone
+            client.close(timeout=_CLOSE_S)
 
 
 def _local_copy_of_build() -> Callable[[], str]:
@@ -199,9 +211,9 @@ def build() -> str:
     return f"microcalc {__version__} (code {digest.hexdigest()[:8]}, Python {python})"
 
 
-def _refuse_other_builds(builds: dict[str, str]) -> None:
+def _refuse_other_builds(builds: Mapping[str, object]) -> None:
     for worker, there in sorted(builds.items()):
-        if there != build():
+        if isinstance(there, str) and there != build():  # an error: it died just now
             raise ClusterError(f"{worker}: the worker has {there}, expected {build()} as here")
 
 
