@@ -75,7 +75,7 @@ class Slice:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Process one job; return 0, or 2 where no slice could be analysed."""
+    """Process one job; return 0, or 2 where the model cannot be loaded or no slice could be analysed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=Path("/input"))
     parser.add_argument("--output", type=Path, default=Path("/output"))
@@ -87,10 +87,10 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         slices = list(slices_of(asked.input))
+        model = microcalc.load_model(asked.model) if (asked.model / "model.json").is_file() else None
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    model = microcalc.load_model(asked.model) if (asked.model / "model.json").is_file() else None
     found = [_detect(each, model, asked.intent) for each in slices]
     pairs = [(each, result) for each, result in zip(slices, found, strict=True) if not isinstance(result, InputError)]
     points = [point for each, result in pairs for point in _points(each, result)]

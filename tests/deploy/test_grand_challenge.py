@@ -69,7 +69,7 @@ def _job(
 
 
 def _run(entry: ModuleType, job: Path, out: Path) -> int:
-    arguments = ["--input", str(job), "--output", str(out), "--model", str(job / "no-model")]
+    arguments = ["--input", str(job), "--output", str(out), "--model", str(job / "model")]
     return int(entry.main(arguments))
 
 
@@ -120,6 +120,10 @@ def test_inverted_processed_values_are_turned_round(
         (
             lambda job: (job / "left-breast-cc-view-metadata-stacked.json").write_text("[{}, {}]"),
             "attributes of 2 images, expected those of 1",
+        ),
+        (
+            lambda job: ((job / "model").mkdir(), (job / "model" / "model.json").write_text("{}")),
+            "model/model.json",
         ),
     ],
 )

@@ -97,7 +97,7 @@ class Optimisation:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is told of a training while it runs; the weights do not depend on it.
+    """What is measured and logged while a network is trained; the weights do not depend on it.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ def fit(
         Folder of ``checkpoint.pt`` (written about every half minute), ``metrics.jsonl`` (losses and measurements) and
         ``progress.json`` (the time left); its name stands in the log.
     watch
-        By default the losses alone are told.
+        By default only the training losses are logged.
 
     Returns
     -------

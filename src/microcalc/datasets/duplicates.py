@@ -1,7 +1,7 @@
 """Find images that are in a data set twice, and keep whoever shares an image on one side of a split.
 
 Public data sets hold the same image under two names, even of two patients, and the same patient in two parts of the
-set. Where one copy is in train and the other in test, a test measures what was learnt by heart.
+set. Where one copy is in train and the other in test, a test measures memorisation.
 """
 
 from __future__ import annotations

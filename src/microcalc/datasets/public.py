@@ -28,8 +28,8 @@ from microcalc.images.open import check_header, facts_of, naming
 from microcalc.wording import quantity
 
 FILM_NOTE: Final = (
-    "digitised film: taken for processed images, which it resembles; the shipped models have learnt from digital "
-    "mammograms alone"
+    "digitised film: taken for processed images, which it resembles; the shipped models were trained on digital "
+    "mammograms only"
 )
 _NAMED: Final = 5
 _BEYOND_PX: Final = 3.0

@@ -1,7 +1,7 @@
 """What the validation curve of a training is measured on.
 
 Rating every pixel of the validation images at each point of the curve would take longer than the training. So the curve
-is measured on samples that are drawn once, as many as take about two hundredths of the training's time:
+is measured on samples that are drawn once, as many as take about 2 % of the training's time:
 
 - **CNN1**: the centres of microcalcifications, and breast pixels drawn at random. The sensitivity is the fraction of
   microcalcifications that CNN1 passes on to CNN2 where it passes on the recipe's share of the breast.
