@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -117,6 +118,13 @@ def test_a_scheduler_that_is_lost_is_one_error_and_so_is_one_that_is_not_there(
     monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
     with pytest.raises(ClusterError, match=r"no connection to a Dask scheduler .*, expected one that runs"):
         next(Cluster(str(file)).run(_die_at_two, [1]))
+
+
+def test_a_scheduler_that_is_lost_while_an_item_runs_alone_is_the_same_error() -> None:
+    client = Mock()
+    client.run_on_scheduler.side_effect = OSError("closed")
+    with pytest.raises(ClusterError, match=r"connection to the Dask scheduler was lost.* command continues"):
+        cluster_module._Work(client, _die_at_two).run_alone(2)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ _LOOK_S: Final = 5.0  # how often the number of workers is asked for
 _CLOSE_S: Final = 2.0
 _LEAST_IN_HAND: Final = 64
 _IN_HAND_PER_THREAD: Final = 2
-_DEATHS: Final = 10  # more than Dask's 3: a node may be taken away, and an item only be there
+_DEATHS: Final = 10  # more than Dask's 3: a worker whose node is taken away dies by no fault of its item
 _KNOWN_S: Final = 0.05
 _LIBRARY_LOGGERS: Final = ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio")
 
@@ -282,8 +282,11 @@ class _Work(Generic[Item, Result]):
     def run_alone(self, item: Item) -> Outcome[Item, Result] | None:
         """Return the outcome of an item while no other is in hand; None where its worker died once."""
         key = self._submit(item)
-        while key in self._in_hand and not self._client.run_on_scheduler(_local_copy_of_last_try(), key=key):
-            time.sleep(_KNOWN_S)
+        try:
+            while not self._client.run_on_scheduler(_local_copy_of_last_try(), key=key):
+                time.sleep(_KNOWN_S)
+        except Exception as error:
+            raise _lost() from error
         ((_, outcome),) = self.run(iter(()))
         return outcome
 
