@@ -69,7 +69,9 @@ def test_the_same_command_again_has_nothing_to_do(trained: Path, capsys: pytest.
     before = {f.name: f.read_bytes() for f in model.iterdir()}
     assert _train(trained, trained / "run") == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{model}: the trained model\n"
+    first, terms = captured.out.splitlines()
+    assert first == f"{model}: the trained model"
+    assert terms.startswith("CDD-CESM: ")  # whose images it learnt from
     assert captured.err == "the run is finished: nothing to do\n"
     assert {f.name: f.read_bytes() for f in model.iterdir()} == before
     assert set(before) == {"model.json", "cnn1.onnx", "cnn2.onnx", "recipe.toml", "MODEL_CARD.md"}
