@@ -29,10 +29,9 @@ from microcalc.cli.options import (
 )
 from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_text
 from microcalc.errors import InputError
+from microcalc.evaluation.protocols import ProtocolName
 from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
-
-ProtocolName = Literal["gravitynet", "hdogreg", "lu-carneiro"]
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table

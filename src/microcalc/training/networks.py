@@ -26,6 +26,7 @@ CNN1_DENSE, CNN2_PATCHES = "cnn1_dense.onnx", "cnn2.onnx"
 _LOG = logging.getLogger(__name__)
 
 
+# Nine parameters: what is trained, on what, and where; `start` and `validation` are given by `train` alone.
 def train_network(
     name: NetworkName,
     images: Sequence[TrainingImage],
