@@ -50,7 +50,7 @@ def test_an_empty_folder_is_named_and_the_others_are_taken(tmp_path: Path) -> No
     inputs = find_inputs([tmp_path / "empty", tmp_path / "d"])
     assert [image.name for image in inputs.images] == ["a.png"]
     assert [str(problem) for problem in inputs.problems] == [
-        "empty: no images in this folder, expected DICOM, PNG, TIFF or JPEG files"
+        "empty: no images in this folder, expected DICOM, PNG, TIFF, JPEG or PGM files"
     ]
 
 

@@ -49,7 +49,7 @@ def test_what_a_picture_cannot_say_has_to_be_said(picture: Path) -> None:
 def test_what_is_no_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match=r"absent\.dcm: no such file"):
         open_mammogram(tmp_path / "absent.dcm")
-    with pytest.raises(UnreadableImageError, match="a folder, expected a DICOM, PNG, TIFF or JPEG file"):
+    with pytest.raises(UnreadableImageError, match="a folder, expected a DICOM, PNG, TIFF, JPEG or PGM file"):
         open_mammogram(tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     assert "a folder" in _refused(tmp_path, UnreadableImageError)
     for content in (b"", b"hello", b"GIF89a" + bytes(100)):
         path.write_bytes(content)
-        assert "expected DICOM, PNG, TIFF or JPEG" in _refused(path, UnreadableImageError)
+        assert "expected DICOM, PNG, TIFF, JPEG or PGM" in _refused(path, UnreadableImageError)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])

@@ -59,7 +59,7 @@ def test_a_file_that_is_missing_or_does_not_fit_is_named_before_any_image_is_rat
     with caplog.at_level("WARNING"):
         sample_roc.sample_roc(model_folder("processed"), Table((good, missing, other)), tmp_path / "out", resamples=9)
     assert named_before == [
-        "missing.png: no such file, expected a DICOM, PNG, TIFF or JPEG file",
+        "missing.png: no such file, expected a DICOM, PNG, TIFF, JPEG or PGM file",
         "other.png: 80 x 60 pixels, expected 79 x 60 as in the table",
     ]
 

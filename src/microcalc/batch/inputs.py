@@ -140,7 +140,7 @@ def _search(folder: Path, inputs: Inputs, *, with_pictures: bool) -> None:
     if not images and before[0] == len(inputs.tables):
         only = "only results of microcalc" if inputs.results > before[1] else "no images"
         inputs.problems.append(
-            InputError(f"{folder.resolve().name}: {only} in this folder, expected DICOM, PNG, TIFF or JPEG files")
+            InputError(f"{folder.resolve().name}: {only} in this folder, expected DICOM, PNG, TIFF, JPEG or PGM files")
         )
 
 

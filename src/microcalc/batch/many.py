@@ -46,7 +46,7 @@ def detect_all(
         order in which they are done; a script that uses it needs ``if __name__ == "__main__":``, because each process
         imports it. ``Cluster(address)``: on a Dask cluster. Any other ``execution.Executor`` serves as well.
     info
-        What pictures (PNG, TIFF, JPEG) do not state themselves, the same for all: pixel spacing and intent.
+        What pictures (PNG, TIFF, JPEG, PGM) do not state themselves, the same for all: pixel spacing and intent.
     any_view
         Whether magnification, stereo and specimen views are accepted as well.
     whole_image, min_likelihood, max_candidates, benign
@@ -72,7 +72,7 @@ def detect_all(
     ...     results = list(microcalc.detect_all(["view.dcm", "absent.dcm"]))
     ... except microcalc.BatchError as error:
     ...     print(error)
-    1 of 2 files could not be used: absent.dcm: no such file, expected a DICOM, PNG, TIFF or JPEG file
+    1 of 2 files could not be used: absent.dcm: no such file, expected a DICOM, PNG, TIFF, JPEG or PGM file
     """
     executor = executor or Serial()
     threads = 0 if isinstance(executor, Serial) else 1  # several processes share the cores

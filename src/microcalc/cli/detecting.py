@@ -87,8 +87,8 @@ def detect(
     Parameters
     ----------
     files
-        DICOM mammograms, pictures of mammograms (PNG, TIFF, JPEG), folders of these with all folders below them, or
-        folders with a table (images.csv), of which the listed images are used.
+        DICOM mammograms, pictures of mammograms (PNG, TIFF, JPEG, PGM), folders of these with all folders below them,
+        or folders with a table (images.csv), of which the listed images are used.
     out
         Folder for the results: new, empty, or of earlier calls.
     no_overlay

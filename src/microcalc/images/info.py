@@ -40,7 +40,7 @@ class Facts:
 class ImageInfo:
     """What an image's file may lack and its reader has to supply; None where nothing is supplied.
 
-    A picture (PNG, TIFF, JPEG) states none of it. A DICOM header usually states all of it, and is
+    A picture (PNG, TIFF, JPEG, PGM) states none of it. A DICOM header usually states all of it, and is
     believed where it does.
 
     Attributes

@@ -141,7 +141,7 @@ def read(
         The file; its content decides which format it is, not its name.
     pixel_spacing_mm
         Distance between the centres of neighbouring pixels in mm, (row, column), or one number for both. A picture
-        (PNG, TIFF, JPEG) needs it; of a DICOM file it is used if the header has none.
+        (PNG, TIFF, JPEG, PGM) needs it; of a DICOM file it is used if the header has none.
     intent
         ``"raw"`` (DICOM's FOR PROCESSING: values proportional to exposure) or ``"processed"`` (FOR PRESENTATION:
         dense tissue is white). A picture needs it, and so does a mammogram in a DICOM Secondary Capture Image, such
@@ -214,7 +214,7 @@ def _check_is_file(path: Path) -> None:
         found = _no_file(path)
     except OSError as error:  # such as a name that is too long
         found = error.strerror or "cannot be opened"
-    raise UnreadableImageError(f"{path.name}: {found}, expected a DICOM, PNG, TIFF or JPEG file")
+    raise UnreadableImageError(f"{path.name}: {found}, expected a DICOM, PNG, TIFF, JPEG or PGM file")
 
 
 def _no_file(path: Path) -> str:

@@ -42,12 +42,12 @@ def read_picture(
     view: str | None = None,
     laterality: Laterality | None = None,
 ) -> Mammogram:
-    """Read a mammogram from a PNG, TIFF or JPEG picture.
+    """Read a mammogram from a PNG, TIFF, JPEG or PGM picture.
 
     Parameters
     ----------
     path
-        PNG, TIFF or JPEG, 8 or 16 bits, grey, or colour of which all channels are the
+        PNG, TIFF, JPEG or PGM, 8 or 16 bits, grey, or colour of which all channels are the
         same; a transparency channel is ignored.
     spacing_mm
         Pixel spacing (row, column); both are the same.
@@ -134,7 +134,7 @@ def picture_shape(path: Path) -> tuple[int, int]:
             with Image.open(path, formats=_FORMATS) as image:
                 columns, rows = image.size
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            raise UnreadableImageError(f"{path.name}: unknown format, expected DICOM, PNG, TIFF or JPEG") from None
+            raise UnreadableImageError(f"{path.name}: unknown format, expected DICOM, PNG, TIFF, JPEG or PGM") from None
     return rows, columns
 
 
@@ -168,7 +168,7 @@ def _grey_values(data: bytes, name: str, *, bilevel: bool = False) -> NDArray[np
         except (UnreadableImageError, NotAMammogramError):
             raise
         except UnidentifiedImageError:
-            raise UnreadableImageError(f"{name}: unknown format, expected DICOM, PNG, TIFF or JPEG") from None
+            raise UnreadableImageError(f"{name}: unknown format, expected DICOM, PNG, TIFF, JPEG or PGM") from None
         except Image.DecompressionBombError:
             raise UnreadableImageError(f"{name}: too many pixels, expected at most {_MOST_PIXELS}") from None
         except Exception:  # Pillow raises a dozen kinds on damaged files
