@@ -1,4 +1,4 @@
-"""Measure what a GPU gives: ``python -m benchmarks.gpu [--images N] [--minutes M]``, in less than ten minutes.
+"""Measure what a GPU gives: ``python -m benchmarks.gpu [--images N] [--steps N]``, in less than ten minutes.
 
 Detection: images per second of the shipped pair for processed images on the processor (ONNX Runtime, all cores) and on
 the GPU (torch), on simulated images of 2330 x 2867 pixels that are normalised already, and the largest difference of
