@@ -74,7 +74,8 @@ def test_the_same_command_again_has_nothing_to_do(trained: Path, capsys: pytest.
     assert terms.startswith("CDD-CESM: ")  # whose images it learnt from
     assert captured.err == "the run is finished: nothing to do\n"
     assert {f.name: f.read_bytes() for f in model.iterdir()} == before
-    assert set(before) == {"model.json", "cnn1.onnx", "cnn2.onnx", "recipe.toml", "MODEL_CARD.md"}
+    files = {"model.json", "cnn1.onnx", "cnn2.onnx", "recipe.toml", "MODEL_CARD.md", "training-images.txt"}
+    assert set(before) == files
 
 
 def test_another_recipe_in_the_same_folder_is_refused_in_one_line(
