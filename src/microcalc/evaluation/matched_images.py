@@ -111,7 +111,7 @@ class MatchedImage:
     has_region
         Whether a region is annotated, even if it is ignored or holds an annotated cluster.
     overlap
-        Of the marks that hit with the microcalcifications; None where the detector gives no outlines.
+        Of the marks that hit with the microcalcifications; None where the detector or the table gives no outlines.
     """
 
     image: ImageRow
@@ -186,7 +186,8 @@ def match_image(detected: Marks, image: ImageRow, rows: Sequence[AnnotationRow],
     regions = [r for r in rows if r.kind == REGION]
     annotated = _Annotated(lesions, ignored, regions, grid)
     centres = grid.to_mm(detected.centres_px)
-    drawn, truth_drawn = polygons_of(detected.outlines), polygons_of([r.outline for r in lesions])
+    truth_drawn = polygons_of([r.outline for r in lesions])
+    drawn = polygons_of(detected.outlines if any(r.outline for r in lesions) else ())
     also = [] if rules.hit_iou is None else overlapping(drawn, truth_drawn, min_iou=rules.hit_iou)
     marks = match(
         centres, detected.likelihood, annotated.truth,
