@@ -4,6 +4,8 @@ Patients are divided into folds. For each fold, a pair is trained on microcalcif
 images, thresholds are chosen on the patients of the next fold, and its marks on the fold's own images are counted: on
 other insertions, and on reviewed places. So every image is judged by networks that never saw its patient. The ratings
 of all folds that are done are pooled. The same command continues where it was stopped; ``--fold 2`` does one fold.
+Folds are drawn at random, or are those of ``--folds-of FILE`` (columns ``image`` and ``fold``), such as
+``data/cdd-cesm/folds.csv``, for a data set where some images name no patient; an image in no fold is not used.
 
 With ``--half NAME …`` only the patients of one split are judged, in two halves: those named, and the others. The
 networks of a half learn from the other half as well as from the table's training patients, and thresholds are chosen on
@@ -25,9 +27,11 @@ from benchmarks.near_calcium import Rated, rate, report
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.options import WhereItRuns
 from microcalc.datasets.inserted import insert_data_set
+from microcalc.datasets.lines import number_in, read_lines
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import Split, Table, join_tables
 from microcalc.datasets.table_files import IMAGES, read_table
+from microcalc.errors import InputError
 from microcalc.evaluation.matched_images import Rules
 from microcalc.execution.executor import Executor
 from microcalc.models.model import Model, load_model
@@ -72,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--folds", type=int, default=5)
+    how.add_argument("--folds-of", type=Path, help="CSV file of the fold of each image, from 0")
     how.add_argument("--half", nargs="+", help="patients of one half of their split, or images without a patient")
     parser.add_argument("--fold", type=int, help="this fold or half alone, from 0")
     parser.add_argument("--variants", type=int, default=4, help="copies of each image to train with; each has a twin")
@@ -92,6 +97,8 @@ def main(arguments: Sequence[str]) -> int:
     patients: Patients
     if asked.half is not None:
         patients = halves_of_split(source, asked.half)
+    elif asked.folds_of is not None:
+        patients = folds_of_file(asked.folds_of, source)
     else:
         patients = folds_of_patients(source, folds=asked.folds, seed=settings.seed)
     with log_records_shown(), executor:
@@ -102,6 +109,31 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n{name}, folds {', '.join(map(str, done))}: ", end="")
         print("\n".join(report(_pooled([_read(_folder(settings, fold) / "rated.json")[name] for fold in done]))))
     return 0
+
+
+def folds_of_file(file: Path, table: Table) -> Patients:
+    """Return the patients of each fold of a CSV file.
+
+    Raises
+    ------
+    InputError
+        An image of the file is not in the table, a patient is in two folds, or there are fewer than three folds.
+    TableError
+        The file lacks a column, or a fold is no number.
+    """
+    patient_of = {i.image: i.patient_or_image for i in table.images}
+    fold_of: dict[str, float] = {}
+    for number, line in read_lines(file, required=("image", "fold")):
+        where = f"{file.name} line {number}"
+        if line["image"] not in patient_of:
+            raise InputError(f"{where}: image {line['image']!r} is not in the table")
+        fold = number_in(line, "fold", where)
+        if fold_of.setdefault(patient_of[line["image"]], fold) != fold:
+            raise InputError(f"{where}: image {line['image']!r} is in fold {fold:g}, its patient also in another")
+    names = sorted(set(fold_of.values()))
+    if len(names) < 3 or names != list(range(len(names))):
+        raise InputError(f"{file.name}: folds {names}, expected three or more, numbered from 0")
+    return tuple(frozenset(p for p, f in fold_of.items() if f == fold) for fold in names)
 
 
 def judge_fold(source: Table, patients: Patients, fold: int, settings: _Settings) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,24 @@ def test_the_table_of_real_images_is_accepted_with_its_splits(shared_data: Path,
 
 def test_no_unnamed_image_can_belong_to_a_patient_of_another_split(shared_data: Path) -> None:
     images = read_cdd_cesm(shared_data / "cdd-cesm").images
-    possible = [(i, *bounds) for i, bounds in _possible_patients(images).items()]
+    _check_apart(images, {i.image: i.split for i in images if i.split})
+
+
+def test_no_unnamed_image_can_belong_to_a_patient_of_another_fold(shared_data: Path) -> None:
+    with (Path(__file__).parents[2] / "data" / "cdd-cesm" / "folds.csv").open() as handle:
+        fold_of = {line["image"]: line["fold"] for line in csv.DictReader(handle)}
+    images = read_cdd_cesm(shared_data / "cdd-cesm").images
+    assert {i.image for i in images} - set(fold_of) == {"IM0092"}  # may show a patient of any fold but one
+    assert set(fold_of.values()) == set("01234")
+    _check_apart(images, fold_of)
+
+
+def _check_apart(images: tuple[ImageRow, ...], part_of: Mapping[str, str]) -> None:
+    """Assert that no two images of different parts can show one patient, who has one such image of each breast."""
+    possible = [(i.image, *bounds) for i, bounds in _possible_patients(images).items() if i.image in part_of]
     for (a, a_low, a_high, a_side), (b, b_low, b_high, b_side) in itertools.combinations(possible, 2):
-        # One patient has one craniocaudal image of each breast.
-        if a.split and b.split and a.split != b.split and a_side != b_side:
-            assert a_high < b_low or b_high < a_low, f"{a.image} ({a.split}) and {b.image} ({b.split})"
+        if part_of[a] != part_of[b] and a_side != b_side:
+            assert a_high < b_low or b_high < a_low, f"{a} ({part_of[a]}) and {b} ({part_of[b]})"
 
 
 def test_the_table_of_real_images_takes_every_reviewed_place(shared_data: Path) -> None:

@@ -78,6 +78,11 @@ def test_every_patient_is_tested_once_by_networks_that_never_saw_it(folds: int, 
     assert max(sizes) - min(sizes) <= 1
 
 
+def test_an_image_of_no_fold_is_left_out() -> None:
+    folds = [frozenset({"p0"}), frozenset({"p1"}), frozenset({"p2"})]
+    assert {i.patient for i in split_by_fold(_table(4), folds, test=0).images} == {"p0", "p1", "p2"}
+
+
 @pytest.mark.parametrize("folds", [2, 5])
 def test_folds_that_leave_a_split_without_a_patient_are_refused(folds: int) -> None:
     with pytest.raises(InputError, match=f"{folds} folds of 4 patients, expected 3 folds or more"):

@@ -53,11 +53,17 @@ def folds_of_patients(table: Table, *, folds: int, seed: int) -> tuple[frozenset
 
 
 def split_by_fold(table: Table, folds: Sequence[frozenset[str]], *, test: int) -> Table:
-    """Return the table with the patients of one fold as test, those of the next as validation, all others as train."""
+    """Return the table with the patients of one fold as test, of the next as validation, of the others as train.
+
+    Images of patients in no fold are left out.
+    """
     named: dict[str, Split] = dict.fromkeys(folds[test], "test")
     named |= dict.fromkeys(folds[(test + 1) % len(folds)], "validation")
-    images = tuple(replace(i, split=named.get(i.patient_or_image, "train")) for i in table.images)
-    return Table(images, table.annotations)
+    judged = frozenset[str]().union(*folds)
+    images = (
+        replace(i, split=named.get(i.patient_or_image, "train")) for i in table.images if i.patient_or_image in judged
+    )
+    return table.of_images(images)
 
 
 def halves_of_split(table: Table, first: Collection[str]) -> tuple[frozenset[str], ...]:
