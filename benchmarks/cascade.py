@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import count, run
+
 if TYPE_CHECKING:
     from microcalc.cascade.cascade import Cascade
     from microcalc.cascade.fit import CascadeSettings
@@ -46,9 +48,13 @@ class Split:
     negative: Samples
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Train every kind of cascade on one set of samples, evaluate it on another, then measure speed."""
+    from microcalc.models.model import load_model
+
     options = _parser().parse_args(arguments)
+    if options.model:
+        load_model(options.model, threads=1)  # a model that cannot be loaded is named before all else
     with tempfile.TemporaryDirectory() as folder:
         if not options.speed_only:
             _compare(options, Path(folder))
@@ -59,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cascade", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a table of raw images with splits; by default one is simulated")
-    parser.add_argument("--exams", type=int, default=6, help="simulated exams per vendor")
-    parser.add_argument("--negatives", type=int, default=100_000, help="negative samples drawn per image")
+    parser.add_argument("--exams", type=count, default=6, help="simulated exams per vendor")
+    parser.add_argument("--negatives", type=count, default=100_000, help="negative samples drawn per image")
     parser.add_argument("--scale", type=float, default=0.25, help="share of the default numbers of trees and features")
     parser.add_argument("--model", type=Path, help="a pair's folder for the speed; by default the shipped one")
     parser.add_argument("--speed-only", action="store_true", help="a random cascade of the default size is timed")
@@ -301,4 +307,4 @@ def _random() -> Cascade:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import count, run
+
 if TYPE_CHECKING:
     from microcalc.models.model import Models
 
@@ -56,25 +58,31 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="a folder that `microcalc simulate` made, of one size; by default an exam of 3328 x 4096",
     )
-    parser.add_argument("--repeats", type=int, default=1, help="the shortest counts")
+    parser.add_argument("--repeats", type=count, default=1, help="the shortest counts")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
 def _measure(options: argparse.Namespace) -> int:
+    from microcalc.errors import InputError
     from microcalc.models.model import Models
 
     worst = 0.0
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         files = sorted(options.data.rglob("*.dcm")) if options.data else _simulated(folder)
+        plain = {name: [file for file in files if file.stem.endswith(_intent(name))] for name in options.models}
+        if missing := [name for name, images in plain.items() if not images]:
+            raise InputError(f"{options.data.name}: no {_intent(missing[0])} image of microcalc simulate, expected one")
         print("| model | the image shows | seconds | times the median |\n|---|---|---|---|")
         for name in options.models:
-            intent = "raw" if name == "cascade" else name
-            plain = [file for file in files if file.stem.endswith(intent)]
-            worst = max(worst, _table(name, Models(name, threads=1), plain, folder, options.repeats))
+            worst = max(worst, _table(name, Models(name, threads=1), plain[name], folder, options.repeats))
     print(f"The most is {worst:.1f} times the median; the limit is {MOST:g}.")
     return int(worst > MOST)
+
+
+def _intent(model: str) -> str:
+    return "raw" if model == "cascade" else model
 
 
 def _simulated(folder: Path) -> list[Path]:
@@ -180,5 +188,6 @@ CONTENTS: Final[dict[str, Callable[[Levels, np.random.Generator], Levels]]] = {
 
 BREASTS: Final = ("a breast in a bright frame, with a label", "a breast with specks all over it", "a checkerboard")
 
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

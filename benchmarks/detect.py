@@ -14,13 +14,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
+
+from benchmarks import count, run
 
 if TYPE_CHECKING:
     from microcalc.cnn.scorer import CnnPair
@@ -33,12 +35,16 @@ T = TypeVar("T")
 ROWS, COLUMNS = 4096, 3328
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Simulate the mammogram unless one is given, and measure in a separate process."""
+    from microcalc.models.model import describe_pair, model_folder
+
     options = _parser().parse_args(arguments)
     if options.measure:
         _measure(options)
         return 0
+    if options.model:
+        describe_pair(model_folder(options.model))  # one that cannot be measured is named before all else
     with tempfile.TemporaryDirectory() as folder:
         image = options.image or _simulated(Path(folder))
         command = [sys.executable, "-m", "benchmarks.detect", "--measure", "--image", str(image)]
@@ -52,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="a model's folder; by default the shipped one")
     parser.add_argument("--image", type=Path, help="a DICOM mammogram; by default a simulated one")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=count, default=2)
+    parser.add_argument("--repeats", type=count, default=3)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -208,4 +214,4 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import count, run
 from microcalc.execution.cluster import Cluster
 from microcalc.execution.executor import Executor, Processes
 from microcalc.storage.index import read_index
@@ -128,11 +129,11 @@ def machines(folder: Path, workers: int, *options: str, **environment: str) -> I
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("torture", "overhead", "disk"))
-    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--images", type=count, default=300)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=600, help="of torture: no kills after these")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--tasks", type=int, default=100_000, help="of overhead, for the memory of the scheduler")
+    parser.add_argument("--workers", type=count, default=2)
+    parser.add_argument("--tasks", type=count, default=100_000, help="of overhead, for the memory of the scheduler")
     parser.add_argument("--sleep", type=float, default=1.0, help="of torture, seconds that each image waits")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args(arguments)
@@ -316,4 +317,4 @@ def _command(pid: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import count, run
 from microcalc.datasets.table import ImageRow
 from microcalc.study.evaluation import evaluate_study
 from microcalc.study.predictions import METHODS, VENDORS, ImagePredictions, Ratings
@@ -24,10 +25,10 @@ _IMAGES_PER_PATIENT = 4
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--positives", type=int, default=5298)
-    parser.add_argument("--negatives", type=int, default=18_000_000)
-    parser.add_argument("--images", type=int, default=480)
-    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--positives", type=count, default=5298)
+    parser.add_argument("--negatives", type=count, default=18_000_000)
+    parser.add_argument("--images", type=count, default=480)
+    parser.add_argument("--resamples", type=count, default=2000)
     asked = parser.parse_args(arguments)
     images = drawn_images(asked.images, asked.positives, asked.negatives, np.random.default_rng(0))
     started = time.perf_counter()
@@ -73,4 +74,4 @@ def _image(i: int, positives: int, negatives: int, rng: np.random.Generator) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import mean, median
@@ -28,17 +28,20 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import count, run
+from microcalc.errors import InputError
+
 HERE = Path(__file__).parents[1]
 _DETECT = "from microcalc.cli import main; main()"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure the whole command, compare the results, and measure the stages."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.folder", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="DICOM files, or a table of images")
     parser.add_argument("--before", type=Path, help="another checkout, such as a git worktree of an earlier commit")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--workers", type=count, default=2)
+    parser.add_argument("--repeats", type=count, default=1)
     parser.add_argument("--stages", type=int, default=4, help="number of images whose stages are measured")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     for folder in (options.folder, *([options.before / "src" / "microcalc"] if options.before else [])):
         if not folder.is_dir():
-            parser.error(f"{folder.name}: no such folder in {folder.parent.name or '.'}, expected one")
+            raise InputError(f"{folder.name}: no such folder in {folder.parent.name or '.'}, expected one")
     checkouts = {**({"before": options.before.absolute()} if options.before else {}), "now": HERE}
     with tempfile.TemporaryDirectory() as made:
         out = {name: Path(made) / name for name in checkouts}
@@ -76,7 +79,7 @@ def _measure_command(name: str, checkout: Path, folder: Path, out: Path, *, work
     process.returncode = os.waitstatus_to_exitcode(status)
     images = len(_documents(out))
     if images == 0:
-        sys.exit(f"{name}: no results, exit code {os.waitstatus_to_exitcode(status)}")
+        raise InputError(f"{folder.name}: no result of {name}, exit code {process.returncode}, expected some")
     processor = used.ru_utime + used.ru_stime
     print(
         f"{name:8} {images} images, exit code {process.returncode}: {processor / images:.2f} processor s an image "
@@ -211,4 +214,4 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.near_calcium import Rated, rate, report
+from benchmarks import count, run
+from benchmarks.near_calcium import Rated, load_models, rate, report
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.options import WhereItRuns
 from microcalc.datasets.inserted import insert_data_set
@@ -54,7 +55,6 @@ class _Settings:
     out: Path
     recipe: Recipe
     start: Start | None
-    compare: tuple[str, ...]
     halves: bool
     variants: int
     clusters: int
@@ -75,23 +75,24 @@ def main(arguments: Sequence[str]) -> int:
         "--compare", action="append", default=[], help="model to judge, too; it must not know the images"
     )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--folds", type=int, default=5)
+    how.add_argument("--folds", type=count, default=5)
     how.add_argument("--folds-of", type=Path, help="CSV file of the fold of each image, from 0")
     how.add_argument("--half", nargs="+", help="patients of one half of their split, or images without a patient")
     parser.add_argument("--fold", type=int, help="this fold or half alone, from 0")
-    parser.add_argument("--variants", type=int, default=4, help="copies of each image to train with; each has a twin")
+    parser.add_argument("--variants", type=count, default=4, help="copies of each image to train with; each has a twin")
     parser.add_argument("--clusters", type=int, default=14, help="of each copy to train with")
     parser.add_argument("--singles", type=int, default=10, help="of each copy to train with")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int)
+    parser.add_argument("--workers", type=count)
     parser.add_argument("--cluster", help="Dask scheduler; folds are the shards: give each machine its --fold")
     asked = parser.parse_args(arguments)
     executor = WhereItRuns(asked.workers, asked.cluster).executor()
     recipe = load_recipe(asked.recipe)
     settings = _Settings(
-        asked.out, recipe, start_from(asked.start, recipe) if asked.start else None, tuple(asked.compare),
+        asked.out, recipe, start_from(asked.start, recipe) if asked.start else None,
         asked.half is not None, asked.variants, asked.clusters, asked.singles, asked.seed, executor,
     )  # fmt: skip
+    compare = load_models(asked.compare, {recipe.data.intent}, spacing_mm=recipe.data.spacing_mm)
     source = open_table(asked.table)
     source = source.of_images(i for i in source.images if i.intent == recipe.data.intent)
     patients: Patients
@@ -101,9 +102,11 @@ def main(arguments: Sequence[str]) -> int:
         patients = folds_of_file(asked.folds_of, source)
     else:
         patients = folds_of_patients(source, folds=asked.folds, seed=settings.seed)
+    if asked.fold is not None and not 0 <= asked.fold < len(patients):
+        raise InputError(f"--fold {asked.fold}: expected 0 to {len(patients) - 1}")
     with log_records_shown(), executor:
         for fold in range(len(patients)) if asked.fold is None else [asked.fold]:
-            judge_fold(source, patients, fold, settings)
+            judge_fold(source, patients, fold, settings, compare)
     done = [fold for fold in range(len(patients)) if (_folder(settings, fold) / "rated.json").is_file()]
     for name in _RULES:
         print(f"\n{name}, folds {', '.join(map(str, done))}: ", end="")
@@ -136,7 +139,7 @@ def folds_of_file(file: Path, table: Table) -> Patients:
     return tuple(frozenset(p for p, f in fold_of.items() if f == fold) for fold in names)
 
 
-def judge_fold(source: Table, patients: Patients, fold: int, settings: _Settings) -> None:
+def judge_fold(source: Table, patients: Patients, fold: int, settings: _Settings, compare: Mapping[str, Model]) -> None:
     """Train the pair of a fold, and write its marks on the images of the fold's own patients."""
     folder = _folder(settings, fold)
     if (folder / "rated.json").is_file():
@@ -151,8 +154,7 @@ def judge_fold(source: Table, patients: Patients, fold: int, settings: _Settings
         settings.recipe, used, folder / "run", start=settings.start, normalised=settings.out / "normalised",
         executor=settings.executor,
     )  # fmt: skip
-    models = {name: load_model(name, threads=1) for name in settings.compare}
-    models["trained"] = load_model(trained, threads=1)
+    models = {**compare, "trained": load_model(trained, threads=1)}
     tables = {"inserted": other_split, "reviewed": _split(source, patients, fold, settings)}
     rated = {name: _rate(table.of_split("test"), models, _RULES[name]) for name, table in tables.items()}
     write_json(
@@ -222,4 +224,4 @@ def _read(file: Path) -> dict[str, dict[str, list[Rated]]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

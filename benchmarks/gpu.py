@@ -19,11 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import count, run
 from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, fit
 from microcalc.cnn.network import Network
 from microcalc.cnn.precision import fast_precision
 from microcalc.cnn.scorer import CnnPair, NetworkFile
 from microcalc.domain import NormalisedMammogram
+from microcalc.errors import InputError
 from microcalc.models.model import describe_pair, shipped_model
 from microcalc.sample.store import open_stored, store
 from microcalc.training.recipe import load_recipe
@@ -35,13 +37,12 @@ _LARGEST_DIFFERENCE = 1e-3
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20, help="number of images to detect in")
-    parser.add_argument("--steps", type=int, default=300, help="number of training steps of each network")
+    parser.add_argument("--images", type=count, default=20, help="number of images to detect in")
+    parser.add_argument("--steps", type=count, default=300, help="number of training steps of each network")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     asked = parser.parse_args(arguments)
     if asked.device == "cuda" and not torch.cuda.is_available():
-        print("no CUDA device, expected one, or --device cpu", file=sys.stderr)
-        return 2
+        raise InputError("no CUDA device, expected one, or --device cpu")
     device = "cuda" if asked.device == "cuda" else "cpu:0"  # cpu:0: torch on the processor
     print(f"{torch.cuda.get_device_name() if device == 'cuda' else 'processor by torch'}, torch {torch.__version__}")
     difference = _detection(asked.images, device)
@@ -107,4 +108,4 @@ def _training(steps: int, device: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

@@ -8,6 +8,7 @@ place near them and places judged unsure are left out.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Final, get_args
 
 import numpy as np
 
+from benchmarks import run
 from microcalc.datasets.open import identified_table, open_table
 from microcalc.datasets.table import AnnotationRow, ImageRow
 from microcalc.detection.result import Result, read_result
 from microcalc.domain import CalcificationKind, Kind
+from microcalc.errors import InputError
 from microcalc.evaluation.images import TableImages
 from microcalc.evaluation.reporting.tables import TextTable, markdown_table
 from microcalc.storage.index import counted
@@ -36,9 +39,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--split", choices=_SPLITS, help="use the images of this split only")
     asked = parser.parse_args(arguments)
     table = identified_table(open_table(asked.table))
-    images = TableImages(table)
+    images, results = TableImages(table), counted(asked.results)
+    if results is None:
+        raise InputError(f"{asked.results.name}: no results, expected a folder that microcalc detect wrote")
     counts: Counter[tuple[str, str]] = Counter()
-    for file in counted(asked.results) or ():
+    for file in results:
         result = read_result(file)
         image = images.find(result.image, file.name)
         if image is not None and asked.split in (None, image.split):
@@ -61,3 +66,7 @@ def pairs(result: Result, image: ImageRow, places: Sequence[AnnotationRow]) -> I
         searched_for_outline = candidate.outline is not None
         if searched_for_outline and distance_mm[nearest] <= _HIT_MM and places[nearest].kind != "unsure":
             yield places[nearest].kind, candidate.kind or "no outline"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

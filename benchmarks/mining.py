@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import count, run
 from microcalc.sample.hardest import BINS, Hardest, count_logits
 from microcalc.sample.store import Samples
 
@@ -24,9 +25,9 @@ _COLUMNS = 4000
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--per-image", type=int, default=1_000_000)
-    parser.add_argument("--chosen", type=int, default=1_000_000)
+    parser.add_argument("--images", type=count, default=1000)
+    parser.add_argument("--per-image", type=count, default=1_000_000)
+    parser.add_argument("--chosen", type=count, default=1_000_000)
     parser.add_argument("--backwards", action="store_true", help="take the images in the opposite order")
     given = parser.parse_args(arguments)
     images = range(given.images)[:: -1 if given.backwards else 1]
@@ -66,4 +67,4 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

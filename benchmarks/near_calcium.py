@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from benchmarks import run
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.twins import is_twin
 from microcalc.detection.candidates import find_candidates
-from microcalc.domain import NormalisedMammogram
+from microcalc.domain import Intent, NormalisedMammogram
+from microcalc.errors import InputError
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.matched_images import MatchedImage, Rules, match_image
 from microcalc.models.model import Model, load_model
@@ -84,9 +86,11 @@ def main(arguments: Sequence[str]) -> int:
         and asked.split in (None, i.split)
         and (asked.tag is None or asked.tag in i.tags.split())
     ]
-    models = {name: load_model(name, threads=1) for name in asked.model}
     rules = Rules(false_marks="reviewed") if asked.reviewed else Rules(lesions_by="inserted")
     images = [i for i in images if table.rows_of(i)]
+    if not images:
+        raise InputError(f"{asked.table.name}: no such image with annotations, expected at least one")
+    models = load_models(asked.model, {image.intent for image in images})
     rated: dict[str, list[Rated]] = {name: [] for name in models}
     for number, image in enumerate(images, 1):
         normalised = normalise(open_row(image), spacing_mm=next(iter(models.values())).spacing_mm)
@@ -96,6 +100,27 @@ def main(arguments: Sequence[str]) -> int:
     for line in report(rated):
         print(line)
     return 0
+
+
+def load_models(
+    names: Sequence[str], intents: Collection[Intent], *, spacing_mm: float | None = None
+) -> dict[str, Model]:
+    """Return models by name, all for images of the given intents and for one pixel spacing, which may be given.
+
+    Raises
+    ------
+    InputError
+        A model cannot be loaded, is for images of another intent, or for another spacing
+        than the given one or the first model's.
+    """
+    models = {name: load_model(name, threads=1) for name in names}
+    for name, model in models.items():
+        for intent in intents:
+            model.check_intent(intent)
+        expected = spacing_mm or models[names[0]].spacing_mm
+        if model.spacing_mm != expected:
+            raise InputError(f"{name}: a model for pixels of {model.spacing_mm:g} mm, expected {expected:g} mm")
+    return models
 
 
 def rate(normalised: NormalisedMammogram, image: ImageRow, table: Table, model: Model, rules: Rules) -> Rated:
@@ -199,4 +224,4 @@ def _threshold(false: Values, allowed: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

@@ -43,10 +43,14 @@ from tests.node.mammograms import ID, NAME, VIEWS, write_exam
 from tests.node.mutants import mutate
 from tests.node.nodes import Archive, NodeProcess, send, uids_of, wait_until
 
+from benchmarks import count, run
+from microcalc.errors import InputError
+from microcalc.models.model import load_model
+
 _PATIENCE_S = 3600.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run one of the measurements."""
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace, Path], bool] = globals()[f"_{options.what}"]
@@ -57,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.node", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["kills", "mutants", "senders", "disc", "histories", "throughput"])
-    parser.add_argument("--images", type=int)
-    parser.add_argument("--histories", type=int, default=1000)
-    parser.add_argument("--senders", type=int, default=8)
+    parser.add_argument("--images", type=count)
+    parser.add_argument("--histories", type=count, default=1000)
+    parser.add_argument("--senders", type=count, default=8)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=count, default=2)
     parser.add_argument("--model", default="raw")
     parser.add_argument("--folder", type=Path, help="on a small file system")
     parser.add_argument("--seed", type=int, default=1)
@@ -224,8 +228,7 @@ def _resident_mb(ids: Sequence[int]) -> float:
 
 def _disc(options: argparse.Namespace, folder: Path) -> bool:
     if options.folder is None:
-        print("no --folder, expected one on a small file system", file=sys.stderr)
-        return False
+        raise InputError("disc: no --folder, expected one on a small file system")
     exams = _exams(folder / "exams", options.images or 120)
     with Archive() as archive:
         storage = options.folder.resolve() / "node"
@@ -281,6 +284,7 @@ def _histories(options: argparse.Namespace, folder: Path) -> bool:
 
 def _throughput(options: argparse.Namespace, folder: Path) -> bool:
     """Measure the same images with ``microcalc detect`` on all cores, and through a node."""
+    load_model(options.model, threads=1)  # one that cannot be loaded is named before all else
     files = _copies(folder / "images", options.images or 16)
     command = [sys.executable, "-m", "microcalc", "detect", *map(str, files), "--model", options.model, "--no-overlay"]
     start = time.perf_counter()
@@ -326,4 +330,4 @@ def _copies(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -31,10 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks import count, run
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import Table
 from microcalc.detection.candidates import find_candidates
 from microcalc.domain import Candidates, NormalisedMammogram
+from microcalc.errors import InputError
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.matched_images import MatchedImage, Rules, match_image
 from microcalc.evaluation.metrics import estimate_metrics, metric_groups
@@ -170,14 +172,19 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="processed images with annotated microcalcifications")
     parser.add_argument("--lesions-by", help="count microcalcifications of this judge only, such as inserted")
-    parser.add_argument("--images", type=int, help="the first so many images only")
+    parser.add_argument("--images", type=count, help="the first so many images only")
     parser.add_argument("--unet", type=Path, help="weights of the U-Net")
     parser.add_argument("--train", type=Path, help="table to train the U-Net on")
     parser.add_argument("--minutes", type=float, default=60.0, help="of the processor, to train the U-Net")
     parser.add_argument("--method", choices=list(_PEERS), help="measure this method in this process, and print JSON")
     asked = parser.parse_args(arguments)
+    open_table(asked.table)
     if asked.train is not None:
+        if asked.unet is None:
+            raise InputError("--train: expected --unet as well, the file for the weights")
         _train_unet(asked.train, asked.unet, minutes=asked.minutes)
+    elif asked.unet is not None and not asked.unet.is_file():
+        raise InputError(f"{asked.unet.name}: no such file, expected the weights of the U-Net, or --train")
     if asked.method is not None:
         print(json.dumps(_measure(asked)))
         return 0
@@ -299,4 +306,4 @@ def _patch(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

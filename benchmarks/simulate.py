@@ -14,6 +14,7 @@ from time import process_time
 
 import numpy as np
 
+from benchmarks import count, run
 from microcalc.simulate.calcification import draw_cluster
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import SYSTEMS
@@ -23,7 +24,7 @@ from microcalc.validation.files import reference_seconds
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="*", choices=list(SYSTEMS), default=list(SYSTEMS))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=count, default=3)
     asked = parser.parse_args(arguments)
     reference = min(reference_seconds() for _ in range(asked.repeats))
     print(f"reference of point 20: {reference:.2f} s of the processor")
@@ -46,4 +47,4 @@ def _best(repeats: int, work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from benchmarks import count, run
 from microcalc.datasets.table_files import read_table
 from microcalc.training.split import split_by_patient
 
@@ -28,8 +29,8 @@ _IMAGES_PER_PATIENT = 4
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--annotations", type=int, default=10_000_000)
+    parser.add_argument("--images", type=count, default=1_000_000)
+    parser.add_argument("--annotations", type=count, default=10_000_000)
     parser.add_argument("--folder", type=Path, help="where tables are kept; by default a temporary folder")
     parser.add_argument("--csv-only", action="store_true")
     parser.add_argument("--measure", type=Path, help="a table to read")
@@ -111,4 +112,4 @@ def _timed(what: str, work: Callable[[], _T]) -> _T:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks import count, run
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.detection.result import SCHEMA
@@ -53,11 +54,11 @@ _DRAWN = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the figures; return 1 if a confirmed annotation was lost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks view", description=__doc__)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--shown", type=int, default=300)
+    parser.add_argument("--images", type=count, default=1000)
+    parser.add_argument("--shown", type=count, default=300)
     parser.add_argument("--kills", type=int, default=200)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -272,4 +273,4 @@ def _post(address: str, confirmed: set[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

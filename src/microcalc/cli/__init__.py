@@ -190,18 +190,23 @@ def run(arguments: Sequence[str]) -> int:
     except cyclopts.CycloptsError as error:
         command = " ".join(("microcalc", *(error.command_chain or ())))
         return print_error(f"{_in_words(error)} (see {command} --help)")
-    except MicrocalcError as error:
-        return print_error(str(error))
-    except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
-        if extra is None:
-            raise
-        return print_error(str(MissingExtraError(f"{error.name} is not installed, expected microcalc[{extra}]")))
-    except BrokenPipeError:
-        # Nobody reads any more; the flush at exit must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        return print_error(f"{Path(str(error.filename or '')).name}: {error.strerror or error}".removeprefix(": "))
-    except KeyboardInterrupt:
-        return print_error("interrupted", code=130)
+    except (MicrocalcError, ModuleNotFoundError, OSError, KeyboardInterrupt) as error:
+        return in_one_line(error)
+
+
+def in_one_line(error: BaseException) -> int:
+    """Print what ended a command in one line, and return the exit code; raise again what is a fault of the program."""
+    match error:
+        case MicrocalcError():
+            return print_error(str(error))
+        case ModuleNotFoundError() if extra := _EXTRA_OF.get((error.name or "").split(".")[0]):
+            return print_error(str(MissingExtraError(f"{error.name} is not installed, expected microcalc[{extra}]")))
+        case BrokenPipeError():
+            # Nobody reads any more; the flush at exit must not fail.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        case OSError():
+            return print_error(f"{Path(str(error.filename or '')).name}: {error.strerror or error}".removeprefix(": "))
+        case KeyboardInterrupt():
+            return print_error("interrupted", code=130)
+    raise error

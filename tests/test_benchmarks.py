@@ -1,0 +1,87 @@
+"""Bad input of a benchmark ends in one line before any work, as that of the command does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import benchmarks
+import pytest
+from benchmarks.__main__ import NAMES
+
+FOLDER = Path(benchmarks.__file__).parent
+_FOLDS = ["folds", "TABLE", "--recipe", "processed", "--out", "OUT"]
+BAD = {  # what is wrong, by the call
+    "folds: table": (_FOLDS, "TABLE"),
+    "folds: recipe": ([*_FOLDS, "--recipe", "no-recipe"], "no recipe"),
+    "folds: model to go on from": ([*_FOLDS, "--from", "no-model"], "no-model"),
+    "folds: model to compare": ([*_FOLDS, "--compare", "no-model"], "no-model"),
+    "folds: model of the other intent": ([*_FOLDS, "--compare", "raw"], "raw: a model for raw images"),
+    "kinds": (["kinds", "TABLE", "RESULTS"], "TABLE"),
+    "near_calcium": (["near_calcium", "TABLE", "--model", "raw"], "TABLE"),
+    "peers": (["peers", "TABLE"], "TABLE"),
+    "tables": (["tables", "--measure", "TABLE"], "TABLE"),
+    "folder": (["folder", "TABLE"], "TABLE"),
+    "headers": (["headers", "TABLE"], "TABLE"),
+    "cascade: table": (["cascade", "--data", "TABLE"], "TABLE"),
+    "cascade: model": (["cascade", "--model", "no-model"], "no-model"),
+    "detect: model": (["detect", "--model", "no-model"], "no-model"),
+    "node: model": (["node", "throughput", "--model", "no-model"], "no-model"),
+    "node: folder": (["node", "disc"], "disc"),
+}
+
+
+def ended(arguments: list[str], monkeypatch: pytest.MonkeyPatch, *, module: str) -> object:
+    """Return the exit code of ``python -m``."""
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    loaded = "benchmarks.__main__" if module == "benchmarks" else module
+    monkeypatch.delitem(sys.modules, loaded, raising=False)  # runpy warns of it
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_module(module, run_name="__main__")
+    return exit_.value.code
+
+
+def test_every_benchmark_has_a_name_and_starts_in_the_same_way() -> None:
+    files = {file.stem: file for file in FOLDER.glob("[a-z]*.py")}
+    assert sorted(files) == sorted(NAMES)
+    start = 'if __name__ == "__main__":\n    sys.exit(run(main))\n'
+    assert [name for name, file in files.items() if not file.read_text(encoding="utf-8").endswith(start)] == []
+    assert (FOLDER / "__main__.py").read_text(encoding="utf-8").endswith(start)
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["benchmarks.NAME", "benchmarks NAME"])
+@pytest.mark.parametrize(("call", "what"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_before_any_work(
+    call: list[str],
+    what: str,
+    by_name: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, *arguments = call
+    module = "benchmarks" if by_name else f"benchmarks.{name}"
+    assert ended(call if by_name else arguments, monkeypatch, module=module) == 2
+    printed = capsys.readouterr()
+    assert re.fullmatch(rf"microcalc: {what}.*\n", printed.err)
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_benchmark_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["fold"], monkeypatch, module="benchmarks") == 2
+    assert capsys.readouterr().err.startswith("microcalc: fold: no such benchmark, expected detect, ")
+
+
+def test_the_line_of_a_process_that_a_benchmark_started_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(arguments: Sequence[str]) -> int:
+        subprocess.run([sys.executable, "-c", "import sys; sys.exit(2)"], check=True)
+        return 0
+
+    assert benchmarks.run(main, []) == 2
+    assert capsys.readouterr().err == ""
