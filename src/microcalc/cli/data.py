@@ -145,6 +145,7 @@ def insert(
     out: Path,
     clusters: CountOrNone = 2,
     singles: CountOrNone = 0,
+    benign: Amount = 0.0,
     min_d_prime: DPrime = 4.0,
     variants: Count = 1,
     twins: Flag = False,
@@ -154,7 +155,7 @@ def insert(
     seed: CountOrNone = 1,
     where: Where = EVERYTHING_HERE,
 ) -> int:
-    """Insert simulated microcalcifications into the images of a table.
+    """Insert simulated microcalcifications, and benign calcium, into the images of a table.
 
     Parameters
     ----------
@@ -166,6 +167,10 @@ def insert(
         Number of clusters per image.
     singles
         Number of single microcalcifications per image, in addition to the clusters.
+    benign
+        Factor applied to the usual rates of benign calcium in a breast: arteries, coarse and popcorn calcifications,
+        rods, rims, skin, milk of calcium and others, each annotated with its kind. With 1, an image has 1.3 objects on
+        average. By default none.
     min_d_prime
         Insert only microcalcifications that the ideal observer detects in the system's noise with at least this d'.
     variants
@@ -192,9 +197,10 @@ def insert(
         raise InputError(f"{out.name}: the folder of the table itself, expected a different one for the new images")
     chosen = table_of(table, split, tag)
     rest = _others(table, chosen) if others else None
-    if clusters + singles == 0:
-        raise InputError("--clusters 0 and --singles 0, expected something to insert")
-    shard, insertion = where.part(), Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime)
+    if clusters + singles + benign == 0:
+        raise InputError("--clusters 0 and --singles 0 without --benign, expected something to insert")
+    insertion = Insertion(clusters=clusters, singles=singles, min_d_prime=min_d_prime, benign=benign)
+    shard = where.part()
     with where.executor(items=variants * len(chosen.images)) as executor:
         made, refused = insert_data_set(
             chosen,

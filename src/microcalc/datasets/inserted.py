@@ -1,4 +1,4 @@
-"""Make a data set by inserting simulated microcalcifications into the images of another.
+"""Make a data set by inserting simulated microcalcifications, and benign calcium, into the images of another.
 
 The annotations are exact and the background is real. Annotations of the source table, such as reviewed benign
 calcifications, are kept.
@@ -26,6 +26,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from scipy import fft, ndimage
 
+from microcalc.datasets.inserted_truth import annotation_of, annotations_of
 from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places, refuse_repeated
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, write_table
@@ -35,10 +36,10 @@ from microcalc.errors import InputError, WorkerDiedError
 from microcalc.execution.executor import SERIAL, Executor
 from microcalc.execution.progress import track
 from microcalc.execution.shard import Shard
-from microcalc.geometry import Grid
 from microcalc.images.open import naming
 from microcalc.normalise.breast import breast_mask
 from microcalc.normalise.noise import high_pass, noise_by_level
+from microcalc.simulate.benign import PlacedBenign, PlacedLines, add_lines, draw_benign
 from microcalc.simulate.calcification import render
 from microcalc.simulate.insertion import Imaging, draw_imaging, insert_processed, insert_raw
 from microcalc.simulate.placement import Insertion, PlacedCalcification, draw_calcifications
@@ -53,6 +54,8 @@ _MADE: Final = ".made"
 _MAD = 1.4826
 _TILE_PX = 32
 _LEVEL_TILES = 40  # at least, per grey level
+_TWIN, _BENIGN = 1, 2
+"""Streams of random numbers of their own, so that the microcalcifications are the same with and without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,30 +241,43 @@ def _insert_one(job: _Job) -> list[_Made]:
             padding=mammogram.padding,
         )
     imaging = draw_imaging(rng, mammogram)
-    taken = [(a.row, a.column) for a in job.known if a.kind not in ("no_calcium", REGION)]
-    placed = draw_calcifications(
-        rng,
-        mammogram,
-        tissue,
-        job.insertion,
-        imaging=imaging,
-        taken_mm=mammogram.grid.to_mm(np.array(taken)),
-        regions_mm=[mammogram.grid.to_mm(np.array(a.outline)) for a in job.known if a.kind == REGION],
-    )
-    truth = [_annotation(p, mammogram.grid, imaging.d_prime(p.calcification)) for p in placed]
+    placed, benign = _drawn(rng, job, mammogram, tissue, imaging)
+    truth = [annotation_of(p, mammogram.grid, imaging) for p in placed]
+    beside = [a for body in benign for a in annotations_of(body, mammogram.grid, imaging)]
     changed = partial(
-        _inserted_into, job.image.file, mammogram, imaging=imaging, slope=_slope(mammogram, tissue, imaging),
-        sharpening=float(rng.uniform(0, 0.5)),
+        _inserted_into, job.image.file, mammogram, benign=benign, imaging=imaging,
+        slope=_slope(mammogram, tissue, imaging), sharpening=float(rng.uniform(0, 0.5)),
     )  # fmt: skip
     full = changed(placed)
-    made = [_written(job, job.name, full, truth)]
+    made = [_written(job, job.name, full, [*truth, *beside])]
     if job.twin:
-        left_out = draw_left_out([p.cluster for p in placed], np.random.default_rng((*job.seed, 1)))
+        left_out = draw_left_out([p.cluster for p in placed], np.random.default_rng((*job.seed, _TWIN)))
         twin = changed([p for i, p in enumerate(placed) if i not in left_out])
         if not np.array_equal(twin.pixels, full.pixels):  # with nothing left out it would be the same image twice
             its = [as_left_out(a) if i in left_out else a for i, a in enumerate(truth)]
-            made.append(_written(job, f"{job.name}-{TWIN}", twin, its, tag=TWIN))
+            made.append(_written(job, f"{job.name}-{TWIN}", twin, [*its, *beside], tag=TWIN))
     return made
+
+
+def _drawn(
+    rng: np.random.Generator, job: _Job, mammogram: Mammogram, tissue: BoolImage, imaging: Imaging
+) -> tuple[list[PlacedCalcification], list[PlacedBenign]]:
+    """Return the microcalcifications that are inserted, and the benign calcium."""
+    taken = [(a.row, a.column) for a in job.known if a.kind not in ("no_calcium", REGION)]
+    taken_mm = mammogram.grid.to_mm(np.array(taken))
+    regions_mm = [mammogram.grid.to_mm(np.array(a.outline)) for a in job.known if a.kind == REGION]
+    placed = draw_calcifications(
+        rng, mammogram, tissue, job.insertion, imaging=imaging, taken_mm=taken_mm, regions_mm=regions_mm
+    )
+    benign = draw_benign(
+        np.random.default_rng((*job.seed, _BENIGN)),
+        mammogram,
+        tissue,
+        factor=job.insertion.benign,
+        taken_mm=np.concatenate([taken_mm, np.array([p.centre_mm for p in placed]).reshape(-1, 2)]),
+        regions_mm=regions_mm,
+    )
+    return placed, benign
 
 
 def _written(job: _Job, name: str, mammogram: Mammogram, truth: Sequence[AnnotationRow], *, tag: str = "") -> _Made:
@@ -306,6 +322,7 @@ def _inserted_into(
     mammogram: Mammogram,
     placed: Sequence[PlacedCalcification],
     *,
+    benign: Sequence[PlacedBenign],
     imaging: Imaging,
     slope: FloatImage | None,
     sharpening: float,
@@ -317,13 +334,17 @@ def _inserted_into(
     slope, sharpening
         See ``_slope`` and ``insert_processed``.
     """
+    single = [*placed, *(p for p in benign if isinstance(p, PlacedCalcification))]
     contrast = render(
-        [imaging.contrast(p.calcification) for p in placed],
-        np.array([p.centre_mm for p in placed]).reshape(-1, 2),
+        [imaging.contrast(p.calcification) for p in single],
+        np.array([p.centre_mm for p in single]).reshape(-1, 2),
         grid=mammogram.grid,
         shape=(mammogram.pixels.shape[0], mammogram.pixels.shape[1]),
         mtf=imaging.mtf,
     )
+    for lines in benign:
+        if isinstance(lines, PlacedLines):
+            add_lines(contrast, lines, grid=mammogram.grid, imaging=imaging)
     scatter = imaging.scatter_to_primary
     if slope is None:
         changed = insert_raw(mammogram, contrast, offset=imaging.system.offset, scatter_to_primary=scatter)
@@ -369,17 +390,6 @@ def _high_pass_share(system: System) -> float:
     f = fft.fftfreq(size, system.pitch_mm)
     power = system.noise_power(f[:, None], f[None, :])
     return float(np.sqrt(np.sum(power * passed) / np.sum(power)))
-
-
-def _annotation(placed: PlacedCalcification, grid: Grid, d_prime: float) -> AnnotationRow:
-    """Return what the table says of an inserted microcalcification; the name of the image is still empty."""
-    row, column = grid.to_pixels(np.array([placed.centre_mm]))[0]
-    outline = grid.to_pixels(placed.calcification.outline_mm + np.array(placed.centre_mm))
-    return AnnotationRow(
-        image="", row=float(row), column=float(column), diameter_mm=placed.calcification.diameter_mm,
-        cluster=placed.cluster, outline=tuple((float(a), float(b)) for a, b in outline), d_prime=d_prime,
-        judge="inserted", morphology=f"{placed.calcification.morphology} {placed.calcification.layout}",
-    )  # fmt: skip
 
 
 def _compressed_as(source: Path, mammogram: Mammogram) -> Mammogram:

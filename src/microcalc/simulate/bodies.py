@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microcalc.domain import FloatImage
+from microcalc.geometry import Points
 from microcalc.simulate.calcification import PITCH_MM, Calcification, Mtf
 from microcalc.simulate.raster import filtered
 from microcalc.simulate.spectrum import Material
@@ -127,6 +128,25 @@ class Lines:
 
 
 Body = Balls | Cup | Lines
+
+
+def laid(lines: Lines, centre_mm: Points, *, tube_rad: float, heading_rad: float) -> Tubes:
+    """Return the projection of lines in an image.
+
+    Parameters
+    ----------
+    centre_mm
+        (2,) position of the confuser in the image.
+    tube_rad
+        Angle of the tube.
+    heading_rad
+        Angle by which the column axis of the lines is turned towards the row axis of the image.
+    """
+    tubes = lines.project(tube_rad)
+    cosine, sine = np.cos(heading_rad), np.sin(heading_rad)
+    rows = centre_mm[0] + (cosine * tubes.rows + sine * tubes.columns)
+    columns = centre_mm[1] + (cosine * tubes.columns - sine * tubes.rows)
+    return replace(tubes, rows=rows, columns=columns)
 
 
 def discs_along(tubes: Tubes, *, every_mm: float, together: bool) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from scipy import ndimage
 from microcalc.domain import FloatImage, Mammogram
 from microcalc.simulate.acquisition import detectability, noise_variance
 from microcalc.simulate.calcification import Calcification, render_calcification
+from microcalc.simulate.spectrum import Material, removed_fraction
 from microcalc.simulate.systems import SYSTEMS, System
 
 _THICKNESS_MM = 53.0  # of a typical breast (UK dose surveys: 52 to 60 mm); its share of gland, skin included: ours
@@ -53,9 +54,15 @@ class Imaging:
 
     def contrast(self, calcification: Calcification) -> FloatImage:
         """Return the fraction of the primary signal removed, (k, k), before blur."""
-        return calcification.contrast(
-            self.system.beam(_THICKNESS_MM),
+        return self.removed(calcification.material, calcification.packing * calcification.thickness_mm)
+
+    def removed(self, material: Material, solid_mm: FloatImage) -> FloatImage:
+        """Return the fraction of the primary signal that a thickness of solid material removes."""
+        return removed_fraction(
+            self.system.beam(_THICKNESS_MM).spectrum,
             self.system.converter,
+            material,
+            solid_mm,
             fat_mm=_THICKNESS_MM - _GLAND_MM,
             gland_mm=_GLAND_MM,
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from microcalc.domain import FloatImage, Kind
 from microcalc.geometry import Points
 from microcalc.simulate.acquisition import detectability
-from microcalc.simulate.bodies import Lines, discs_along, imaged_lines
+from microcalc.simulate.bodies import Lines, discs_along, imaged_lines, laid
 from microcalc.simulate.calcification import (
     DIAMETER_LN_SD,
     DIAMETER_MM,
@@ -264,16 +264,11 @@ def _add(scene: Scene, seen: Calcification, shadow: _Shadow, *, kind: Kind, clus
 def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confuser, *, cluster: str) -> None:
     """Add the contrast of lines, and annotations along them, in place; calcium ends at the edge of the breast."""
     s = scene.system
-    tubes = lines.project(scene.angle_rad)
     angle = float(np.arctan2(*(np.array(scene.breast.nipple_mm) - centre_mm))) if confuser.to_nipple else 0.0
-    rows, columns = (centre_mm[:, None, None] + _turned(np.stack([tubes.rows, tubes.columns]), angle)).astype(
-        np.float64
-    )
-    weight = tubes.weight
+    tubes = laid(lines, centre_mm, tube_rad=scene.angle_rad, heading_rad=angle)
     if confuser.kind != "no_calcium":
-        inside = scene.holds(np.column_stack([rows.ravel(), columns.ravel()]), depth_mm=1.0)
-        weight = weight * inside.reshape(rows.shape)
-    tubes = replace(tubes, rows=rows, columns=columns, weight=weight)
+        inside = scene.holds(np.column_stack([tubes.rows.ravel(), tubes.columns.ravel()]), depth_mm=1.0)
+        tubes = replace(tubes, weight=tubes.weight * inside.reshape(tubes.rows.shape))
     fat, gland = scene.behind(centre_mm)
 
     def contrast(path_mm: FloatImage) -> FloatImage:
@@ -287,10 +282,3 @@ def _insert_lines(scene: Scene, lines: Lines, centre_mm: Points, confuser: Confu
     for row, column, diameter in discs[scene.holds(discs[:, :2], depth_mm=0.2)]:
         at, wide = (row / s.pitch_mm, column / s.pitch_mm), max(diameter, lines.mark_mm)
         scene.annotations.append(Annotation(*at, wide, confuser.kind, cluster, morphology=confuser.what))
-
-
-def _turned(points: NDArray[np.floating], angle_rad: float) -> NDArray[np.float64]:
-    """Rotate rows and columns (2, ...) by an angle from the column axis towards the row axis."""
-    row, column = points
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    return np.stack([cosine * row + sine * column, cosine * column - sine * row])

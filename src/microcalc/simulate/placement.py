@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from microcalc.domain import BoolImage, FloatImage, Mammogram
+from microcalc.domain import BoolImage, FloatImage, Kind, Mammogram
 from microcalc.geometry import Grid, Points, clear_polygon
 from microcalc.simulate.calcification import (
     Calcification,
@@ -37,11 +37,14 @@ class Insertion:
     min_d_prime
         Smallest detectability by the ideal observer of an inserted microcalcification: no reader
         could annotate fainter ones.
+    benign
+        Factor applied to the usual rates of benign calcium in a breast; see ``simulate.benign``.
     """
 
     clusters: int = 2
     singles: int = 0
     min_d_prime: float = 4.0
+    benign: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,10 +54,11 @@ class PlacedCalcification:
     calcification: Calcification
     centre_mm: tuple[float, float]
     cluster: str
+    kind: Kind = "microcalcification"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Breast:
+class CoarseBreast:
     """Hold a breast on a raster of about a millimetre.
 
     Attributes
@@ -74,11 +78,12 @@ class _Breast:
     nipple_mm: NDArray[np.float64]
     spacing_mm: float
 
-    def holds(self, place_mm: Points) -> bool:
-        """Return whether a calcification may lie at a position (2,) in mm."""
-        row, column = (int(v) for v in np.rint(place_mm / self.spacing_mm))
-        rows, columns = self.allowed.shape
-        return 0 <= row < rows and 0 <= column < columns and bool(self.allowed[row, column])
+    def holds(self, places_mm: Points) -> BoolImage:
+        """Return (n,) whether a calcification may lie at positions (n, 2) in mm."""
+        at = np.rint(places_mm / self.spacing_mm).astype(np.intp)
+        last = np.array(self.allowed.shape) - 1
+        row, column = np.clip(at, 0, last).T
+        return np.asarray(((at >= 0) & (at <= last)).all(axis=1) & self.allowed[row, column])
 
 
 def draw_calcifications(
@@ -106,9 +111,7 @@ def draw_calcifications(
     -------
     The calcifications and their places; fewer than asked for where there is no room.
     """
-    breast = _coarse_breast(mammogram, tissue)
-    for corners_mm in regions_mm:
-        clear_polygon(breast.allowed, corners_mm, Grid((breast.spacing_mm, breast.spacing_mm)), margin_mm=_REGION_MM)
+    breast = coarse_breast(mammogram, tissue, skin_mm=_SKIN_MM, regions_mm=regions_mm)
     centres = draw_centres(
         rng,
         breast.allowed,
@@ -128,14 +131,29 @@ def draw_calcifications(
     return placed
 
 
-def _coarse_breast(mammogram: Mammogram, tissue: BoolImage) -> _Breast:
+def coarse_breast(
+    mammogram: Mammogram, tissue: BoolImage, *, skin_mm: float, regions_mm: Sequence[Points] = ()
+) -> CoarseBreast:
+    """Return where calcifications may lie in a mammogram.
+
+    Parameters
+    ----------
+    tissue
+        (rows, columns) mask of the breast.
+    skin_mm
+        Distance from the edge of the breast.
+    regions_mm
+        Corners (k, 2) of regions in and near which nothing may lie.
+    """
     step = max(1, round(1.0 / mammogram.spacing_mm[0]))
     spacing_mm = step * mammogram.spacing_mm[0]
     inner = np.pad(tissue[::step, ::step], 1)  # the border counts as skin
-    allowed = (ndimage.distance_transform_edt(inner)[1:-1, 1:-1] * spacing_mm) > _SKIN_MM
+    allowed = (ndimage.distance_transform_edt(inner)[1:-1, 1:-1] * spacing_mm) > skin_mm
     allowed &= ~_clipped(mammogram.pixels, step)
+    for corners_mm in regions_mm:
+        clear_polygon(allowed, corners_mm, Grid((spacing_mm, spacing_mm)), margin_mm=_REGION_MM)
     brightness = ndimage.gaussian_filter(mammogram.pixels, step, truncate=2.0)[::step, ::step]
-    return _Breast(allowed, brightness, _nipple(tissue[::step, ::step]) * spacing_mm, spacing_mm)
+    return CoarseBreast(allowed, brightness, _nipple(tissue[::step, ::step]) * spacing_mm, spacing_mm)
 
 
 def _clipped(pixels: FloatImage, step: int) -> BoolImage:
@@ -196,7 +214,7 @@ def draw_centres(
 
 
 def _draw_cluster(
-    rng: np.random.Generator, centre: Points, breast: _Breast, imaging: Imaging, min_d_prime: float, *, name: str
+    rng: np.random.Generator, centre: Points, breast: CoarseBreast, imaging: Imaging, min_d_prime: float, *, name: str
 ) -> list[PlacedCalcification]:
     """Draw a cluster of at least four visible members in the breast; return none if all attempts fail."""
     towards = (0.0, float(breast.nipple_mm[0] - centre[0]), float(breast.nipple_mm[1] - centre[1]))
@@ -204,7 +222,9 @@ def _draw_cluster(
         attempts = (draw_cluster(rng, to_nipple=towards) for _ in range(_ATTEMPTS))
         members = _first_visible(attempts, imaging, min_d_prime)
         positions = [(m, centre + np.array(m.offset_mm)) for m in members]
-        placed = [PlacedCalcification(m, (float(p[0]), float(p[1])), name) for m, p in positions if breast.holds(p)]
+        placed = [
+            PlacedCalcification(m, (float(p[0]), float(p[1])), name) for m, p in positions if breast.holds(p[None])[0]
+        ]
         if len(placed) >= _MIN_MEMBERS:
             return placed
     return []
