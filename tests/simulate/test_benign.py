@@ -98,9 +98,21 @@ def test_the_discs_of_a_line_cover_it() -> None:
     t = np.linspace(0, 1, 251)[None]
     tubes = Tubes(8 + 6 * t, 6 + 8 * t, np.full(t.shape, 0.3), np.ones(t.shape), 0.04)
     lines = Lines(np.zeros((1, 251, 3)), tubes.radius_mm, tubes.weight, 0.04, 0.0, 2.0, "hydroxyapatite", 0.3)
-    discs = PlacedLines(lines, tubes, "rod-like-1", "rod_like", "rod-like").discs()
+    discs = PlacedLines(lines, tubes, "rod-like-1", "rod_like", "rod-like").discs((20.0, 20.0))
     assert len(discs) == 6
     assert (discs[:, 2] >= 2.0).all()
     along = np.column_stack([tubes.rows[0], tubes.columns[0]])
     away = np.hypot(*(along[:, None] - discs[None, :, :2]).transpose(2, 0, 1))
     assert (away <= discs[:, 2] / 2 + 1e-9).any(axis=1).all()
+
+
+def test_the_discs_of_a_vessel_at_the_edge_lie_in_the_image_and_cover_the_wall_that_can_be_seen() -> None:
+    rows = np.stack([np.full(100, -3.0), np.full(100, 1.0)])
+    columns = np.tile(np.linspace(5, 9, 100), (2, 1))
+    weight = np.stack([np.zeros(100), np.ones(100)])
+    tubes = Tubes(rows, columns, np.full(rows.shape, 0.2), weight, 0.04)
+    lines = Lines(np.zeros((1, 100, 3)), tubes.radius_mm, weight, 0.04, 4.0, 2.0, "hydroxyapatite", 0.3)
+    discs = PlacedLines(lines, tubes, "arterial-1", "vascular", "arterial").discs((20.0, 20.0))
+    assert (discs[:, 0] >= 0).all()
+    away = np.hypot(discs[:, 0, None] - 1.0, discs[:, 1, None] - columns[1])
+    assert (away <= discs[:, 2, None] / 2).any(axis=0).all()

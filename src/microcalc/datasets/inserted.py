@@ -243,7 +243,7 @@ def _insert_one(job: _Job) -> list[_Made]:
     imaging = draw_imaging(rng, mammogram)
     placed, benign = _drawn(rng, job, mammogram, tissue, imaging)
     truth = [annotation_of(p, mammogram.grid, imaging) for p in placed]
-    beside = [a for body in benign for a in annotations_of(body, mammogram.grid, imaging)]
+    beside = [a for body in benign for a in annotations_of(body, mammogram, imaging)]
     changed = partial(
         _inserted_into, job.image.file, mammogram, benign=benign, imaging=imaging,
         slope=_slope(mammogram, tissue, imaging), sharpening=float(rng.uniform(0, 0.5)),

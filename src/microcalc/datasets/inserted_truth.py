@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from microcalc.datasets.table import AnnotationRow
+from microcalc.domain import Mammogram
 from microcalc.geometry import Grid
 from microcalc.simulate.benign import PlacedBenign, PlacedLines
 from microcalc.simulate.insertion import Imaging
@@ -25,15 +26,17 @@ def annotation_of(placed: PlacedCalcification, grid: Grid, imaging: Imaging) -> 
     )  # fmt: skip
 
 
-def annotations_of(placed: PlacedBenign, grid: Grid, imaging: Imaging) -> list[AnnotationRow]:
+def annotations_of(placed: PlacedBenign, mammogram: Mammogram, imaging: Imaging) -> list[AnnotationRow]:
     """Return what the table says of one body of benign calcium: of lines, a disc for each visible segment."""
     if isinstance(placed, PlacedCalcification):
-        return [annotation_of(placed, grid, imaging)]
-    return _along(placed, grid)
+        return [annotation_of(placed, mammogram.grid, imaging)]
+    return _along(placed, mammogram)
 
 
-def _along(placed: PlacedLines, grid: Grid) -> list[AnnotationRow]:
-    discs = placed.discs()
+def _along(placed: PlacedLines, mammogram: Mammogram) -> list[AnnotationRow]:
+    grid = mammogram.grid
+    last = grid.to_mm(np.array(mammogram.pixels.shape) - 1)[0]
+    discs = placed.discs((float(last[0]), float(last[1])))
     return [
         AnnotationRow(
             image="",

@@ -45,11 +45,21 @@ class PlacedLines:
     kind: Kind
     what: str
 
-    def discs(self) -> NDArray[np.float64]:
-        """Return discs (k, 3) along the visible parts: row, column and diameter in mm, as in simulated images."""
+    def discs(self, extent_mm: tuple[float, float]) -> NDArray[np.float64]:
+        """Return discs (k, 3) along the visible parts: row, column and diameter in mm, as in simulated images.
+
+        Where one wall of a vessel alone lies in the image, the middle between both can lie outside: the disc is then
+        moved to the edge.
+
+        Parameters
+        ----------
+        extent_mm
+            Position of the image's last pixel.
+        """
         discs = discs_along(self.tubes, every_mm=self.lines.mark_mm, together=self.lines.apart_mm > 0)
-        discs[:, 2] = np.maximum(discs[:, 2], self.lines.mark_mm)
-        return discs
+        inside = np.clip(discs[:, :2], 0.0, extent_mm)
+        moved = np.hypot(*(inside - discs[:, :2]).T)
+        return np.column_stack([inside, np.maximum(discs[:, 2] + 2 * moved, self.lines.mark_mm)])
 
 
 PlacedBenign = PlacedCalcification | PlacedLines
