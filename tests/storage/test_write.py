@@ -1,5 +1,8 @@
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,59 @@ def test_what_a_library_makes_of_a_full_disk_is_said_too(tmp_path: Path) -> None
     with pytest.raises(OutputError, match=words), writing(tmp_path / "a.npy"):
         raise OSError("512 requested and 0 written")  # numpy's
     assert list(tmp_path.iterdir()) == []
+
+
+def _kill_while_writing(path: Path) -> None:
+    code = (
+        "import os, pathlib, sys\n"
+        "from microcalc.storage.write import writing\n"
+        "with writing(pathlib.Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_bytes(b'half of a long file')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_used_by_the_next_that_writes_the_file(tmp_path: Path) -> None:
+    users = tmp_path / f".{'0f' * 8}.part.bin"
+    users.write_bytes(b"theirs")
+    _kill_while_writing(tmp_path / "a.bin")
+    assert len(list(tmp_path.iterdir())) == 2
+    write_whole(tmp_path / "a.bin", b"short")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.bin", users.name}
+    assert (tmp_path / "a.bin").read_bytes() == b"short"
+    assert users.read_bytes() == b"theirs"
+
+
+def test_two_that_write_one_file_at_a_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with writing(tmp_path / "a.bin") as first:
+        with writing(tmp_path / "a.bin") as second:
+            first.write_bytes(b"first")
+            second.write_bytes(b"second")
+        assert (tmp_path / "a.bin").read_bytes() == b"second"
+        write_whole(tmp_path / "a.bin", b"third")
+    assert (tmp_path / "a.bin").read_bytes() == b"first"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_file_that_was_finished_stays_when_its_writer_fails_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("microcalc.storage.write.sync_folder", full)
+    with pytest.raises(OutputError):
+        write_whole(tmp_path / "a.bin", b"whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_where_there_are_no_locks_a_file_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    write_whole(tmp_path / "a.bin", b"whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.models.model import describe_pair, load_model, shipped_model
 from microcalc.training.card import with_operating_points
+from microcalc.training.normalised import NormalisedImages
 from microcalc.training.remeasure import open_finished
 from microcalc.training.seen import training_images
 from microcalc.training.train import train
@@ -69,6 +71,23 @@ def test_on_the_images_of_its_training_s_validation_a_model_keeps_every_threshol
     assert _measure(model, data, tmp_path / "again") == 0
     for name in ("cnn1.onnx", "cnn2.onnx", "model.json", "training-images.txt"):
         assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes(), name
+
+
+def test_what_a_killed_call_has_normalised_is_used_by_the_next_and_then_removed(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as killed:  # nothing is tidied up
+        killed.setattr("microcalc.training.remeasure._write", lambda *_: sys.exit("killed"))
+        killed.setattr(NormalisedImages, "clear", lambda _: None)
+        with pytest.raises(SystemExit, match="killed"):
+            _measure(model, data, out)
+    assert len(list(out.rglob("*.header.npy"))) == 20
+    monkeypatch.setattr("microcalc.training.normalised.normalise", lambda *_, **__: sys.exit("normalised again"))
+    monkeypatch.setattr("microcalc.training.remeasure._write", lambda *_: sys.exit("measured"))
+    with pytest.raises(SystemExit, match="measured"):
+        _measure(model, data, out)
+    assert list(out.iterdir()) == []
 
 
 def test_other_images_give_other_thresholds_to_the_same_networks_and_normal_ones_those_of_clusters_alone(

@@ -6,10 +6,11 @@ An existing file is complete and belongs to its key, so several processes and se
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from microcalc.storage.write import saying_where, writing
+from microcalc.storage.write import is_temporary, saying_where, writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +51,17 @@ class Store:
             with writing(path) as temporary:
                 make(temporary)
         return path
+
+    def clear(self) -> None:
+        """Remove all results, what killed processes left of some, and the folders that are then empty.
+
+        No other process may work in the store. Other files stay.
+        """
+        for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
+            for file in folder.iterdir():
+                if is_temporary(file.name) or (file.suffix == self.suffix and file.name.startswith(folder.name)):
+                    file.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+        with suppress(OSError):
+            self.folder.rmdir()

@@ -1,20 +1,23 @@
 """Write files atomically: completely or not at all.
 
 A file is written under a temporary name in its folder, flushed to the disk, and renamed. So a reader finds the old
-file, the new file or none, and a killed process leaves at most a hidden ``.part`` file. The temporary name does not
-depend on the name of the file, which may be as long as the file system allows.
+file, the new file or none, and a killed process leaves at most a hidden ``.part`` file. The temporary name is that of
+the file as a hash, so the next process that writes the file uses what was left, and it is short, however long the
+name of the file. While two processes write one file, which a lock tells, the second takes a name at random.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +40,8 @@ _REASONS: Final = {
 def writing(path: Path) -> Iterator[Path]:
     """Provide a temporary path for the block, and rename it to ``path`` when the block ends without an error.
 
-    The folder must exist. The block creates the temporary file. If the block raises an error, the temporary file is
-    removed, and an existing file at ``path`` is not changed.
+    The folder must exist. The block writes the temporary file, which may exist and is empty then. If the block raises
+    an error, the temporary file is removed, and an existing file at ``path`` is not changed.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ def writing(path: Path) -> Iterator[Path]:
     OutputError
         The system refused to write: the disk is full, the name is too long, or permission is missing.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}{path.suffix[:16]}")
+    temporary, lock = _claim(path)
     try:
         with saying_where(path):
             yield temporary
@@ -64,8 +67,48 @@ def writing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
+    except BaseException:
+        if lock is None or _is_held(temporary, lock):
+            temporary.unlink(missing_ok=True)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _claim(path: Path) -> tuple[Path, int | None]:
+    """Return the temporary path for a file, and the descriptor that holds a lock on it.
+
+    A process on another computer gets another path, as locks may not reach it. Where the lock cannot be had, the path
+    is a random one that does not exist, without a descriptor.
+    """
+    name = hashlib.sha256(f"{os.uname().nodename}/{path.name}".encode(errors="surrogateescape")).hexdigest()
+    temporary = _temporary(path, name[:16])
+    with suppress(OSError):  # held by another process, no locks, or no permission, which the block will find too
+        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_held(temporary, lock):
+                os.ftruncate(lock, 0)
+                return temporary, lock
+        except BlockingIOError:
+            pass
+        except OSError:
+            temporary.unlink(missing_ok=True)  # nobody can lock here, so nobody uses it
+        os.close(lock)
+    return _temporary(path, secrets.token_hex(8)), None
+
+
+def _temporary(path: Path, name: str) -> Path:
+    return path.with_name(f".{name}{TEMPORARY_SUFFIX}{path.suffix[:16]}")
+
+
+def _is_held(file: Path, descriptor: int) -> bool:
+    """Return whether a path still names the open file, which another process may have renamed or removed."""
+    try:
+        return os.path.samestat(file.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def is_temporary(name: str) -> bool:

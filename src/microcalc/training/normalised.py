@@ -73,7 +73,15 @@ class NormalisedImages:
             "border_px": BORDER_PX,
             "code": code_version(__name__),
         }
-        return Store(self.folder, ".npy").path(key_of(made_of))
+        return self._store.path(key_of(made_of))
+
+    def clear(self) -> None:
+        """Remove all normalised images; see ``Store.clear``."""
+        self._store.clear()
+
+    @property
+    def _store(self) -> Store:
+        return Store(self.folder, ".npy")
 
     def make(self, rows: Sequence[ImageRow], *, executor: Executor) -> None:
         """Normalise the images that are not in the folder yet.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -35,6 +34,7 @@ from microcalc.training.thresholds import default_point, first_limits, with_meas
 from microcalc.wording import quantity
 
 COMMAND: Final = "operating-points"
+_NORMALISED: Final = "normalised"
 NO_IMAGES: Final = Table(())
 _LEAST_IMAGES: Final = ceil(1 / min(CLUSTER_NLF))  # fewer cannot show so few false clusters per image
 _LEAST_FOR_MARKS: Final = ceil(1 / min(MARK_NLF))
@@ -111,11 +111,14 @@ def remeasure(
         raise InputError(f"{out.resolve().name}: holds a model already, expected a new or empty folder")
     table = _prepared(tables, normals, finished)
     _refuse_few(table, normals)
-    with output_folder(out, COMMAND), tempfile.TemporaryDirectory(prefix=".normalised-", dir=out) as folder:
-        store = NormalisedImages(Path(folder), finished.description.spacing_mm)
-        store.make(table.images, executor=executor)
-        check_inside(table, store.file)
-        return _write(finished, *_split(table, normals, store.file), out)
+    with output_folder(out, COMMAND):
+        store = NormalisedImages(out / _NORMALISED, finished.description.spacing_mm)
+        try:
+            store.make(table.images, executor=executor)
+            check_inside(table, store.file)
+            return _write(finished, *_split(table, normals, store.file), out)
+        finally:  # those of a process that is killed are used by the next
+            store.clear()
 
 
 def open_finished(model: str | Path) -> Finished:

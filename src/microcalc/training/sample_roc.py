@@ -10,7 +10,6 @@ written: an interrupted call continues where it stopped.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -111,7 +110,7 @@ def sample_roc(
         raise InputError("no image has a visible microcalcification, expected at least one")
     figures = _figures_by_group(images, ratings, resamples, seed)
     made = _written(out, images, counts, excluded, figures, [str(error) for error in refused])
-    shutil.rmtree(out / _RATINGS, ignore_errors=True)
+    _store(out).clear()
     return made
 
 
@@ -143,6 +142,11 @@ def _of_intent(model: Path, table: Table) -> list[ImageRow]:
     if not images:
         raise InputError(f"the table has no {recipe.data.intent} image, model {recipe.name} needs them")
     return images
+
+
+def _store(out: Path) -> Store:
+    """Return the ratings by image, which a call that was killed leaves to the next."""
+    return Store(out / _RATINGS, ".npz")
 
 
 def _written(
@@ -179,7 +183,7 @@ def _rate_all(
     """Return the files of ratings by image, and the errors of images that could not be used, in their order."""
     rated: dict[str, Path] = {}
     refused: dict[str, MicrocalcError] = {}
-    one = partial(_rate_once, model=model, store=Store(out / _RATINGS, ".npz"), threads=threads_of(executor))
+    one = partial(_rate_once, model=model, store=_store(out), threads=threads_of(executor))
     with closing(executor.run(one, [Table((image,), table.rows_of(image)) for image in images])) as outcomes:
         for outcome in track(outcomes, "rating images", total=len(images)):
             (image,), error = outcome.item.images, outcome.error
