@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,23 @@ def test_a_raw_and_a_processed_image_made_from_it_share_their_marks(
     found = read_omi_db(folder)
     assert [i.intent for i in found.table.images] == ["processed", "raw"]
     assert [a.image for a in found.table.annotations] == [i.image for i in found.table.images]
+
+
+def test_the_header_of_an_image_is_read_once(
+    folder: Path, processed_header: _Header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = _write(folder, _raw(processed_header), _RAW, 2)
+    _write(folder, processed_header, _PROCESSED, 1, made_from=raw)
+    _imagedb(folder, {_PROCESSED: _CALCIUM, _RAW: None})
+    read, dcmread = Counter[str](), pydicom.dcmread
+
+    def counting(path: Path, **options: Any) -> Dataset:
+        read[path.stem] += 1
+        return dcmread(path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", counting)
+    assert len(read_omi_db(folder).table.images) == 2
+    assert read == {_PROCESSED: 1, _RAW: 1}
 
 
 def test_an_image_without_marks_is_kept_where_its_breast_has_no_lesion(folder: Path, processed_header: _Header) -> None:

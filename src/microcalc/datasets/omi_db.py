@@ -28,7 +28,6 @@ from microcalc.datasets.lines import number_of
 from microcalc.datasets.public import PublicSet, Reading, box, counted, files_below, region
 from microcalc.datasets.table import AnnotationRow, ImageRow
 from microcalc.errors import TableError
-from microcalc.images.dicom.facts import sources_of
 from microcalc.images.info import NO_INFO, ImageInfo
 
 SOURCE: Final = "OMI-DB"
@@ -160,8 +159,9 @@ def _views(
         if file is not None:
             with reading.leaving_out(file):
                 path = file.relative_to(folder).with_suffix("").as_posix()
-                image = replace(reading.describe(file), image=path, patient=f"omi-{client}")
-                views.append(_View(image, study, marks, sources_of(file)))
+                image, facts = reading.described(file)
+                image = replace(image, image=path, patient=f"omi-{client}")
+                views.append(_View(image, study, marks, facts.sources))
     return views
 
 

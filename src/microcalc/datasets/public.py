@@ -23,8 +23,8 @@ from microcalc.domain import REGION
 from microcalc.errors import InputError, MissingSpacingError, TableError
 from microcalc.geometry import Grid
 from microcalc.images.content import pixels_sha256
-from microcalc.images.info import NO_INFO, ImageInfo
-from microcalc.images.open import check_header, facts_of, naming
+from microcalc.images.info import NO_INFO, Facts, ImageInfo
+from microcalc.images.open import describe_image, naming
 from microcalc.wording import quantity
 
 FILM_NOTE: Final = (
@@ -98,22 +98,27 @@ class Reading:
         InputError
             The file cannot be used, or nobody states its pixel spacing or intent.
         """
+        return self.described(file, said)[0]
+
+    def described(self, file: Path, said: ImageInfo = NO_INFO) -> tuple[ImageRow, Facts]:
+        """Return the line of ``describe``, and the facts that the file itself states; the header is read once."""
         spacing_mm = said.pixel_spacing_mm or self._said.pixel_spacing_mm
         intent = said.intent or self._said.intent or ("processed" if self._film else None)
-        facts = facts_of(file)
-        intent, shape, spacing_mm = check_header(file, replace(said, pixel_spacing_mm=spacing_mm, intent=intent))
+        found = describe_image(file, replace(said, pixel_spacing_mm=spacing_mm, intent=intent))
+        facts, intent, spacing_mm = found.facts, found.intent, found.spacing_mm
         if spacing_mm is None or intent is None:
             lacking = "pixel spacing" if spacing_mm is None else "intent"
             raise MissingSpacingError(f"{file.name}: no {lacking}, expected --{lacking.replace(' ', '-')}")
         self._spacing_used |= facts.spacing_mm is None and said.pixel_spacing_mm is None
         is_uid = "." in facts.uid
-        return ImageRow(
+        line = ImageRow(
             image=file.stem, file=file.absolute(), intent=intent, spacing_mm=spacing_mm,
             system=facts.system or said.system or "", view=facts.view or said.view or "",
             laterality=facts.laterality or said.laterality or "", sop_instance_uid=facts.uid if is_uid else "",
-            sha256="" if is_uid else facts.uid, rows=shape[0], columns=shape[1], source=self._source,
+            sha256="" if is_uid else facts.uid, rows=found.shape[0], columns=found.shape[1], source=self._source,
             licence=self._licence, tags=FILM if self._film else "",
         )  # fmt: skip
+        return line, facts
 
     def add(self, image: ImageRow, rows: Iterable[AnnotationRow] = ()) -> None:
         """Add an image with its annotations; the same annotation twice is taken once.

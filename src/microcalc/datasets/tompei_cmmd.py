@@ -31,7 +31,6 @@ from microcalc.datasets.public import PublicSet, Reading, counted, cut, files_be
 from microcalc.datasets.table import ImageRow
 from microcalc.domain import Laterality
 from microcalc.errors import TableError
-from microcalc.images.dicom.facts import patient_of
 
 SOURCE: Final = "CMMD with TOMPEI-CMMD"
 LICENCE: Final = (
@@ -110,10 +109,10 @@ def _views(reading: Reading, folder: Path) -> Mapping[tuple[str, str], list[Imag
     views: dict[tuple[str, str], list[ImageRow]] = {}
     for file in files_below(folder, ".dcm"):
         with reading.leaving_out(file):
-            patient = patient_of(file).upper()
+            image, facts = reading.described(file)
+            patient = facts.patient.upper()
             if not re.fullmatch(r"D\d-\d{4}", patient):
                 raise TableError(f"{file.name}: another PatientID than those of CMMD, expected one such as D1-0001")
-            image = reading.describe(file)
             name = file.relative_to(folder).with_suffix("").as_posix()
             views.setdefault((patient, image.view), []).append(replace(image, image=name, patient=patient))
     return views

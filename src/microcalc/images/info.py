@@ -25,6 +25,10 @@ class Facts:
         Rows and columns, and the pixel spacing (row, column); None if the file does not state them.
     system, view, laterality
         As in ``Mammogram``; None if the file does not state them.
+    patient
+        PatientID, which public data sets have made a pseudonym; empty if the file does not state it.
+    sources
+        SOP Instance UIDs of the images that the image was made from.
     """
 
     uid: str
@@ -34,6 +38,26 @@ class Facts:
     system: str | None = None
     view: str | None = None
     laterality: Laterality | None = None
+    patient: str = ""
+    sources: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is accepted of an image file before its pixels are decoded, with the facts that it states itself.
+
+    Attributes
+    ----------
+    intent, spacing_mm
+        Of the file, else as supplied; None if neither states it.
+    shape
+        Rows and columns.
+    """
+
+    facts: Facts
+    intent: Intent | None
+    shape: tuple[int, int]
+    spacing_mm: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)

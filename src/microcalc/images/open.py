@@ -14,7 +14,7 @@ from microcalc.domain import Intent, Laterality, Mammogram
 from microcalc.errors import InputError, MissingSpacingError, UnreadableImageError
 from microcalc.images.dicom.position import view_named
 from microcalc.images.dicom.sniff import is_dicom
-from microcalc.images.info import NO_INFO, Facts, ImageInfo
+from microcalc.images.info import NO_INFO, Described, Facts, ImageInfo
 from microcalc.storage.key import file_sha256
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]")
@@ -39,6 +39,25 @@ def facts_of(path: Path) -> Facts:
 
     facts = read_facts(path)
     return facts if facts.uid else replace(facts, uid=_sha256(path))
+
+
+def describe_image(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = False) -> Described:
+    """Return what an image file states, and check it as ``check_header`` does; its header is read once.
+
+    Raises
+    ------
+    InputError
+        The file cannot be used; the message says why.
+    """
+    _check_is_file(path)
+    if is_picture(path):
+        facts = facts_of(path)
+        assert facts.shape is not None  # of a picture
+        return Described(facts, info.intent, facts.shape, info.pixel_spacing_mm)
+    from microcalc.images.dicom.facts import describe_dicom
+
+    found = describe_dicom(path, info, any_view=any_view)
+    return found if found.facts.uid else replace(found, facts=replace(found.facts, uid=_sha256(path)))
 
 
 def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = False) -> Mammogram:

@@ -121,7 +121,19 @@ def check_dicom_header(
     """
     with quiet():
         header = read_data_set(path, stop_before_pixels=True)
-        found, shape, (spacing_mm, _) = _accepted(header, path.name, any_view, pixel_spacing_mm, intent)
+        return accept_header(header, path.name, any_view=any_view, pixel_spacing_mm=pixel_spacing_mm, intent=intent)
+
+
+def accept_header(
+    header: Dataset,
+    name: str,
+    *,
+    any_view: bool,
+    pixel_spacing_mm: tuple[float, float] | None,
+    intent: Intent | None,
+) -> tuple[Intent, tuple[int, int], tuple[float, float]]:
+    """Return intent, shape and pixel spacing of a header that was read; raise as ``check_dicom_header``."""
+    found, shape, (spacing_mm, _) = _accepted(header, name, any_view, pixel_spacing_mm, intent)
     return found, shape, spacing_mm
 
 
