@@ -396,6 +396,7 @@ def test_what_would_be_refused_is_said_with_the_reason(tmp_path: Path, capsys: p
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["refused"] == (
         "a.png: a picture has no pixel spacing and no intent, expected --pixel-spacing MM and --intent raw or processed"
+        ", or a table of the images (see microcalc table)"
     )
     assert (first["rows"], first["columns"]) == (500, 400)
     assert second["refused"].startswith("none.dcm: no such file")

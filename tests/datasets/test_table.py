@@ -97,7 +97,8 @@ _GOOD = _IMAGES + "a,a.dcm,P1,raw,0.1,0.1,train,L\n"
 @pytest.mark.parametrize(
     ("images", "annotations", "message"),
     [
-        (None, None, "no images.csv"),
+        (None, None, "no images.csv, expected a folder with images.csv and annotations.csv (see microcalc table)"),
+        ("file,tcia_name\n", None, "the list of CDD-CESM as published, expected a table (microcalc table cdd-cesm"),
         ("image,file\n", None, "images.csv: column 'intent' is missing"),
         (_IMAGES + "a,a.dcm,,raw,x,0.1,,\n", None, "line 2: row_spacing_mm is 'x', expected a number"),
         (_IMAGES + "a,a.dcm,,raw,nan,0.1,,\n", None, "line 2: row_spacing_mm is 'nan'"),

@@ -38,7 +38,7 @@ def test_the_content_decides_not_the_name(tmp_path: Path, form: str) -> None:
 
 
 def test_what_a_picture_cannot_say_has_to_be_said(picture: Path) -> None:
-    with pytest.raises(MissingSpacingError, match=r"expected --pixel-spacing MM and --intent raw or processed$"):
+    with pytest.raises(MissingSpacingError, match=r"MM and --intent raw or processed, or a table .*microcalc table\)$"):
         open_mammogram(picture)
     with pytest.raises(MissingSpacingError, match=r"picture\.png: a picture has no pixel spacing, expected --pixel-sp"):
         open_mammogram(picture, ImageInfo(intent="raw"))

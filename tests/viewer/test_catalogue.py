@@ -157,11 +157,25 @@ def test_what_shows_no_image_is_refused(tmp_path: Path, make: object, message: s
 
 def test_pictures_need_what_they_do_not_state(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a.png: a picture, expected --pixel-spacing MM and --intent"):
+    with pytest.raises(
+        InputError, match=r"a.png: .* no pixel spacing and no intent, expected --pixel-spacing MM and --intent"
+    ):
         open_catalogue([tmp_path / "a.png"], NO_INFO)
     info = ImageInfo((0.1, 0.1), "processed", None, "CC", "L")
     image = next(iter(open_catalogue([tmp_path / "a.png"], info).images))
     assert (image.row.view, image.row.laterality, image.row.shape) == ("CC", "L", (640, 700))
+
+
+def test_digitised_film_in_a_secondary_capture_image_is_shown_with_an_intent(write: Write) -> None:
+    def capture(dataset: Dataset) -> None:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
+        del dataset.PresentationIntentType, dataset.ImagerPixelSpacing
+
+    file = write(edit=capture)
+    with pytest.raises(InputError, match=r"Secondary Capture Image, expected .* \(--intent accepts it\)$"):
+        open_catalogue([file], NO_INFO)
+    (image,) = open_catalogue([file], ImageInfo((0.05, 0.05), "processed")).images
+    assert (image.row.intent, image.row.spacing_mm) == ("processed", (0.05, 0.05))
 
 
 def test_one_bad_image_is_named_and_the_others_are_shown(tmp_path: Path, write: Write) -> None:

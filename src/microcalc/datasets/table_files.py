@@ -136,7 +136,7 @@ def _form_of(folder: Path, name: str) -> Form:
             return form
     meant = sorted(f.name for f in folder.iterdir() if _lists_images(f.name)) if folder.is_dir() else []
     what = f"{meant[0]} but no {meant[0].lower()}" if meant else f"no {IMAGES}"
-    raise TableError(f"{name}: {what}, expected a folder with {IMAGES} and {ANNOTATIONS}")
+    raise TableError(f"{name}: {what}, expected a folder with {IMAGES} and {ANNOTATIONS} (see microcalc table)")
 
 
 def write_table(table: Table, folder: Path, *, form: Form = "csv") -> None:
@@ -205,12 +205,26 @@ _ANNOTATION_COLUMNS: Final = (
     "image", "row", "column", "diameter_mm", "kind", "cluster", "outline", "d_prime", "judge", "morphology", "id",
     "when",
 )  # fmt: skip
+_PUBLISHED: Final = {"tcia_name": "cdd-cesm"}
+"""Columns that tell the lists of public data sets named ``images.csv`` from ours, with the names of their readers."""
 _ANNOTATION_REQUIRED: Final = ("image", "row", "column", "kind")
+
+
+def _refuse_published(file: Path, where: str) -> None:
+    """Refuse the list of a public data set of the same file name, with the command that makes a table of it."""
+    with file.open("rb") as handle:
+        columns = handle.readline(10_000).decode("utf-8", "replace").strip().split(",")
+    for column, name in _PUBLISHED.items():
+        if column in columns and "image" not in columns:
+            raise TableError(
+                f"{where}: the list of {name.upper()} as published, expected a table (microcalc table {name} makes one)"
+            )
 
 
 def _read_images(folder: Path, where: str, form: Form) -> tuple[ImageRow, ...]:
     file, required, optional = folder / _NAMES[form][0], _IMAGE_REQUIRED, _IMAGE_COLUMNS
     if form == "csv":
+        _refuse_published(file, where)
         lines: Iterable[tuple[int, Line]] = read_lines(file, required=required, optional=optional, where=where)
     else:
         from microcalc.datasets.parquet import parquet_lines

@@ -93,24 +93,38 @@ def open_mammogram(path: Path, info: ImageInfo = NO_INFO, *, any_view: bool = Fa
         )
     from microcalc.images.picture import read_picture
 
-    if info.pixel_spacing_mm is None and info.intent is None:
-        raise MissingSpacingError(
-            f"{path.name}: a picture has no pixel spacing and no intent, "
-            "expected --pixel-spacing MM and --intent raw or processed"
-        )
-    if info.pixel_spacing_mm is None:
-        raise MissingSpacingError(f"{path.name}: a picture has no pixel spacing, expected --pixel-spacing MM")
-    if info.intent is None:
-        raise UnreadableImageError(f"{path.name}: a picture has no intent, expected --intent raw or processed")
+    spacing_mm, intent = stated_for_picture(path, info)
     picture = read_picture(
         path,
-        spacing_mm=info.pixel_spacing_mm,
-        intent=info.intent,
+        spacing_mm=spacing_mm,
+        intent=intent,
         system=info.system,
         view=view,
         laterality=info.laterality,
     )
     return replace(picture, file=printable(path.name))
+
+
+def stated_for_picture(path: Path, info: ImageInfo) -> tuple[tuple[float, float], Intent]:
+    """Return the pixel spacing and the intent that the user or a table states for a picture.
+
+    Raises
+    ------
+    MissingSpacingError, UnreadableImageError
+        They are not stated; the message says how to state them.
+    """
+    lacking = {
+        "pixel spacing": "--pixel-spacing MM" if info.pixel_spacing_mm is None else "",
+        "intent": "--intent raw or processed" if info.intent is None else "",
+    }
+    if info.pixel_spacing_mm is not None and info.intent is not None:
+        return info.pixel_spacing_mm, info.intent
+    what = " and no ".join(name for name, option in lacking.items() if option)
+    options = " and ".join(filter(None, lacking.values()))
+    error = MissingSpacingError if info.pixel_spacing_mm is None else UnreadableImageError
+    raise error(
+        f"{path.name}: a picture has no {what}, expected {options}, or a table of the images (see microcalc table)"
+    )
 
 
 def check_header(

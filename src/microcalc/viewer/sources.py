@@ -22,7 +22,7 @@ from microcalc.images.dicom.facts import read_facts
 from microcalc.images.dicom.shown import ExamFacts, read_exam_facts
 from microcalc.images.dicom.sniff import is_dicom
 from microcalc.images.info import ImageInfo
-from microcalc.images.open import is_picture
+from microcalc.images.open import check_header, is_picture, stated_for_picture
 from microcalc.images.picture import picture_shape
 from microcalc.reports.cad_reader import is_cad_report
 from microcalc.storage.index import counted, read_index
@@ -200,17 +200,18 @@ def _describe(file: Path, name: str, info: ImageInfo) -> tuple[ImageRow, ExamFac
         raise UnreadableImageError(f"{file.name}: no such file, expected an image")
     if is_picture(file):
         shape = picture_shape(file)
-        if info.pixel_spacing_mm is None or info.intent is None:
-            raise MissingSpacingError(f"{file.name}: a picture, expected --pixel-spacing MM and --intent")
-        facts, spacing, intent, uid = ExamFacts(), info.pixel_spacing_mm, info.intent, ""
+        facts, uid = ExamFacts(), ""
+        spacing, intent = stated_for_picture(file, info)
     else:
         stated, facts = read_facts(file), read_exam_facts(file)
         shape_or_none, spacing_or_none = stated.shape, stated.spacing_mm or info.pixel_spacing_mm
-        if shape_or_none is None or facts.intent is None:
+        intent_or_none = facts.intent or (None if "intent" in stated.stated else info.intent)
+        if shape_or_none is None or intent_or_none is None:
+            check_header(file, info, any_view=True)  # says why
             raise UnreadableImageError(f"{file.name}: not a mammogram, expected one")
         if spacing_or_none is None:
             raise MissingSpacingError(f"{file.name}: no pixel spacing in the header, expected --pixel-spacing MM")
-        shape, spacing, intent, uid = shape_or_none, spacing_or_none, facts.intent, stated.uid
+        shape, spacing, intent, uid = shape_or_none, spacing_or_none, intent_or_none, stated.uid
     row = ImageRow(
         image=name, file=file.absolute(), intent=intent, spacing_mm=spacing, view=facts.view or info.view or "",
         laterality=facts.laterality or info.laterality or "", sop_instance_uid=uid,
