@@ -28,26 +28,6 @@ Stage = Literal["pair", "cnn1"]
 Device = Literal["cpu", "cuda"]
 """What networks run on: the processor, or a GPU."""
 
-
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """What networks are trained on.
-
-    Attributes
-    ----------
-    device
-        ``"cpu"`` or ``"cuda"``.
-    gpus
-        Number of GPUs, each with a process of its own.
-    """
-
-    device: Device = "cpu"
-    gpus: int = 1
-
-
-ON_PROCESSOR: Final = Hardware()
-
-
 Edge = Literal["left", "right", "top", "bottom"]
 """An edge of the stored picture: ``top`` is row 0, ``left`` is column 0."""
 

@@ -12,9 +12,10 @@ from tests.logs import KilledError, logged
 from microcalc.cnn import fit as fitting
 from microcalc.cnn.device import check_device
 from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, fit, fit_on_several
+from microcalc.cnn.hardware import Hardware
 from microcalc.cnn.network import Network
 from microcalc.cnn.ranks import current_ranks, run_on_ranks
-from microcalc.domain import Hardware, NormalisedMammogram
+from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError, WorkerDiedError
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
 

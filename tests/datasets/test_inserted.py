@@ -13,7 +13,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from scipy import ndimage
 
 from microcalc import cli
-from microcalc.datasets.inserted import _noise_map, insert_data_set
+from microcalc.datasets.inserted import insert_data_set
+from microcalc.datasets.inserted_pixels import noise_map
 from microcalc.datasets.open import open_row
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
@@ -241,9 +242,7 @@ def test_texture_in_a_part_of_the_breast_does_not_raise_the_measured_noise() -> 
     rows, columns = np.indices((640, 640))
     noise = rng.normal(0.0, 5.0, rows.shape)
     texture = np.where(columns < 320, 12.0 * np.sin(rows * 1.2) * np.sin(columns * 1.1), 0.0)
-    measured = _noise_map(
-        (800.0 + noise + texture).astype(np.float32), np.ones(rows.shape, dtype=bool), spacing_mm=0.07
-    )
+    measured = noise_map((800.0 + noise + texture).astype(np.float32), np.ones(rows.shape, dtype=bool), spacing_mm=0.07)
     assert measured == pytest.approx(5.0, rel=0.08)
 
 

@@ -59,10 +59,10 @@ def train(
     gpus
         Number of GPUs that train a network together. By default 1.
     """
+    from microcalc.cnn.hardware import Hardware
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table import join_tables
     from microcalc.datasets.table_files import read_table
-    from microcalc.domain import Hardware
     from microcalc.extras import require_modules
     from microcalc.training import train as training
     from microcalc.training.annotated import with_clusters

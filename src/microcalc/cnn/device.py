@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microcalc.domain import Hardware
+from microcalc.cnn.hardware import Hardware
 from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage
 

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from microcalc.cnn.device import ImagesOnDevice, augmented_on_device, fits
+from microcalc.cnn.hardware import Hardware
 from microcalc.cnn.network import Network
 from microcalc.cnn.precision import Precision
 from microcalc.cnn.ranks import current_ranks, run_on_ranks
 from microcalc.cnn.validate import Measured, Validation, ValidationSamples
-from microcalc.domain import FloatImage, Hardware
+from microcalc.domain import FloatImage
 from microcalc.execution.progress import in_words
 from microcalc.sample.store import Samples, StoredImage, gather
 from microcalc.storage.write import saying_where, write_json, write_text, write_whole

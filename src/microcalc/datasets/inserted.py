@@ -10,7 +10,6 @@ interrupted run continues where it stopped; an image whose source or settings ha
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import re
 from collections.abc import Sequence
@@ -18,32 +17,27 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pydantic import TypeAdapter
-from scipy import fft, ndimage
 
+from microcalc.datasets.inserted_pixels import grey_slope, with_calcium, write_png
 from microcalc.datasets.inserted_truth import annotation_of, annotations_of
 from microcalc.datasets.open import open_row, refuse_images, unusable_images
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table, check_places, refuse_repeated
 from microcalc.datasets.table_files import ANNOTATIONS, IMAGES, write_table
 from microcalc.datasets.twins import TWIN, as_left_out, draw_left_out
-from microcalc.domain import REGION, BoolImage, FloatImage, Mammogram
+from microcalc.domain import REGION, BoolImage, Mammogram
 from microcalc.errors import InputError, WorkerDiedError
 from microcalc.execution.executor import SERIAL, Executor
 from microcalc.execution.progress import track
 from microcalc.execution.shard import Shard
 from microcalc.images.open import naming
 from microcalc.normalise.breast import breast_mask
-from microcalc.normalise.noise import high_pass, noise_by_level
-from microcalc.simulate.benign import PlacedBenign, PlacedLines, add_lines, draw_benign
-from microcalc.simulate.calcification import render
-from microcalc.simulate.insertion import Imaging, draw_imaging, insert_processed, insert_raw
+from microcalc.simulate.benign import PlacedBenign, draw_benign
+from microcalc.simulate.insertion import Imaging, draw_imaging
 from microcalc.simulate.placement import Insertion, PlacedCalcification, draw_calcifications
-from microcalc.simulate.systems import System
 from microcalc.storage.key import code_version, file_sha256, key_of
 from microcalc.storage.ownership import check_editable, output_folder
 from microcalc.storage.write import saying_where, write_whole
@@ -51,9 +45,6 @@ from microcalc.storage.write import saying_where, write_whole
 _LOG = logging.getLogger(__name__)
 COMMAND: Final = "insert"
 _MADE: Final = ".made"
-_MAD = 1.4826
-_TILE_PX = 32
-_LEVEL_TILES = 40  # at least, per grey level
 _TWIN, _BENIGN = 1, 2
 """Streams of random numbers of their own, so that the microcalcifications are the same with and without."""
 
@@ -245,8 +236,8 @@ def _insert_one(job: _Job) -> list[_Made]:
     truth = [annotation_of(p, mammogram.grid, imaging) for p in placed]
     beside = [a for body in benign for a in annotations_of(body, mammogram, imaging)]
     changed = partial(
-        _inserted_into, job.image.file, mammogram, benign=benign, imaging=imaging,
-        slope=_slope(mammogram, tissue, imaging), sharpening=float(rng.uniform(0, 0.5)),
+        with_calcium, job.image.file, mammogram, benign=benign, imaging=imaging,
+        slope=grey_slope(mammogram, tissue, imaging), sharpening=float(rng.uniform(0, 0.5)),
     )  # fmt: skip
     full = changed(placed)
     made = [_written(job, job.name, full, [*truth, *beside])]
@@ -286,7 +277,7 @@ def _written(job: _Job, name: str, mammogram: Mammogram, truth: Sequence[Annotat
     What was known has no ``id`` any more: copied into several images, it would be there several times.
     """
     file = job.folder / f"{_file_stem(name)}.png"
-    _write_png(file, mammogram)
+    write_png(file, mammogram)
     row = replace(
         job.image,
         image=name,
@@ -307,111 +298,3 @@ def _file_stem(name: str) -> str:
     if plain == name and not name.startswith("."):
         return name
     return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _slope(mammogram: Mammogram, tissue: BoolImage, imaging: Imaging) -> FloatImage | None:
-    """Return the grey values per unit of log exposure at each pixel, (rows, columns); None for a raw image."""
-    if mammogram.intent == "raw":
-        return None
-    noise = _noise_map(mammogram.pixels, tissue, spacing_mm=mammogram.spacing_mm[0])
-    return noise / np.float32(imaging.relative_noise * _high_pass_share(imaging.system))
-
-
-def _inserted_into(
-    source: Path,
-    mammogram: Mammogram,
-    placed: Sequence[PlacedCalcification],
-    *,
-    benign: Sequence[PlacedBenign],
-    imaging: Imaging,
-    slope: FloatImage | None,
-    sharpening: float,
-) -> Mammogram:
-    """Return the mammogram with the calcifications inserted, compressed as its source is.
-
-    Parameters
-    ----------
-    slope, sharpening
-        See ``_slope`` and ``insert_processed``.
-    """
-    single = [*placed, *(p for p in benign if isinstance(p, PlacedCalcification))]
-    contrast = render(
-        [imaging.contrast(p.calcification) for p in single],
-        np.array([p.centre_mm for p in single]).reshape(-1, 2),
-        grid=mammogram.grid,
-        shape=(mammogram.pixels.shape[0], mammogram.pixels.shape[1]),
-        mtf=imaging.mtf,
-    )
-    for lines in benign:
-        if isinstance(lines, PlacedLines):
-            add_lines(contrast, lines, grid=mammogram.grid, imaging=imaging)
-    scatter = imaging.scatter_to_primary
-    if slope is None:
-        changed = insert_raw(mammogram, contrast, offset=imaging.system.offset, scatter_to_primary=scatter)
-    else:
-        changed = insert_processed(mammogram, contrast, slope=slope, scatter_to_primary=scatter, sharpening=sharpening)
-    return _compressed_as(source, changed)
-
-
-def _noise_map(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float) -> FloatImage:
-    """Return the standard deviation of the noise at the grey level of each pixel, (rows, columns).
-
-    It is measured as in ``normalise.noise``. As texture can only add to the noise, it is the lower
-    quartile over the tiles of each grey level, not the noise of all its pixels.
-    """
-    residual, level = high_pass(pixels, spacing_mm=spacing_mm)
-    inside = _tiles(tissue).all(axis=1)
-    if np.count_nonzero(inside) < _LEVEL_TILES:
-        grey, noise = noise_by_level(residual, level, tissue)
-    else:
-        deviation = _MAD * np.median(np.abs(_tiles(residual)[inside]), axis=1)
-        grey_of_tile = _tiles(level)[inside].mean(axis=1)
-        parts = np.array_split(np.argsort(grey_of_tile, kind="stable"), max(1, deviation.size // _LEVEL_TILES))
-        grey = np.array([grey_of_tile[p].mean() for p in parts])
-        noise = np.array([np.percentile(deviation[p], 25.0) for p in parts])
-        noise = np.maximum(noise, 0.25 * np.median(noise))
-    local = ndimage.gaussian_filter(level, 5.0, truncate=2.0)
-    return np.asarray(np.interp(local, grey, ndimage.gaussian_filter1d(noise, 1.5, mode="nearest")), dtype=np.float32)
-
-
-def _tiles(pixels: NDArray[np.generic]) -> NDArray[Any]:
-    """Return (tiles, pixels of a tile) without the remainders at the last rows and columns."""
-    rows, columns = (n // _TILE_PX for n in pixels.shape)
-    cut = pixels[: rows * _TILE_PX, : columns * _TILE_PX].reshape(rows, _TILE_PX, columns, _TILE_PX)
-    return cut.transpose(0, 2, 1, 3).reshape(rows * columns, _TILE_PX**2)
-
-
-def _high_pass_share(system: System) -> float:
-    """Return the fraction of the standard deviation of raw noise that the high-pass of the measurement keeps."""
-    size = 256
-    impulse = np.zeros((size, size), dtype=np.float32)
-    impulse[size // 2, size // 2] = 1.0
-    passed = np.abs(fft.fft2(high_pass(impulse, spacing_mm=system.pitch_mm)[0])) ** 2
-    f = fft.fftfreq(size, system.pitch_mm)
-    power = system.noise_power(f[:, None], f[None, :])
-    return float(np.sqrt(np.sum(power * passed) / np.sum(power)))
-
-
-def _compressed_as(source: Path, mammogram: Mammogram) -> Mammogram:
-    """Return the mammogram with the compression losses of its source, if that is an 8-bit JPEG file.
-
-    The same quantisation tables on the same blocks hardly change what was compressed before, and give
-    inserted calcifications the same compression artefacts as the rest.
-    """
-    with Image.open(source) if source.suffix.lower() in (".jpg", ".jpeg") else Image.new("L", (1, 1)) as original:
-        tables = getattr(original, "quantization", None)
-    if not tables:
-        return mammogram
-    compressed = io.BytesIO()
-    values = np.clip(mammogram.pixels, 0, 255).astype(np.uint8)
-    Image.fromarray(values).save(compressed, format="JPEG", qtables=[tables[0]])
-    return replace(mammogram, pixels=np.asarray(Image.open(compressed), dtype=np.float32))
-
-
-def _write_png(file: Path, mammogram: Mammogram) -> None:
-    stored = -mammogram.pixels if mammogram.intent == "raw" else mammogram.pixels
-    dtype = np.uint8 if float(stored.max()) <= 255 else np.uint16
-    content = io.BytesIO()
-    values = np.clip(stored, 0, np.iinfo(dtype).max).astype(dtype)
-    Image.fromarray(values).save(content, format="PNG", compress_level=3)
-    write_whole(file, content.getvalue())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from microcalc.domain import ON_PROCESSOR
+from microcalc.cnn.hardware import ON_PROCESSOR
 from microcalc.execution.executor import Executor
 from microcalc.storage.arrays import load_array
 from microcalc.study.samples import negative_file, split_samples

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from microcalc.cnn.hardware import Hardware
 from microcalc.cnn.precision import Precision, fast_precision
-from microcalc.domain import Hardware
 from microcalc.sample.store import Samples
 from microcalc.storage.write import saying_where
 from microcalc.training.images import TrainingImage, open_images

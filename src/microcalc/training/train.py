@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from microcalc.cnn.hardware import ON_PROCESSOR, Hardware
 from microcalc.datasets.table import Split, Table
 from microcalc.datasets.table_files import write_table
-from microcalc.domain import ON_PROCESSOR, Hardware
 from microcalc.errors import InputError, RecipeError
 from microcalc.execution.executor import SERIAL, Executor
 from microcalc.execution.shard import Shard
