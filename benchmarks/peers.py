@@ -1,170 +1,113 @@
 """Compare the detector with what can be installed beside it, on the same images: ``python -m benchmarks.peers TABLE``.
 
 Every method gets the normalised image and the breast, which most of them would lack elsewhere, and gives marks; the
-same rules count them. Sensitivity is that of the microcalcifications of one judge (``--lesions-by inserted``), with
-intervals by patient; seconds are of the processor, for one image and one thread, without reading and normalising;
-memory is the peak of a process that runs this method alone; size is that of the packages beyond numpy and scipy.
+same rules count them. NetC alone gets the image as it is shown, because its weights were trained on that. Sensitivity
+is that of the microcalcifications of one judge (``--lesions-by inserted``), with intervals by patient; seconds are of
+the processor, for one image and one thread, without reading and normalising; memory is the peak of a process that runs
+this method alone; size is that of the method's packages and all that they require, beyond numpy and scipy.
 
-``--train TABLE --minutes M --unet FILE`` trains a U-Net of MONAI on a table's training images for so many minutes of
-the processor, on patches of 19 mm with the microcalcifications as discs, and writes its weights; ``--unet FILE``
-compares it. A method whose packages are missing is named and left out: pip install scikit-image
-opencv-python-headless monai.
+``--weights FOLDER`` holds the weights of the networks. ``--train TABLE --minutes M`` first trains those that are not
+there yet, one after the other and each for so many minutes of the processor, on patches of 19 mm of the table's
+training images; half of the patches lie around a microcalcification. All of them learn from the same images with the
+same kind of patches; kinds other than microcalcification are background to all of them.
+
+NetC's weights are its authors', so they are not trained here: the file ``C__00900.weights`` of their repository, put
+into the folder of weights, is compared. A method that misses packages or weights is named and left out, and so is one
+that fails (exit code 1). The packages belong in an environment of their own, never in that of the detector::
+
+    pip install -e ".[cascade]" scikit-image opencv-python-headless monai spotiflow
+
+nnU-Net installs (``pip install nnunetv2``), but is not compared: its trainer plans for a GPU and counts 1,000 epochs,
+so some minutes of one core would say nothing about it. Ultralytics is not compared: it is licensed under the AGPL.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import math
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from time import process_time
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
+from packaging.requirements import Requirement
 
 from benchmarks import count, run
+from benchmarks.compared.filters import blobs, opencv
+from benchmarks.compared.marks import SPACING_MM, Find, candidates_of_map
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import Table
-from microcalc.detection.candidates import find_candidates
-from microcalc.domain import Candidates, NormalisedMammogram
 from microcalc.errors import InputError
 from microcalc.evaluation.marks import Marks
 from microcalc.evaluation.matched_images import MatchedImage, Rules, match_image
 from microcalc.evaluation.metrics import estimate_metrics, metric_groups
 from microcalc.models.model import load_model
 from microcalc.normalise.mammogram import normalise
-from microcalc.sample.draw import positive_pixels
 
-_SPACING_MM: Final = 0.1
-_SIGMAS_PX: Final = (0.7, 2.5)
-"""Standard deviations of the blobs that are searched for: diameters of 0.2 to 0.7 mm."""
-_MARKS: Final = 1000
-_PATCH_PX: Final = 192
-_TILE_PX, _OVERLAP_PX = 768, 64
-Pixels = NDArray[np.float32]
-Find = Callable[[NormalisedMammogram], Candidates]
+_ONE_THREAD: Final = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A method: what makes its marks, the modules that it imports, and the packages that it needs."""
+    """A method: what makes its marks of a folder of weights, and the packages that it needs.
 
-    find: Callable[[argparse.Namespace], Find]
-    modules: Sequence[str]
-    packages: Sequence[str]
+    Attributes
+    ----------
+    modules
+        Names under which the packages are imported.
+    weights
+        Name of its file in the folder of weights; empty if it needs none.
+    train
+        Name of the module of ``benchmarks.compared`` that trains it; empty if it is not trained here.
+    """
 
-
-def _of_blobs(function: str, **options: Any) -> Callable[[argparse.Namespace], Find]:
-    """Return a detector of blobs of scikit-image: places with the response of a difference of Gaussians there."""
-
-    def find(mammogram: NormalisedMammogram) -> Candidates:
-        from skimage import feature
-
-        blobs = getattr(feature, function)(
-            mammogram.pixels, min_sigma=_SIGMAS_PX[0], max_sigma=_SIGMAS_PX[1], **options
-        )
-        rows, columns = blobs[:, :2].astype(int).T
-        inside = mammogram.breast[rows, columns]
-        rating = _difference_of_gaussians(mammogram.pixels)[rows, columns][inside]
-        order = np.argsort(-rating, kind="stable")[:_MARKS]
-        places = np.column_stack([rows, columns])[inside][order].astype(np.float64)
-        return Candidates(mammogram.grid.to_mm(places), _as_likelihood(rating[order]).astype(np.float64))
-
-    return lambda _asked: find
+    find: Callable[[Path], Find]
+    modules: Sequence[str] = ()
+    packages: Sequence[str] = ()
+    weights: str = ""
+    train: str = ""
 
 
-def _difference_of_gaussians(pixels: Pixels) -> Pixels:
-    low = ndimage.gaussian_filter(pixels, _SIGMAS_PX[1])
-    return np.asarray(ndimage.gaussian_filter(pixels, _SIGMAS_PX[0]) - low, dtype=np.float32)
-
-
-def _by_opencv(response: Callable[[Pixels], Pixels]) -> Callable[[argparse.Namespace], Find]:
-    return lambda _asked: partial(_peaks_of, response)
-
-
-def _opencv_dog(pixels: Pixels) -> Pixels:
-    import cv2
-
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), _SIGMAS_PX[0]) - cv2.GaussianBlur(pixels, (0, 0), _SIGMAS_PX[1]))
-
-
-def _opencv_top_hat(pixels: Pixels) -> Pixels:
-    import cv2
-
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
-    return np.asarray(cv2.morphologyEx(cv2.GaussianBlur(pixels, (0, 0), _SIGMAS_PX[0]), cv2.MORPH_TOPHAT, disc))
-
-
-def _peaks_of(response: Callable[[Pixels], Pixels], mammogram: NormalisedMammogram) -> Candidates:
-    return _candidates(mammogram, _as_likelihood(response(mammogram.pixels)))
-
-
-def _as_likelihood(rating: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return a rating in (0, 1) that rises with another, of which values from -10 to 100 differ."""
-    return np.asarray(0.5 + np.arctan(rating / 10.0) / np.pi, dtype=np.float32)
-
-
-def _candidates(mammogram: NormalisedMammogram, likelihood: Pixels) -> Candidates:
-    inside = np.where(mammogram.breast, likelihood, np.float32(0))
-    return find_candidates(mammogram, inside, min_likelihood=0.0, min_distance_mm=0.3, max_count=_MARKS)
-
-
-def _by_model(name: str) -> Callable[[argparse.Namespace], Find]:
-    def of(_asked: argparse.Namespace) -> Find:
+def _by_model(name: str) -> Callable[[Path], Find]:
+    def of(_folder: Path) -> Find:
         scorer = load_model(name, threads=1).scorer
-        return lambda mammogram: _candidates(mammogram, scorer.score(mammogram).likelihood)
+        return lambda _mammogram, normalised: candidates_of_map(normalised, scorer.score(normalised).likelihood)
 
     return of
 
 
-def _by_unet(asked: argparse.Namespace) -> Find:
-    import torch
+def _network(module: str, packages: Sequence[str], *, weights: str = "") -> Peer:
+    file = weights or f"{module}.pt"
 
-    network = _unet()
-    network.load_state_dict(torch.load(asked.unet, weights_only=True))
-    network.eval()
+    def of(folder: Path) -> Find:
+        found: Find = import_module(f"benchmarks.compared.{module}").find(folder / file)
+        return found
 
-    def find(mammogram: NormalisedMammogram) -> Candidates:
-        likelihood: Pixels = np.zeros(mammogram.breast.shape, dtype=np.float32)
-        height, width = mammogram.breast.shape
-        padded = np.pad(np.arcsinh(mammogram.pixels / 4), _OVERLAP_PX)
-        side = _TILE_PX + 2 * _OVERLAP_PX
-        for top in range(0, height, _TILE_PX):
-            for left in range(0, width, _TILE_PX):
-                inside = (slice(top, top + _TILE_PX), slice(left, left + _TILE_PX))
-                if not mammogram.breast[inside].any():
-                    continue
-                tile = np.zeros((side, side), dtype=np.float32)
-                cut = padded[top : top + side, left : left + side]
-                tile[: cut.shape[0], : cut.shape[1]] = cut
-                with torch.inference_mode():
-                    logits = network(torch.from_numpy(tile)[None, None])[0, 0].numpy()
-                rows, columns = likelihood[inside].shape
-                middle = logits[_OVERLAP_PX : _OVERLAP_PX + rows, _OVERLAP_PX : _OVERLAP_PX + columns]
-                likelihood[inside] = 1 / (1 + np.exp(-middle / 4))
-        return _candidates(mammogram, likelihood)
-
-    return find
+    return Peer(of, packages, packages, weights=file, train="" if weights else module)
 
 
-_PEERS: Final[Mapping[str, Peer]] = {
-    "scikit-image blob_dog": Peer(_of_blobs("blob_dog", threshold=0.5), ["skimage"], ["scikit-image"]),
-    "scikit-image blob_log": Peer(_of_blobs("blob_log", threshold=0.5, num_sigma=5), ["skimage"], ["scikit-image"]),
-    "OpenCV difference of Gaussians": Peer(_by_opencv(_opencv_dog), ["cv2"], ["opencv-python-headless"]),
-    "OpenCV top-hat": Peer(_by_opencv(_opencv_top_hat), ["cv2"], ["opencv-python-headless"]),
-    "Laplacian of Gaussian (log)": Peer(_by_model("log"), [], []),
-    "U-Net of MONAI": Peer(_by_unet, ["monai", "torch"], ["monai", "torch"]),
-    "cascade (of raw images)": Peer(_by_model("cascade"), ["numba"], ["numba", "llvmlite"]),
-    "pair": Peer(_by_model("processed"), [], ["onnxruntime"]),
+_SKIMAGE: Final = (["skimage"], ["scikit-image"])
+_OPENCV: Final = (["cv2"], ["opencv-python-headless"])
+PEERS: Final[Mapping[str, Peer]] = {
+    "scikit-image blob_dog": Peer(lambda _: blobs("blob_dog", threshold=0.5), *_SKIMAGE),
+    "scikit-image blob_log": Peer(lambda _: blobs("blob_log", threshold=0.5, num_sigma=5), *_SKIMAGE),
+    "OpenCV difference of Gaussians": Peer(lambda _: opencv("difference of Gaussians"), *_OPENCV),
+    "OpenCV top-hat": Peer(lambda _: opencv("top-hat"), *_OPENCV),
+    "Laplacian of Gaussian (log)": Peer(_by_model("log")),
+    "U-Net of MONAI": _network("unet", ["torch", "monai"]),
+    "RetinaNet of MONAI": _network("retinanet", ["torch", "monai"]),
+    "Spotiflow": _network("spotiflow", ["torch", "spotiflow"]),
+    "NetC": _network("netc", ["torch"], weights="C__00900.weights"),
+    "cascade (of raw images)": Peer(_by_model("cascade"), ["numba"], ["numba"]),
+    "pair": Peer(_by_model("processed"), ["onnxruntime"], ["onnxruntime"]),
 }
 
 
@@ -173,60 +116,141 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("table", type=Path, help="processed images with annotated microcalcifications")
     parser.add_argument("--lesions-by", help="count microcalcifications of this judge only, such as inserted")
     parser.add_argument("--images", type=count, help="the first so many images only")
-    parser.add_argument("--unet", type=Path, help="weights of the U-Net")
-    parser.add_argument("--train", type=Path, help="table to train the U-Net on")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of the processor, to train the U-Net")
-    parser.add_argument("--method", choices=list(_PEERS), help="measure this method in this process, and print JSON")
+    parser.add_argument("--weights", type=Path, default=Path("peers"), help="folder of weights (default: %(default)s)")
+    parser.add_argument("--train", type=Path, help="table to train the networks on whose weights are not there")
+    parser.add_argument("--minutes", type=float, help="of the processor, to train each of them (default: 8)")
+    parser.add_argument("--only", choices=list(PEERS), action="append", help="this method; may be repeated")
+    parser.add_argument("--method", choices=list(PEERS), help="measure this method in this process, and print JSON")
     asked = parser.parse_args(arguments)
-    open_table(asked.table)
-    if asked.train is not None:
-        if asked.unet is None:
-            raise InputError("--train: expected --unet as well, the file for the weights")
-        _train_unet(asked.train, asked.unet, minutes=asked.minutes)
-    elif asked.unet is not None and not asked.unet.is_file():
-        raise InputError(f"{asked.unet.name}: no such file, expected the weights of the U-Net, or --train")
+    table = open_table(asked.table)  # what is wrong with it is said once, and not by each method
     if asked.method is not None:
         print(json.dumps(_measure(asked)))
         return 0
-    print("| method | at 0.1 false marks per image | at 1 | at 10 | s per image | peak MB | MB installed |")
-    print("|---" * 7 + "|")
-    for name, peer in _PEERS.items():
-        missing = [m for m in peer.modules if find_spec(m) is None]
-        if missing or (name.startswith("U-Net") and asked.unet is None):
-            print(
-                f"{name}: not measured, {'no weights' if not missing else ', '.join(missing) + ' not installed'}",
-                file=sys.stderr,
-            )
+    names = asked.only or list(PEERS)
+    if asked.train is not None:
+        train_peers(names, open_table(asked.train), asked.weights, minutes=_given_minutes(asked.minutes), judged=table)
+    elif asked.minutes is not None:
+        raise InputError("--minutes: expected --train as well, the table to train on")
+    return _compare(asked, names, arguments)
+
+
+def _given_minutes(minutes: float | None) -> float:
+    if minutes is None:
+        return 8.0
+    if not 0 < minutes < math.inf:
+        raise InputError(f"--minutes {minutes:g}: expected a number above 0")
+    return minutes
+
+
+def train_peers(names: Iterable[str], table: Table, weights: Path, *, minutes: float, judged: Table) -> None:
+    """Train the networks whose packages are there and whose weights are not; note the minutes beside the weights.
+
+    Raises
+    ------
+    InputError
+        A patient to train on is to be judged, too.
+    """
+    both = {row.patient for row in table.images if row.split == "train"} & {row.patient for row in judged.images}
+    if both - {""}:
+        raise InputError(f"--train: found patients of the images to judge ({len(both - {''})}), expected others")
+    missing = [
+        peer for name in names if (peer := PEERS[name]).train and not _absent_modules(peer)
+        and not (weights / peer.weights).exists()
+    ]  # fmt: skip
+    if not missing:
+        return
+    import torch
+
+    from benchmarks.compared.samples import training_images
+
+    torch.set_num_threads(1)
+    images = training_images(table)
+    weights.mkdir(parents=True, exist_ok=True)
+    for peer in missing:
+        print(f"training {peer.train} for {minutes:g} min of the processor", file=sys.stderr)
+        path = weights / peer.weights
+        import_module(f"benchmarks.compared.{peer.train}").train(images, path, minutes=minutes)
+        path.with_suffix(".json").write_text(json.dumps({"minutes": minutes, "images": len(images)}))
+
+
+def _compare(asked: argparse.Namespace, names: Iterable[str], arguments: Sequence[str]) -> int:
+    """Print a line for each method; return 1 if one failed."""
+    print(
+        "| method | at 0.1 false marks per image | at 1 | at 10 | s per image | peak MB | trained, min | MB installed |"
+    )
+    print("|---" * 8 + "|")
+    failed = False
+    for name in names:
+        reason = _why_not(PEERS[name], asked.weights)
+        if reason:
+            print(f"{name}: not measured: {reason}", file=sys.stderr)
             continue
         command = [sys.executable, "-m", "benchmarks.peers", *arguments, "--method", name]
-        for option in ("--train", "--minutes"):
-            if option in command:
-                del command[command.index(option) : command.index(option) + 2]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
-        figures = " | ".join(found["sensitivity"])
-        print(f"| {name} | {figures} | {found['seconds']:.2f} | {found['peak_mb']:.0f} | {found['installed_mb']:.0f} |")
-    return 0
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, check=False, text=True, env={**os.environ, **_ONE_THREAD}
+        )
+        if done.returncode:
+            print(f"{name}: failed with exit code {done.returncode}", file=sys.stderr)
+            failed = True
+            continue
+        found = json.loads(done.stdout.splitlines()[-1])
+        cells = [
+            name, *found["sensitivity"], f"{found['seconds']:.2f}", f"{found['peak_mb']:.0f}",
+            _minutes(asked.weights / PEERS[name].weights), f"{found['installed_mb']:.0f}",
+        ]  # fmt: skip
+        print(f"| {' | '.join(cells)} |", flush=True)
+    return int(failed)
+
+
+def _why_not(peer: Peer, weights: Path) -> str:
+    """Return why a method cannot be measured here, or nothing."""
+    absent = _absent_modules(peer)
+    if absent:
+        return f"{', '.join(absent)} not installed (pip install {' '.join(peer.packages)})"
+    if peer.weights and not (weights / peer.weights).is_file():
+        how = "--train makes it" if peer.train else "its authors give it"
+        return f"no {peer.weights} in the folder of weights ({how})"
+    return ""
+
+
+def _absent_modules(peer: Peer) -> list[str]:
+    return [module for module in peer.modules if find_spec(module) is None]
+
+
+def _minutes(weights: Path) -> str:
+    noted = weights.with_suffix(".json")
+    return f"{json.loads(noted.read_text())['minutes']:g}" if weights.suffix == ".pt" and noted.exists() else ""
 
 
 def _measure(asked: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one method on all images."""
-    peer, table = _PEERS[asked.method], open_table(asked.table)
-    find, rules = peer.find(asked), Rules(lesions_by=asked.lesions_by)
+    peer, table = PEERS[asked.method], open_table(asked.table)
+    if peer.weights:
+        import torch
+
+        torch.set_num_threads(1)
+    find, rules = peer.find(asked.weights), Rules(lesions_by=asked.lesions_by)
     images, seconds = [], []
     for row in table.images[: asked.images]:
         mammogram = open_row(row)
-        normalised = normalise(mammogram, spacing_mm=_SPACING_MM)
+        normalised = normalise(mammogram, spacing_mm=SPACING_MM)
         began = process_time()
-        found = find(normalised)
+        found = find(mammogram, normalised)
         seconds.append(process_time() - began)
         marks = Marks(row.grid.to_pixels(found.centres), found.likelihood.astype(np.float64))
         images.append(match_image(marks, row, table.rows_of(row), rules))
     return {
         "sensitivity": _sensitivity(images, rules),
         "seconds": float(np.median(seconds)),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-        "installed_mb": sum(map(_installed_mb, peer.packages)),
+        "peak_mb": _peak_mb(),
+        "installed_mb": installed_mb(peer.packages),
     }
+
+
+def _peak_mb() -> float:
+    """Return the largest resident size of this process (Linux only); that of getrusage includes its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def _sensitivity(images: Sequence[MatchedImage], rules: Rules) -> list[str]:
@@ -239,70 +263,23 @@ def _sensitivity(images: Sequence[MatchedImage], rules: Rules) -> list[str]:
     ]
 
 
-def _installed_mb(package: str) -> float:
-    files = metadata.files(package) or []
-    return sum(Path(str(f.locate())).stat().st_size for f in files if Path(str(f.locate())).is_file()) / 1e6
-
-
-def _unet() -> Any:
-    from monai.networks.nets import BasicUNet
-
-    return BasicUNet(spatial_dims=2, in_channels=1, out_channels=1, features=(16, 16, 32, 64, 128, 16))
-
-
-def _train_unet(table: Path, out: Path, *, minutes: float) -> None:
-    """Train the U-Net: half of the patches around a microcalcification, all turned and flipped at random."""
-    import torch
-
-    torch.manual_seed(1)
-    rng, network = np.random.default_rng(1), _unet()
-    images = list(_with_truth(open_table(table)))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    began, step = process_time(), 0
-    while (spent := process_time() - began) < 60 * minutes:
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * max(0.01, 1 - spent / (60 * minutes))
-        patches, truth = zip(*(_patch(images, rng, around_calcium=n % 2 == 0) for n in range(4)), strict=True)
-        given, wanted = (torch.from_numpy(np.stack(p))[:, None] for p in (patches, truth))
-        loss: Any = torch.nn.functional.binary_cross_entropy_with_logits(
-            network(given), wanted, pos_weight=torch.tensor(20.0)
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        step += 1
-        if step % 50 == 0:
-            print(f"step {step}, {spent / 60:.1f} of {minutes:g} min: loss {float(loss):.4f}", file=sys.stderr)
-    torch.save(network.state_dict(), out)
-
-
-def _with_truth(table: Table) -> Sequence[tuple[NDArray[np.float16], NDArray[np.int32], NDArray[np.float16]]]:
-    """Return the pixels of the training images, the pixels of their microcalcifications, and these as a picture."""
-    images: list[tuple[NDArray[np.float16], NDArray[np.int32], NDArray[np.float16]]] = []
-    for row in table.images:
-        if row.split not in ("train", ""):
+def installed_mb(packages: Iterable[str]) -> float:
+    """Return the size of packages and of all that they require, as far as it is installed, beyond numpy and scipy."""
+    waiting, counted, size = list(packages), {"numpy", "scipy"}, 0
+    while waiting:
+        name = waiting.pop().lower().replace("_", "-")
+        if name in counted:
             continue
-        normalised = normalise(open_row(row), spacing_mm=_SPACING_MM)
-        places = positive_pixels(table.annotations_of(row), normalised.breast, normalised.grid, radius_mm=0.15)[:, 1:]
-        truth: NDArray[np.float16] = np.zeros(normalised.breast.shape, dtype=np.float16)
-        truth[places[:, 0], places[:, 1]] = 1
-        images.append((np.arcsinh(normalised.pixels / 4).astype(np.float16), places, truth))
-    return images
-
-
-def _patch(
-    images: Sequence[tuple[Any, NDArray[np.int32], Any]], rng: np.random.Generator, *, around_calcium: bool
-) -> tuple[Pixels, Pixels]:
-    pixels, places, truth = images[int(rng.integers(len(images)))]
-    centre = rng.integers(0, pixels.shape)
-    if around_calcium and len(places):
-        centre = places[rng.integers(len(places))] + rng.integers(-_PATCH_PX // 3, _PATCH_PX // 3, size=2)
-    top, left = np.clip(centre - _PATCH_PX // 2, 0, np.array(pixels.shape) - _PATCH_PX)
-    cut = (slice(top, top + _PATCH_PX), slice(left, left + _PATCH_PX))
-    turn, flips = int(rng.integers(4)), bool(rng.integers(2))
-    turned = [np.rot90(np.asarray(p[cut], dtype=np.float32), turn) for p in (pixels, truth)]
-    one, other = (np.ascontiguousarray(np.fliplr(p) if flips else p) for p in turned)
-    return one, other
+        counted.add(name)
+        try:
+            package = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        places = [Path(str(file.locate())) for file in package.files or []]
+        size += sum(place.stat().st_size for place in places if place.is_file())
+        needs = [Requirement(line) for line in package.requires or []]
+        waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return size / 1e6
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The methods that ``python -m benchmarks.peers`` compares with the detector."""
