@@ -166,7 +166,7 @@ class NormalisedMammogram:
         denser, one unit = one standard deviation of the local noise. 0 outside the
         breast.
     breast
-        (rows, columns) bool: the breast without pectoral muscle.
+        (rows, columns) bool: the breast without pectoral muscle, skin, and areas clipped to white.
     spacing_mm, origin_mm
         The grid in millimetres of the original image.
     uid

@@ -12,6 +12,7 @@ from microcalc.normalise.breast import find_breast
 from microcalc.normalise.noise import equalise_noise
 from microcalc.normalise.pectoral import without_pectoral
 from microcalc.normalise.resample import resample, resample_mask
+from microcalc.normalise.saturated import saturated
 
 _SKIN_MM = 2.0  # ours: skin (1.5 mm) and its roll-off to the background are not rated
 _SURROUNDINGS_MM = 1.5  # ours: contrast is taken against a Gaussian mean of this sigma
@@ -48,6 +49,8 @@ def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = Fa
             rated[found.picture] = without_pectoral(
                 pixels[found.picture], rated[found.picture], spacing_mm=spacing_mm, orientation=mammogram.orientation
             )
+        if mammogram.intent == "processed" and (white := saturated(mammogram, spacing_mm=spacing_mm)) is not None:
+            rated &= ~white
     box = _bounding_box(tissue)
     contrast = np.zeros_like(pixels)
     stable = equalise_noise(pixels[box], tissue[box], spacing_mm=spacing_mm, intent=mammogram.intent)
