@@ -32,7 +32,6 @@ from benchmarks import count, run
 from microcalc.errors import InputError
 
 HERE = Path(__file__).parents[1]
-_DETECT = "from microcalc.cli import main; main()"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,7 +68,7 @@ def _environment(checkout: Path) -> dict[str, str]:
 
 
 def _measure_command(name: str, checkout: Path, folder: Path, out: Path, *, workers: int) -> None:
-    command = [sys.executable, "-c", _DETECT, "detect", str(folder), "--out", str(out)]
+    command = [sys.executable, "-m", "microcalc", "detect", str(folder), "--out", str(out)]
     start = perf_counter()
     process = subprocess.Popen(
         [*command, "--workers", str(workers), "--again", "--quiet"], env=_environment(checkout), cwd=Path.cwd()
@@ -166,11 +165,14 @@ def _serve_stages(folder: Path) -> None:
 
     found = find_inputs([folder])
     items = [image.file for image in found.images] + [row for table in found.tables for row in read_table(table).images]
+    models = Models(threads=1)
     with suppress(ImportError):  # not in earlier checkouts
         from microcalc.execution.memory import keep_freed_memory
 
         keep_freed_memory()
-    models = Models(threads=1)
+        from microcalc.execution.memory import keep_what_is_loaded
+
+        keep_what_is_loaded()
     for line in sys.stdin:
         item = items[int(line) % len(items)]
         stages: dict[str, float] = {}

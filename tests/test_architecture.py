@@ -8,6 +8,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _HEAVY = ("torch", "onnx", "onnxruntime", "pydicom", "scipy", "matplotlib", "PIL", "joblib", "numpy")
+_DETECTING = ("scipy", "contourpy", "onnxruntime", "PIL.ImageDraw")
 _TRAINING = ("torch", "onnx", "matplotlib")
 _NEED_AN_EXTRA = ("cascade", "cnn", "node", "reports", "study", "training", "validation", "viewer")
 
@@ -25,6 +26,16 @@ def test_imports_run_one_way() -> None:
 
 def test_the_command_loads_nothing_heavy_before_it_is_needed() -> None:
     code = f"import sys, microcalc.cli; print([m for m in {_HEAVY!r} if m in sys.modules])"
+    assert _python(code).stdout.strip() == "[]"
+
+
+def test_workers_find_the_command_without_its_command_line() -> None:
+    code = "import sys, microcalc.__main__; print([m for m in ('cyclopts', 'microcalc.cli') if m in sys.modules])"
+    assert _python(code).stdout.strip() == "[]"
+
+
+def test_the_process_that_starts_workers_does_not_load_what_they_need() -> None:
+    code = f"import sys, microcalc.batch.run; print([m for m in {_DETECTING!r} if m in sys.modules])"
     assert _python(code).stdout.strip() == "[]"
 
 

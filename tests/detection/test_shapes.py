@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contourpy
 import numpy as np
 import pytest
 import shapely
@@ -146,3 +147,19 @@ def test_the_position_within_a_pixel_and_a_transposition_hardly_change_the_size(
     (shape,) = _measure(pixels.T.copy() if turned else pixels, [place]).shapes
     assert shape is not None
     assert shape.diameter_mm == pytest.approx(0.5, abs=0.1)
+
+
+def test_outlines_are_those_that_the_library_draws_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = _image([shapely.Point(5, 5).buffer(0.4), shapely.LineString([(9, 9), (11, 12)]).buffer(0.2)])
+    places = [(5.0, 5.0), (10.5, 10.0)]
+    ours = [shape.outline for shape in _measure(pixels, places).shapes if shape is not None]
+    monkeypatch.setattr(
+        "microcalc.detection.shapes._contours",
+        lambda window: contourpy.contour_generator(
+            window.columns_mm, window.rows_mm, window.pixels, line_type=contourpy.LineType.ChunkCombinedOffset
+        ),
+    )
+    theirs = [shape.outline for shape in _measure(pixels, places).shapes if shape is not None]
+    assert len(ours) == 2
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -59,6 +59,10 @@ def _fail_or_sleep(file: Path | None) -> None:
     file.touch()
 
 
+def _is_loaded(module: str) -> bool:
+    return module in sys.modules
+
+
 @pytest.mark.parametrize("executor", [Serial(), Processes(2)])
 def test_every_item_has_one_outcome_and_an_error_ends_no_other(executor: Executor) -> None:
     outcomes = {o.item: o for o in executor.run(_double, range(8))}
@@ -129,6 +133,15 @@ def test_runs_in_a_block_share_their_processes_until_one_dies() -> None:
         with pytest.raises(InputError):
             run_in_order(executor, _double, [3], work="doubling")
         assert run_in_order(executor, _double, [1], work="doubling") == [2]
+
+
+def test_processes_may_import_a_module_before_there_is_an_item() -> None:
+    assert "colorsys" not in sys.modules
+    with Processes(1) as executor:
+        executor.prepare("colorsys")
+        (outcome,) = executor.run(_is_loaded, ["colorsys"])
+    assert outcome.result()
+    assert "colorsys" not in sys.modules
 
 
 def test_one_worker_is_this_process() -> None:

@@ -206,3 +206,15 @@ def test_a_picture_that_is_all_padding_is_refused(whole_image: bool) -> None:
     padded = replace(mammogram(raw_image(), intent="raw"), padding=np.ones(SHAPE, dtype=bool))
     with pytest.raises(NoBreastError, match="all pixels are padding"):
         normalise(padded, spacing_mm=SPACING_MM, whole_image=whole_image)
+
+
+@pytest.mark.parametrize("intent", ["raw", "processed"])
+def test_a_mirrored_picture_has_mirrored_borders(intent: Intent) -> None:
+    pixels = _image(intent)
+    for part, width in (("left", 30), ("right", 50), ("top", 40), ("bottom", 60)):
+        line = slice(None, width) if part in ("left", "top") else slice(-width, None)
+        pixels[(slice(None), line) if part in ("left", "right") else (line, slice(None))] = _WHITE[intent]
+    rows, columns = picture_box(pixels, spacing_mm=SPACING_MM, intent=intent)
+    mirrored = picture_box(np.ascontiguousarray(pixels[::-1, ::-1]), spacing_mm=SPACING_MM, intent=intent)
+    assert (rows.start, columns.start) >= (40, 30)
+    assert mirrored == tuple(slice(n - s.stop, n - s.start) for s, n in zip((rows, columns), SHAPE, strict=True))

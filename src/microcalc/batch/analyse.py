@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from time import perf_counter
 
@@ -14,7 +13,7 @@ from microcalc.detection.entries import Seconds
 from microcalc.detection.make_result import make_result
 from microcalc.detection.result import Result, write_result
 from microcalc.detection.stages import find_clusters
-from microcalc.domain import Candidates, Device, Mammogram, NormalisedMammogram, Stage
+from microcalc.domain import Candidates, Mammogram, NormalisedMammogram
 from microcalc.images.open import naming, open_mammogram
 from microcalc.models.model import Models
 from microcalc.normalise.mammogram import normalise
@@ -42,12 +41,6 @@ class DetectedFile:
 
             write_overlay(draw_overlay(self.mammogram, self.normalised, self.result), out / f"{stem}.png")
         write_result(self.result, out / f"{stem}.json")  # last: where it exists, both are complete
-
-
-@cache
-def models_of(choice: str | Path | None, stage: Stage, threads: int, device: Device = "cpu") -> Models:
-    """Return the models of this process, as of ``Models``; each is loaded once."""
-    return Models(choice, threads=threads, stage=stage, device=device)
 
 
 def detect_in(file: Path | ImageRow, models: Models, options: ImageOptions = ALL_DEFAULTS) -> DetectedFile:

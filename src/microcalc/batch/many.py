@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from microcalc.batch.analyse import detect_in, models_of
+from microcalc.batch.analyse import detect_in
 from microcalc.batch.options import ImageOptions
 from microcalc.detection.result import Result
 from microcalc.domain import BenignFindings
@@ -14,7 +14,7 @@ from microcalc.errors import BatchError, MicrocalcError
 from microcalc.execution.executor import Executor, Serial
 from microcalc.images.info import NO_INFO, ImageInfo
 from microcalc.images.open import unforeseen
-from microcalc.models.model import wherever
+from microcalc.models.model import models_of, wherever
 
 
 # Nine parameters: those of `read` and `detect`, so that a call for one file and a call for many are written alike.

@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from microcalc.batch.analyse import models_of
 from microcalc.batch.run import Batch, BatchImage, is_of_one_file
 from microcalc.detection.result import Result, read_result
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.images.open import is_picture, unforeseen
+from microcalc.models.model import models_of
 from microcalc.reports.exam import EXAM_KINDS, exam_reports, write_report
 from microcalc.reports.from_results import algorithm_of, reported_image
 from microcalc.reports.image_header import ImageHeader, read_image_header

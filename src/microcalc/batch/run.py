@@ -17,8 +17,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from microcalc.batch import analyse
-from microcalc.batch.analyse import models_of
 from microcalc.batch.folder import ResultsFolder
 from microcalc.batch.inputs import GivenImages, Input
 from microcalc.batch.names import Identity, place_of, result_stems
@@ -28,11 +26,11 @@ from microcalc.batch.summary import SummaryRow, check_summary, write_summary
 from microcalc.detection.result import Result, read_result
 from microcalc.errors import InputError, MicrocalcError, OutputError, WorkerDiedError
 from microcalc.execution.executor import SERIAL, Executor, threads_of
-from microcalc.execution.memory import keep_freed_memory
+from microcalc.execution.memory import keep_freed_memory, keep_what_is_loaded
 from microcalc.execution.progress import Progress, log_progress
 from microcalc.execution.shard import Shard
 from microcalc.images.open import printable, unforeseen
-from microcalc.models.model import wherever
+from microcalc.models.model import models_of, wherever
 from microcalc.storage.index import IndexEntry, stamp_of
 from microcalc.storage.key import file_sha256, key_of
 from microcalc.storage.ownership import owner_of
@@ -309,8 +307,11 @@ def is_of_one_file(error: OutputError) -> bool:
 
 def _detect(image: BatchImage, *, out: Path, options: DetectOptions, threads: int) -> _Done:
     """Detect in one image and write its results; called in a worker."""
+    from microcalc.batch import analyse  # brings what detection needs, which the process that starts workers does not
+
     given = image.image
     keep_freed_memory()
+    keep_what_is_loaded()
     made_from = _made_from(given, options)
     try:
         with suppress(InputError):  # there is one where a worker died between writing it and saying so

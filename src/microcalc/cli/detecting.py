@@ -140,8 +140,8 @@ def detect(
         Print one JSON object per image on standard output; all other lines go to standard error.
     """
     from microcalc.batch.options import DetectOptions, ImageOptions
-    from microcalc.batch.run import Batch
     from microcalc.cli.inputs import check_effect, given_images
+    from microcalc.execution.executor import Processes
     from microcalc.images.info import ImageInfo
 
     PRINTING.json = json
@@ -181,10 +181,12 @@ def detect(
         from microcalc.batch.report import check_reportable
 
         check_reportable([image.file for image in given.images])
-    executor = where.executor(items=len(given.images))
-    batch = Batch(given, out, files, options, executor=executor, threads=threads, shard=shard)
-    with executor:
-        return _run(batch)
+    with where.executor(items=len(given.images)) as executor:
+        if isinstance(executor, Processes) and (again or not out.exists()):  # else all may be finished
+            executor.prepare("microcalc.batch.analyse")
+        from microcalc.batch.run import Batch  # meanwhile
+
+        return _run(Batch(given, out, files, options, executor=executor, threads=threads, shard=shard))
 
 
 def _run(batch: Batch) -> int:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from microcalc.cnn.compression import compressed, without_compression
@@ -161,12 +160,12 @@ class CnnPair:
 
         Of more than ``most_averaged``, those that CNN2 rates highest as they are get averaged.
         """
-        most, windows = most_averaged(area_cm2), self._windows(pixels)
+        most, padded = most_averaged(area_cm2), self._padded(pixels)
         if not self._averages or survivors[0].size <= most:
-            return self._rate_patches(windows, survivors), True
-        logits = self._rate_patches(windows, survivors, average=False)
+            return self._rate_patches(padded, survivors), True
+        logits = self._rate_patches(padded, survivors, average=False)
         chosen = np.argsort(-logits, kind="stable")[: most + 1]
-        averaged = self._rate_patches(windows, (survivors[0][chosen], survivors[1][chosen]))
+        averaged = self._rate_patches(padded, (survivors[0][chosen], survivors[1][chosen]))
         all_averaged = bool(averaged[most] == logits[chosen[most]])  # the first beyond the limit is below the threshold
         logits[chosen[:most]] = averaged[:most]
         return logits, all_averaged
@@ -179,22 +178,23 @@ class CnnPair:
         average
             False: no patch is averaged over orientations, where the network averages any.
         """
-        return self._rate_patches(self._windows(self._input_of(mammogram)), survivors, average=average)
+        return self._rate_patches(self._padded(self._input_of(mammogram)), survivors, average=average)
 
-    def _windows(self, pixels: FloatImage) -> NDArray[np.float32]:
-        """Return the patch around every pixel, (rows, columns, S, S), as views; beyond the border, pixels are 0."""
-        margin = self._margin2_px
-        return sliding_window_view(np.pad(pixels, margin), (2 * margin + 1, 2 * margin + 1))
+    def _padded(self, pixels: FloatImage) -> FloatImage:
+        """Return the pixels with CNN2's margin on each side, where they are 0."""
+        return np.pad(pixels, self._margin2_px)
 
-    def _rate_patches(self, windows: NDArray[np.float32], pixels: Pixels, *, average: bool = True) -> Logits:
+    def _rate_patches(self, padded: FloatImage, pixels: Pixels, *, average: bool = True) -> Logits:
         """Return CNN2's logit (n,) of each pixel given by rows and columns; see ``rate_survivors``."""
         threshold = {} if average or not self._averages else {_THRESHOLD: np.array(np.inf, dtype=np.float32)}
-        rows, columns = pixels
-        logits = np.empty(rows.size, dtype=np.float32)
-        for start in range(0, rows.size, self._batch):
-            batch = slice(start, start + self._batch)
-            patches = windows[rows[batch], columns[batch]][:, np.newaxis]  # (n, 1, S, S)
-            logits[batch] = self._cnn2.run(["logit"], {"patch": patches, **threshold})[0]
+        places, side = np.stack(pixels, axis=1).tolist(), 2 * self._margin2_px + 1
+        logits = np.empty(len(places), dtype=np.float32)
+        for start in range(0, len(places), self._batch):
+            batch = places[start : start + self._batch]
+            patches = np.empty((len(batch), 1, side, side), dtype=np.float32)
+            for patch, (row, column) in zip(patches, batch, strict=True):  # faster than indexing with arrays
+                patch[0] = padded[row : row + side, column : column + side]
+            logits[start : start + len(batch)] = self._cnn2.run(["logit"], {"patch": patches, **threshold})[0]
         return logits
 
 
@@ -232,7 +232,8 @@ def apply_densely(session: Any, mammogram: NormalisedMammogram, *, margin_px: in
     breast = mammogram.breast
     logits = np.full(breast.shape, -np.inf, dtype=np.float32)
     padded = np.pad(mammogram.pixels, (margin_px, margin_px + _TILE_STEP_PX))
-    for top, left, height, width in _tiles_with_breast(breast, tile_px):
+    tiles = list(_tiles_with_breast(breast, tile_px))  # faster before the network fills the cache
+    for top, left, height, width in tiles:
         patch = padded[top : top + height + 2 * margin_px, left : left + width + 2 * margin_px]
         inside = (slice(top, top + height), slice(left, left + width))
         rows, columns = logits[inside].shape

@@ -23,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
@@ -136,6 +137,15 @@ class Processes:
         self._is_shared = False
         self._end_shared(*error)
 
+    def prepare(self, module: str) -> None:
+        """Let the shared processes start and import a module, while this process does something else.
+
+        Within a ``with`` block of this executor.
+        """
+        pool = self._shared_pool()
+        for _ in range(self.workers):  # the pool starts a process for each call, as long as none is idle
+            pool.submit(import_module, module)
+
     def run(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[Outcome[Item, Result], None, None]:
@@ -170,14 +180,17 @@ class Processes:
             with _worker_pool(self.workers) as pool:
                 yield pool
             return
-        if self._shared is None:
-            stack = ExitStack()
-            self._shared = stack, stack.enter_context(_worker_pool(self.workers))
         try:
-            yield self._shared[1]
+            yield self._shared_pool()
         except BaseException as error:
             self._end_shared(type(error), error, error.__traceback__)
             raise
+
+    def _shared_pool(self) -> ProcessPoolExecutor:
+        if self._shared is None:
+            stack = ExitStack()
+            self._shared = stack, stack.enter_context(_worker_pool(self.workers))
+        return self._shared[1]
 
     def _end_shared(self, *error: Any) -> None:
         """End the shared processes: at once where there is an error, else when they are done."""

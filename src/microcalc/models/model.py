@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -133,6 +133,12 @@ class Models:
         if intent not in self._shipped:
             self._shipped[intent] = self._load(intent)
         return self._shipped[intent]
+
+
+@cache
+def models_of(choice: str | Path | None, stage: Stage, threads: int, device: Device = "cpu") -> Models:
+    """Return the models of this process, as of ``Models``; each is loaded once."""
+    return Models(choice, threads=threads, stage=stage, device=device)
 
 
 def load_model(choice: str | Path, *, threads: int = 0, stage: Stage = "pair", device: Device = "cpu") -> Model:

@@ -6,6 +6,8 @@ picture. Where grey levels do so, the part between that line and the border does
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -47,34 +49,73 @@ def picture_box(pixels: FloatImage, *, spacing_mm: float, intent: Intent) -> tup
     segment = max(1, round(_SEGMENT_MM / spacing_mm))
     top, bottom, left, right = 0, pixels.shape[0], 0, pixels.shape[1]
 
-    def strip(towards_border: FloatImage) -> int:
-        return _strip(towards_border, segment, intent, darkest=float(low), least_step=least_step)
-
     for _ in range(_ROUNDS):
         before = top, bottom, left, right
-        top += strip(pixels[top:bottom, left:right].T)
-        bottom -= strip(pixels[top:bottom, left:right][::-1].T)
-        left += strip(pixels[top:bottom, left:right])
-        right -= strip(pixels[top:bottom, left:right][:, ::-1])
+        first, last = _strips(pixels[top:bottom, left:right].T, segment, intent, float(low), least_step)
+        top, bottom = top + first, bottom - last
+        first, last = _strips(pixels[top:bottom, left:right], segment, intent, float(low), least_step)
+        left, right = left + first, right - last
         if (top, bottom, left, right) == before:
             break
     return slice(top, bottom), slice(left, right)
 
 
-def _strip(pixels: FloatImage, segment: int, intent: Intent, *, darkest: float, least_step: float) -> int:
-    """Return how many columns at the left do not belong to the picture."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Lines:
+    """The columns of a picture, and their grey levels.
+
+    Attributes
+    ----------
+    pixels
+        (rows, columns).
+    means
+        (segments, columns): the mean of each segment of a column, compressed.
+    levels
+        (segments, columns): their running median across the columns.
+    middle
+        (columns,): the median of the levels of a column.
+    """
+
+    pixels: FloatImage
+    means: FloatImage
+    levels: FloatImage
+    middle: FloatImage
+
+    @classmethod
+    def of(cls, pixels: FloatImage, segment: int, intent: Intent) -> _Lines:
+        means = compressed(_segment_means(pixels, segment), intent)
+        levels = _running_median(means)
+        return cls(pixels, means, levels, np.median(levels, axis=0))
+
+    def turned(self) -> _Lines:
+        """Return the same with the last column first."""
+        return _Lines(self.pixels[:, ::-1], self.means[:, ::-1], self.levels[:, ::-1], self.middle[::-1])
+
+
+def _strips(pixels: FloatImage, segment: int, intent: Intent, darkest: float, least_step: float) -> tuple[int, int]:
+    """Return how many columns at the left, and at the right of what then is left, do not belong to the picture."""
     if min(pixels.shape) < 4 * segment:
-        return 0
+        return 0, 0
+    lines = _Lines.of(pixels, segment, intent)
+    first = _strip(lines, intent, darkest=darkest, least_step=least_step)
+    if first:
+        if pixels.shape[1] - first < 4 * segment:
+            return first, 0
+        lines = _Lines.of(pixels[:, first:], segment, intent)
+    return first, _strip(lines.turned(), intent, darkest=darkest, least_step=least_step)
+
+
+def _strip(lines: _Lines, intent: Intent, *, darkest: float, least_step: float) -> int:
+    """Return how many columns at the left do not belong to the picture."""
+    pixels, means, levels = lines.pixels, lines.means, lines.levels
     filled = _painted(pixels, intent, darkest=darkest, least_step=least_step) or _noisy(pixels, intent, least_step)
     if filled:
         return filled + _RINGING_PX
-    means = compressed(_segment_means(pixels, segment), intent)
-    levels = _running_median(means)
     columns = levels.shape[1]
     edge = np.arange(1, columns - _GAP_PX)
-    before, after = levels[:, np.maximum(edge - _GAP_PX, 0)], levels[:, edge + _GAP_PX - 1]
+    there = np.maximum(edge - _GAP_PX, 0)
+    before, after, level = levels[:, there], levels[:, edge + _GAP_PX - 1], lines.middle[there]
     step = np.abs(after - before)
-    level = np.median(before, axis=0)
     goes_on = (
         (level > darkest + least_step) & (np.abs(before - level) < least_step) & (np.abs(after - level) < least_step)
     )

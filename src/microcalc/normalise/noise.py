@@ -28,6 +28,7 @@ _TRUNCATE = 3.0
 _MAD = 1.4826
 _BINS = 48
 _TILE_MM = 6.4
+_ROWS_AT_ONCE = 8  # they stay in the cache
 
 
 def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float, intent: Intent) -> FloatImage:
@@ -136,14 +137,15 @@ def _interpolated(pixels: FloatImage, knots: NDArray[np.float64], values: NDArra
     slopes = np.diff(values) / np.diff(knots)
     per_knot = (knots.size - 1) / (knots[-1] - knots[0])
     result = np.empty_like(pixels)
-    for row, out in zip(pixels, result, strict=True):  # a row at a time stays in the cache
-        wide = row.astype(np.float64)
+    for top in range(0, len(pixels), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        wide = pixels[rows].astype(np.float64)
         interval = ((wide - knots[0]) * per_knot).astype(np.intp)
         np.minimum(interval, slopes.size - 1, out=interval)
-        wide -= knots[interval]
-        wide *= slopes[interval]
-        wide += values[interval]
-        out[:] = wide
+        wide -= knots.take(interval)
+        wide *= slopes.take(interval)
+        wide += values.take(interval)
+        result[rows] = wide
     return result
 
 

@@ -5,8 +5,6 @@ Ours: a drawn area has one grey value and ends abruptly; a black shutter has no 
 
 from __future__ import annotations
 
-from functools import reduce
-
 import numpy as np
 from scipy import ndimage
 
@@ -159,13 +157,6 @@ def _even(pixels: FloatImage, step: int, *, within: float) -> BoolImage:
     """Return which blocks of ``step`` pixels have grey values that differ by ``within`` at most."""
     rows, columns = (-(-n // step) * step for n in pixels.shape)
     padded = np.pad(pixels, ((0, rows - pixels.shape[0]), (0, columns - pixels.shape[1])), mode="edge")
-    blocks = padded.reshape(rows // step, step, columns // step, step).swapaxes(1, 2)
-    even: BoolImage = _range(blocks[:, :, 0]) <= within  # few blocks need more than their first row
-    even[even] = _range(blocks[even].reshape(-1, step * step)) <= within
-    return even
-
-
-def _range(values: FloatImage) -> FloatImage:
-    """Return the range of values along the last axis, which is short."""
-    parts = [values[..., i] for i in range(values.shape[-1])]
-    return np.asarray(reduce(np.maximum, parts) - reduce(np.minimum, parts), dtype=np.float32)
+    bands = padded.reshape(rows // step, step, columns)
+    highest, lowest = (of(of(bands, 1).reshape(rows // step, -1, step), 2) for of in (np.max, np.min))
+    return np.asarray(highest - lowest <= within)

@@ -28,7 +28,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
-from microcalc.batch.analyse import models_of
 from microcalc.datasets.open import unusable_images
 from microcalc.datasets.reviewed import CALCIUM, Reviewed, read_reviewed, write_reviewed
 from microcalc.datasets.table import ImageRow, Table
@@ -37,7 +36,7 @@ from microcalc.errors import InputError, MicrocalcError, OutputError, TableError
 from microcalc.execution.executor import SERIAL, Executor, threads_of
 from microcalc.execution.progress import track
 from microcalc.images.open import unforeseen
-from microcalc.models.model import wherever
+from microcalc.models.model import models_of, wherever
 from microcalc.review.proposals import RoundSettings, propose
 from microcalc.review.table import check_review_table, update_review_table, write_review_table
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
