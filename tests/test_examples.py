@@ -55,6 +55,7 @@ _OTHER_PROGRAMS: Final = {
     "shards=$(sbatch": "needs Slurm; tests/test_deploy runs the script",
     "sbatch": "needs Slurm; tests/test_deploy runs the script",
     "kubectl": "needs Kubernetes; tests/test_deploy checks the jobs",
+    "openssl": "is the outside tool; tests/execution/test_connection makes such a certificate",
     "dask": "tests/end_to_end starts a cluster",
 }
 """Programs that the pages name and no test runs, with the reason."""

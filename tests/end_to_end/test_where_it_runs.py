@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from io import BufferedReader
 from pathlib import Path
 from unittest.mock import Mock
 
+import dask
 import numpy as np
 import pytest
 from distributed import LocalCluster
 from PIL import Image
+from tests.training import toy
 
 from microcalc import cli
 from microcalc.datasets.inserted import insert_data_set
@@ -24,6 +27,7 @@ from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.errors import ClusterError, InputError, WorkerDiedError
 from microcalc.execution import cluster as cluster_module
+from microcalc.execution import connection
 from microcalc.execution.cluster import Cluster
 from microcalc.execution.executor import SERIAL, Executor, Processes
 from microcalc.execution.shard import Shard
@@ -36,7 +40,8 @@ _TIMES = re.compile(r'"seconds": .*|(?<=,)[0-9.]+(?=,,[0-9])|"summary.csv": .*')
 def cluster() -> Iterator[str]:
     """A Dask cluster of two workers, and the address of its scheduler."""
     options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}  # a free port for its pages
-    with LocalCluster(n_workers=2, threads_per_worker=1, **options) as made:
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})  # else it ends what restarts slowly
+    with patient, LocalCluster(n_workers=2, threads_per_worker=1, **options) as made:
         yield made.scheduler_address
 
 
@@ -91,7 +96,7 @@ def test_few_items_are_in_hand_and_closing_cancels_them(cluster: str, tmp_path: 
 
 
 def test_a_worker_with_other_code_is_refused_with_both_named(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_module, "build", lambda: "microcalc 9.9")
+    monkeypatch.setattr(connection, "build", lambda: "microcalc 9.9")
     with pytest.raises(ClusterError, match=r"the worker has microcalc .* \(code .*\), expected microcalc 9.9 as here"):
         next(Cluster(cluster).run(_die_at_two, [1]))
 
@@ -115,7 +120,7 @@ def test_a_scheduler_that_is_lost_is_one_error_and_so_is_one_that_is_not_there(
                     next(outcomes)
         finally:
             scheduler.kill()
-    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(connection, "_CONNECT_S", 0.5)
     with pytest.raises(ClusterError, match=r"no connection to a Dask scheduler .*, expected one that runs"):
         next(Cluster(str(file)).run(_die_at_two, [1]))
 
@@ -193,6 +198,36 @@ def test_insertion_gives_the_same_bytes_everywhere_and_continues(cluster: str, t
     assert insert("shards") == here
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "shards").glob("*.png")} == before  # not made again
     assert len(read_table(tmp_path / "shards").images) == len(before)
+
+
+def test_training_mines_the_same_negatives_everywhere(cluster: str, tmp_path: Path) -> None:
+    toy.make_table(tmp_path / "table")
+    arguments = ["train", "--recipe", toy.recipe_file(tmp_path), "--data", tmp_path / "table", "--out"]
+
+    def train(out: Path, *where: str) -> None:
+        assert cli.run([str(argument) for argument in (*arguments, out, *where)]) == 0
+
+    def mined(out: Path) -> dict[str, bytes]:
+        files = (out / "mined.npy", *sorted((out / "mining").iterdir()), *sorted((out / "model").glob("*.onnx")))
+        return {file.name: file.read_bytes() for file in files}
+
+    train(tmp_path / "one", "--workers", "1")
+    expected = mined(tmp_path / "one")
+    assert len(np.load(tmp_path / "one" / "mined.npy")) > 0
+    assert len(expected) == 1 + 3 + 2  # three training images, two networks
+    places = {"two": ["--workers", "2"], "dask": ["--cluster", cluster], "shards": ["--workers", "1"]}
+    for name, where in places.items():
+        out = tmp_path / name
+        shutil.copytree(tmp_path / "one", out)  # as it is when CNN1 is trained, but no image is normalised or mined
+        for made in ("normalised", "mining", "model", "cnn2"):
+            shutil.rmtree(out / made)
+        for made in ("mined.npy", "cnn2.onnx", "cnn2_dense.onnx"):
+            (out / made).unlink()
+        for number in range(2 if name == "shards" else 0):
+            train(out, *where, "--shard", f"{number}/2")
+        assert not (out / "mining").exists()
+        train(out, *where)
+        assert mined(out) == expected
 
 
 def _detect(folder: Path, *where: object) -> int:

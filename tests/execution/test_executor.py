@@ -25,6 +25,15 @@ def _die_at_two(item: int) -> int:
     return item
 
 
+def _die_twice(file: Path) -> int:
+    with file.open("a") as handle:
+        handle.write("tried\n")
+    tries = len(file.read_text().splitlines())
+    if file.name == "b" and tries < 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tries
+
+
 class _OddError(Exception):
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one + two)
@@ -76,6 +85,13 @@ def test_a_worker_that_dies_costs_the_item_that_killed_it_and_no_other() -> None
     assert sorted(outcomes) == list(range(9))
     assert isinstance(outcomes[2].error, WorkerDiedError)
     assert [i for i, o in outcomes.items() if o.error is not None] == [2]
+
+
+def test_an_item_whose_process_is_killed_from_outside_is_not_the_failed_one(tmp_path: Path) -> None:
+    outcomes = {o.item.name: o for o in Processes(2).run(_die_twice, [tmp_path / name for name in "abc"])}
+    assert sorted(outcomes) == ["a", "b", "c"]
+    assert [o.error for o in outcomes.values()] == [None] * 3
+    assert outcomes["b"].result() == 3
 
 
 def test_an_error_that_cannot_travel_between_processes_arrives_in_words() -> None:

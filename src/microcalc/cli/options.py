@@ -132,7 +132,8 @@ class WhereItRuns:
         from microcalc.extras import require_modules
 
         require_modules("distributed")
-        from microcalc.execution.cluster import Cluster, scheduler_address
+        from microcalc.execution.cluster import Cluster
+        from microcalc.execution.connection import scheduler_address
 
         return Cluster(scheduler_address(self.cluster))
 

@@ -2,8 +2,8 @@
 
 ``executor``
     One interface for running a function on many items: in this process, or in several.
-``cluster``
-    The same on a Dask cluster.
+``cluster``, ``connection``, ``task``
+    The same on a Dask cluster: its items, the connection to its scheduler, and what is done on a worker.
 ``shard``
     A part of a work that is divided among processes which know nothing of each other.
 ``child``

@@ -2,8 +2,8 @@
 
 Results come as they are done, each with the item that it belongs to. An item whose function raises an error does
 not end the others. A worker process that dies (killed, out of memory, crashed in a library) costs only the item
-that killed it: the items in hand are run again one by one, each in a process of its own, and the one whose process
-dies again is named as the failed one. What workers log is logged in the process that started them.
+that killed it: the items in hand are run again one by one, and the one whose process dies three times more is named as
+the failed one. What workers log is logged in the process that started them.
 
 The standard library's ``concurrent.futures`` runs the processes. There, a worker that dies fails every waiting
 item; isolation and logging are what this module adds.
@@ -17,6 +17,7 @@ import os
 import pickle
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -40,6 +41,11 @@ _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 LOGGER: Final = "microcalc"
 """Name of the logger whose records come from workers to the process that started them."""
 _LAST_RECORDS_S: Final = 2.0
+_DEATHS_ALONE: Final = 3
+_DIED: Final = (
+    f"its worker process died {_DEATHS_ALONE + 1} times, the last {_DEATHS_ALONE} while it ran alone (killed, or out "
+    "of memory), expected it to finish"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +158,7 @@ class Processes:
         """Yield the outcomes as they are done, with at most two items in hand per worker. See ``Executor.run``."""
         waiting = iter(items)
         while suspects := (yield from self._run_until_a_worker_dies(function, waiting)):
-            for item in suspects:
-                yield _run_alone(function, item)
+            yield from _run_one_by_one(function, suspects)
 
     def _run_until_a_worker_dies(
         self, function: Callable[[Item], Result], waiting: Iterator[Item]
@@ -284,14 +289,26 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
-def _run_alone(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
-    """Run one item in a process of its own."""
-    with _worker_pool(1) as pool:
-        try:
-            return Outcome(item, *pool.submit(attempt, function, item).result())
-        except BrokenProcessPool:
-            died = WorkerDiedError("its worker process died twice (killed, or out of memory), expected it to finish")
-            return Outcome(item, None, died)
+def _run_one_by_one(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Outcome[Item, Result], None, None]:
+    """Run items one after the other in one process, which is started again when it dies; then the item is tried again.
+
+    One death says little about the item, as the system may end any process; so many do.
+    """
+    waiting, deaths = deque(items), 0
+    while waiting:
+        if deaths == _DEATHS_ALONE:
+            yield Outcome(waiting.popleft(), None, WorkerDiedError(_DIED))
+            deaths = 0
+            continue
+        with _worker_pool(1) as pool, suppress(BrokenProcessPool):
+            while waiting:
+                deaths += 1
+                outcome = Outcome(waiting[0], *pool.submit(attempt, function, waiting[0]).result())
+                waiting.popleft()
+                deaths = 0
+                yield outcome
 
 
 @contextmanager

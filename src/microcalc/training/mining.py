@@ -82,7 +82,8 @@ def mine_negatives(
     Raises
     ------
     WorkerDiedError
-        The process that rated an image died twice; the message names the images. The files of the others stay.
+        The process that rated an image died, also when it was tried again; the message names the images. The files of
+        the others stay.
     """
     if (out / MINED).is_file():
         return load_array(out / MINED)
