@@ -116,7 +116,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("table", type=Path, help="processed images with annotated microcalcifications")
     parser.add_argument("--lesions-by", help="count microcalcifications of this judge only, such as inserted")
     parser.add_argument("--images", type=count, help="the first so many images only")
-    parser.add_argument("--weights", type=Path, default=Path("peers"), help="folder of weights (default: %(default)s)")
+    parser.add_argument(
+        "--weights", type=Path, default=Path("build/peers"), help="folder of weights (default: %(default)s)"
+    )
     parser.add_argument("--train", type=Path, help="table to train the networks on whose weights are not there")
     parser.add_argument("--minutes", type=float, help="of the processor, to train each of them (default: 8)")
     parser.add_argument("--only", choices=list(PEERS), action="append", help="this method; may be repeated")
@@ -169,7 +171,9 @@ def train_peers(names: Iterable[str], table: Table, weights: Path, *, minutes: f
     for peer in missing:
         print(f"training {peer.train} for {minutes:g} min of the processor", file=sys.stderr)
         path = weights / peer.weights
-        import_module(f"benchmarks.compared.{peer.train}").train(images, path, minutes=minutes)
+        unfinished = path.with_name(f"{path.name}.part")
+        import_module(f"benchmarks.compared.{peer.train}").train(images, unfinished, minutes=minutes)
+        unfinished.rename(path)
         path.with_suffix(".json").write_text(json.dumps({"minutes": minutes, "images": len(images)}))
 
 
