@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -11,6 +12,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from microcalc.storage.index import counted, read_index
 _PICTURE = ("--pixel-spacing", "0.1", "--intent", "processed")
 
 
+@functools.cache
 def _breast(seed: int = 1) -> NDArray[np.float64]:
     """Half a disc of breast in grey levels of 8 bits."""
     rows, columns = np.mgrid[:500, :400]
@@ -45,8 +48,15 @@ def _breast(seed: int = 1) -> NDArray[np.float64]:
 
 def _picture(file: Path, seed: int = 1) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(_breast(seed).astype(np.uint8)).save(file)
+    file.write_bytes(_png(seed))
     return file
+
+
+@functools.cache
+def _png(seed: int) -> bytes:
+    content = BytesIO()
+    Image.fromarray(_breast(seed).astype(np.uint8)).save(content, "png")
+    return content.getvalue()
 
 
 def _dicom(

@@ -126,10 +126,10 @@ def _run(arguments: list[str], page: str) -> None:
     assert cli.run(files) == 0, " ".join(files)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that the pages name."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def named_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the files that the pages name."""
+    folder = tmp_path_factory.mktemp("named")
     pixels = _breast()
     for name in (
         "MAMMOGRAM.dcm",
@@ -138,12 +138,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "EXAM/a.dcm",
         "images/a.dcm",
     ):
-        _write_mammogram(tmp_path / name, pixels)
-    Image.fromarray((pixels / 16).astype(np.uint8)).save(tmp_path / "view.png")
-    shutil.copy(tmp_path / "view.png", tmp_path / "PICTURE.png")
+        _write_mammogram(folder / name, pixels)
+    Image.fromarray((pixels / 16).astype(np.uint8)).save(folder / "view.png")
+    shutil.copy(folder / "view.png", folder / "PICTURE.png")
     for table in ("TABLE", "IMAGES"):
-        _write_table(tmp_path / table, tmp_path / "view.png")
-    (tmp_path / "theirs.csv").write_text("image,row,column,likelihood\na1,300,150,0.9\n")
+        _write_table(folder / table, folder / "view.png")
+    (folder / "theirs.csv").write_text("image,row,column,likelihood\na1,300,150,0.9\n")
+    return folder
+
+
+@pytest.fixture
+def folder(named_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with copies of the files that the pages name."""
+    shutil.copytree(named_files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +46,19 @@ _COMMANDS: dict[str, list[str]] = {
 def _input(folder: Path) -> Path:
     """A table with a picture, its truth and a detector's marks: an input of every command that has one."""
     folder.mkdir()
-    rows, columns = np.mgrid[:500, :400]
-    pixels = np.where(np.hypot(rows - 250, columns) < 220, 140 - columns / 10, 0).astype(np.uint8)
-    Image.fromarray(pixels).save(folder / "a.png")
+    (folder / "a.png").write_bytes(_png())
     for name, text in (("images.csv", _TABLE), ("annotations.csv", _TRUTH), ("marks.csv", _MARKS)):
         (folder / name).write_text(text)
     return folder
+
+
+@functools.cache
+def _png() -> bytes:
+    rows, columns = np.mgrid[:500, :400]
+    pixels = np.where(np.hypot(rows - 250, columns) < 220, 140 - columns / 10, 0).astype(np.uint8)
+    content = BytesIO()
+    Image.fromarray(pixels).save(content, "png")
+    return content.getvalue()
 
 
 def _of_the_input(folder: Path) -> Path:

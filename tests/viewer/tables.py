@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,20 @@ ORIGIN = "http://127.0.0.1:8080"
 
 def write_picture(file: Path, *, seed: int = 1, shape: tuple[int, int] = (640, 700)) -> None:
     """Half a disc of breast with four specks of one to four pixels."""
+    file.write_bytes(_png(seed, shape))
+
+
+@functools.cache
+def _png(seed: int, shape: tuple[int, int]) -> bytes:
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     breast = np.hypot(rows - shape[0] / 2, columns) < 280
     noise = np.random.default_rng(seed).normal(0, 4, shape)
     pixels = np.where(breast, 120 - columns / 10 + noise, 0)
     for row, column in SPECKS:
         pixels[row, column] += 100
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
+    content = BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(content, "png")
+    return content.getvalue()
 
 
 def write_images(folder: Path, names: Sequence[str] = ("a", "b"), *, annotated: bool = True) -> Path:
