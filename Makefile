@@ -26,8 +26,9 @@ demo: $(DEMO_VENV)/.installed
 
 test: check pytest
 
+# Hundreds of processes import the package: its bytecode is written, also where PYTHONDONTWRITEBYTECODE is set.
 pytest: $(TEST_VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
 
 check: $(TEST_VENV)/.installed
 	$(BIN)/ruff check .

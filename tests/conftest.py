@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from microcalc.execution.cores import core_count
 
 settings.register_profile("microcalc", deadline=None)  # no test asserts a time
 settings.load_profile("microcalc")
@@ -16,6 +19,27 @@ settings.load_profile("microcalc")
 pytest_plugins = ["tests.dicom.fixtures"]
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+_MEMORY = Path("/dev/shm")
+_LEAST_MEMORY = 2 << 30  # bytes; the whole suite writes 0.3 GB
+
+
+def _holds_the_folders_of_tests(folder: Path) -> bool:
+    """Return whether programs can be run in a folder, and whether it has room."""
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        return False
+    return not os.statvfs(folder).f_flag & os.ST_NOEXEC and shutil.disk_usage(folder).free > _LEAST_MEMORY
+
+
+# In memory no write waits for the disk, as the package's own do. Workers and other processes inherit it.
+if "TMPDIR" not in os.environ and _holds_the_folders_of_tests(_MEMORY):
+    os.environ["TMPDIR"] = str(_MEMORY)
+    tempfile.tempdir = None  # what was found before is forgotten
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Start half as many workers again as there are cores: tests wait for processes, sockets and clocks."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else core_count() + core_count() // 2
 
 
 @pytest.fixture(scope="session")
