@@ -292,7 +292,8 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_get_theirs(
     beyond = AnnotationRow("raw", 700.0, 10.0)
     write_table(Table(images), tmp_path / "some")
     out = tmp_path / "out"
-    assert cli.run(["insert", str(tmp_path / "some"), "--out", str(out), "--clusters", "1"]) == 1
+    command = ["insert", str(tmp_path / "some"), "--out", str(out), "--clusters", "1", "--workers", "1"]
+    assert cli.run(command) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("microcalc: ")]
     assert errors[0].startswith("microcalc: torn.png: ")
     assert errors[1:] == ["microcalc: 1 of 2 images could not be used"]

@@ -106,7 +106,7 @@ def test_an_interrupted_training_leaves_with_130_and_goes_on(
     with logged(line, error=KeyboardInterrupt):
         assert _train(tmp_path, tmp_path / "run") == 130
     assert capsys.readouterr().err.splitlines()[-1] == "microcalc: interrupted"
-    assert _train(tmp_path, tmp_path / "run") == 0
+    assert _train(tmp_path, tmp_path / "run", "--workers", "1") == 0
     assert (tmp_path / "run" / "model" / "MODEL_CARD.md").is_file()
 
 
@@ -117,12 +117,15 @@ def test_ctrl_c_while_training_leaves_with_130_and_one_line(trained: Path, tmp_p
         [*command, "--out", "run"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("cnn1 step"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, errors = process.communicate(timeout=60)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("cnn1 step"):
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "microcalc: interrupted"
     assert "Traceback" not in errors

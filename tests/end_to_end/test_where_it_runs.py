@@ -72,14 +72,6 @@ def test_a_cluster_gives_one_outcome_for_each_item_and_its_log(cluster: str, cap
     assert sorted(caplog.messages) == ["item a", "item b", "item bad"]
 
 
-def test_an_item_that_always_kills_its_worker_is_named_and_no_other(cluster: str) -> None:
-    outcomes = {o.item: o for o in Cluster(cluster, deaths=0).run(_die_at_two, range(9))}
-    assert sorted(outcomes) == list(range(9))
-    assert [item for item, o in outcomes.items() if o.error is not None] == [2]
-    with pytest.raises(WorkerDiedError, match=r"died 1 time, and once more while it ran alone"):
-        outcomes[2].result()
-
-
 def test_few_items_are_in_hand_and_closing_cancels_them(cluster: str, tmp_path: Path) -> None:
     taken: list[Path] = []
 
@@ -228,6 +220,15 @@ def test_training_mines_the_same_negatives_everywhere(cluster: str, tmp_path: Pa
         assert not (out / "mining").exists()
         train(out, *where)
         assert mined(out) == expected
+
+
+# The last on the cluster: none waits for workers that start again.
+def test_an_item_that_always_kills_its_worker_is_named_and_no_other(cluster: str) -> None:
+    outcomes = {o.item: o for o in Cluster(cluster, deaths=0).run(_die_at_two, range(9))}
+    assert sorted(outcomes) == list(range(9))
+    assert [item for item, o in outcomes.items() if o.error is not None] == [2]
+    with pytest.raises(WorkerDiedError, match=r"died 1 time, and once more while it ran alone"):
+        outcomes[2].result()
 
 
 def _detect(folder: Path, *where: object) -> int:

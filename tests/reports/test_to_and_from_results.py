@@ -262,7 +262,8 @@ def test_positions_are_counted_in_the_spacing_of_the_detections(exam: Path, repo
 
 def test_the_same_images_again_give_the_same_report(exam: Path, reported: Path, tmp_path: Path) -> None:
     files = [str(exam / f"{name}.dcm") for name in ("cc", "mlo", "air")]
-    cli.run(["detect", *files, "--out", str(tmp_path), "--model", "log", "--no-overlay", "--report", "sr"])
+    options = ["--model", "log", "--no-overlay", "--report", "sr", "--workers", "1"]
+    cli.run(["detect", *files, "--out", str(tmp_path), *options])
     first, again = (pydicom.dcmread(folder / "cc.sr.dcm") for folder in (reported, tmp_path))
     assert first.SOPInstanceUID == again.SOPInstanceUID
     assert first.ContentSequence == again.ContentSequence
@@ -270,8 +271,8 @@ def test_the_same_images_again_give_the_same_report(exam: Path, reported: Path, 
 
 def test_a_report_for_each_image_if_asked(exam: Path, tmp_path: Path) -> None:
     files = [str(exam / f"{name}.dcm") for name in ("cc", "mlo")]
-    options = ["--report", "sr", "--report-per", "image", "--codes", "srt"]
-    assert cli.run(["detect", *files, "--out", str(tmp_path), "--model", "log", "--no-overlay", *options]) == 0
+    options = ["--no-overlay", "--workers", "1", "--report", "sr", "--report-per", "image", "--codes", "srt"]
+    assert cli.run(["detect", *files, "--out", str(tmp_path), "--model", "log", *options]) == 0
     reports = [read_cad_report(tmp_path / f"{name}.sr.dcm") for name in ("cc", "mlo")]
     assert [len(report.images) for report in reports] == [1, 1]
 

@@ -20,11 +20,19 @@ from microcalc.datasets.table_files import read_table, write_table
 from microcalc.models.model import describe_pair, load_model, shipped_model
 from microcalc.training.card import with_operating_points
 from microcalc.training.normalised import NormalisedImages
+from microcalc.training.recipe import Recipe
 from microcalc.training.remeasure import open_finished
 from microcalc.training.seen import training_images
 from microcalc.training.train import train
 
 _ABOVE_PX = 12
+
+
+def _recipe() -> Recipe:
+    """Outlines of few false marks: their shapes take most of the time."""
+    recipe = toy.recipe()
+    shapes = recipe.shapes.model_copy(update={"false_marks_per_image": 1.0})
+    return recipe.model_copy(update={"shapes": shapes})
 
 
 def _smaller(image: ImageRow) -> ImageRow:
@@ -46,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(toy.recipe(), open_table(data), tmp_path_factory.mktemp("runs") / "run")
+    return train(_recipe(), open_table(data), tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture
