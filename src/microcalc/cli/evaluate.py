@@ -46,6 +46,7 @@ def evaluate(
     truth: Path,
     out: Path,
     split: SplitOption = "all",
+    folds: Path | None = None,
     protocol: ProtocolName | None = None,
     hit_mm: Length | None = None,
     hit_px: Pixels | None = None,
@@ -76,6 +77,8 @@ def evaluate(
         Folder for figures and curves.
     split
         Evaluate the images of this split only.
+    folds
+        CSV file (image, fold): state the figures of each fold as well, and how many patients are in several folds.
     protocol
         Count as a publication counts, to compare with its figures: radius of a hit, and where false marks are counted.
     hit_mm
@@ -107,6 +110,7 @@ def evaluate(
         Print the content of summary.json (or compare.json, of several detectors) as one JSON object.
     """
     from microcalc.datasets.open import identified_table
+    from microcalc.evaluation.folds import with_folds
     from microcalc.evaluation.matched_images import Rules
     from microcalc.evaluation.names import detector_names
     from microcalc.evaluation.protocols import PROTOCOLS
@@ -133,6 +137,8 @@ def evaluate(
     check_output_folder(out, COMMAND, inputs=[*detections, truth])
     names = detector_names(detections)
     table = identified_table(table_of(truth, split))
+    if folds is not None:
+        table = with_folds(table, folds)
     _check_judge(table, lesions_by)
     reports = [are_reports(path) for path in detections]
     with output_folder(out, COMMAND, inputs=[*detections, truth]):  # empty when a report is refused, and so removed

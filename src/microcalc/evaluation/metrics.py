@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from microcalc.datasets.table import ImageRow
 from microcalc.evaluation.bootstrap import Difference, Estimate, Metric, bootstrap_methods
 from microcalc.evaluation.curves import Values, end_x, end_y, mean_height
+from microcalc.evaluation.folds import fold_of
 from microcalc.evaluation.froc import sensitivity_metrics
 from microcalc.evaluation.match import Matches
 from microcalc.evaluation.matched_images import MatchedImage, Rules
@@ -96,13 +97,14 @@ class RatedImages:
 def metric_groups(images: Sequence[MatchedImage], rules: Rules) -> list[MetricGroup]:
     """Return every group of metrics that the images allow.
 
-    The groups are: all images; those of each system, intent and breast density; microcalcifications by diameter and
-    by d'. A group without a lesion, or without an image to count false marks on, is omitted.
+    The groups are: all images; those of each system, intent, breast density and fold; microcalcifications by diameter
+    and by d'. A group without a lesion, or without an image to count false marks on, is omitted.
     """
     groups = _of_group("all", images, rules)
     groups += _by_image_property(images, rules, "system", lambda m: m.image.system)
     groups += _by_image_property(images, rules, "intent", lambda m: m.image.intent)
     groups += _by_image_property(images, rules, "density", lambda m: density_of(m.image))
+    groups += _by_image_property(images, rules, "fold", lambda m: fold_of(m.image))
     groups += _by_lesion_property(images, rules, "diameter", " mm", DIAMETER_EDGES_MM, lambda m: m.diameter_mm)
     groups += _by_lesion_property(images, rules, "d'", "", D_PRIME_EDGES, lambda m: m.d_prime)
     return [g for g in groups if g.n_lesions > 0 and g.ratings.exposure.sum() > 0]

@@ -16,6 +16,7 @@ from microcalc.datasets.table import Table
 from microcalc.errors import InputError
 from microcalc.evaluation.bootstrap import Difference, Estimate
 from microcalc.evaluation.detections import DetectionSet, read_marks
+from microcalc.evaluation.folds import fold_remarks
 from microcalc.evaluation.frame import frame_warnings
 from microcalc.evaluation.froc import FrocCurve, froc_curve
 from microcalc.evaluation.matched_images import MatchedImage, Rules, match_images
@@ -209,7 +210,7 @@ def _run(name: str, detections: DetectionSet, table: Table, rules: Rules, resamp
             *estimate_metrics(groups, resamples=resamples, seed=seed),
             *estimate_outlines(images, resamples=resamples, seed=seed),
         ),
-        detections.remarks(),
+        (*detections.remarks(), *fold_remarks(m.image for m in images)),
         frame_warnings(detections.marks, table, hit_mm=rules.hit_mm),
     )
     return _Run(summary, images, groups)
