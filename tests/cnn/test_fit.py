@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from tests.logs import KilledError, logged
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from microcalc.cnn import fit as fitting
 from microcalc.cnn.device import check_device
 from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, augmented, fit, fit_on_several
 from microcalc.cnn.hardware import Hardware
 from microcalc.cnn.network import Network
-from microcalc.cnn.ranks import current_ranks, run_on_ranks
+from microcalc.cnn.ranks import _reason, current_ranks, run_on_ranks
 from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError, WorkerDiedError
 from microcalc.sample.store import Samples, StoredImage, open_stored, store
@@ -204,11 +209,33 @@ def test_two_processes_train_the_network_that_one_trains(
         torch.testing.assert_close(networks[1][name], weight, atol=1e-4, rtol=0)
 
 
-def test_a_process_that_fails_ends_the_training_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(WorkerDiedError, match="a process of the training ended"):
-        run_on_ranks(_fail_on_the_second, device="cpu", world=2)
+def test_a_process_that_is_killed_ends_the_training_in_one_line_and_the_other_processes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(WorkerDiedError, match=r"^a process of the training ended \(SIGKILL\), expected all to finish$"):
+        run_on_ranks(_kill_the_second, device="cpu", world=2)
+    assert multiprocessing.active_children() == []
+    assert caplog.records == []
 
 
-def _fail_on_the_second(_device: str) -> None:
+def test_what_went_wrong_in_a_process_is_said_in_the_same_line() -> None:
+    trace = "\n\n-- Process 0 terminated with the following error:\nTraceback ...\nValueError: no such sample\n"
+    assert _reason(ProcessRaisedException(trace, 0, 1), ()) == "ValueError: no such sample"
+
+
+def test_an_interrupt_ends_every_process_of_the_training() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_on_ranks(_interrupt_the_parent, device="cpu", world=1)
+    assert multiprocessing.active_children() == []
+
+
+def _kill_the_second(_device: str) -> None:
     if not current_ranks().is_first:
-        raise ValueError("no such sample")
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(3600)
+
+
+def _interrupt_the_parent(_device: str) -> None:
+    os.kill(os.getpid(), signal.SIGINT)  # as from the keyboard, which interrupts all; this one goes on
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(3600)

@@ -10,9 +10,16 @@ https://docs.pytorch.org/docs/stable/distributed.html
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +29,8 @@ from torch.multiprocessing.spawn import ProcessException, spawn
 
 from microcalc.errors import WorkerDiedError
 
+_END_S: Final = 5.0
+_SPAWN_LOG: Final = logging.getLogger("torch.multiprocessing.spawn")
 _BACKENDS: Final = {"cuda": "nccl", "cpu": "gloo"}
 
 
@@ -90,20 +99,66 @@ def run_on_ranks(work: Callable[[str], Any], *, device: str, world: int) -> None
     Raises
     ------
     WorkerDiedError
-        A process died or failed; the others were ended.
+        A process died or failed. However the call ends, by an interrupt too, no process is left.
     """
+    processes: Sequence[BaseProcess] = ()
+    start: Any = spawn  # without types
     with tempfile.TemporaryDirectory() as folder:
+        given = (work, device, world, (Path(folder) / "rendezvous").as_uri())
+        level = _SPAWN_LOG.level
+        _SPAWN_LOG.setLevel(logging.ERROR)  # it warns of every process that it ends
         try:
-            start: Any = spawn  # without types
-            start(_run_rank, (work, device, world, (Path(folder) / "rendezvous").as_uri()), nprocs=world)
+            with _interrupts_blocked():
+                context = start(_run_rank, given, nprocs=world, join=False, daemon=True)
+                processes = context.processes
+            while not context.join():
+                pass
         except ProcessException as error:
-            reason = (str(error).strip().splitlines() or [""])[-1]
-            raise WorkerDiedError(f"a process of the training ended ({reason}), expected all to finish") from error
+            raise WorkerDiedError(
+                f"a process of the training ended ({_reason(error, processes)}), expected all to finish"
+            ) from error
+        finally:
+            _SPAWN_LOG.setLevel(level)
+            _end(processes)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes in the block that an interrupt from the keyboard does not reach: this process ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _reason(error: ProcessException, processes: Sequence[BaseProcess]) -> str:
+    """Return why the first process ended: of several, others may only have lost their connection to it."""
+    killed = [-code for process in processes if (code := process.exitcode or 0) < 0 and code != -signal.SIGTERM]
+    return signal.Signals(killed[0]).name if killed else (str(error).strip().splitlines() or [""])[-1]
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(_END_S)
+        process.kill()
+        process.join()
 
 
 def _run_rank(rank: int, work: Callable[[str], Any], device: str, world: int, rendezvous: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     distributed.init_process_group(_BACKENDS[device], init_method=rendezvous, rank=rank, world_size=world)
     try:
         work(f"cuda:{rank}" if device == "cuda" else "cpu")
     finally:
         distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """Kill this process when the one that started it has ended, however it ended."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
