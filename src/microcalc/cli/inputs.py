@@ -54,7 +54,9 @@ def given_images(
             images += [Input(row.file, row.file.name, row) for row in rows]
             films = sum(FILM in row.tags.split() for row in rows)
             if films:
-                print_line(f"{quantity(films, 'image')} of digitised film: the shipped models have learnt from others")
+                print_line(
+                    f"{quantity(films, 'image')} of digitised film: the shipped models were trained on digital mammograms only"
+                )
     _print_skipped(found)
     facts: list[Facts | None] = []
     for image in images:
