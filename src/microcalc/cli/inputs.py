@@ -55,7 +55,8 @@ def given_images(
             films = sum(FILM in row.tags.split() for row in rows)
             if films:
                 print_line(
-                    f"{quantity(films, 'image')} of digitised film: the shipped models were trained on digital mammograms only"
+                    f"{quantity(films, 'image')} of digitised film: "
+                    "the shipped models were trained on digital mammograms only"
                 )
     _print_skipped(found)
     facts: list[Facts | None] = []
