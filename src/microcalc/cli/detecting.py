@@ -143,6 +143,7 @@ def detect(
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.execution.executor import Processes
     from microcalc.images.info import ImageInfo
+    from microcalc.storage.ownership import owner_of
 
     PRINTING.json = json
     _check_reports(report, report_per, codes)
@@ -182,7 +183,7 @@ def detect(
 
         check_reportable([image.file for image in given.images])
     with where.executor(items=len(given.images)) as executor:
-        if isinstance(executor, Processes) and (again or not out.exists()):  # else all may be finished
+        if isinstance(executor, Processes) and (again or owner_of(out) is None):  # else all may be finished
             executor.prepare("microcalc.batch.analyse")
         from microcalc.batch.run import Batch  # meanwhile
 
