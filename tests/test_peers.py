@@ -207,9 +207,10 @@ def test_netc_refuses_pixels_that_are_not_square() -> None:
 
 def test_a_file_that_does_not_hold_netcs_weights_is_refused_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "C__00900.weights"
-    path.write_bytes(b"<html>404</html>")
-    with pytest.raises(InputError, match=r"^C__00900\.weights: expected weights saved by torch"):
-        find(path)
+    for content in (b"", b"hello\n", b"<html>404</html>", b"PK\x03\x04", b"\x80\x02]q\x00.", b"\x00" * 99):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"^C__00900\.weights: expected weights saved by torch"):
+            find(path)
     torch.save([1, 2], path)
     with pytest.raises(InputError, match=r"^C__00900\.weights: expected 67 entries as NetC has them, found 0"):
         find(path)

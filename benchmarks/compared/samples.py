@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from time import process_time
 from typing import Any, Final
 
@@ -166,7 +165,9 @@ def load_weights(network: torch.nn.Module, path: Path) -> torch.nn.Module:
     """
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of any kind: torch reads bytes that are none of its own as commands
         raise InputError(f"{path.name}: expected weights saved by torch, found a file that it cannot read") from error
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: tuple(getattr(value, "shape", ())) for name, value in _entries(found).items()}
