@@ -1,7 +1,7 @@
 """Run a function on many items on a Dask cluster that the user has started.
 
 Dask is used directly: its back ends for other libraries hang, or fail as a whole, when a worker is killed. What this
-module adds to ``Client.submit``:
+module adds to ``Client.map``:
 
 - a limited number of items is in hand, so that neither this process nor the scheduler holds a million;
 - an item whose workers died is tried once more, alone, at the end; so it is named, and no neighbour of it is;
@@ -39,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0  # how often the number of workers is asked for
 _LEAST_IN_HAND: Final = 64
 _IN_HAND_PER_THREAD: Final = 2
+_PARTS: Final = 4  # items are submitted when this part of those in hand is done
 _DEATHS: Final = 10  # more than Dask's 3: a worker whose node is taken away dies by no fault of its item
 _KNOWN_S: Final = 0.05
 
@@ -151,8 +152,8 @@ class _Work(Generic[Item, Result]):
     def run(self, waiting: Iterator[Item]) -> Iterator[tuple[Item, Outcome[Item, Result] | None]]:
         """Yield the items as they are done, each with its outcome, or with None where its workers died."""
         while True:
-            for item in islice(waiting, self._room - len(self._in_hand)):
-                self._submit(item)
+            if len(self._in_hand) <= self._room - self._room // _PARTS:
+                self._submit(islice(waiting, self._room - len(self._in_hand)))
             if not self._in_hand:
                 return
             for future, value in self._done_now():
@@ -163,7 +164,7 @@ class _Work(Generic[Item, Result]):
 
     def run_alone(self, item: Item) -> Outcome[Item, Result] | None:
         """Return the outcome of an item while no other is in hand; None where its worker died once."""
-        key = self._submit(item)
+        (key,) = self._submit([item])
         try:
             while not self._client.run_on_scheduler(_local_copy_of_last_try(), key=key):
                 time.sleep(_KNOWN_S)
@@ -172,18 +173,22 @@ class _Work(Generic[Item, Result]):
         ((_, outcome),) = self.run(iter(()))
         return outcome
 
-    def _submit(self, item: Item) -> str:
-        key = f"('{self._name}', {self._submitted})"  # one group of tasks: the scheduler keeps those that wait
-        self._submitted += 1
+    def _submit(self, items: Iterable[Item]) -> list[str]:
+        """Submit items together: Dask keeps a record of each submission for as long as its scheduler runs."""
+        chosen = list(items)
+        # One group of tasks: the scheduler keeps those that wait.
+        keys = [f"('{self._name}', {number})" for number in range(self._submitted, self._submitted + len(chosen))]
+        self._submitted += len(chosen)
+        payloads = [pickled((self._function, item)) for item in chosen]
+        common = {"build_here": build(), "topic": self._name, "level": self._level}
         try:
-            future = self._client.submit(
-                call, pickled((self._function, item)), build(), self._name, self._level, key=key, pure=False
-            )
+            futures = self._client.map(call, payloads, key=keys, pure=False, **common) if chosen else []
         except Exception as error:
             raise lost() from error
-        self._in_hand[key] = (future, item)
-        future.add_done_callback(self._done.put)
-        return key
+        for key, future, item in zip(keys, futures, chosen, strict=True):
+            self._in_hand[key] = (future, item)
+            future.add_done_callback(self._done.put)
+        return keys
 
     def _done_now(self) -> list[tuple[Future, bytes | None]]:
         """Wait for an item, and return all that are done; None beside those whose value has to be asked for."""
