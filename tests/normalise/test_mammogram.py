@@ -17,6 +17,7 @@ from microcalc.errors import NoBreastError
 from microcalc.images.info import ImageInfo
 from microcalc.images.open import open_mammogram
 from microcalc.normalise.mammogram import normalise
+from microcalc.normalise.resample import resample
 
 SPECK = (500, 200)
 
@@ -117,7 +118,10 @@ def test_a_real_craniocaudal_image_gives_its_breast(shared_data: Path, file: str
     assert normalised.breast_area_cm2 == pytest.approx(area_cm2, rel=0.06)
     assert 0.55 < normalised.breast.mean() < 0.9
     residual = normalised.pixels - ndimage.gaussian_filter(normalised.pixels, 2.0)
-    assert 1.4826 * np.median(np.abs(residual[normalised.breast])) == pytest.approx(0.94, abs=0.15)
+    grey, _ = resample(image.pixels, image.grid, 0.1)
+    shown = normalised.breast & (ndimage.gaussian_filter(grey, 2.0) > 5.0)  # fat that is clipped to black has no noise
+    assert np.count_nonzero(shown) > 0.7 * np.count_nonzero(normalised.breast)
+    assert 1.4826 * np.median(np.abs(residual[shown])) == pytest.approx(0.95, abs=0.05)
 
 
 def test_in_a_real_oblique_image_muscle_and_skin_are_out_and_the_coarse_calcifications_in(shared_data: Path) -> None:

@@ -146,3 +146,16 @@ def test_even_knots_need_no_search(scale: float) -> None:
     values = np.cumsum(rng.random(1024))
     expected = np.interp(pixels, knots, values).astype(np.float32)
     np.testing.assert_allclose(_interpolated(pixels, knots, values), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("end", ["black", "white"])
+def test_what_is_left_of_the_noise_in_a_clipped_area_is_no_speck(end: str) -> None:
+    grey = _noisy(np.broadcast_to(np.linspace(-60.0, 180.0, 700), (256, 700)), np.array(25.0))
+    pixels = np.rint(np.clip(grey, 0.0, 255.0)).astype(np.float32)
+    if end == "white":
+        pixels = 255.0 - pixels
+    stable = equalise_noise(pixels, np.ones(pixels.shape, dtype=bool), spacing_mm=0.1, intent="processed")
+    residual = np.abs(high_pass(stable, spacing_mm=0.1)[0][8:-8])
+    clipped, shown = residual[:, 100:200], residual[:, 300:650]
+    assert clipped.max() < shown.max()
+    assert 1.4826 * np.median(shown) == pytest.approx(1.0, abs=0.05)

@@ -27,6 +27,7 @@ _HIGH_PASS_MM = 0.2  # sigma of the Gaussian mean that is taken away
 _TRUNCATE = 3.0
 _MAD = 1.4826
 _BINS = 48
+_CLIPPED = 2.0  # ours: standard deviations of the noise from an end of the grey scale
 _TILE_MM = 6.4
 _ROWS_AT_ONCE = 8  # they stay in the cache
 
@@ -47,9 +48,19 @@ def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float, 
     """
     residual, level = high_pass(pixels, spacing_mm=spacing_mm)
     grey, noise = noise_by_level(residual, level, tissue)
-    stable = _square_root(pixels, grey, noise) if intent == "raw" else _look_up(pixels, grey, noise)
+    measured = tissue
+    if intent == "raw":
+        stable = _square_root(pixels, grey, noise)
+    else:
+        first, last = _away_from_clipping(grey, noise, low=float(pixels.min()), high=float(pixels.max()))
+        noise[:first], noise[last + 1 :] = noise[first], noise[last]
+        if first > 0:
+            measured = measured & (level >= grey[first])
+        if last < grey.size - 1:
+            measured = measured & (level <= grey[last])
+        stable = _look_up(pixels, grey, noise)
     residual, _ = high_pass(stable, spacing_mm=spacing_mm)
-    return stable / _local_gain(residual, tissue, tile_px=max(1, round(_TILE_MM / spacing_mm)))
+    return stable / _local_gain(residual, measured, tile_px=max(1, round(_TILE_MM / spacing_mm)))
 
 
 def high_pass(pixels: FloatImage, *, spacing_mm: float) -> tuple[FloatImage, FloatImage]:
@@ -84,6 +95,18 @@ def noise_by_level(
     deviations = np.array([_MAD * median(part) for part in np.array_split(noise[order], bins)])
     floor = max(1e-6, 0.25 * float(np.median(deviations)))
     return centres, np.maximum(deviations, floor)
+
+
+def _away_from_clipping(
+    grey: NDArray[np.float64], noise: NDArray[np.float64], *, low: float, high: float
+) -> tuple[int, int]:
+    """Return the first and the last bin whose noise the ends of the grey scale do not cut off.
+
+    Where tissue is clipped to black or white most pixels have one value, and the others look like specks without noise.
+    """
+    reach = _CLIPPED * float(np.median(noise))
+    inner = np.flatnonzero((grey >= low + reach) & (grey <= high - reach))
+    return (int(inner[0]), int(inner[-1])) if inner.size else (0, grey.size - 1)
 
 
 def median(values: FloatImage) -> float:
