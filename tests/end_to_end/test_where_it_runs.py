@@ -119,6 +119,7 @@ def test_a_scheduler_that_is_lost_is_one_error_and_so_is_one_that_is_not_there(
 
 def test_a_scheduler_that_is_lost_while_an_item_runs_alone_is_the_same_error() -> None:
     client = Mock()
+    client.map.return_value = [Mock()]
     client.run_on_scheduler.side_effect = OSError("closed")
     with pytest.raises(ClusterError, match=r"connection to the Dask scheduler was lost.* command continues"):
         cluster_module._Work(client, _die_at_two).run_alone(2)
