@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from PIL import Image
 
 from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry
 from microcalc.detection.result import SCHEMA, Result
-from microcalc.display.overlay import HEADER_PX, draw_overlay, write_overlay
+from microcalc.display.overlay import HEADER_PX, draw_overlay
 from microcalc.display.places import (
     FILLED,
     FINDING,
@@ -148,22 +145,3 @@ def test_a_finding_set_apart_has_its_own_colour_and_says_what_it_likely_is() -> 
     (place, *_) = _places(result.model_copy(update={"clusters": (cluster,)}))
     assert place.colour == SET_APART
     assert "likely rod-like" in place.detail
-
-
-@given(pixels=st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)).flatmap(lambda s: arrays(np.uint8, s)))
-def test_another_reader_finds_the_pixels_that_were_written(
-    pixels: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = tmp_path_factory.getbasetemp() / "page.png"
-    write_overlay(Image.fromarray(pixels), file)
-    with Image.open(file) as page:
-        page.verify()  # of the checksums
-    with Image.open(file) as page:
-        assert page.info == {"Software": "microcalc"}
-        np.testing.assert_array_equal(np.asarray(page), pixels)
-
-
-def test_a_page_of_grey_levels_is_written_too(tmp_path: Path) -> None:
-    write_overlay(Image.new("L", (3, 2), 77), tmp_path / "page.png")
-    with Image.open(tmp_path / "page.png") as page:
-        assert (page.mode, page.getpixel((2, 1))) == ("RGB", (77, 77, 77))

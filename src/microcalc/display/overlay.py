@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Mapping
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from microcalc.detection.result import Result
 from microcalc.display.grey import GreyImage, breast_of, local_grey, shown_values, whole_grey
@@ -33,7 +32,6 @@ GAP_PX = 10
 PANELS_PER_COLUMN = 4
 MIN_ZOOM_MM, MAX_ZOOM_MM = 10.0, 60.0
 RING_MM = 0.6
-_UP, _TRUE_COLOUR = 2, 2  # a filter type and a colour type of PNG
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,36 +75,10 @@ def write_overlay(page: Image.Image, path: Path) -> None:
     OutputError
         The file cannot be written.
     """
-    write_whole(path, _png(np.asarray(page.convert("RGB")), {"Software": "microcalc"}))
-
-
-def _png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
-    """Return a PNG file of colours (rows, columns, 3).
-
-    Each row is stored as its difference to the row above. Pillow tries five such filters on each row, which takes as
-    long as the compression, and makes the file of an overlay hardly smaller.
-
-    References
-    ----------
-    PNG Specification (Third Edition), W3C 2025: 5.3 (chunks), 9.2 (filter type 2, Up), 11.2.1 (IHDR), 11.3.3.2 (tEXt).
-    """
-    rows, columns = pixels.shape[:2]
-    flat, lines = pixels.reshape(rows, 3 * columns), np.empty((rows, 1 + 3 * columns), dtype=np.uint8)
-    lines[:, 0], lines[:, 1:] = _UP, flat
-    lines[1:, 1:] -= flat[:-1]
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, _TRUE_COLOUR, 0, 0, 0)),
-            *(_chunk(b"tEXt", f"{key}\0{text}".encode("latin-1")) for key, text in texts.items()),
-            _chunk(b"IDAT", zlib.compress(lines.data, level=2)),
-            _chunk(b"IEND", b""),
-        )
-    )
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    buffer, mark = io.BytesIO(), PngInfo()
+    mark.add_text("Software", "microcalc")
+    page.save(buffer, "PNG", compress_level=2, pnginfo=mark)
+    write_whole(path, buffer.getvalue())
 
 
 def _listed(result: Result) -> _Listed:
