@@ -84,20 +84,16 @@ def test_a_scheduler_is_reached_with_the_certificates_of_dasks_configuration(wit
     ],
 )
 def test_certificates_that_do_not_fit_are_one_error_in_words(
-    names: tuple[str, ...], found: str, with_tls: str, certificates: Path, monkeypatch: pytest.MonkeyPatch
+    names: tuple[str, ...], found: str, with_tls: str, certificates: Path
 ) -> None:
-    monkeypatch.setattr(connection, "_CONNECT_S", 1.0)
     with _configured(certificates, *names), pytest.raises((InputError, ClusterError), match=found) as error:
         _try(with_tls)
     assert str(certificates) not in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_scheduler_is_not_reached_in_the_other_way(
-    with_tls: str, without_tls: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scheduler_is_not_reached_in_the_other_way(with_tls: str, without_tls: str) -> None:
     _try(without_tls)
-    monkeypatch.setattr(connection, "_CONNECT_S", 1.0)
     with pytest.raises(ClusterError, match="no connection to a Dask scheduler"):
         _try(with_tls.replace("tls://", "tcp://"))
     with pytest.raises(InputError, match=r"no certificates, expected ca-file, client\.cert and client\.key of"):
@@ -121,6 +117,21 @@ def test_a_command_that_finds_no_scheduler_ends_with_one_line(
         (line,) = capsys.readouterr().err.splitlines()
         assert found in line
         assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_connection_is_told_from_silence_though_the_last_try_ran_out_of_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def late(*_: object) -> None:
+        raise OSError("timed out") from TimeoutError()
+
+    monkeypatch.setattr(connection, "_versions_at", late)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(ClusterError, match=r"\(nothing listens there\)"):
+            _try(f"tcp://127.0.0.1:{bound.getsockname()[1]}")
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ClusterError, match=r"\(no answer\)"):
+        _try(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None], ids=["a web server", "silence"])

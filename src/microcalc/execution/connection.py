@@ -154,7 +154,7 @@ def _refuse_other_versions(address: str, arguments: dict[str, Any]) -> None:
     except Exception as error:  # whatever a server that is none may answer
         expected = "one that runs" + " and trusts the same certificates" * address.startswith("tls://")
         raise ClusterError(
-            f"{address}: no connection to a Dask scheduler ({_reason(error)}), expected {expected}"
+            f"{address}: no connection to a Dask scheduler ({_reason(_refusal(address) or error)}), expected {expected}"
         ) from error
     here = _libraries(get_versions())
     for who, versions in found:
@@ -191,6 +191,20 @@ def _reason(error: BaseException) -> str:
     if (match := _TLS_FAULT.search(str(error))) is not None:
         return f"TLS: {match[1]}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def _refusal(address: str) -> OSError | None:
+    """Return the error of a plain connection to an address, if any.
+
+    Dask tries again until its time is up, and reports the last try alone, which may have had no time left.
+    """
+    match = _ADDRESS.fullmatch(address)
+    assert match is not None  # it was checked
+    try:
+        socket.create_connection((match[2].strip("[]"), int(match[3])), timeout=_CLOSE_S).close()
+    except OSError as error:
+        return error
+    return None
 
 
 @contextmanager
