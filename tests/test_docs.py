@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import pytest
+from pydantic import BaseModel
 
+from microcalc.batch.summary import SummaryRow
+from microcalc.datasets.table import AnnotationRow, ImageRow
+from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry, ModelEntry, Seconds, VascularEntry
+from microcalc.detection.result import Result
+from microcalc.domain import Kind
+from microcalc.models.description import (
+    CandidateRules,
+    CascadeDescription,
+    ClusterRules,
+    MeasuredOn,
+    ModelDescription,
+    NetworkEntry,
+    OperatingPointEntry,
+    ShapeRules,
+)
 from microcalc.simulate.artefacts import ARTEFACTS
 from microcalc.simulate.confusers import CONFUSERS
 from microcalc.simulate.systems import SYSTEMS, Beam, System
+from microcalc.storage.index import IndexEntry
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "simulator.md"
 
@@ -96,3 +117,40 @@ def test_the_page_shows_sheets_that_are_there() -> None:
     for file in images.glob("*.png"):
         assert f"](../images/simulator/{file.name})" in text
     assert text.count("](../images/simulator/") == len(list(images.glob("*.png"))) > 0
+
+
+_FORMATS = (_PAGE.parents[1] / "reference" / "data-format.md").read_text(encoding="utf-8")
+_WRITTEN_OTHERWISE = {"where", "spacing_mm", "format"}
+"""Where a line stands; ``row_spacing_mm`` and ``column_spacing_mm``; ``schema``."""
+
+
+@pytest.mark.parametrize(
+    ("heading", "types"),
+    [
+        ("### `images.csv`", [ImageRow]),
+        ("### `annotations.csv`", [AnnotationRow]),
+        ("## Detections", [Result, ImageEntry, ModelEntry, CandidateEntry, ClusterEntry, VascularEntry, Seconds]),
+        ("### `summary.csv`", [SummaryRow]),
+        ("### `index.json`", [IndexEntry]),
+        ("## Models", [ModelDescription, CascadeDescription, NetworkEntry, OperatingPointEntry, MeasuredOn]),
+        ("## Models", [CandidateRules, ShapeRules, ClusterRules]),
+    ],
+)
+def test_the_page_of_formats_names_every_column_and_entry(heading: str, types: list[type]) -> None:
+    _, section = re.split(rf"^{heading}(?::.*)?$", _FORMATS, flags=re.MULTILINE)
+    section = re.split(r"^##", section, flags=re.MULTILINE)[0]
+    for entry in types:
+        for name in _entries(entry) - _WRITTEN_OTHERWISE:
+            assert f"`{name}`" in section, f"{entry.__name__}.{name} is not under {heading}"
+
+
+def test_the_page_of_formats_names_every_kind() -> None:
+    for kind in get_args(Kind):
+        assert f"`{kind}`" in _FORMATS, kind
+
+
+def _entries(entry: type) -> set[str]:
+    if issubclass(entry, BaseModel):
+        return set(entry.model_fields)
+    assert dataclasses.is_dataclass(entry)
+    return {field.name for field in dataclasses.fields(entry)}
