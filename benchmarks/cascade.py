@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import count, run
+from benchmarks import Parser, amount, count, run
 
 if TYPE_CHECKING:
     from microcalc.cascade.cascade import Cascade
@@ -62,12 +62,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cascade", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m benchmarks.cascade", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a table of raw images with splits; by default one is simulated")
     parser.add_argument("--exams", type=count, default=6, help="simulated exams per vendor")
     parser.add_argument("--negatives", type=count, default=100_000, help="negative samples drawn per image")
-    parser.add_argument("--scale", type=float, default=0.25, help="share of the default numbers of trees and features")
+    parser.add_argument("--scale", type=amount, default=0.25, help="share of the default numbers of trees and features")
     parser.add_argument("--model", type=Path, help="a pair's folder for the speed; by default the shipped one")
     parser.add_argument("--speed-only", action="store_true", help="a random cascade of the default size is timed")
     return parser

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 
 if TYPE_CHECKING:
     from microcalc.models.model import Models
@@ -50,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     return subprocess.run(command, check=False, env=environment).returncode
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.content", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m benchmarks.content", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument(
         "--data",

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 
 if TYPE_CHECKING:
     from microcalc.cnn.scorer import CnnPair
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         return subprocess.run(command, check=False, env=environment).returncode
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m benchmarks.detect", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="a model's folder; by default the shipped one")
     parser.add_argument("--image", type=Path, help="a DICOM mammogram; by default a simulated one")
     parser.add_argument("--threads", type=count, default=2)

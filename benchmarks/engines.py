@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks import count, run
+from benchmarks import Parser, amount, count, run, whole
 from benchmarks._machines import LocalMachines, is_running, machines, workers_of
 from microcalc.execution.cluster import Cluster
 from microcalc.execution.executor import Executor, Processes
@@ -69,16 +69,16 @@ _PLACES = ("processes", "shards", "dask")
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("torture", "overhead", "disk"))
     parser.add_argument("--place", choices=_PLACES, nargs="+", default=_PLACES, help="of torture")
     parser.add_argument("--images", type=count, default=300)
-    parser.add_argument("--kills", type=int, default=70, help="of torture, in each place")
-    parser.add_argument("--minutes", type=float, default=600, help="of torture, in each place: no kills after these")
+    parser.add_argument("--kills", type=whole, default=70, help="of torture, in each place")
+    parser.add_argument("--minutes", type=amount, default=600, help="of torture, in each place: no kills after these")
     parser.add_argument("--workers", type=count, default=2)
     parser.add_argument("--tasks", type=count, default=100_000, help="of overhead, for the memory of the scheduler")
-    parser.add_argument("--sleep", type=float, default=1.0, help="of torture, seconds that each image waits")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sleep", type=amount, default=1.0, help="of torture, seconds that each image waits")
+    parser.add_argument("--seed", type=whole, default=1)
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="engines-") as folder:
         if asked.what == "torture":

@@ -6,7 +6,6 @@ for three manufacturers and pooled, in every stratum, with bootstrap by patient.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 from microcalc.datasets.table import ImageRow
 from microcalc.study.evaluation import evaluate_study
 from microcalc.study.predictions import METHODS, VENDORS, ImagePredictions, Ratings
@@ -24,7 +23,7 @@ _IMAGES_PER_PATIENT = 4
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--positives", type=count, default=5298)
     parser.add_argument("--negatives", type=count, default=18_000_000)
     parser.add_argument("--images", type=count, default=480)

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run, whole
 from microcalc.errors import InputError
 
 HERE = Path(__file__).parents[1]
@@ -36,12 +36,12 @@ HERE = Path(__file__).parents[1]
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the whole command, compare the results, and measure the stages."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.folder", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.folder", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="DICOM files, or a table of images")
     parser.add_argument("--before", type=Path, help="another checkout, such as a git worktree of an earlier commit")
     parser.add_argument("--workers", type=count, default=2)
     parser.add_argument("--repeats", type=count, default=1)
-    parser.add_argument("--stages", type=int, default=4, help="number of images whose stages are measured")
+    parser.add_argument("--stages", type=whole, default=4, help="number of images whose stages are measured")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run, whole
 from benchmarks.near_calcium import Rated, load_models, rate, report
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.options import WhereItRuns
@@ -64,7 +64,7 @@ class _Settings:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="data set with real mammograms, such as that of microcalc table")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", required=True, help="name of a shipped recipe, or a TOML file")
@@ -78,11 +78,11 @@ def main(arguments: Sequence[str]) -> int:
     how.add_argument("--folds", type=count, default=5)
     how.add_argument("--folds-of", type=Path, help="CSV file of the fold of each image, from 0")
     how.add_argument("--half", nargs="+", help="patients of one half of their split, or images without a patient")
-    parser.add_argument("--fold", type=int, help="this fold or half alone, from 0")
+    parser.add_argument("--fold", type=whole, help="this fold or half alone, from 0")
     parser.add_argument("--variants", type=count, default=4, help="copies of each image to train with; each has a twin")
-    parser.add_argument("--clusters", type=int, default=14, help="of each copy to train with")
-    parser.add_argument("--singles", type=int, default=10, help="of each copy to train with")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clusters", type=whole, default=14, help="of each copy to train with")
+    parser.add_argument("--singles", type=whole, default=10, help="of each copy to train with")
+    parser.add_argument("--seed", type=whole, default=1)
     parser.add_argument("--workers", type=count)
     parser.add_argument("--cluster", help="Dask scheduler; folds are the shards: give each machine its --fold")
     asked = parser.parse_args(arguments)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 from microcalc.cnn.fit import Augmentation, Optimisation, TrainingSamples, fit
 from microcalc.cnn.network import Network
 from microcalc.cnn.precision import fast_precision
@@ -36,7 +36,7 @@ _LARGEST_DIFFERENCE = 1e-3
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=count, default=20, help="number of images to detect in")
     parser.add_argument("--steps", type=count, default=300, help="number of training steps of each network")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])

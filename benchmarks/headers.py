@@ -10,6 +10,7 @@ result without a message, a message that is not ours. Pixels are cropped.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tests.images.dicom.varied_headers import ATTRIBUTES, FAULTS, changes, cropped, verdict
 
-from benchmarks import run
+from benchmarks import Parser, run
 from microcalc.images.dicom.read import read_dicom
 
 _REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "fo-dicom" / "GH133.dcm"
@@ -26,7 +27,9 @@ _REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "fo-dicom" / "
 
 def main(arguments: Sequence[str]) -> int:
     """Print the counts of each file, and every fault; return 1 if there is any."""
-    given = [Path(argument) for argument in arguments]
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="*", help="mammograms, by default simulated ones of each vendor")
+    given: list[Path] = parser.parse_args(arguments).files
     for file in given:
         read_dicom(file)  # one that cannot be read is named before all else
     faults = 0

@@ -22,7 +22,7 @@ from typing import Final, get_args
 import numpy as np
 import shapely
 
-from benchmarks import run
+from benchmarks import Parser, run
 from microcalc.datasets.open import identified_table, open_table
 from microcalc.datasets.table import AnnotationRow, ImageRow
 from microcalc.detection.kinds import chain_length_mm
@@ -71,7 +71,7 @@ class _Places:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="table whose places have kinds, such as that of reviewed places")
     parser.add_argument("results", type=Path, help="folder that microcalc detect wrote")
     parser.add_argument("--split", choices=_SPLITS, help="use the images of this split only")

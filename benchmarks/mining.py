@@ -6,7 +6,6 @@ the two passes need, and never held. With ``--backwards`` the images come in the
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import resource
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 from microcalc.sample.hardest import BINS, Hardest, count_logits
 from microcalc.sample.store import Samples
 
@@ -24,7 +23,7 @@ _COLUMNS = 4000
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--images", type=count, default=1000)
     parser.add_argument("--per-image", type=count, default=1_000_000)
     parser.add_argument("--chosen", type=count, default=1_000_000)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from benchmarks import run
+from benchmarks import Parser, run
 from microcalc.datasets.open import open_row, open_table
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.twins import is_twin
@@ -69,7 +69,7 @@ class Rated:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="data set of microcalc insert; twins in it are left out")
     parser.add_argument("--model", action="append", required=True, help="shipped model or folder; repeat for several")
     parser.add_argument("--intent", choices=["raw", "processed"], help="use the images of this intent only")

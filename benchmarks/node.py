@@ -43,7 +43,7 @@ from tests.node.mammograms import ID, NAME, VIEWS, write_exam
 from tests.node.mutants import mutate
 from tests.node.nodes import Archive, NodeProcess, send, uids_of, wait_until
 
-from benchmarks import count, run
+from benchmarks import Parser, amount, count, run, whole
 from microcalc.errors import InputError
 from microcalc.models.model import load_model
 
@@ -58,17 +58,17 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if run(options, Path(folder)) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.node", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m benchmarks.node", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["kills", "mutants", "senders", "disc", "histories", "throughput"])
     parser.add_argument("--images", type=count)
     parser.add_argument("--histories", type=count, default=1000)
     parser.add_argument("--senders", type=count, default=8)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=amount, default=10.0)
     parser.add_argument("--workers", type=count, default=2)
     parser.add_argument("--model", default="raw")
     parser.add_argument("--folder", type=Path, help="on a small file system")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=whole, default=1)
     return parser
 
 

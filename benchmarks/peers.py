@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -40,7 +39,7 @@ from typing import Any, Final
 import numpy as np
 from packaging.requirements import Requirement
 
-from benchmarks import count, run
+from benchmarks import Parser, amount, count, run
 from benchmarks.compared.filters import blobs, opencv
 from benchmarks.compared.marks import SPACING_MM, Find, candidates_of_map
 from microcalc.datasets.open import open_row, open_table
@@ -112,7 +111,7 @@ PEERS: Final[Mapping[str, Peer]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="processed images with annotated microcalcifications")
     parser.add_argument("--lesions-by", help="count microcalcifications of this judge only, such as inserted")
     parser.add_argument("--images", type=count, help="the first so many images only")
@@ -120,28 +119,23 @@ def main(arguments: Sequence[str]) -> int:
         "--weights", type=Path, default=Path("build/peers"), help="folder of weights (default: %(default)s)"
     )
     parser.add_argument("--train", type=Path, help="table to train the networks on whose weights are not there")
-    parser.add_argument("--minutes", type=float, help="of the processor, to train each of them (default: 8)")
+    parser.add_argument("--minutes", type=amount, help="of the processor, to train each of them (default: 8)")
     parser.add_argument("--only", choices=list(PEERS), action="append", help="this method; may be repeated")
     parser.add_argument("--method", choices=list(PEERS), help="measure this method in this process, and print JSON")
     asked = parser.parse_args(arguments)
     table = open_table(asked.table)  # what is wrong with it is said once, and not by each method
     if asked.method is not None:
+        reason = _why_not(PEERS[asked.method], asked.weights)
+        if reason:
+            raise InputError(f"{asked.method}: {reason}")
         print(json.dumps(_measure(asked)))
         return 0
     names = asked.only or list(PEERS)
     if asked.train is not None:
-        train_peers(names, open_table(asked.train), asked.weights, minutes=_given_minutes(asked.minutes), judged=table)
+        train_peers(names, open_table(asked.train), asked.weights, minutes=asked.minutes or 8.0, judged=table)
     elif asked.minutes is not None:
         raise InputError("--minutes: expected --train as well, the table to train on")
     return _compare(asked, names, arguments)
-
-
-def _given_minutes(minutes: float | None) -> float:
-    if minutes is None:
-        return 8.0
-    if not 0 < minutes < math.inf:
-        raise InputError(f"--minutes {minutes:g}: expected a number above 0")
-    return minutes
 
 
 def train_peers(names: Iterable[str], table: Table, weights: Path, *, minutes: float, judged: Table) -> None:
@@ -178,17 +172,20 @@ def train_peers(names: Iterable[str], table: Table, weights: Path, *, minutes: f
 
 
 def _compare(asked: argparse.Namespace, names: Iterable[str], arguments: Sequence[str]) -> int:
-    """Print a line for each method; return 1 if one failed."""
+    """Print a line for each method; return 1 if one failed, and 2 if none can be measured here."""
+    reasons = {name: _why_not(PEERS[name], asked.weights) for name in names}
+    for name, reason in reasons.items():
+        if reason:
+            print(f"{name}: not measured: {reason}", file=sys.stderr)
+    able = [name for name, reason in reasons.items() if not reason]
+    if not able:
+        return 2
     print(
         "| method | at 0.1 false marks per image | at 1 | at 10 | s per image | peak MB | trained, min | MB installed |"
     )
     print("|---" * 8 + "|")
     failed = False
-    for name in names:
-        reason = _why_not(PEERS[name], asked.weights)
-        if reason:
-            print(f"{name}: not measured: {reason}", file=sys.stderr)
-            continue
+    for name in able:
         command = [sys.executable, "-m", "benchmarks.peers", *arguments, "--method", name]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, check=False, text=True, env={**os.environ, **_ONE_THREAD}
@@ -210,7 +207,7 @@ def _why_not(peer: Peer, weights: Path) -> str:
     """Return why a method cannot be measured here, or nothing."""
     absent = _absent_modules(peer)
     if absent:
-        return f"{', '.join(absent)} not installed (pip install {' '.join(peer.packages)})"
+        return f"{' and '.join(absent)} not installed, expected pip install {' '.join(peer.packages)}"
     if peer.weights and not (weights / peer.weights).is_file():
         how = "--train makes it" if peer.train else "its authors give it"
         return f"no {peer.weights} in the folder of weights ({how})"

@@ -6,7 +6,6 @@ A raw image at the matrix of each system is measured beside the reference comput
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from time import process_time
 
 import numpy as np
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 from microcalc.simulate.calcification import draw_cluster
 from microcalc.simulate.exam import simulate_mammogram
 from microcalc.simulate.systems import SYSTEMS
@@ -22,7 +21,7 @@ from microcalc.validation.files import reference_seconds
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--systems", nargs="*", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--repeats", type=count, default=3)
     asked = parser.parse_args(arguments)

@@ -7,7 +7,6 @@ those of the processor. Memory is the largest resident size of the process, with
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run
 from microcalc.datasets.table_files import read_table
 from microcalc.training.split import split_by_patient
 
@@ -28,7 +27,7 @@ _IMAGES_PER_PATIENT = 4
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--images", type=count, default=1_000_000)
     parser.add_argument("--annotations", type=count, default=10_000_000)
     parser.add_argument("--folder", type=Path, help="where tables are kept; by default a temporary folder")

@@ -10,7 +10,6 @@ other; counted are those that it had confirmed and that are not in the table whe
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -33,7 +32,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks import count, run
+from benchmarks import Parser, count, run, whole
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.detection.result import SCHEMA
@@ -56,10 +55,10 @@ _DRAWN = (
 
 def main(arguments: Sequence[str]) -> int:
     """Print the figures; return 1 if a confirmed annotation was lost."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks view", description=__doc__)
+    parser = Parser(prog="python -m benchmarks view", description=__doc__)
     parser.add_argument("--images", type=count, default=1000)
     parser.add_argument("--shown", type=count, default=300)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=whole, default=200)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

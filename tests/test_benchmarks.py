@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import subprocess
@@ -32,7 +33,14 @@ BAD = {  # what is wrong, by the call
     "detect: model": (["detect", "--model", "no-model"], "no-model"),
     "node: model": (["node", "throughput", "--model", "no-model"], "no-model"),
     "node: folder": (["node", "disc"], "disc"),
-}
+    "cascade: size": (["cascade", "--scale", "nan"], "argument --scale: 'nan', expected a number above 0"),
+    "engines: seconds": (["engines", "disk", "--sleep", "-1"], "argument --sleep: '-1', expected a number above 0"),
+    "engines: images": (["engines", "disk", "--images", "0"], "argument --images: '0', expected a whole number of 1"),
+    "folds: missing option": (["folds", "TABLE"], "the following arguments are required: --out, --recipe"),
+    "gpu: device": (["gpu", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+    "node: measurement": (["node", "kill"], "argument what: invalid choice: 'kill'"),
+    "view: kills": (["view", "--kills", "1.5"], "argument --kills: '1.5', expected a whole number of 0 or more"),
+} | {f"{name}: option": ([name, "--no-such-option"], "(unrecognized arguments|the following)") for name in NAMES}
 
 
 def ended(arguments: list[str], monkeypatch: pytest.MonkeyPatch, *, module: str) -> object:
@@ -85,3 +93,35 @@ def test_the_line_of_a_process_that_a_benchmark_started_is_enough(capsys: pytest
 
     assert benchmarks.run(main, []) == 2
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [("torch.cuda", "microcalc[train]"), ("skimage", "pip install scikit-image"), ("no_such", "pip install no_such")],
+)
+def test_a_library_that_is_missing_is_named_with_what_installs_it(
+    module: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(arguments: Sequence[str]) -> int:
+        raise ModuleNotFoundError(name=module)
+
+    assert benchmarks.run(main, []) == 2
+    assert capsys.readouterr().err == f"microcalc: {module} is not installed, expected {expected}\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault_of_the_program() -> None:
+    def main(arguments: Sequence[str]) -> int:
+        raise ModuleNotFoundError(name="microcalc.absent")
+
+    with pytest.raises(ModuleNotFoundError):
+        benchmarks.run(main, [])
+
+
+def test_a_library_that_a_benchmark_imports_first_may_be_missing_too(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu"]
+    done = subprocess.run(
+        command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert (done.returncode, done.stderr) == (2, "microcalc: torch is not installed, expected microcalc[train]\n")

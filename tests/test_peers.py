@@ -145,6 +145,23 @@ def test_minutes_that_train_nothing_are_refused(tmp_path: Path, options: list[st
         main([str(tmp_path), *given])
 
 
+def test_where_no_method_can_be_measured_each_is_named_and_the_exit_code_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = "image,file,intent,row_spacing_mm,column_spacing_mm\na,a.png,processed,0.1,0.1\n"
+    (tmp_path / "images.csv").write_text(images, encoding="utf-8")
+    table = [str(tmp_path), "--weights", str(tmp_path)]
+    assert main([*table, "--only", "NetC", "--only", "RetinaNet of MONAI"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.partition(": not measured: ")[0] for line in printed.err.splitlines()] == [
+        "NetC",
+        "RetinaNet of MONAI",
+    ]
+    with pytest.raises(InputError, match=r"NetC: no C__00900.weights in the folder of weights"):
+        main([*table, "--method", "NetC"])
+
+
 def test_netc_has_as_many_weights_as_published_and_sees_45_pixels() -> None:
     network = NetC().eval()
     assert sum(value.numel() for value in network.parameters()) == 447_553

@@ -7,17 +7,23 @@ from typing import Final
 
 from microcalc.errors import MissingExtraError
 
-_EXTRA_OF: Final = {
+EXTRA_OF: Final = {
     "torch": "train",
     "onnx": "train",
-    "numba": "cascade",
     "matplotlib": "evaluate",
     "highdicom": "report",
+    "pynetdicom": "node",
+    "dicomweb_client": "node",
+    "prometheus_client": "node",
+    "requests": "node",
+    "numba": "cascade",
     "pyarrow": "parquet",
     "starlette": "view",
     "uvicorn": "view",
+    "dask": "cluster",
     "distributed": "cluster",
 }
+"""The extra of microcalc that installs a module."""
 
 
 def require_modules(*modules: str) -> None:
@@ -30,6 +36,6 @@ def require_modules(*modules: str) -> None:
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        extras = ",".join(dict.fromkeys(_EXTRA_OF[name] for name in missing))
+        extras = ",".join(dict.fromkeys(EXTRA_OF[name] for name in missing))
         verb = "is" if len(missing) == 1 else "are"
         raise MissingExtraError(f"{' and '.join(missing)} {verb} not installed, expected microcalc[{extras}]")

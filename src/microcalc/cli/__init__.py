@@ -49,22 +49,7 @@ from microcalc.cli.tables import table_coco, table_export, table_points, table_s
 from microcalc.cli.training import card, operating_points, train
 from microcalc.cli.view import view
 from microcalc.errors import MicrocalcError, MissingExtraError
-
-_EXTRA_OF: Final = {
-    "torch": "train",
-    "onnx": "train",
-    "matplotlib": "evaluate",
-    "highdicom": "report",
-    "pynetdicom": "node",
-    "dicomweb_client": "node",
-    "prometheus_client": "node",
-    "requests": "node",
-    "numba": "cascade",
-    "starlette": "view",
-    "uvicorn": "view",
-    "dask": "cluster",
-    "distributed": "cluster",
-}
+from microcalc.extras import EXTRA_OF
 
 _EMPTY: Final = re.compile(r"--[a-z-]+=")
 _NO_VALUE: Final = re.compile(r'^Command ".*?" parameter (\S+) requires an argument\.')
@@ -199,7 +184,7 @@ def in_one_line(error: BaseException) -> int:
     match error:
         case MicrocalcError():
             return print_error(str(error))
-        case ModuleNotFoundError() if extra := _EXTRA_OF.get((error.name or "").split(".")[0]):
+        case ModuleNotFoundError() if extra := EXTRA_OF.get((error.name or "").split(".")[0]):
             return print_error(str(MissingExtraError(f"{error.name} is not installed, expected microcalc[{extra}]")))
         case BrokenPipeError():
             # Nobody reads any more; the flush at exit must not fail.
