@@ -20,7 +20,7 @@ from microcalc import __version__, cli
 from microcalc.cli import log
 from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.log import log_records_shown
-from microcalc.cli.output import PRINTING, print_error, print_line
+from microcalc.cli.output import PRINTING, print_error, print_line, print_more_faults
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.datasets.table_files import write_table
 from microcalc.errors import MicrocalcError, OutputError
@@ -354,6 +354,30 @@ def test_records_of_the_library_are_lines_on_standard_error(
         "the second stage begins",
         "microcalc: a.dcm: no view",
     ]
+
+
+def test_of_many_files_with_one_fault_the_first_are_named_and_the_others_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("microcalc.somewhere")
+    with log_records_shown():
+        for number in range(1000):
+            logger.warning("%d.dcm: no such file", number)
+            logger.warning("%d.dcm: no view, found %d", number, number % 500)
+    print_more_faults()
+    print_more_faults()  # counted anew
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "no such" in line] == [
+        *(f"microcalc: {number}.dcm: no such file" for number in range(20)),
+        "microcalc: 980 more files: no such file",
+    ]
+    assert len([line for line in lines if "no view" in line]) == 1000
+
+
+def test_the_log_of_the_node_is_not_shown_a_second_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with log_records_shown():
+        logging.getLogger("microcalc.node").warning("an image was refused")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_quiet_prints_errors_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

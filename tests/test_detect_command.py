@@ -162,6 +162,38 @@ def test_a_name_that_is_no_text_is_detected_in(tmp_path: Path, capsysbinary: pyt
     assert _detect(tmp_path / "d", "--out", tmp_path / "out", *_PICTURE) == 0
 
 
+def test_pictures_that_lack_the_same_are_one_line_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        _picture(tmp_path / "d" / f"{number:02}.png", number)
+    assert _detect(tmp_path / "d", "--out", tmp_path / "out", "--intent", "processed") == 2
+    assert capsys.readouterr().err == (
+        "microcalc: 12 files, the first 00.png: a picture has no pixel spacing, expected --pixel-spacing MM, "
+        "or a table of the images (see microcalc table)\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_beside_pictures_that_lack_something_the_others_go_on_and_each_picture_is_in_the_summary_and_the_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [_picture(tmp_path / f"{number}.png", number) for number in range(3)]
+    files = [_dicom(tmp_path / "a.dcm"), *pictures]
+    assert _detect(*files, "--out", tmp_path / "out", "--json") == 1
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if line.startswith("microcalc: ")]
+    assert [line.partition(": a picture has no pixel spacing and no intent")[0] for line in errors] == [
+        "microcalc: 3 files, the first 0.png", "microcalc: 3 of 4 files could not be used"
+    ]  # fmt: skip
+    with (tmp_path / "out" / "summary.csv").open(encoding="utf-8") as file:
+        rows = [(row["image"], bool(row["error"])) for row in csv.DictReader(file)]
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    everyone = [("a.dcm", False), *((picture.name, True) for picture in pictures)]
+    assert sorted(rows) == sorted(everyone)
+    assert sorted((line["image"], bool(line["error"])) for line in lines) == sorted(everyone)
+
+
 def test_an_image_that_fails_in_a_second_run_no_longer_counts(tmp_path: Path) -> None:
     files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
     assert _detect(*files, "--out", out, *_PICTURE) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microcalc.wording import quantity, reading_fault
+from microcalc.wording import grouped, quantity, reading_fault
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ from microcalc.wording import quantity, reading_fault
 )
 def test_a_number_agrees_with_its_noun(number: int, words: tuple[str, ...], expected: str) -> None:
     assert quantity(number, *words) == expected
+
+
+def test_files_with_one_fault_are_one_message_in_the_place_of_the_first() -> None:
+    messages = ["a.png: no intent", "the disk is full", "b.dcm: cut off", "c.png: no intent", "no such folder"]
+    expected = ["2 files, the first a.png: no intent", "the disk is full", "b.dcm: cut off", "no such folder"]
+    assert grouped(messages) == expected
+    assert grouped([]) == []
 
 
 def test_a_file_that_cannot_be_read_says_why_without_its_path(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
-"""Words that messages of several rooms share: numbers with their nouns, and why a file cannot be read."""
+"""Words that messages of several rooms share: numbers with nouns, faults of many files, why a file cannot be read."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def quantity(number: int, noun: str, plural: str | None = None) -> str:
@@ -14,6 +16,17 @@ def quantity(number: int, noun: str, plural: str | None = None) -> str:
         Its plural; by default the noun with an s.
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def grouped(messages: Iterable[str]) -> list[str]:
+    """Return messages such as ``"a.png: no intent"``, those of several files with the same fault as one.
+
+    That is ``"12 files, the first a.png: no intent"``, in the place of the first.
+    """
+    alike: dict[str, list[str]] = {}
+    for message in messages:
+        alike.setdefault(message.partition(": ")[2] or message, []).append(message)
+    return [f"{len(others) + 1} files, the first {first}" if others else first for first, *others in alike.values()]
 
 
 def reading_fault(error: OSError | UnicodeDecodeError) -> str:

@@ -14,8 +14,8 @@ from microcalc.datasets.table_files import is_table
 from microcalc.errors import InputError, MicrocalcError
 from microcalc.execution.shard import Shard
 from microcalc.images.dicom.sniff import is_dicom
-from microcalc.images.info import Facts
-from microcalc.images.open import is_picture
+from microcalc.images.info import Facts, ImageInfo
+from microcalc.images.open import is_picture, stated_for_picture
 from microcalc.storage.ownership import owner_of
 
 _IMAGE_SUFFIXES: Final = frozenset((".dcm", ".dicom", ".ima", ".pgm", ".png", ".tif", ".tiff", ".jpg", ".jpeg"))
@@ -142,6 +142,21 @@ def _search(folder: Path, inputs: Inputs, *, with_pictures: bool) -> None:
         inputs.problems.append(
             InputError(f"{folder.resolve().name}: {only} in this folder, expected DICOM, PNG, TIFF, JPEG or PGM files")
         )
+
+
+def refuse_pictures(given: GivenImages, info: ImageInfo) -> GivenImages:
+    """Return the images without the pictures that lack what neither a table nor ``info`` states; each is a problem."""
+    kept: list[tuple[Input, Facts | None]] = []
+    problems = list(given.problems)
+    for image, facts in zip(given.images, given.facts, strict=True):
+        try:
+            if image.row is None and facts is not None and is_picture(image.file):
+                stated_for_picture(image.file, info)
+        except InputError as error:
+            problems.append(error)
+        else:
+            kept.append((image, facts))
+    return GivenImages(tuple(image for image, _ in kept), tuple(facts for _, facts in kept), tuple(problems))
 
 
 def _is_readable_picture(file: Path) -> bool:

@@ -202,6 +202,11 @@ class Batch:
         return len(self.given.images) == 1 and not self.given.problems
 
     @property
+    def problems(self) -> list[SummaryRow]:
+        """Return a row for each path that yields no image."""
+        return [SummaryRow(_name_of(problem), error=str(problem)) for problem in self.given.problems]
+
+    @property
     def others(self) -> int:
         """Return the number of other images that the folder holds results of, and that stay."""
         return 0 if self.shard is not None else self.results.others([image.stem for image in self.images])
@@ -266,8 +271,7 @@ class Batch:
         """
         self.results.close()
         if self.shard is None and owner_of(self.out) == COMMAND:
-            problems = [SummaryRow(_name_of(problem), error=str(problem)) for problem in self.given.problems]
-            write_summary(self.out, [*(image.summary() for image in self.images), *problems])
+            write_summary(self.out, [*(image.summary() for image in self.images), *self.problems])
 
     def _images_to_try(self) -> Iterator[BatchImage]:
         """Yield the images to try; an image whose result a user's file is in the way of fails here."""

@@ -28,7 +28,7 @@ from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.log import log_records_shown
 from microcalc.cli.node import node
 from microcalc.cli.options import PRINTED, Where, WhereItRuns
-from microcalc.cli.output import PRINTING, print_error
+from microcalc.cli.output import PRINTING, print_error, print_more_faults
 from microcalc.cli.public import (
     table_bcdr,
     table_bmcd,
@@ -142,6 +142,7 @@ def launch(
         with log_records_shown():
             return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     finally:
+        print_more_faults()
         PRINTING.quiet, PRINTING.json = False, False
 
 

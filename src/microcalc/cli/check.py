@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from microcalc.cli.options import ABOUT_IMAGES, IntentOption, Json, SpacingOption
-from microcalc.cli.output import PRINTING, print_error, print_json, print_line, print_result
+from microcalc.cli.output import PRINTING, print_error, print_fault, print_json, print_line, print_result
 from microcalc.errors import InputError, OutputError
 from microcalc.wording import quantity
 
@@ -59,7 +59,7 @@ def info(
     if picture is not None:
         _check_picture(picture, len(paths))
     for problem in found.problems:
-        print_error(str(problem))
+        print_fault(str(problem))
     stated = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent)
     if paths and not any(path.exists() for path in paths):
         for path in paths:

@@ -28,9 +28,9 @@ from microcalc.cli.options import (
     Threads,
     Where,
 )
-from microcalc.cli.output import PRINTING, print_error, print_json, print_line
+from microcalc.cli.output import PRINTING, print_error, print_fault, print_json, print_line, print_more_faults
 from microcalc.errors import InputError, OutputError
-from microcalc.wording import quantity
+from microcalc.wording import grouped, quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.report import BatchReports, WrittenReport
@@ -139,6 +139,7 @@ def detect(
     json
         Print one JSON object per image on standard output; all other lines go to standard error.
     """
+    from microcalc.batch.inputs import refuse_pictures
     from microcalc.batch.options import DetectOptions, ImageOptions
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.execution.executor import Processes
@@ -182,6 +183,7 @@ def detect(
         from microcalc.batch.report import check_reportable
 
         check_reportable([image.file for image in given.images])
+    given = refuse_pictures(given, options.image.info)
     with where.executor(items=len(given.images)) as executor:
         if isinstance(executor, Processes) and (again or owner_of(out) is None):  # else all may be finished
             executor.prepare("microcalc.batch.analyse")
@@ -192,12 +194,15 @@ def detect(
 
 def _run(batch: Batch) -> int:
     """Detect, write the reports, and print what became of each image; return the exit code."""
-    for problem in batch.given.problems:
-        print_error(str(problem))
+    lines = grouped(row.error for row in batch.problems)
+    for line in lines:
+        print_error(line)
+    if PRINTING.json:
+        for row in batch.problems:
+            print_json(asdict(row))
     if not batch.images and batch.shard is None:
-        return print_error(
-            f"{quantity(len(batch.given.problems), 'file or folder', 'files or folders')} could not be used"
-        )
+        unusable = quantity(len(batch.problems), "file or folder", "files or folders")
+        return 2 if len(lines) == 1 else print_error(f"{unusable} could not be used")
     others = batch.others
     if others:
         images = quantity(others, "other image")
@@ -216,6 +221,7 @@ def _run(batch: Batch) -> int:
     finally:
         with suppress(OutputError):  # such as a full disk: the error that stopped the work is reported
             batch.close()
+    print_more_faults()
     _print_end(batch)
     return _exit_code(batch, reports)
 
@@ -226,11 +232,11 @@ def _print_image(image: BatchImage) -> None:
 
     name = printable(image.image.file.name)
     if image.error is not None:
-        print_error(str(image.error))
+        print_fault(str(image.error))
     elif image.found is not None:
         print_line(f"{name}: {_in_words(image.found, finished=image.finished)}")
         if image.found.burned_in and not image.finished:
-            print_error(f"{name}: {_BURNED_IN}")
+            print_fault(f"{name}: {_BURNED_IN}")
     if PRINTING.json:
         print_json(asdict(image.summary()))
 
@@ -284,8 +290,8 @@ def _print_end(batch: Batch) -> None:
 
 def _exit_code(batch: Batch, reports: BatchReports | None) -> int:
     """Print what failed; return the exit code."""
-    failed = sum(image.found is None for image in batch.images) + len(batch.given.problems)
-    total = len(batch.images) + len(batch.given.problems)
+    failed = sum(image.found is None for image in batch.images) + len(batch.problems)
+    total = len(batch.images) + len(batch.problems)
     lost = [f"{failed} of {quantity(total, 'file')} could not be used"] * bool(failed)
     if reports is not None:
         lost += [f"{quantity(reports.unreported, 'image')} could not be reported"] * bool(reports.unreported)

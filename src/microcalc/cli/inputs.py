@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from microcalc.cli.options import SplitOption, table_of
 from microcalc.cli.output import print_line
 from microcalc.errors import InputError, MicrocalcError
-from microcalc.wording import quantity
+from microcalc.wording import grouped, quantity
 
 if TYPE_CHECKING:
     from microcalc.batch.inputs import GivenImages, Input, Inputs
@@ -133,9 +133,9 @@ def check_effect(given: GivenImages, said: Mapping[str, object], *, any_view: bo
             raise InputError(f"{name}: {_who_says(known[0][0], len(known))}, expected no {name}")
         if len(users) < len(known):
             print_line(f"{name} is used for {len(users)} of {len(given.images)} images; the others state it themselves")
-        for image in users:
-            if not is_picture(image.file):
-                print_line(f"{image.file.name}: the header has no {option.replace('_', ' ')}, using {said[option]}")
+        lacks = f"the header has no {option.replace('_', ' ')}, using {said[option]}"
+        for line in grouped(f"{image.file.name}: {lacks}" for image in users if not is_picture(image.file)):
+            print_line(line)
     if any_view and known and not unknown and all(i.row is not None or is_picture(i.file) for i, _ in known):
         raise InputError("--any-view: has no effect without a DICOM file outside a table, expected no --any-view")
 

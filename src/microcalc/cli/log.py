@@ -4,7 +4,7 @@ The library logs to ``microcalc`` and decides nothing about the output. Here its
 
 - on a terminal: a bar with ``12 of 500`` and the time left, which disappears when the work is done;
 - elsewhere: a line every ten seconds, and when a work that took longer is done;
-- warnings and errors: one line each, as those of the command.
+- warnings and errors: one line each, as those of the command; of many files with the same fault, the first ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from microcalc.cli.output import PRINTING, print_error, print_note
+from microcalc.cli.output import PRINTING, print_fault, print_note
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from microcalc.execution.progress import Progress
 
 LINE_INTERVAL_S: Final = 10.0
+_NODE: Final = "microcalc.node"
+"""Logger of the node, which writes its log itself, with times."""
 
 
 @contextmanager
@@ -33,6 +35,7 @@ def log_records_shown() -> Iterator[None]:
     """Show the library's records while the block runs, and leave the terminal in order, however the block ends."""
     logger, handler = logging.getLogger("microcalc"), _Handler()
     level = logger.level
+    handler.addFilter(lambda record: record.name != _NODE)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -59,7 +62,7 @@ class _Handler(logging.Handler):
         if progress is not None:
             self._show(progress)
         elif record.levelno >= logging.WARNING:
-            print_error(record.getMessage())
+            print_fault(record.getMessage())
         else:
             print_note(record.getMessage())
 

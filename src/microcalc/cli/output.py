@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 from microcalc.errors import OutputError
+from microcalc.wording import quantity
 
+_NAMED: Final = 20
+"""Of so many files with the same fault each is named."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -28,10 +32,13 @@ class Printing:
         Print only errors, JSON, and the lines of ``print_result``.
     json
         Standard output holds JSON alone; remarks go to standard error.
+    faults
+        Number of files with each fault; see ``print_fault``.
     """
 
     quiet: bool = False
     json: bool = False
+    faults: Counter[str] = field(default_factory=Counter)
 
 
 PRINTING: Final = Printing()
@@ -79,6 +86,25 @@ def print_error(line: str, *, code: int = 2) -> int:
     text = _printable(" ".join(line.split()), sys.stderr)
     print("microcalc:", text, file=sys.stderr, flush=True)
     return code
+
+
+def print_fault(message: str) -> None:
+    """Print what is wrong with one of many files, such as ``"a.dcm: no pixel spacing"``.
+
+    Of many files with the same fault only the first ones are named, however many there are.
+    """
+    fault = message.partition(": ")[2] or message
+    PRINTING.faults[fault] += 1
+    if PRINTING.faults[fault] <= _NAMED:
+        print_error(message)
+
+
+def print_more_faults() -> None:
+    """Print how many more files have each fault than ``print_fault`` named; begin to count anew."""
+    for fault, number in PRINTING.faults.items():
+        if number > _NAMED:
+            print_error(f"{quantity(number - _NAMED, 'more file')}: {fault}")
+    PRINTING.faults.clear()
 
 
 def _print(line: str, stream: TextIO) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from microcalc.cli.options import IntentOption, SpacingOption
-from microcalc.cli.output import print_error, print_line
+from microcalc.cli.output import print_fault, print_line
 from microcalc.cli.tables import print_sources
 from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
@@ -270,7 +270,7 @@ def _written(found: PublicSet, out: Path, command: str, inputs: list[Path]) -> i
     from microcalc.datasets.table_files import write_table
 
     for problem in found.problems:
-        print_error(problem)
+        print_fault(problem)
     with output_folder(out, command, inputs=inputs):
         write_table(found.table, out)
     images, annotations = found.table.images, found.table.annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from microcalc.cli.options import IN_PROCESSES, Count, IntentOption, SpacingOption, WhereItRuns, refuse_beside
-from microcalc.cli.output import print_error, print_line
+from microcalc.cli.output import print_error, print_fault, print_line
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
 from microcalc.storage.ownership import check_output_folder, output_folder
@@ -72,7 +72,7 @@ def review(
     if not table.images and len(unread) == 1:
         raise InputError(unread[0])
     for why in unread:
-        print_error(why)
+        print_fault(why)
     if not table.images:
         raise InputError(f"{source.name}: no image to review, expected at least one")
     rated_by = f"{model or 'shipped'} {settings[:12]}"

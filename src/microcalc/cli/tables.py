@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from microcalc.cli.options import IntentOption, SpacingOption
-from microcalc.cli.output import print_error, print_line
+from microcalc.cli.output import print_fault, print_line
 from microcalc.storage.ownership import check_output_folder, output_folder
 from microcalc.wording import quantity
 
@@ -191,7 +191,7 @@ def _written(table: Table, out: Path, command: str, inputs: list[Path], problems
     from microcalc.datasets.table_files import write_table
 
     for problem in problems:
-        print_error(problem)
+        print_fault(problem)
     with output_folder(out, command, inputs=inputs):
         write_table(table, out)
     print_line(f"{out}: {quantity(len(table.images), 'image')}, {quantity(len(table.annotations), 'annotation')}")

@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from microcalc.cli.options import ABOUT_IMAGES, Flag, IntentOption, LateralityOption, SpacingOption, refuse_beside
-from microcalc.cli.output import print_error, print_line, print_result
+from microcalc.cli.output import print_fault, print_line, print_more_faults, print_result
 
 _SERVER = Group("Server", sort_key=50)
 _Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), group=_SERVER)]
@@ -103,7 +103,8 @@ def view(
             print_line(f"changed by hand and taken over: {notes.taken_over}")
     viewer = Viewer(catalogue, ShownImages(catalogue), notes, show_identity)
     for problem in catalogue.problems:
-        print_error(viewer.hide_identity(problem))
+        print_fault(viewer.hide_identity(problem))
+    print_more_faults()
     with contextlib.suppress(KeyboardInterrupt):
         serve(viewer, address, browser=not no_browser, ready=print_result)
     return 1 if catalogue.problems else 0
