@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +54,23 @@ def test_calls_at_the_same_time_lose_no_entry(folder: Path) -> None:
     index = read_index(folder)
     assert index is not None
     assert len(index.entries) == 40
+
+
+def test_the_index_is_locked_by_a_descriptor_for_writing_as_nfs_wants_and_where_there_are_no_locks_without(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flock(2): on NFS, in order to place an exclusive lock, the file must be opened for writing."""
+    modes = []
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        modes.append(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE)
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    update_index(folder, _SETTINGS, [IndexEntry("a", "a.dcm")])
+    assert (folder / INDEX).is_file()
+    assert modes
+    assert os.O_RDONLY not in modes
 
 
 def test_a_users_file_of_that_name_stays(folder: Path) -> None:

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from microcalc.errors import OutputError
+from microcalc.storage.lock import locked
 from microcalc.storage.write import write_json, write_whole, writing
 
 
@@ -124,3 +126,79 @@ def test_where_there_are_no_locks_a_file_is_written_all_the_same(
     monkeypatch.setattr("fcntl.flock", no_locks)
     write_whole(tmp_path / "a.bin", b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+    message = rf"{tmp_path.name}: .lock cannot be written \(No locks available\)"
+    with pytest.raises(OutputError, match=message), locked(tmp_path / ".lock"):
+        pass
+
+
+def test_where_a_lock_keeps_every_other_descriptor_out_as_on_an_smb_share_a_file_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flock(2): on CIFS, any IO on a locked file from another descriptor fails with EACCES."""
+    flock, write_bytes = fcntl.flock, Path.write_bytes
+    held: set[int] = set()
+
+    def recording(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
+        held.add(descriptor)
+
+    def is_locked(file: Path) -> bool:
+        still_open = (descriptor for descriptor in held if Path(f"/proc/self/fd/{descriptor}").exists())
+        return file.exists() and any(os.path.samestat(os.fstat(fd), file.stat()) for fd in still_open)
+
+    def refused(file: Path, content: bytes) -> int:
+        if is_locked(file):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return write_bytes(file, content)
+
+    monkeypatch.setattr("fcntl.flock", recording)
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    write_whole(tmp_path / "a.bin", b"whole")
+    assert held
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == b"whole"
+
+
+def test_a_name_that_its_last_writer_has_just_renamed_is_not_taken_for_a_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second writer opens the temporary file; before it has the lock, the first has renamed the file."""
+    flock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        (temporary,) = tmp_path.glob(".*.part.bin")
+        temporary.write_bytes(b"first")
+        temporary.rename(tmp_path / "a.bin")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with writing(tmp_path / "a.bin") as second:
+        assert (tmp_path / "a.bin").read_bytes() == b"first"
+        second.write_bytes(b"second")
+    assert (tmp_path / "a.bin").read_bytes() == b"second"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_no_descriptor_stays_open_where_the_temporary_name_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fcntl.flock", refuse)
+        patched.setattr(Path, "unlink", refuse)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        write_whole(tmp_path / "a.bin", b"whole")
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    with writing(tmp_path / "a.bin") as temporary:
+        name = temporary.name
+        temporary.write_bytes(b"whole")
+    (tmp_path / name).symlink_to(tmp_path / "theirs")
+    write_whole(tmp_path / "a.bin", b"again")
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+    assert (tmp_path / "a.bin").read_bytes() == b"again"

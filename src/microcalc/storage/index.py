@@ -43,6 +43,7 @@ one file again.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -238,12 +239,8 @@ def _entry(values: Mapping[str, Any]) -> IndexEntry:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Lock the index against other processes, by a lock on the mark; without effect if the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / MARK).open("rb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Lock the index against other processes, by a lock on the mark; without effect if the disk has no locks."""
+    with (folder / MARK).open("r+b") as handle:  # for writing, without which NFS gives no exclusive lock
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

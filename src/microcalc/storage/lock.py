@@ -26,15 +26,16 @@ def locked(file: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
     Raises
     ------
     OutputError
-        The system refused to create the file.
+        The system refused to create the file, or has no locks in its folder.
     """
     with saying_where(file):
         handle = file.open("a")
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with saying_where(file):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting is not None:
+                    waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield

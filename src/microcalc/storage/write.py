@@ -83,20 +83,24 @@ def _claim(path: Path) -> tuple[Path, int | None]:
     is a random one that does not exist, without a descriptor.
     """
     name = hashlib.sha256(f"{os.uname().nodename}/{path.name}".encode(errors="surrogateescape")).hexdigest()
-    temporary = _temporary(path, name[:16])
-    with suppress(OSError):  # held by another process, no locks, or no permission, which the block will find too
+    temporary, at_random = _temporary(path, name[:16]), _temporary(path, secrets.token_hex(8))
+    try:
         lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_held(temporary, lock):
-                os.ftruncate(lock, 0)
-                return temporary, lock
-        except BlockingIOError:
-            pass
-        except OSError:
-            temporary.unlink(missing_ok=True)  # nobody can lock here, so nobody uses it
-        os.close(lock)
-    return _temporary(path, secrets.token_hex(8)), None
+    except OSError:  # a link, or no permission, which the block will find too
+        return at_random, None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_held(temporary, lock):
+            temporary.write_bytes(b"?")  # by a second descriptor, which a lock on an SMB share keeps out
+            os.ftruncate(lock, 0)
+            return temporary, lock
+    except BlockingIOError:  # another process writes the file
+        pass
+    except OSError:  # no locks, or such that keep everybody out, so nobody uses it
+        with suppress(OSError):
+            temporary.unlink()
+    os.close(lock)
+    return at_random, None
 
 
 def _temporary(path: Path, name: str) -> Path:
