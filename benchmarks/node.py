@@ -41,7 +41,8 @@ from pydicom import dcmread
 from pydicom.uid import UID
 from tests.node.mammograms import ID, NAME, VIEWS, write_exam
 from tests.node.mutants import mutate
-from tests.node.nodes import Archive, NodeProcess, send, uids_of, wait_until
+from tests.node.nodes import Archive, NodeProcess, send, uids_of
+from tests.waiting import wait_until
 
 from benchmarks import Parser, amount, count, run, whole
 from microcalc.errors import InputError

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from microcalc.execution.cores import core_count
 
-settings.register_profile("microcalc", deadline=None)  # no test asserts a time
+settings.register_profile(  # no test asserts a time
+    "microcalc", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("microcalc")
 
 pytest_plugins = ["tests.dicom.fixtures"]

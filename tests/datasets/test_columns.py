@@ -43,7 +43,9 @@ def _images(folder: Path) -> tuple[ImageRow, ...]:
     return tuple(ImageRow(name, folder / f"{name}.dcm", "raw", (0.1, 0.05), rows=50, columns=50) for name in "abcd")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(rows=_ROWS)
 def test_columns_answer_as_rows_do(tmp_path: Path, rows: list[AnnotationRow]) -> None:
     table = Table(_images(tmp_path), tuple(rows))

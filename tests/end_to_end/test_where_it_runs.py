@@ -20,6 +20,7 @@ import pytest
 from distributed import LocalCluster
 from PIL import Image
 from tests.training import toy
+from tests.waiting import wait_until
 
 from microcalc import cli
 from microcalc.datasets.inserted import insert_data_set
@@ -58,8 +59,10 @@ def _die_at_two(item: int) -> int:
     return item
 
 
-def _touch(file: Path) -> None:
-    time.sleep(0.02)
+def _touch_when_told(file: Path) -> None:
+    """Touch the file; any but the first is touched as soon as there is one with the name ``go`` beside it."""
+    while file.name != "0" and not (file.parent / "go").exists():
+        time.sleep(0.02)
     file.touch()
 
 
@@ -80,11 +83,14 @@ def test_few_items_are_in_hand_and_closing_cancels_them(cluster: str, tmp_path: 
             taken.append(tmp_path / str(number))
             yield taken[-1]
 
-    outcomes = Cluster(cluster).run(_touch, files())
+    outcomes = Cluster(cluster).run(_touch_when_told, files())
     next(outcomes)
     outcomes.close()
     assert len(taken) < 100
-    assert len(list(tmp_path.iterdir())) < len(taken)
+    (tmp_path / "go").touch()
+    list(Cluster(cluster).run(_touch_when_told, [tmp_path / "after"]))  # comes after all that still waited
+    touched = [file for file in taken if file.exists()]
+    assert 1 <= len(touched) < 10  # what the workers had begun
 
 
 def test_a_worker_with_other_code_is_refused_with_both_named(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +107,7 @@ def test_a_scheduler_that_is_lost_is_one_error_and_so_is_one_that_is_not_there(
     options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
     with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL) as scheduler:
         try:
-            while not file.is_file() or not file.read_text().rstrip().endswith("}"):
-                time.sleep(0.05)
+            wait_until(lambda: file.is_file() and file.read_text().rstrip().endswith("}"))
             with caplog.at_level(logging.INFO, "microcalc"), Cluster(str(file)) as executor:
                 outcomes = executor.run(_die_at_two, [1])
                 monkeypatch.setattr(cluster_module._LOG, "info", lambda _: scheduler.kill())  # no worker: it waits

@@ -108,15 +108,15 @@ def test_a_command_that_finds_no_scheduler_ends_with_one_line(
 ) -> None:
     monkeypatch.setattr(connection, "_CONNECT_S", 0.2)
     Image.fromarray(np.zeros((260, 200), dtype=np.uint8)).save(tmp_path / "i.png")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     detect = ["detect", str(tmp_path / "i.png"), "--intent", "processed", "--pixel-spacing", "0.2", "--model", "log"]
-    for scheme, found in (("tcp", "(nothing listens there), expected one that runs"), ("tls", "no certificates")):
-        assert cli.run([*detect, "--out", str(tmp_path / "out"), "--cluster", f"{scheme}://{address}"]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert found in line
-        assert not (tmp_path / "out").exists()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        for scheme, found in (("tcp", "(nothing listens there), expected one that runs"), ("tls", "no certificates")):
+            assert cli.run([*detect, "--out", str(tmp_path / "out"), "--cluster", f"{scheme}://{address}"]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert found in line
+            assert not (tmp_path / "out").exists()
 
 
 def test_a_refused_connection_is_told_from_silence_though_the_last_try_ran_out_of_time(

@@ -2,12 +2,12 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.execution import work
+from tests.waiting import wait_until
 
 from microcalc.errors import InputError, WorkerDiedError
 from microcalc.execution.executor import Executor, Processes, Serial, executor_of, run_in_order
@@ -115,11 +115,9 @@ if __name__ == "__main__":
     script.write_text(code)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
     with subprocess.Popen([sys.executable, str(script)], cwd=root, env=environment) as started:
-        while not (pids := [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]):
-            time.sleep(0.05)
-        started.kill()
-    for _ in range(200):
-        if not Path(f"/proc/{pids[0]}").exists():
-            break
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pids[0]}").exists()
+        try:
+            wait_until(lambda: any(p.name.isdigit() for p in tmp_path.iterdir()))
+        finally:
+            started.kill()
+    (pid,) = [p.name for p in tmp_path.iterdir() if p.name.isdigit()]
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())

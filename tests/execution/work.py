@@ -44,7 +44,7 @@ def raise_odd(item: int) -> int:
 
 def wait(folder: Path) -> None:
     (folder / str(os.getpid())).touch()
-    time.sleep(60)
+    time.sleep(3600)
 
 
 def threads(item: int) -> str:

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import MammographyCADSRStorage  # type: ignore[attr-defined]
+from tests.waiting import PATIENCE_S, wait_until
 
 from microcalc.node.settings import NodeSettings
 
@@ -47,7 +48,7 @@ def settings(folder: Path, archive_port: int, **parts: object) -> NodeSettings:
         "report": {"wait_s": 0.0},
         "destination": {
             "protocol": "dicom", "ae_title": "ARCHIVE", "address": "127.0.0.1", "port": archive_port,
-            "first_wait_s": 0.2, "longest_wait_s": 1.0, "timeout_s": 5.0,
+            "first_wait_s": 0.2, "longest_wait_s": 1.0, "timeout_s": PATIENCE_S,
         },
         "health": {"port": 0},
     }  # fmt: skip
@@ -58,12 +59,13 @@ def settings(folder: Path, archive_port: int, **parts: object) -> NodeSettings:
 
 
 class Archive:
-    """A server that keeps the reports that it receives; ``answer`` is the status of its answers."""
+    """A server that keeps the reports that it receives; ``answer`` is the status of its answers, 0: it takes them."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
         self.reports: list[Dataset] = []
         self.answer = 0x0000
+        self.refused = 0
         self._lock = Lock()
         self._ae = AE(ae_title="ARCHIVE")
         self._ae.add_supported_context(MammographyCADSRStorage)
@@ -80,6 +82,8 @@ class Archive:
         with self._lock:
             if self.answer == 0x0000:
                 self.reports.append(report)
+            else:
+                self.refused += 1
             return self.answer
 
     def images(self) -> Counter[str]:
@@ -113,7 +117,7 @@ def send(
     """Send files unchanged; return the status of each, None without an answer."""
     files = list(files)
     ae = AE(ae_title=ae_title)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = PATIENCE_S
     for syntax in {transfer_syntax(file) for file in files}:
         ae.add_requested_context(RAW, syntax)
     association = ae.associate("127.0.0.1", port, ae_title=called, tls_args=tls)
@@ -135,18 +139,10 @@ def transfer_syntax(file: Path) -> str:
     return str(read_file_meta_info(file).TransferSyntaxUID)
 
 
-def wait_until(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError("waited in vain")
-        time.sleep(0.02)
-
-
 def page(port: int, path: str) -> tuple[int, str]:
     """Return status and text of a page."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -217,7 +213,7 @@ port = {self.health_port}
         """Send a signal to the process; return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_S)
 
     def worker_ids(self) -> list[int]:
         """Return the process ids of the workers (Linux)."""
@@ -233,6 +229,11 @@ def children(pid: int) -> list[int]:
             with suppress(OSError):  # a thread may end meanwhile
                 found += map(int, (task / "children").read_text().split())
     return found
+
+
+def an_hour_later() -> float:
+    """Return the time in an hour: for a node whose exams are to wait no longer, however slowly their images came."""
+    return time.time() + 3600.0
 
 
 class LogLines(logging.Handler):

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from tests.node.nodes import free_port, wait_until
+from tests.node.nodes import free_port
+from tests.waiting import PATIENCE_S, wait_until
 
 USER = "microcalc"
 _PLACES = ("/usr/sbin/Orthanc", "/usr/bin/Orthanc", "/usr/local/sbin/Orthanc")
@@ -54,7 +55,7 @@ class Orthanc:
         if self.password is not None:
             word = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {word}")
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return bytes(answer.read())
 
     def upload(self, files: Sequence[Path]) -> list[str]:
@@ -106,6 +107,8 @@ def running_orthanc(folder: Path, node_port: int, *, password: str | None = None
                 "HttpPort": orthanc.http_port,
                 "DicomPort": orthanc.dicom_port,
                 "DicomAet": "ORTHANC",
+                "DicomScuTimeout": int(PATIENCE_S),
+                "DicomScpTimeout": int(PATIENCE_S),
                 "RemoteAccessAllowed": False,
                 "DicomModalities": {"node": ["MICROCALC", "127.0.0.1", node_port]},
                 "DicomWeb": {"Enable": True},
@@ -120,7 +123,7 @@ def running_orthanc(folder: Path, node_port: int, *, password: str | None = None
         yield orthanc
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def _answers(orthanc: Orthanc) -> bool:

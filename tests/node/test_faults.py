@@ -31,8 +31,8 @@ from tests.node.nodes import (
     send,
     settings,
     uids_of,
-    wait_until,
 )
+from tests.waiting import PATIENCE_S, wait_until
 
 from microcalc.errors import InputError
 from microcalc.node import analyse, receive, worker
@@ -65,8 +65,20 @@ def test_kill_nine_of_worker_and_node_loses_and_doubles_nothing(archive: Archive
     assert "Traceback" not in log
 
 
-def test_an_image_whose_workers_always_end_is_reported_as_failed(archive: Archive, tmp_path: Path) -> None:
+# However late it is killed, it has not answered a job.
+_NEVER_ANSWERS = """
+import time
+from microcalc.node import worker
+worker.answer = lambda work, job: time.sleep(3600)
+worker.main()
+"""
+
+
+def test_an_image_whose_workers_always_end_is_reported_as_failed(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = write_exam(tmp_path / "exam", "hangs", views=VIEWS[:1])
+    monkeypatch.setattr(analyse, "_COMMAND", [sys.executable, "-c", _NEVER_ANSWERS])
     with Node(settings(tmp_path / "node", archive.port, detect={"image_s": 0.01, "tries": 2})) as node:
         send(node.server.port, files)
         wait_until(lambda: node.queue.counts().images["failed"] == 1)
@@ -104,12 +116,11 @@ def test_reports_wait_for_a_destination_that_is_away_or_full(tmp_path: Path) -> 
     files, port = write_exam(tmp_path / "exam", "away", views=VIEWS[:2]), free_port()
     with Node(settings(tmp_path / "node", port)) as node:
         send(node.server.port, files[:1])
-        wait_until(lambda: node.queue.counts().reports_waiting == 1)
-        time.sleep(0.5)
+        wait_until(lambda: node.queue.most_repeats()[1] >= 1)  # tries to send it
         with Archive(port) as archive:
             archive.answer = 0xA700
             send(node.server.port, files[1:])
-            time.sleep(0.5)
+            wait_until(lambda: archive.refused)
             archive.answer = 0x0000
             wait_until(lambda: node.queue.counts().reports_sent == 2)
             assert set(archive.images().values()) == {1}
@@ -165,7 +176,7 @@ def test_an_unknown_ae_title_is_rejected(node: Node, tmp_path: Path) -> None:
 
 def test_another_address_is_closed_before_a_byte_is_read(archive: Archive, tmp_path: Path) -> None:
     with Node(settings(tmp_path, archive.port, listen={"networks": ("192.0.2.0/24",)})) as node:
-        with socket.create_connection(("127.0.0.1", node.server.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", node.server.port), timeout=PATIENCE_S) as connection:
             assert connection.recv(1) == b""
         assert node.refusals.counts()["address"] == 1
 
@@ -174,7 +185,7 @@ def test_oversized_pdus_and_images_end_the_association(archive: Archive, tmp_pat
     large = write_exam(tmp_path / "exam", "large", views=VIEWS[:1], shape=(1400, 1000))
     small = write_exam(tmp_path / "exam", "small", views=VIEWS[:1])
     with Node(settings(tmp_path / "node", archive.port, listen={"max_file_mib": 1})) as node:
-        with socket.create_connection(("127.0.0.1", node.server.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", node.server.port), timeout=PATIENCE_S) as connection:
             connection.sendall(b"\x01\x00\xff\xff\xff\xff" + bytes(1000))
             wait_until(lambda: node.refusals.counts()["size"] == 1)
             assert connection.recv(1) == b""
@@ -195,7 +206,7 @@ def test_tls_takes_known_certificates_alone_and_no_plaintext(
     files = write_exam(tmp_path / "exam", "tls", views=VIEWS[:1])
     tls = {"certificate": certificates / "node.pem", "key": certificates / "node.key",
            "authorities": certificates / "ca.pem"}  # fmt: skip
-    with Node(settings(tmp_path / "node", archive.port, listen={"tls": tls, "idle_s": 5.0})) as node:
+    with Node(settings(tmp_path / "node", archive.port, listen={"tls": tls, "idle_s": 3600.0})) as node:
         port = node.server.port
         assert send(port, files) == [None]  # plaintext
         stranger = _client(certificates, "stranger")
@@ -214,7 +225,7 @@ def test_two_nodes_do_not_share_a_folder(node: Node, archive: Archive) -> None:
 
 
 def test_a_worker_that_refuses_its_model_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow_to_end = 'import time; input(); print(\'{"error": "no such model"}\', flush=True); time.sleep(60)'
+    slow_to_end = 'import time; input(); print(\'{"error": "no such model"}\', flush=True); time.sleep(3600)'
     monkeypatch.setattr(analyse, "_COMMAND", [sys.executable, "-c", slow_to_end])
     before = set(children(os.getpid()))
     with pytest.raises(InputError, match="no such model"):

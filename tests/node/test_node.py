@@ -12,7 +12,8 @@ import pydicom
 import pytest
 from pydicom.uid import UID
 from tests.node.mammograms import ID, NAME, VENDORS, VIEWS, write_exam
-from tests.node.nodes import Archive, LogLines, images_of, page, send, settings, uids_of, wait_until
+from tests.node.nodes import Archive, LogLines, an_hour_later, images_of, page, send, settings, uids_of
+from tests.waiting import wait_until
 
 from microcalc.dicom.tags import quiet
 from microcalc.node.files import image_name
@@ -196,10 +197,11 @@ def test_one_image_that_no_report_can_speak_of_does_not_take_its_exam_with_it(ar
 
 def test_detections_that_nobody_can_read_are_made_anew(archive: Archive, tmp_path: Path) -> None:
     files = write_exam(tmp_path / "exam", "unreadable", views=VIEWS[:2])
-    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3.0})) as node:
+    with Node(settings(tmp_path / "node", archive.port, report={"wait_s": 3600.0})) as node:
         send(node.server.port, files)
         wait_until(lambda: node.queue.counts().images["done"] == 2)
         next(node.folder.found.iterdir()).write_text("{}")
+        node.analysis.clock = an_hour_later
         wait_until(lambda: node.queue.counts().reports_sent == 1)
     assert set(images_of(archive.reports[-1])) == uids_of(files)
     assert not parse_cad_report(archive.reports[-1]).failed

@@ -10,8 +10,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from tests.node.mammograms import VENDORS, VIEWS, write_exam
-from tests.node.nodes import free_port, settings, wait_until
+from tests.node.nodes import an_hour_later, free_port, settings
 from tests.node.orthanc import Orthanc, running_orthanc
+from tests.waiting import wait_until
 
 from microcalc.node.service import Node
 from microcalc.reports.cad_reader import parse_cad_report
@@ -79,13 +80,14 @@ def test_each_exam_gets_one_report_in_the_archive_and_none_when_sent_again(
         orthanc.dicom_port,
         listen={"port": node_port},
         destination={"ae_title": "ORTHANC"},
-        report={"wait_s": 4.0},
+        report={"wait_s": 3600.0},
     )
     instances = [name for files in exams.values() for name in orthanc.upload(files)]
     with Node(given) as node:
         assert orthanc.ask("/modalities/node/echo", {}) == {}
         sent = orthanc.send_to_node(instances)
         assert (sent["InstancesCount"], sent["FailedInstancesCount"]) == (6, 0)
+        node.analysis.clock = an_hour_later
         wait_until(lambda: node.queue.counts().reports_sent == 3)
         reports = {vendor: orthanc.reports(_study(files)) for vendor, files in exams.items()}
         assert [len(found) for found in reports.values()] == [1, 1, 1]

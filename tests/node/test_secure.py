@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from tests.node.mammograms import VIEWS, write_exam
-from tests.node.nodes import free_port, send, settings, uids_of, wait_until
+from tests.node.nodes import free_port, send, settings, uids_of
 from tests.node.orthanc import USER, https_before, running_orthanc
+from tests.waiting import PATIENCE_S, wait_until
 
 from microcalc.errors import InputError
 from microcalc.node.send import sender
@@ -36,6 +38,14 @@ def _faults(node: Node) -> set[str]:
     return {str(reason) for (reason,) in node.queue._rows("SELECT reason FROM report WHERE state = 'waiting'")}
 
 
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 @contextmanager
 def _dcmtk(folder: Path, certificates: Path, storescp: str) -> Iterator[int]:
     """An archive that takes only TLS with a certificate of our authority; its port."""
@@ -46,10 +56,11 @@ def _dcmtk(folder: Path, certificates: Path, storescp: str) -> Iterator[int]:
     with (folder.parent / "storescp.log").open("wb") as log:
         process = subprocess.Popen([*command, str(port)], stdout=log, stderr=log)
     try:
+        wait_until(lambda: _listens(port))  # else a sender is refused, whatever its certificate
         yield port
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("name", ["node", "stranger"])

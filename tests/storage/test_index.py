@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until
 
 from microcalc.errors import InputError, OutputError
 from microcalc.storage.index import INDEX, Index, IndexEntry, counted, read_index, stamp_of, update_index
@@ -126,6 +127,11 @@ def test_a_users_file_in_the_place_of_a_shards_index_is_kept(folder: Path) -> No
     assert (folder / "index.shard-0-of-2.json").read_text() == "notes"
 
 
+def _time_of_a_change(folder: Path) -> int:
+    (folder / "probe").write_text("")
+    return (folder / "probe").stat().st_ctime_ns
+
+
 def test_a_stamp_changes_with_the_content_and_there_is_none_without_a_file(tmp_path: Path) -> None:
     file = tmp_path / "a"
     assert stamp_of(file) == ""
@@ -133,6 +139,7 @@ def test_a_stamp_changes_with_the_content_and_there_is_none_without_a_file(tmp_p
     before = stamp_of(file)
     assert stamp_of(file) == before
     status = file.stat()
+    wait_until(lambda: _time_of_a_change(tmp_path) > status.st_ctime_ns)  # a file system's clock may tick slowly
     file.write_text("b")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a program that keeps the time of a file
     assert stamp_of(file) != before

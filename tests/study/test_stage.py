@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from tests.logs import KilledError, logged
+from tests.waiting import wait_until
 
 from microcalc.study import stage as stage_module
 from microcalc.study.stage import Stage, after, run_stage
@@ -63,20 +65,26 @@ def test_a_stage_that_fails_is_not_done_and_its_seconds_are_kept(tmp_path: Path)
     assert stage.seconds >= 0.3
 
 
-def _hold(run: Path, started: Path) -> None:
+def _hold(run: Path, started: Path, go: Path) -> None:
     def work() -> None:
         started.touch()
-        time.sleep(0.7)
+        wait_until(go.exists)
 
     run_stage(Stage(run, "exams", {}), work)
 
 
+def _touch_after_a_message(go: Path, messages: list[str]) -> None:
+    wait_until(lambda: messages)
+    go.touch()
+
+
 def test_two_processes_are_never_at_one_stage(tmp_path: Path) -> None:
-    other = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, tmp_path / "started"))
+    started, go = tmp_path / "started", tmp_path / "go"
+    other = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, started, go))
     other.start()
-    while not (tmp_path / "started").exists():
-        time.sleep(0.02)
+    wait_until(started.exists)
     with logged() as messages:
+        threading.Thread(target=_touch_after_a_message, args=(go, messages)).start()
         run_stage(Stage(tmp_path, "exams", {}), lambda: pytest.fail("was done by the other"))
     other.join()
     assert messages[0] == "exams: waiting for another process that works on it"

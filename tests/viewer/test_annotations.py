@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -420,7 +419,7 @@ def test_nothing_that_was_confirmed_is_lost_when_the_process_is_killed(tmp_path:
         process.start()
         while process.is_alive() and (not confirmed.exists() or confirmed.read_text().count("\n") < 5 * (n + 1)):
             time.sleep(0.002)
-        os.kill(process.pid or 0, signal.SIGKILL)
+        process.kill()
         process.join()
     names = set(confirmed.read_text().split("\n")[:-1])
     notes = _open(tmp_path / "o")

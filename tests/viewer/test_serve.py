@@ -10,10 +10,12 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.viewer.tables import viewer_of, write_images
+from tests.waiting import PATIENCE_S
 
 from microcalc import cli
 from microcalc.errors import InputError
@@ -32,14 +34,15 @@ def _start(viewer: Viewer, address: Address) -> str:
     printed: queue.Queue[str] = queue.Queue()
     options = {"browser": False, "ready": printed.put}
     threading.Thread(target=serve, args=(viewer, address), kwargs=options, daemon=True).start()
-    return printed.get(timeout=60)
+    return printed.get(timeout=PATIENCE_S)
 
 
 def _raw(port: int, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         try:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_WR)
             received = b""
             while data := connection.recv(65536):
                 received += data

@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 LOGGER: Final = "microcalc"
 """Name of the logger whose records come from workers to the process that started them."""
-_LAST_RECORDS_S: Final = 2.0
+_LAST_RECORDS_S: Final = 10.0  # a worker that was killed while it sent one may have left the others behind it
 _DEATHS_ALONE: Final = 3
 _DIED: Final = (
     f"its worker process died {_DEATHS_ALONE + 1} times, the last {_DEATHS_ALONE} while it ran alone (killed, or out "

@@ -12,7 +12,7 @@ const FIRST_DIAMETER_MM = 0.3;
 export class Editor {
   constructor({ annotating, say, redraw, changed }) {
     Object.assign(this, { judge: annotating.judge, folder: annotating.folder, say, redraw, changed });
-    this.states = new Map(); // image → {annotations, mark}
+    this.states = new Map(); // image → {annotations, mark, version}
     this.version = -1;
     this.chosen = "";
     this.selected = new Set(); // ids of annotations of one image that are changed together
@@ -35,7 +35,8 @@ export class Editor {
   }
 
   take(key, answer) {
-    this.states.set(key, { annotations: answer.annotations, mark: answer.mark });
+    if (answer.version < this.states.get(key)?.version) return; // answers may overtake each other
+    this.states.set(key, { annotations: answer.annotations, mark: answer.mark, version: answer.version });
     if (answer.version !== undefined) this.version = Math.max(this.version, answer.version);
     this.redraw({ labels: true });
   }

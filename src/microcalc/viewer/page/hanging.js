@@ -11,7 +11,16 @@ import { $, detectorOf, loaded, pane, redraw, say, state, threshold } from "./st
 
 const MOST_LOADED = 64; // images whose marks are at hand; a page that has shown thousands holds no more
 
-export async function hangUp({ box = null, fit = false } = {}) {
+export async function hangUp(options = {}) {
+  state.hanging += 1;
+  try {
+    await hangPanes(options);
+  } finally {
+    state.hanging -= 1;
+  }
+}
+
+async function hangPanes({ box = null, fit = false }) {
   const { catalogue, exam, image } = state;
   state.review = null;
   const { cells, rows, columns, linked } = hang(state.layout, catalogue, exam, image, state.detector, state.older);
@@ -29,9 +38,10 @@ export async function hangUp({ box = null, fit = false } = {}) {
     measure(cell.detector);
     if (!cell.image) return pane.clear(cell.empty || "—");
     loadMarks(cell.image.key);
-    if (state.editor) state.editor.load(cell.image.key).catch((error) => say(error.message, "error"));
+    const annotated = state.editor?.load(cell.image.key).catch((error) => say(error.message, "error"));
     const first = cell.image.key === image.key && (n === state.active || linked);
     if (await pane.show(cell.image.key, first ? box : null)) pane.label();
+    await annotated;
     return null;
   });
   await Promise.all(shown);

@@ -6,6 +6,7 @@ export const state = {
   catalogue: null, exam: null, image: null, place: undefined, layout: "one", everywhere: false, older: 0, linked: false, detector: "",
   thresholds: {}, all: false, hidden: false, truth: true, list: [], current: -1, windowTool: false, annotate: false,
   reviewing: false, review: null, settling: null, panes: [], active: 0, editor: null,
+  hanging: 0, // changes of what hangs that are not finished: what is read of the panes before may change again
 };
 export const loaded = new Map(); // image → its marks, once they are there
 export const curves = new Map(); // detector → what was measured on these images
