@@ -35,6 +35,9 @@ _PAGES: Final = [
     *(p for p in sorted((_ROOT / "docs").rglob("*.md")) if not {*p.relative_to(_ROOT / "docs").parts} & {*_NOT_READ}),
 ]
 
+_RECORDS: Final = [*sorted((_ROOT / "docs" / "decisions").glob("0*.md")), _ROOT / "benchmarks" / "README.md"]
+"""Pages of which no command runs, since most ran once: figures of the past, and hours."""
+
 _NOTEBOOK: Final = _ROOT / "docs" / "tutorials" / "notebook.ipynb"
 
 _OTHER_PROGRAMS: Final = {
@@ -213,6 +216,24 @@ def test_every_command_in_a_line_of_text_or_a_table_is_one_of_ours(folder: Path)
         for command in re.findall(r"`(microcalc [a-z][^`]*)`", page.read_text(encoding="utf-8")):
             with contextlib.suppress(cyclopts.MissingArgumentError):  # a name in a sentence, such as `microcalc detect`
                 cli.app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+def test_every_command_of_a_decision_or_of_the_benchmarks_page_has_options_that_exist() -> None:
+    for page in _RECORDS:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for command in re.findall(r"^\$ (microcalc .*)$|`(microcalc [a-z][^`]*)`", text, re.MULTILINE):
+            with contextlib.suppress(cyclopts.MissingArgumentError):  # a name in a sentence
+                words = shlex.split("".join(command), comments=True)[1:]
+                cli.app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_every_benchmark_that_a_page_names_is_there_with_its_options() -> None:
+    for page in {*_PAGES, *_RECORDS}:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, options in re.findall(r"python -m benchmarks[. ]([a-z_]+)([^`\n]*)", text):
+            source = (_ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+            for option in re.findall(r"--[a-z-]+", options):
+                assert f'"{option}"' in source, f"{page.name}: python -m benchmarks.{name} {option}"
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
