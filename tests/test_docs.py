@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import get_args
 
@@ -154,3 +155,10 @@ def _entries(entry: type) -> set[str]:
         return set(entry.model_fields)
     assert dataclasses.is_dataclass(entry)
     return {field.name for field in dataclasses.fields(entry)}
+
+
+@pytest.mark.parametrize("name", ["raw", "processed"])
+def test_the_card_of_a_shipped_model_states_the_figures_of_the_documentation(name: str) -> None:
+    figures = (_PAGE.parents[1] / "cards" / f"{name}.md").read_text(encoding="utf-8")
+    card = resources.files("microcalc") / "models" / name / "MODEL_CARD.md"
+    assert figures.strip() in card.read_text(encoding="utf-8")
