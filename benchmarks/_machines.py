@@ -107,3 +107,8 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def nothing(item: int) -> int:
+    """Return the item: a task that does nothing. Workers can import this module; their ``__main__`` is another."""
+    return item

@@ -4,7 +4,10 @@
 cluster of this machine. It kills (SIGKILL) workers, the command, and once the scheduler at random moments, until so
 many kills are done; a command that is killed or ends with an error is started again, as a user would. One image kills
 its worker always. Then it compares all results with those of one process. ``overhead`` measures the time of a task that
-does nothing, and the memory of the scheduler; ``disk`` fills a small file system (it mounts one: as root).
+does nothing, and the memory of the scheduler as more and more are done; ``disk`` fills a small file system.
+
+Everything is made in a temporary folder, and removed. Exit code 1: something was lost, doubled, different or blamed.
+Short runs: ``torture --images 100 --kills 12`` (3 minutes a place), ``overhead --tasks 2000`` (40 seconds).
 """
 
 from __future__ import annotations
@@ -20,16 +23,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
 
 from benchmarks import Parser, amount, count, run, whole
-from benchmarks._machines import LocalMachines, is_running, machines, workers_of
+from benchmarks._machines import LocalMachines, is_running, machines, nothing, workers_of
+from microcalc.errors import InputError
 from microcalc.execution.cluster import Cluster
 from microcalc.execution.executor import Executor, Processes
 from microcalc.storage.index import read_index
@@ -69,21 +74,50 @@ _PLACES = ("processes", "shards", "dask")
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("torture", "overhead", "disk"))
-    parser.add_argument("--place", choices=_PLACES, nargs="+", default=_PLACES, help="of torture")
-    parser.add_argument("--images", type=count, default=300)
-    parser.add_argument("--kills", type=whole, default=70, help="of torture, in each place")
-    parser.add_argument("--minutes", type=amount, default=600, help="of torture, in each place: no kills after these")
-    parser.add_argument("--workers", type=count, default=2)
-    parser.add_argument("--tasks", type=count, default=100_000, help="of overhead, for the memory of the scheduler")
-    parser.add_argument("--sleep", type=amount, default=1.0, help="of torture, seconds that each image waits")
-    parser.add_argument("--seed", type=whole, default=1)
-    asked = parser.parse_args(arguments)
+    asked = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    run: Callable[[Path, argparse.Namespace], int] = asked.run
     with tempfile.TemporaryDirectory(prefix="engines-") as folder:
-        if asked.what == "torture":
-            return torture(Path(folder), asked)
-        return overhead(Path(folder), asked) if asked.what == "overhead" else disk(Path(folder), asked)
+        return run(Path(folder), asked)
+
+
+def _parser() -> Parser:
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="python -m benchmarks.engines", description=__doc__, formatter_class=layout)
+    modes = parser.add_subparsers(metavar="torture | overhead | disk", required=True)
+    what = "kill workers, the command and the scheduler (10 minutes a place, on busy cores longer)"
+    mode = modes.add_parser("torture", help=what, description=_described(torture))
+    mode.add_argument("--place", choices=_PLACES, nargs="+", default=_PLACES, help="by default all, one after another")
+    mode.add_argument("--images", type=_several, default=300, help="2 or more, one of which kills its worker")
+    mode.add_argument("--kills", type=whole, default=64, help="number of kills in each place")
+    mode.add_argument("--minutes", type=amount, default=600, help="in each place: no kills after these")
+    mode.add_argument("--sleep", type=amount, default=0.3, help="seconds that each image waits")
+    mode.add_argument("--seed", type=whole, default=1, help="of the moments of the kills")
+    mode.set_defaults(run=torture)
+    mode = modes.add_parser("overhead", help="tasks that do nothing (10 minutes)", description=_described(overhead))
+    mode.add_argument("--tasks", type=count, default=100_000, help="for the memory of the scheduler")
+    mode.set_defaults(run=overhead)
+    mode = modes.add_parser("disk", help="a disk that becomes full, as root (a minute)", description=_described(disk))
+    mode.add_argument("--images", type=count, default=60)
+    mode.set_defaults(run=disk)
+    for mode in modes.choices.values():
+        mode.add_argument("--workers", type=count, default=2)
+    return parser
+
+
+def _described(mode: Callable[..., int]) -> str:
+    return (mode.__doc__ or "").partition("\n")[0]
+
+
+def _several(text: str) -> int:
+    if (images := count(text)) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of 2 or more")
+    return images
+
+
+def _end(*_signal: object) -> NoReturn:
+    """End as an error does: the cluster is stopped, and the small file system is unmounted."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def torture(folder: Path, asked: argparse.Namespace) -> int:
@@ -164,21 +198,30 @@ class _Tortured:
             enough = enough or done_s > 60 * self.asked.minutes
             if not enough:  # some of what is done has to be done again, so that there is something to kill
                 _forget_some(self.out, rng)
-            calls = [self._start(command) for command in self.commands]
+            self._run_once(rng, kill=not enough)
+            self._note_blamed()
+            print(f"{time.monotonic() - started:.0f} s: {dict(self.killed)}", flush=True)
+            if enough:
+                return
+
+    def _run_once(self, rng: random.Random, *, kill: bool) -> None:
+        """Run the commands until each ends by itself."""
+        calls = [self._start(command) for command in self.commands]
+        try:
             while any(call.poll() is None for call in calls):
                 self._wait_for_work(rng.randint(2, 6), calls)
                 time.sleep(rng.uniform(0, self.asked.sleep))
                 if self.cluster is not None:
                     self.cluster.start_workers()
-                if self.killed["worker"] + self.killed["command"] < self.asked.kills and not enough:
+                if kill and self.killed["worker"] + self.killed["command"] < self.asked.kills:
                     self._kill_one(calls, rng)
                 for number, call in enumerate(calls):
                     if call.poll() not in (None, 0, 1):  # killed, or its scheduler was
                         calls[number] = self._start(self.commands[number])
-            self._note_blamed()
-            print(f"{time.monotonic() - started:.0f} s: {dict(self.killed)}", flush=True)
-            if enough:
-                return
+        finally:
+            for call in calls:  # still running only where this process was interrupted
+                call.kill()
+                call.wait()
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         self.killed["starts"] += 1
@@ -250,29 +293,33 @@ def overhead(folder: Path, asked: argparse.Namespace) -> int:
             f"Dask, {asked.workers} workers": stack.enter_context(Cluster(cluster.address)),
         }
         for name, executor in executors.items():
-            sum(1 for _ in executor.run(_nothing, range(200)))
+            sum(1 for _ in executor.run(nothing, range(200)))
             wall, processor = time.monotonic(), time.process_time()
-            sum(1 for _ in executor.run(_nothing, range(2000)))
+            sum(1 for _ in executor.run(nothing, range(2000)))
             print(
                 f"{name}: {(time.monotonic() - wall) / 2:.2f} ms a task of wall time, "
                 f"{(time.process_time() - processor) / 2:.2f} ms of it of this processor"
             )
-        before, used = _memory(cluster, "VmRSS"), _processor_s(cluster)
-        most, wall, processor = 0, time.monotonic(), time.process_time()
-        taken = _Counted(asked.tasks)
-        for done, _ in enumerate(executor.run(_nothing, taken)):
-            most = max(most, taken.count - done)
-        wall, processor, used = time.monotonic() - wall, time.process_time() - processor, _processor_s(cluster) - used
-        memory = f"at most {_memory(cluster, 'VmHWM')} MiB, {_memory(cluster, 'VmRSS')} MiB after"
-        print(f"{asked.tasks} tasks, at most {most} in hand: {wall:.0f} s of wall time; seconds of the processor: ")
-        print(
-            f"{processor:.0f} of the command's, {used:.0f} of the scheduler's; scheduler: {before} MiB before, {memory}"
-        )
+        _print_growth(cluster, executor, asked.tasks)
     return 0
 
 
-def _nothing(item: int) -> int:
-    return item
+def _print_growth(cluster: LocalMachines, executor: Executor, tasks: int) -> None:
+    """Print what the command and the scheduler have used, and hold, as more and more tasks are done."""
+    marks = [tasks // 10, tasks // 5, tasks // 2, tasks]
+    print(f"scheduler: {_memory(cluster):.1f} MiB before; {tasks} tasks:")
+    print("done    wall s  command, processor s  MiB     scheduler, processor s  MiB")
+    wall, processor, used = time.monotonic(), time.process_time(), _processor_s(cluster)
+    most, taken = 0, _Counted(tasks)
+    for done, _ in enumerate(executor.run(nothing, taken), 1):
+        most = max(most, taken.count - done + 1)
+        if done in marks:
+            print(
+                f"{done:<8}{time.monotonic() - wall:<8.0f}{time.process_time() - processor:<22.1f}"
+                f"{_memory_of('self'):<8.1f}{_processor_s(cluster) - used:<24.1f}{_memory(cluster):.1f}",
+                flush=True,
+            )
+    print(f"at most {most} in hand; at most {_memory(cluster, 'VmHWM'):.1f} MiB in the scheduler")
 
 
 @dataclass(slots=True)
@@ -295,14 +342,27 @@ def _processor_s(cluster: LocalMachines) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory(cluster: LocalMachines, entry: str) -> int:
+def _memory(cluster: LocalMachines, entry: str = "VmRSS") -> float:
     assert cluster.scheduler is not None
-    status = Path(f"/proc/{cluster.scheduler.pid}/status").read_text()
-    return int(re.search(rf"{entry}:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]  # Linux has both
+    return _memory_of(cluster.scheduler.pid, entry)
+
+
+def _memory_of(pid: int | str, entry: str = "VmRSS") -> float:
+    """Return an entry of a process's memory in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{entry}:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]  # Linux has both
 
 
 def disk(folder: Path, asked: argparse.Namespace) -> int:
-    """Detect onto a file system that becomes full, enlarge it, and run the same command again."""
+    """Detect onto a small file system that becomes full, enlarge it, and run the same command again.
+
+    Raises
+    ------
+    InputError
+        This user may not mount it.
+    """
+    if os.geteuid() != 0:
+        raise InputError("disk: not root, expected a user who may mount a small file system")
     draw_pictures(folder / "in", asked.images, poison=False)
     small = folder / "small"
     small.mkdir()

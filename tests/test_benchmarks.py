@@ -12,6 +12,7 @@ from pathlib import Path
 
 import benchmarks
 import pytest
+from benchmarks import engines
 from benchmarks.__main__ import NAMES
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -34,10 +35,13 @@ BAD = {  # what is wrong, by the call
     "node: model": (["node", "throughput", "--model", "no-model"], "no-model"),
     "node: folder": (["node", "disc"], "disc"),
     "cascade: size": (["cascade", "--scale", "nan"], "argument --scale: 'nan', expected a number above 0"),
-    "engines: seconds": (["engines", "disk", "--sleep", "-1"], "argument --sleep: '-1', expected a number above 0"),
+    "engines: seconds": (["engines", "torture", "--sleep", "-1"], "argument --sleep: '-1', expected a number above 0"),
     "engines: images": (["engines", "disk", "--images", "0"], "argument --images: '0', expected a whole number of 1"),
     "folds: missing option": (["folds", "TABLE"], "the following arguments are required: --out, --recipe"),
     "gpu: device": (["gpu", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+    "engines: no measurement": (["engines"], "the following arguments are required: torture . overhead . disk"),
+    "engines: one image": (["engines", "torture", "--images", "1"], "argument --images: '1', expected .* of 2 or more"),
+    "engines: another's option": (["engines", "overhead", "--kills", "3"], "unrecognized arguments: --kills 3"),
     "node: measurement": (["node", "kill"], "argument what: invalid choice: 'kill'"),
     "view: kills": (["view", "--kills", "1.5"], "argument --kills: '1.5', expected a whole number of 0 or more"),
 } | {f"{name}: option": ([name, "--no-such-option"], "(unrecognized arguments|the following)") for name in NAMES}
@@ -79,6 +83,20 @@ def test_bad_input_is_one_line_before_any_work(
     assert re.fullmatch(rf"microcalc: {what}.*\n", printed.err)
     assert printed.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_file_system_is_mounted_by_root_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert ended(["disk"], monkeypatch, module="benchmarks.engines") == 2
+    assert capsys.readouterr().err == "microcalc: disk: not root, expected a user who may mount a small file system\n"
+
+
+def test_the_task_that_does_nothing_is_not_of_the_module_that_is_run() -> None:
+    """Workers of a cluster cannot import what is ``__main__`` here."""
+    assert vars(engines)["nothing"].__module__ != engines.__name__
 
 
 def test_an_unknown_benchmark_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
