@@ -39,7 +39,7 @@ def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = 
         return main(sys.argv[1:] if arguments is None else arguments)
     except subprocess.CalledProcessError as error:
         return error.returncode if error.returncode > 0 else 1
-    except (MicrocalcError, ModuleNotFoundError, OSError, KeyboardInterrupt) as error:
+    except (MicrocalcError, ModuleNotFoundError, OSError, RuntimeError, KeyboardInterrupt) as error:
         return _in_one_line(error)
 
 

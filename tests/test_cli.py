@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -112,6 +113,12 @@ def test_the_command_can_be_run_as_a_module() -> None:
         (["review", "t", "--out", "o", "--places", "0"], 'Invalid value "0" for --places'),
         (["evaluate", "d", "--truth", "t", "--out", "o", "--hit-mm", "0"], 'Invalid value "0.0" for --hit-mm'),
         (["table", "cdd-cesm", "nowhere", "--out", "o"], "nowhere: no images.csv"),
+        (["detect", "a.dcm", "--out", "o", "--max-candidates", "1.5"], "'1.5', expected a whole number"),
+        (["insert", "t", "--out", "o", "--clusters", "1.5"], "for --clusters: '1.5', expected a whole number"),
+        (["simulate", "--out", "o", "--seed", "2.0"], "for --seed: '2.0', expected a whole number"),
+        (["roc", "--model", "m", "--truth", "t", "--out", "o", "--resamples", "1e3"], "'1e3', expected a whole number"),
+        (["detect", "a.dcm", "--out", "o", "--workers", "1.5"], "for --workers: '1.5', expected a whole number"),
+        (["view", "t", "--port", "0.5"], "for --port: '0.5', expected a whole number"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line_with_code_two(
@@ -129,6 +136,33 @@ def test_what_cannot_be_used_is_said_in_one_line_with_code_two(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "LOOP", "--truth", "LOOP"],
+        ["train", "--recipe", "raw", "--data", "LOOP"],
+        ["operating-points", "raw", "--data", "LOOP"],
+        ["study", "--scale", "smoke", "--data", "LOOP"],
+        ["insert", "LOOP"],
+        ["review", "LOOP"],
+        ["detect", "LOOP"],
+        ["roc", "--model", "raw", "--truth", "LOOP"],
+        ["table", "masks", "LOOP"],
+        ["table", "points", "LOOP", "--images", "LOOP"],
+        ["table", "export", "LOOP", "--to", "csv"],
+    ],
+)
+def test_a_link_that_leads_to_itself_is_said_in_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    given = [str(loop) if argument == "LOOP" else argument for argument in arguments]
+    assert cli.run([*given, "--out", str(tmp_path / "out")]) == 2
+    assert re.fullmatch(r"microcalc: loop: .*expected .*\n", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == [loop]
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,19 @@ def test_beside_pictures_that_lack_something_the_others_go_on_and_each_picture_i
     assert sorted((line["image"], bool(line["error"])) for line in lines) == sorted(everyone)
 
 
+def test_a_device_that_is_not_there_is_refused_before_earlier_results_are_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = _picture(tmp_path / "a.png"), tmp_path / "out"
+    assert _detect(file, "--out", out, *_PICTURE) == 0
+    before = _tree(out)
+    capsys.readouterr()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert cli.run(["detect", str(file), "--out", str(out), *_PICTURE, "--device", "cuda", "--workers", "1"]) == 2
+    assert capsys.readouterr().err.startswith("microcalc: --device cuda: no CUDA device, expected a GPU")
+    assert _tree(out) == before
+
+
 def test_an_image_that_fails_in_a_second_run_no_longer_counts(tmp_path: Path) -> None:
     files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
     assert _detect(*files, "--out", out, *_PICTURE) == 0

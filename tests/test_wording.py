@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microcalc.wording import grouped, quantity, reading_fault
+from microcalc.wording import grouped, listed, quantity, reading_fault
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ def test_files_with_one_fault_are_one_message_in_the_place_of_the_first() -> Non
     expected = ["2 files, the first a.png: no intent", "the disk is full", "b.dcm: cut off", "no such folder"]
     assert grouped(messages) == expected
     assert grouped([]) == []
+
+
+def test_of_many_messages_the_first_are_listed_and_the_others_counted() -> None:
+    assert listed(["a", "b"]) == "a; b"
+    assert listed([str(number) for number in range(1000)]).endswith("; 18; 19; and 980 more")
 
 
 def test_a_file_that_cannot_be_read_says_why_without_its_path(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ class BatchError(MicrocalcError):
     """
 
     def __init__(self, failures: Mapping[Path, Exception], *, total: int) -> None:
-        names = "; ".join(" ".join(str(error).split()) for error in failures.values())
+        errors = [" ".join(str(error).split()) for error in failures.values()]
+        names = "; ".join([*errors[:20], *([f"and {len(errors) - 20} more"] if len(errors) > 20 else [])])
         super().__init__(f"{len(failures)} of {total} file{'s' * (total != 1)} could not be used: {names}")
         self.failures = dict(failures)
 

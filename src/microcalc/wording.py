@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_LISTED: Final = 20
 
 
 def quantity(number: int, noun: str, plural: str | None = None) -> str:
@@ -27,6 +30,12 @@ def grouped(messages: Iterable[str]) -> list[str]:
     for message in messages:
         alike.setdefault(message.partition(": ")[2] or message, []).append(message)
     return [f"{len(others) + 1} files, the first {first}" if others else first for first, *others in alike.values()]
+
+
+def listed(messages: Sequence[str]) -> str:
+    """Return messages as one, of many the first ones and the number of the others."""
+    more = [f"and {len(messages) - _LISTED} more"] if len(messages) > _LISTED else []
+    return "; ".join([*messages[:_LISTED], *more])
 
 
 def reading_fault(error: OSError | UnicodeDecodeError) -> str:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,6 +228,48 @@ def test_a_table_named_in_capitals_is_no_folder_of_images(tmp_path: Path) -> Non
     with pytest.raises(TableError, match=r"Images\.CSV but no images\.csv"):
         read_table(tmp_path)
     assert not is_table(tmp_path / "nothing")
+
+
+def _folder(file: Path) -> None:
+    file.mkdir()
+
+
+def _link(file: Path) -> None:
+    file.symlink_to("moved.csv")
+
+
+def _loop(file: Path) -> None:
+    file.symlink_to(file.name)
+
+
+@pytest.mark.parametrize("name", ["annotations.csv", "images.csv", "annotations.parquet", "images.parquet"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_folder, "NAME: a folder, expected a file"),
+        (_link, "NAME: a link to a missing file, expected a file"),
+        (_loop, "NAME: a link to a missing file, expected a file"),
+        (os.mkfifo, "NAME: a pipe or device, expected a file"),
+    ],
+)
+def test_what_bears_the_name_of_a_tables_file_and_is_none_is_not_taken_for_nothing(
+    tmp_path: Path, name: str, make: Callable[[Path], None], message: str
+) -> None:
+    """Annotations that are passed over would make normal images of all."""
+    (tmp_path / "images.csv").write_text(_csv(_CELLS))
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    with pytest.raises(TableError, match=f"^{tmp_path.name}/{message.replace('NAME', name)}"):
+        read_table(tmp_path)
+
+
+def test_annotations_named_in_capitals_are_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text(_csv(_CELLS))
+    (tmp_path / "Annotations.csv").write_text("image,row,column,kind\n")
+    with pytest.raises(
+        TableError, match=r"Annotations\.csv but no annotations\.csv, expected a folder with images\.csv"
+    ):
+        read_table(tmp_path)
 
 
 def test_a_line_is_counted_as_in_the_file(tmp_path: Path) -> None:

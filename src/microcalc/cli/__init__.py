@@ -52,6 +52,8 @@ from microcalc.errors import MicrocalcError, MissingExtraError
 from microcalc.extras import EXTRA_OF
 
 _EMPTY: Final = re.compile(r"--[a-z-]+=")
+_LOOP: Final = re.compile(r"Symlink loop from '(.*)'", re.DOTALL)
+"""What pathlib raises before Python 3.13."""
 _NO_VALUE: Final = re.compile(r'^Command ".*?" parameter (\S+) requires an argument\.')
 
 app = cyclopts.App(
@@ -176,7 +178,7 @@ def run(arguments: Sequence[str]) -> int:
     except cyclopts.CycloptsError as error:
         command = " ".join(("microcalc", *(error.command_chain or ())))
         return print_error(f"{_in_words(error)} (see {command} --help)")
-    except (MicrocalcError, ModuleNotFoundError, OSError, KeyboardInterrupt) as error:
+    except (MicrocalcError, ModuleNotFoundError, OSError, RuntimeError, KeyboardInterrupt) as error:
         return in_one_line(error)
 
 
@@ -193,6 +195,9 @@ def in_one_line(error: BaseException) -> int:
             return 1
         case OSError():
             return print_error(f"{Path(str(error.filename or '')).name}: {error.strerror or error}".removeprefix(": "))
+        case RuntimeError() if loop := _LOOP.fullmatch(str(error)):
+            name = Path(loop[1]).name
+            return print_error(f"{name}: a symbolic link that leads to itself, expected a file or folder")
         case KeyboardInterrupt():
             return print_error("interrupted", code=130)
     raise error

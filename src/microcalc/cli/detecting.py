@@ -148,6 +148,10 @@ def detect(
 
     PRINTING.json = json
     _check_reports(report, report_per, codes)
+    if device != "cpu" and where.cluster is None:  # before earlier results are removed
+        from microcalc.models.model import check_device
+
+        check_device(device)
     shard = where.part()
     if shard is not None and report:
         raise InputError(

@@ -59,6 +59,14 @@ def _split(_type: type, tokens: Sequence[Token]) -> Literal["train", "validation
     raise ValueError(f"{word!r}, expected train, validation, test or all")
 
 
+def whole(_type: type, tokens: Sequence[Token]) -> int:
+    """Return the value of an option that is a whole number; cyclopts would round 1.5."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r}, expected a whole number") from None
+
+
 Flag = Annotated[bool, Parameter(show_default=False)]
 """A switch, off by default."""
 Json = Annotated[bool, Parameter(group=PRINTED, show_default=False)]
@@ -73,7 +81,7 @@ SpacingOption = Annotated[float, Parameter(validator=Number(gte=0.02, lte=0.2), 
 """Pixel spacing of a mammogram in mm."""
 PatchSpacing = Annotated[float, Parameter(validator=Number(gte=0.05, lte=2))]
 """Pixel spacing of a patch in mm."""
-JpegQuality = Annotated[int, Parameter(validator=Number(gte=10, lte=100))]
+JpegQuality = Annotated[int, Parameter(converter=whole, validator=Number(gte=10, lte=100))]
 Length = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
 """A length in mm."""
 Pixels = Annotated[float, Parameter(validator=Number(gt=0, lt=1000))]
@@ -82,17 +90,17 @@ Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
 Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
-CountOrNone = Annotated[int, Parameter(validator=Number(gte=0))]
-Workers = Annotated[int | None, Parameter(validator=Number(gte=1, lte=1024), group=SPEED)]
+Count = Annotated[int, Parameter(converter=whole, validator=Number(gte=1))]
+CountOrNone = Annotated[int, Parameter(converter=whole, validator=Number(gte=0))]
+Workers = Annotated[int | None, Parameter(converter=whole, validator=Number(gte=1, lte=1024), group=SPEED)]
 """Number of processes; None: one per core (``worker_count``)."""
-Threads = Annotated[int, Parameter(validator=Number(gte=0, lte=1024), group=SPEED)]
+Threads = Annotated[int, Parameter(converter=whole, validator=Number(gte=0, lte=1024), group=SPEED)]
 """Number of threads of each process; 0: the cores divided among the processes."""
 ClusterOption = Annotated[str | None, Parameter(group=SPEED)]
 """Address of a Dask scheduler, or its scheduler file."""
 ShardOption = Annotated[str | None, Parameter(group=SPEED)]
 """I/N, see ``execution.shard``."""
-Resamples = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
+Resamples = Annotated[int, Parameter(converter=whole, validator=Number(gte=1, lte=100_000))]
 """Number of bootstrap samples; all of them are held in memory at once."""
 
 

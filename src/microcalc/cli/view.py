@@ -9,11 +9,19 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from microcalc.cli.options import ABOUT_IMAGES, Flag, IntentOption, LateralityOption, SpacingOption, refuse_beside
+from microcalc.cli.options import (
+    ABOUT_IMAGES,
+    Flag,
+    IntentOption,
+    LateralityOption,
+    SpacingOption,
+    refuse_beside,
+    whole,
+)
 from microcalc.cli.output import print_fault, print_line, print_more_faults, print_result
 
 _SERVER = Group("Server", sort_key=50)
-_Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), group=_SERVER)]
+_Port = Annotated[int, Parameter(converter=whole, validator=Number(gte=0, lte=65535), group=_SERVER)]
 _Server = Parameter(group=_SERVER)
 _ServerFlag = Annotated[bool, Parameter(group=_SERVER, show_default=False)]
 _Described = Parameter(group=ABOUT_IMAGES)

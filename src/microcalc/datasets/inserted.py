@@ -131,6 +131,8 @@ def insert_data_set(
         for name in (IMAGES, ANNOTATIONS):
             check_editable(out / name)
         refused = unusable_images(table.images)
+        if len(refused) == len(table.images) and shard is None:
+            refuse_images(tuple(refused.values()), of=len(refused))
         for error in refused.values():
             _LOG.warning("%s", error)
         usable = table.of_images(i for i in table.images if i.image not in refused)

@@ -16,6 +16,7 @@ from microcalc.images.dicom.read import is_dicom
 from microcalc.images.open import check_header, naming, open_mammogram
 from microcalc.images.picture import picture_shape
 from microcalc.storage.key import file_sha256
+from microcalc.wording import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +162,11 @@ def _spacing_differs(name: str, found: tuple[float, float], row: ImageRow) -> st
 
 
 def refuse_images(refused: Sequence[InputError], *, of: int) -> None:
-    """Raise the error of the one image that cannot be used, or one error that names all of them.
+    """Raise the error of the one image that cannot be used, or one error that names them, of many the first.
 
     With fewer images than the table, results and models would claim more images than were used.
     """
     if len(refused) == 1:
         raise refused[0]
     if refused:
-        raise InputError(f"{len(refused)} of {of} images cannot be used: {'; '.join(str(e) for e in refused)}")
+        raise InputError(f"{len(refused)} of {of} images cannot be used: {listed([str(e) for e in refused])}")

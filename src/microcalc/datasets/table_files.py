@@ -66,6 +66,7 @@ from microcalc.storage.write import saying_where, writing
 
 IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
 Form = Literal["csv", "parquet"]
+_EXPECTED: Final = f"expected a folder with {IMAGES} and {ANNOTATIONS} (see microcalc table)"
 _NAMES: Final[Mapping[Form, tuple[str, str]]] = {
     "csv": (IMAGES, ANNOTATIONS),
     "parquet": ("images.parquet", "annotations.parquet"),
@@ -127,16 +128,34 @@ def read_table(path: Path) -> Table:
 
 def _form_of(folder: Path, name: str) -> Form:
     """Return the form of the files of a folder; refuse a folder without a table, or with files of two forms."""
-    found = [file for files in _NAMES.values() for file in files if (folder / file).is_file()]
+    found = [file for files in _NAMES.values() for file in files if _is_file(folder / file, f"{name}/{file}")]
     for form, files in _NAMES.items():
         if files[0] in found:
             if other := [file for file in found if file not in files]:
                 both = " and ".join(sorted([files[0], other[0]]))
                 raise TableError(f"{name}: {both}, expected images and annotations of one form, CSV or Parquet")
+            if files[1] not in found:
+                _refuse_other_case(folder, name, files[1])
             return form
-    meant = sorted(f.name for f in folder.iterdir() if _lists_images(f.name)) if folder.is_dir() else []
-    what = f"{meant[0]} but no {meant[0].lower()}" if meant else f"no {IMAGES}"
-    raise TableError(f"{name}: {what}, expected a folder with {IMAGES} and {ANNOTATIONS} (see microcalc table)")
+    _refuse_other_case(folder, name, *(images for images, _ in _NAMES.values()))
+    raise TableError(f"{name}: no {IMAGES}, {_EXPECTED}")
+
+
+def _is_file(path: Path, where: str) -> bool:
+    """Return whether there is a file; refuse what is none, such as a link to annotations that have been moved."""
+    if path.is_file():
+        return True
+    if os.path.lexists(path):
+        what = "a folder" if path.is_dir() else "a link to a missing file" if path.is_symlink() else "a pipe or device"
+        raise TableError(f"{where}: {what}, expected a file")
+    return False
+
+
+def _refuse_other_case(folder: Path, name: str, *files: str) -> None:
+    """Refuse a file that differs from one of these names in upper and lower case alone: it is meant, and not read."""
+    meant = sorted(f.name for f in folder.iterdir() if f.name.lower() in files) if folder.is_dir() else []
+    if meant:
+        raise TableError(f"{name}: {meant[0]} but no {meant[0].lower()}, {_EXPECTED}")
 
 
 def write_table(table: Table, folder: Path, *, form: Form = "csv") -> None:

@@ -297,16 +297,29 @@ def laplacian_model() -> Model:
     )
 
 
+def check_device(device: Device) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises
+    ------
+    InputError
+        There is no such device.
+    MissingExtraError
+        torch is needed for it, and not installed.
+    """
+    if device != "cpu":
+        require_modules("torch", "onnx")
+        from microcalc.cnn.device import check_device as check
+
+        check(device)
+
+
 def _open_pair(
     folder: Path, description: ModelDescription, *, threads: int, stage: Stage, device: Device = "cpu"
 ) -> CnnPair:
     from microcalc.cnn.scorer import CnnPair, NetworkFile  # brings the run-time engine
 
-    if device != "cpu":
-        require_modules("torch", "onnx")
-        from microcalc.cnn.device import check_device
-
-        check_device(device)
+    check_device(device)
     for entry in (description.cnn1, description.cnn2):
         _check_hash(folder, entry)
     return CnnPair(

@@ -41,7 +41,7 @@ from microcalc.review.proposals import RoundSettings, propose
 from microcalc.review.table import check_review_table, update_review_table, write_review_table
 from microcalc.review.verdicts import Place, merge, read_filled, read_places, write_places
 from microcalc.storage.write import write_text
-from microcalc.wording import quantity
+from microcalc.wording import listed, quantity
 
 _LOG = logging.getLogger("microcalc.review")
 
@@ -227,7 +227,7 @@ def _identify(images: Sequence[ImageRow]) -> tuple[dict[str, ImageRow], list[tup
 
 
 def _none_usable(verb: str, failed: Sequence[tuple[str, str]]) -> str:
-    return f"none of {quantity(len(failed), 'image')} could be {verb}: " + "; ".join(reason for _, reason in failed)
+    return f"none of {quantity(len(failed), 'image')} could be {verb}: {listed([reason for _, reason in failed])}"
 
 
 def import_verdicts(files: Sequence[Path], out: Path, *, judge: str = "") -> ImportedVerdicts:

@@ -89,7 +89,7 @@ class NormalisedImages:
         Raises
         ------
         InputError
-            Some images cannot be used; the message names them all. What can be told from headers is checked before
+            Some images cannot be used; the message names them. What can be told from headers is checked before
             anything is normalised; if pixels cannot be used, the other images are normalised all the same.
         OutputError
             The system refused to write.
@@ -120,7 +120,7 @@ def with_hashes(table: Table) -> Table:
     Raises
     ------
     InputError
-        Files cannot be read, or differ from those that the table was made from; the message names them all.
+        Files cannot be read, or differ from those that the table was made from; the message names them.
     TableError
         Two images have the same bytes.
     """

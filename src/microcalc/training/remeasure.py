@@ -100,7 +100,7 @@ def remeasure(
     ------
     InputError
         There is no such model, or it has no recipe; the table has no image of its intent, an image of its training,
-        or too few images, patients or clusters; images cannot be used (the message names them all); or ``out``
+        or too few images, patients or clusters; images cannot be used (the message names them); or ``out``
         holds files.
     OutputError
         The system refused to write.

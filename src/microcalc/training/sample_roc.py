@@ -41,7 +41,7 @@ from microcalc.storage.key import code_version, file_sha256, key_of
 from microcalc.storage.store import Store
 from microcalc.storage.write import write_json, write_text
 from microcalc.training.recipe import Recipe, dump_recipe, load_recipe
-from microcalc.wording import quantity
+from microcalc.wording import listed, quantity
 
 _LOG = logging.getLogger(__name__)
 _RATINGS: Final = ".ratings"
@@ -101,7 +101,7 @@ def sample_roc(
     excluded = {"could not be used": len(refused), "of another intent": len(table.images) - len(images)}
     images = [i for i in images if i.image in ratings]
     if not images:
-        raise InputError(f"none of {quantity(len(refused), 'image')} could be used: " + "; ".join(map(str, refused)))
+        raise InputError(f"none of {quantity(len(refused), 'image')} could be used: {listed([*map(str, refused)])}")
     counts = {
         kind: sum(len(of_image["pair"][k]) for of_image in ratings.values())
         for k, kind in enumerate(("positive", "negative"))
