@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from microcalc.domain import Intent
+from microcalc.domain import BoolImage, FloatImage, Intent
 from microcalc.normalise.noise import (
     _interpolated,
     _order,
@@ -159,3 +159,63 @@ def test_what_is_left_of_the_noise_in_a_clipped_area_is_no_speck(end: str) -> No
     clipped, shown = residual[:, 100:200], residual[:, 300:650]
     assert clipped.max() < shown.max()
     assert 1.4826 * np.median(shown) == pytest.approx(1.0, abs=0.05)
+
+
+def _clipped_field(black: float, white: float, low: float, high: float) -> tuple[FloatImage, BoolImage, slice]:
+    """Return tissue of which these parts are clipped to either end, in air with a letter, and the columns not clipped.
+
+    The noise is greatest in the middle of the grey scale.
+    """
+    noise = 0.02 * (high - low)
+    shown = np.linspace(low + 4 * noise, high - 4 * noise, 400)
+    steep = np.linspace(-6 * noise, 4 * noise, 60)
+    wide = round(520 / (1.0 - black - white))
+    columns = [np.full(round(black * wide), low - 6 * noise), low + steep, shown]
+    columns += [high - steep[::-1], np.full(round(white * wide), high + 6 * noise)]
+    level = np.broadcast_to(np.concatenate(columns), (256, sum(c.size for c in columns)))
+    law = noise * (0.6 + 0.4 * np.sin(np.pi * np.clip((level - low) / (high - low), 0.0, 1.0)))
+    pixels = np.zeros((320, level.shape[1]), dtype=np.float32)
+    pixels[:256] = np.rint(np.clip(_noisy(level, law**2), low, high))
+    pixels[290:310, 40:60] = 1.2 * high
+    tissue = np.zeros(pixels.shape, dtype=bool)
+    tissue[10:246] = True
+    return pixels, tissue, slice(columns[0].size + 60, columns[0].size + 460)
+
+
+_PARTS = [(0.0, 0.0), (0.02, 0.0), (0.3, 0.0), (0.55, 0.0), (0.85, 0.0), (0.4, 0.4), (0.6, 0.2)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 255.0), (1.0, 1023.0), (300.0, 4095.0)])
+@pytest.mark.parametrize(("black", "white"), [*_PARTS, (0.0, 0.3), (0.0, 0.55), (0.0, 0.85)])
+def test_the_unit_does_not_depend_on_how_much_is_clipped_nor_to_which_value(
+    black: float, white: float, low: float, high: float
+) -> None:
+    pixels, tissue, columns = _clipped_field(black, white, low, high)
+    stable = equalise_noise(pixels, tissue, spacing_mm=0.1, intent="processed")
+    residual = high_pass(stable, spacing_mm=0.1)[0][20:236]
+    shown = residual[:, columns]
+    units = [1.4826 * np.median(np.abs(part)) for part in np.array_split(shown, 5, axis=1)]
+    np.testing.assert_allclose(units, 1.0, atol=0.06)
+    for clipped in (residual[:, 8 : max(8, columns.start - 70)], residual[:, columns.stop + 70 : -8]):
+        assert np.abs(clipped).max(initial=0.0) < 2.0, "no specks"
+
+
+def test_the_unit_does_not_depend_on_grains_in_the_black() -> None:
+    pixels, tissue, columns = _clipped_field(0.8, 0.0, 0.0, 255.0)
+    rng = np.random.default_rng(1)
+    grains = (pixels == 0.0) & tissue & (rng.random(pixels.shape) < 0.2)
+    pixels[grains] = rng.integers(1, 3, np.count_nonzero(grains))
+    stable = equalise_noise(pixels, tissue, spacing_mm=0.1, intent="processed")
+    residual = high_pass(stable, spacing_mm=0.1)[0][20:236]
+    assert 1.4826 * np.median(np.abs(residual[:, columns])) == pytest.approx(1.0, abs=0.05)
+    assert np.abs(residual[:, 8 : columns.start - 70]).max() < 2.0, "no specks"
+
+
+@pytest.mark.parametrize("grey", [0.0, 100.0, 255.0])
+def test_a_picture_of_hardly_more_than_black_and_white_has_a_unit(grey: float) -> None:
+    pixels = np.where(np.arange(400) < 200, 0.0, 255.0) * np.ones((300, 1))
+    pixels[100:110, 190:210] = grey
+    stable = equalise_noise(
+        pixels.astype(np.float32), np.ones(pixels.shape, dtype=bool), spacing_mm=0.1, intent="processed"
+    )
+    assert np.isfinite(stable).all()

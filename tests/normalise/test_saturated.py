@@ -40,6 +40,13 @@ def test_a_clipped_calcification_is_searched() -> None:
     assert normalise(mammogram(pixels), spacing_mm=0.1).breast[CENTRE]
 
 
+def test_a_brighter_letter_beside_the_breast_changes_nothing() -> None:
+    pixels = _with_white(5.0)
+    breast = normalise(mammogram(pixels), spacing_mm=0.1).breast
+    pixels[100:160, 600:630] = 4095.0
+    np.testing.assert_array_equal(normalise(mammogram(pixels), spacing_mm=0.1).breast, breast)
+
+
 def test_the_brightest_grey_level_of_a_raw_image_is_no_white_area() -> None:
     pixels = np.minimum(raw_image(), -450.0).astype(np.float32)
     white = _largest(pixels == pixels.max()) & half_disc(radius_mm=38.0)

@@ -27,7 +27,7 @@ def _drawn(seed: int, *, factor: float, view: str = "CC") -> list[PlacedBenign]:
     rows, columns = np.indices(SHAPE) * SPACING_MM
     breast = np.hypot(rows - 40.0, columns) < 38.0
     pixels = np.where(breast, 100.0, 0.0).astype(np.float32)
-    pixels[0, 0] = 200.0  # so that the breast is not saturated
+    pixels[80, 0] = 200.0  # so that the breast is not saturated
     image = Mammogram(pixels, (SPACING_MM, SPACING_MM), "processed", "1", view=view)
     return draw_benign(np.random.default_rng(seed), image, breast, factor=factor, taken_mm=TAKEN, regions_mm=[LOWER])
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from microcalc.simulate.placement import draw_centres
+from microcalc.domain import Mammogram
+from microcalc.simulate.placement import coarse_breast, draw_centres
 
 
 def _places(seed: int, *, n: int = 8, taken: np.ndarray | None = None) -> np.ndarray:
@@ -41,3 +42,16 @@ def test_where_room_is_short_there_are_fewer_places_and_without_room_none() -> N
         n=3, spacing_mm=1.0, min_distance_mm=1.0, taken_mm=np.zeros((0, 2)),
     )  # fmt: skip
     assert empty.shape == (0, 2)
+
+
+@pytest.mark.parametrize("letter", [3000.0, 4095.0])
+def test_nothing_lies_where_the_breast_is_saturated_however_bright_a_letter_beside_it_is(letter: float) -> None:
+    pixels = np.full((200, 160), 1000.0, dtype=np.float32)
+    tissue = np.zeros(pixels.shape, dtype=bool)
+    tissue[:, :120] = True
+    pixels[:90, :120] = 3000.0
+    pixels[10:30, 130:150] = letter
+    breast = coarse_breast(Mammogram(pixels, (0.5, 0.5), "processed", "1"), tissue, skin_mm=3.0)
+    rows, columns = (np.indices(breast.allowed.shape) + 0.5) * breast.spacing_mm
+    assert not breast.allowed[rows < 46.0].any()
+    assert breast.allowed[(rows > 50.0) & (rows < 95.0) & (columns > 5.0) & (columns < 55.0)].all()

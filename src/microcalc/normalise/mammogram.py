@@ -49,8 +49,10 @@ def normalise(mammogram: Mammogram, *, spacing_mm: float, whole_image: bool = Fa
             rated[found.picture] = without_pectoral(
                 pixels[found.picture], rated[found.picture], spacing_mm=spacing_mm, orientation=mammogram.orientation
             )
-        if mammogram.intent == "processed" and (white := saturated(mammogram, spacing_mm=spacing_mm)) is not None:
-            rated &= ~white
+        if mammogram.intent == "processed":
+            white = saturated(mammogram, tissue, spacing_mm=spacing_mm)
+            if white is not None:
+                rated &= ~white
     box = _bounding_box(tissue)
     contrast = np.zeros_like(pixels)
     stable = equalise_noise(pixels[box], tissue[box], spacing_mm=spacing_mm, intent=mammogram.intent)

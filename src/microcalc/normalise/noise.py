@@ -27,7 +27,11 @@ _HIGH_PASS_MM = 0.2  # sigma of the Gaussian mean that is taken away
 _TRUNCATE = 3.0
 _MAD = 1.4826
 _BINS = 48
+_BIN_PX = 500  # at least
+_STEP = 3  # one pixel of so many is measured
 _CLIPPED = 2.0  # ours: standard deviations of the noise from an end of the grey scale
+_FLAT = 0.05  # ours: below this part of the usual noise a grey level is one that tissue is clipped to
+_LEAST = 0.25  # ours: of the usual noise
 _TILE_MM = 6.4
 _ROWS_AT_ONCE = 8  # they stay in the cache
 
@@ -47,20 +51,15 @@ def equalise_noise(pixels: FloatImage, tissue: BoolImage, *, spacing_mm: float, 
     (rows, columns) float32, brighter = denser, of arbitrary offset.
     """
     residual, level = high_pass(pixels, spacing_mm=spacing_mm)
-    grey, noise = noise_by_level(residual, level, tissue)
-    measured = tissue
+    shown = tissue
     if intent == "raw":
-        stable = _square_root(pixels, grey, noise)
+        stable = _square_root(pixels, *noise_by_level(residual, level, tissue))
     else:
-        first, last = _away_from_clipping(grey, noise, low=float(pixels.min()), high=float(pixels.max()))
-        noise[:first], noise[last + 1 :] = noise[first], noise[last]
-        if first > 0:
-            measured = measured & (level >= grey[first])
-        if last < grey.size - 1:
-            measured = measured & (level <= grey[last])
+        ends = float(pixels.min(where=tissue, initial=np.inf)), float(pixels.max(where=tissue, initial=-np.inf))
+        grey, noise, shown = _noise_of_what_is_shown(residual, level, tissue, ends)
         stable = _look_up(pixels, grey, noise)
     residual, _ = high_pass(stable, spacing_mm=spacing_mm)
-    return stable / _local_gain(residual, measured, tile_px=max(1, round(_TILE_MM / spacing_mm)))
+    return stable / _local_gain(residual, shown, tile_px=max(1, round(_TILE_MM / spacing_mm)))
 
 
 def high_pass(pixels: FloatImage, *, spacing_mm: float) -> tuple[FloatImage, FloatImage]:
@@ -88,25 +87,79 @@ def noise_by_level(
 
     All bins hold equally many pixels, so that each is measured equally well.
     """
-    places = np.flatnonzero(tissue)[::3]
+    grey, noise = _measured(residual, level, tissue)
+    return grey, _not_below(noise, noise)
+
+
+def _measured(
+    residual: FloatImage, level: FloatImage, tissue: BoolImage
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the noise by grey level as it was measured, which may be none."""
+    places = np.flatnonzero(tissue)[::_STEP]
     grey, noise = level.ravel()[places], np.abs(residual.ravel()[places])
-    order, bins = _order(grey), min(_BINS, max(1, places.size // 500))
+    order, bins = _order(grey), min(_BINS, max(1, places.size // _BIN_PX))
     centres = np.array([float(np.mean(part)) for part in np.array_split(grey[order], bins)])
     deviations = np.array([_MAD * median(part) for part in np.array_split(noise[order], bins)])
-    floor = max(1e-6, 0.25 * float(np.median(deviations)))
-    return centres, np.maximum(deviations, floor)
+    return centres, deviations
+
+
+def _not_below(noise: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return noise (k,) that is nowhere below a quarter of the median of ``usual`` (n,)."""
+    return np.maximum(noise, max(1e-6, _LEAST * float(np.median(usual))))
+
+
+def _noise_of_what_is_shown(
+    residual: FloatImage, level: FloatImage, tissue: BoolImage, ends: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], BoolImage]:
+    """Return the noise by grey level, and where in the tissue the ends of the grey scale do not cut it off.
+
+    Beyond the levels at which it can be measured, the noise is that of the nearest one.
+    """
+    grey, noise = _measured(residual, level, tissue)
+    dark, bright = _away_from_clipping(grey, noise, ends)
+    inner = np.flatnonzero((grey >= dark) & (grey <= bright))
+    if inner.size < grey.size / 2:  # what remains is divided into bins anew
+        shown = tissue & (level >= dark) & (level <= bright)
+        if np.count_nonzero(shown) >= _STEP * _BIN_PX:
+            return *noise_by_level(residual, level, shown), shown
+    first, last, shown = int(inner[0]), int(inner[-1]), tissue
+    if first > 0:
+        shown = shown & (level >= grey[first])
+    if last < grey.size - 1:
+        shown = shown & (level <= grey[last])
+    noise[:first], noise[last + 1 :] = noise[first], noise[last]
+    return grey, _not_below(noise, noise), shown
 
 
 def _away_from_clipping(
-    grey: NDArray[np.float64], noise: NDArray[np.float64], *, low: float, high: float
-) -> tuple[int, int]:
-    """Return the first and the last bin whose noise the ends of the grey scale do not cut off.
+    grey: NDArray[np.float64], noise: NDArray[np.float64], ends: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the grey levels between which the ends of the grey scale do not cut the noise off.
 
     Where tissue is clipped to black or white most pixels have one value, and the others look like specks without noise.
+    Bins with hardly any noise show which value that is. The usual noise is the median of the bins that remain, so that
+    it does not depend on how much of the tissue is clipped.
+
+    Parameters
+    ----------
+    grey, noise
+        (k,) as measured.
+    ends
+        Lowest and highest grey value in the tissue.
     """
-    reach = _CLIPPED * float(np.median(noise))
-    inner = np.flatnonzero((grey >= low + reach) & (grey <= high - reach))
-    return (int(inner[0]), int(inner[-1])) if inner.size else (0, grey.size - 1)
+    low, high = ends
+    inner = np.flatnonzero(noise > 0.0)
+    while inner.size > 0:
+        usual = float(np.median(noise[inner]))
+        flat, middle = grey[noise <= _FLAT * usual], grey[inner[inner.size // 2]]
+        low = max([low, *flat[flat < middle].tolist()])
+        high = min([high, *flat[flat > middle].tolist()])
+        dark, bright = low + _CLIPPED * usual, high - _CLIPPED * usual
+        away = (grey[inner] >= dark) & (grey[inner] <= bright)
+        if away.all():
+            return dark, bright
+        inner = inner[away]
+    return -np.inf, np.inf  # no level is away from both ends
 
 
 def median(values: FloatImage) -> float:

@@ -14,12 +14,23 @@ _SMALLEST_MM2 = 20.0  # ours: far above any calcification that is itself clipped
 _EDGE_MM = 0.5  # ours
 
 
-def saturated(mammogram: Mammogram, *, spacing_mm: float) -> BoolImage | None:
-    """Return (rows, columns) where the picture is clipped to its brightest value, and within 0.5 mm of there.
+def saturated(mammogram: Mammogram, tissue: BoolImage, *, spacing_mm: float) -> BoolImage | None:
+    """Return (rows, columns) where tissue is clipped to its brightest value, and within 0.5 mm of there.
 
-    Areas below 20 mm² do not count: they may be a calcification. None where there is no such area.
+    Letters outside the breast may be brighter. Areas below 20 mm² do not count: they may be a calcification. None where
+    there is no such area.
+
+    Parameters
+    ----------
+    tissue
+        (rows, columns) at ``spacing_mm``.
     """
-    top = mammogram.pixels == mammogram.pixels.max()
+    rows, columns = (
+        np.minimum(((np.arange(n) + 0.5) * s / spacing_mm).astype(np.intp), size - 1)
+        for n, s, size in zip(mammogram.pixels.shape, mammogram.spacing_mm, tissue.shape, strict=True)
+    )
+    inside = tissue[rows].take(columns, axis=1)
+    top = mammogram.pixels == mammogram.pixels.max(where=inside, initial=-np.inf)
     smallest = _SMALLEST_MM2 / math.prod(mammogram.spacing_mm)
     if np.count_nonzero(top) < smallest:
         return None

@@ -149,16 +149,17 @@ def coarse_breast(
     spacing_mm = step * mammogram.spacing_mm[0]
     inner = np.pad(tissue[::step, ::step], 1)  # the border counts as skin
     allowed = (ndimage.distance_transform_edt(inner)[1:-1, 1:-1] * spacing_mm) > skin_mm
-    allowed &= ~_clipped(mammogram.pixels, step)
+    allowed &= ~_clipped(mammogram.pixels, tissue, step)
     for corners_mm in regions_mm:
         clear_polygon(allowed, corners_mm, Grid((spacing_mm, spacing_mm)), margin_mm=_REGION_MM)
     brightness = ndimage.gaussian_filter(mammogram.pixels, step, truncate=2.0)[::step, ::step]
     return CoarseBreast(allowed, brightness, _nipple(tissue[::step, ::step]) * spacing_mm, spacing_mm)
 
 
-def _clipped(pixels: FloatImage, step: int) -> BoolImage:
+def _clipped(pixels: FloatImage, tissue: BoolImage, step: int) -> BoolImage:
     """Return where more than a tenth of the pixels are saturated, so that no calcification would be visible."""
-    share = ndimage.uniform_filter((pixels == pixels.max()).astype(np.float32), 2 * step + 1)[::step, ::step]
+    saturated = pixels == pixels.max(where=tissue, initial=-np.inf)
+    share = ndimage.uniform_filter(saturated.astype(np.float32), 2 * step + 1)[::step, ::step]
     return np.asarray(share > 0.1)
 
 
