@@ -252,7 +252,7 @@ def test_a_full_disk_or_a_forbidden_folder_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run_raising(PermissionError(13, "Permission denied", "/home/someone/secret/out"), monkeypatch) == 2
-    assert capsys.readouterr().err == "microcalc: out: Permission denied\n"
+    assert capsys.readouterr().err == "microcalc: out: permission denied, expected a file or folder that can be used\n"
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:

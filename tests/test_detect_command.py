@@ -207,6 +207,39 @@ def test_a_device_that_is_not_there_is_refused_before_earlier_results_are_remove
     assert _tree(out) == before
 
 
+def _folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [_folder, lambda file: file.write_text("mine")], ids=["unreadable", "a user's"])
+def test_an_index_that_cannot_be_read_is_refused_before_results_are_removed(
+    tmp_path: Path, spoil: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = _picture(tmp_path / "a.png"), tmp_path / "out"
+    assert _detect(file, "--out", out, *_PICTURE) == 0
+    spoil(out / "index.json")
+    before = _tree(out)
+    capsys.readouterr()
+    assert _detect(file, "--out", out, *_PICTURE, "--again") == 2
+    assert re.fullmatch(r"microcalc: out.*index\.json.*, .*expected an? .*\n", capsys.readouterr().err)
+    assert _tree(out) == before
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", refuse)
+        assert _detect(tmp_path / "locked", "--out", tmp_path / "out", *_PICTURE) == 2
+    assert capsys.readouterr().err == "microcalc: locked: Permission denied, expected a folder to read\n"
+
+
 def test_an_image_that_fails_in_a_second_run_no_longer_counts(tmp_path: Path) -> None:
     files, out = [_picture(tmp_path / f"{n}.png", n) for n in (1, 2)], tmp_path / "out"
     assert _detect(*files, "--out", out, *_PICTURE) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.datasets.public_sets import run_table
 
 from microcalc.datasets.mask_images import BMCD_LICENCE, MaskNames, outlines_of_mask, read_bmcd, read_masks
 from microcalc.datasets.outlines import is_inside
+from microcalc.datasets.public import files_below
 from microcalc.datasets.table_files import read_table
 from microcalc.errors import InputError, TableError
 from microcalc.images.info import ImageInfo
@@ -138,3 +140,22 @@ def test_the_commands_write_the_tables(folder: Path, tmp_path: Path, capsys: pyt
     assert {a.kind for a in read_table(tmp_path / "two").annotations} == {"calcification_region"}
     assert run_table("bmcd", folder / "none", *arguments, tmp_path / "three") == 2
     assert not (tmp_path / "three").exists()
+
+
+def test_a_folder_of_a_set_that_cannot_be_read_is_refused_and_its_files_are_not_left_out_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set" / "locked").mkdir(parents=True)
+    (tmp_path / "set" / "a.csv").touch()
+    (tmp_path / "set" / ".hidden.csv").touch()
+    assert files_below(tmp_path / "set", ".csv") == [tmp_path / "set" / "a.csv"]
+    scandir = os.scandir
+
+    def refuse(folder: str | Path) -> object:
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(TableError, match=r"^locked: permission denied, expected a folder to read$"):
+        files_below(tmp_path / "set", ".csv")

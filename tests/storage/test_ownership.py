@@ -32,6 +32,11 @@ def test_a_new_folder_an_empty_one_and_the_commands_own_are_taken(tmp_path: Path
         assert owner_of(folder) == "detect"
 
 
+def test_a_name_that_no_file_system_takes_is_refused_in_one_short_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^n{80}…: file name too long, expected a folder for the results$"):
+        check_output_folder(tmp_path / ("n" * 300), "detect")
+
+
 def test_anothers_results_are_refused_by_the_name_of_the_command(tmp_path: Path) -> None:
     open_output_folder(tmp_path / "run", "train")
     with pytest.raises(InputError, match="run: holds results of microcalc train, expected a new or empty folder"):

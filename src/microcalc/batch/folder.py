@@ -15,7 +15,7 @@ from microcalc.batch.names import Identity
 from microcalc.errors import InputError, OutputError
 from microcalc.execution.shard import Shard
 from microcalc.reports.header import SOP_CLASSES
-from microcalc.storage.index import INDEX, IndexEntry, read_index, update_index
+from microcalc.storage.index import INDEX, IndexEntry, check_index, read_index, update_index
 from microcalc.storage.ownership import MARK, check_output_folder, open_output_folder, owner_of
 from microcalc.storage.write import saying_where
 from microcalc.wording import quantity
@@ -60,7 +60,9 @@ class ResultsFolder:
     Raises
     ------
     InputError
-        The folder is a user's or another command's.
+        The folder is a user's or another command's, or its index cannot be read.
+    OutputError
+        A user's file is in the place of the index.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ResultsFolder:
         shard: Shard | None = None,
     ) -> None:
         check_output_folder(folder, command, inputs=inputs)
+        check_index(folder)
         index = read_index(folder)
         self.folder = folder
         self._command = command

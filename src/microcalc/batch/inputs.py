@@ -121,7 +121,7 @@ def _add(path: Path, inputs: Inputs, *, with_pictures: bool) -> None:
 
 
 def _search(folder: Path, inputs: Inputs, *, with_pictures: bool) -> None:
-    before = len(inputs.tables), inputs.results
+    before = len(inputs.tables), inputs.results, len(inputs.problems)
     images: list[Path] = []
     for found in _walk(folder, {folder.resolve()}, inputs):
         if found.is_dir():
@@ -137,7 +137,7 @@ def _search(folder: Path, inputs: Inputs, *, with_pictures: bool) -> None:
         inputs.pictures += len(images) - len(usable)
         images = usable
     inputs.images += [Input(file, file.relative_to(folder).as_posix()) for file in images]
-    if not images and before[0] == len(inputs.tables):
+    if not images and (before[0], before[2]) == (len(inputs.tables), len(inputs.problems)):
         only = "only results of microcalc" if inputs.results > before[1] else "no images"
         inputs.problems.append(
             InputError(f"{folder.resolve().name}: {only} in this folder, expected DICOM, PNG, TIFF, JPEG or PGM files")

@@ -50,6 +50,7 @@ from microcalc.cli.training import card, operating_points, train
 from microcalc.cli.view import view
 from microcalc.errors import MicrocalcError, MissingExtraError
 from microcalc.extras import EXTRA_OF
+from microcalc.wording import reading_fault
 
 _EMPTY: Final = re.compile(r"--[a-z-]+=")
 _LOOP: Final = re.compile(r"Symlink loop from '(.*)'", re.DOTALL)
@@ -194,7 +195,10 @@ def in_one_line(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         case OSError():
-            return print_error(f"{Path(str(error.filename or '')).name}: {error.strerror or error}".removeprefix(": "))
+            if error.filename is None:
+                return print_error(error.strerror or str(error))
+            name = Path(os.fsdecode(error.filename)).name
+            return print_error(f"{name}: {reading_fault(error)}, expected a file or folder that can be used")
         case RuntimeError() if loop := _LOOP.fullmatch(str(error)):
             name = Path(loop[1]).name
             return print_error(f"{name}: a symbolic link that leads to itself, expected a file or folder")

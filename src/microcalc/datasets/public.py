@@ -7,6 +7,7 @@ part of its annotations an image would teach and count what is not true.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from microcalc.geometry import Grid
 from microcalc.images.content import pixels_sha256
 from microcalc.images.info import NO_INFO, Facts, ImageInfo
 from microcalc.images.open import describe_image, naming
-from microcalc.wording import quantity
+from microcalc.wording import quantity, reading_fault
 
 FILM_NOTE: Final = (
     "digitised film: taken for processed images, which it resembles; the shipped models were trained on digital "
@@ -170,6 +171,10 @@ class Reading:
         return PublicSet(table, tuple(self.problems), (*self.notes, *notes))
 
 
+def _refuse_folder(error: OSError) -> None:
+    raise TableError(f"{Path(error.filename).name}: {reading_fault(error)}, expected a folder to read") from error
+
+
 def files_below(folder: Path, *suffixes: str) -> list[Path]:
     """Return the files below a folder with one of some suffixes, in the order of their paths.
 
@@ -178,12 +183,13 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
     Raises
     ------
     TableError
-        It is no folder.
+        It is no folder, or a folder in it cannot be read: its files would be missing without a word.
     """
     if not folder.is_dir():
         raise TableError(f"{folder.name}: no such folder, expected that of the data set")
     wanted = {suffix.lower() for suffix in suffixes}
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in wanted and file.is_file())
+    files = (Path(parent, name) for parent, _, names in os.walk(folder, onerror=_refuse_folder) for name in names)
+    found = (file for file in files if file.suffix.lower() in wanted and file.is_file())
     hidden = (".", "__MACOSX")
     return sorted(f for f in found if not any(part.startswith(hidden) for part in f.relative_to(folder).parts))
 

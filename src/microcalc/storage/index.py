@@ -54,6 +54,7 @@ from typing import Any, Final
 from microcalc.errors import InputError, OutputError
 from microcalc.storage.ownership import MARK
 from microcalc.storage.write import saying_where, write_json
+from microcalc.wording import reading_fault
 
 INDEX: Final = "index.json"
 SCHEMA: Final = "microcalc/index/1"
@@ -95,7 +96,7 @@ def read_index(folder: Path) -> Index | None:
     Raises
     ------
     InputError
-        An index is damaged, or shards had different settings.
+        An index is damaged or cannot be read, or shards had different settings.
     """
     found = [(file, index) for file in _index_files(folder) if (index := _read(file)) is not None]
     if not found:
@@ -123,17 +124,20 @@ def _index_files(folder: Path) -> list[Path]:
 
 def _read(file: Path) -> Index | None:
     """Return the index in a file; None if it is not there, or no index of ours."""
+    where = f"{file.resolve().parent.name}/{file.name}"
     try:
         document = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:  # not to be taken for a folder without results
+        raise InputError(f"{where}: {reading_fault(error)}, expected an index that can be read") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         return None
     try:
         entries = [_entry(values) for values in document["images"]]
         return Index(dict(document["settings"]), tuple(entries))
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{file.resolve().parent.name}/{file.name}: damaged, expected the schema {SCHEMA}") from None
+        raise InputError(f"{where}: damaged, expected the schema {SCHEMA}") from None
 
 
 def counted(folder: Path) -> list[Path] | None:
@@ -197,6 +201,11 @@ def update_index(
             if _read(part) is not None:
                 with saying_where(part):
                     part.unlink(missing_ok=True)
+
+
+def check_index(folder: Path) -> None:
+    """Refuse, before any work, a folder in which a user's file is in the place of the index; raise ``OutputError``."""
+    _own(folder / INDEX)
 
 
 def _own(file: Path) -> Index | None:

@@ -18,6 +18,7 @@ from typing import Final
 from microcalc.errors import InputError, OutputError
 from microcalc.storage.key import file_sha256
 from microcalc.storage.write import is_temporary, saying_where, write_json, write_whole, writing
+from microcalc.wording import reading_fault
 
 MARK: Final = ".microcalc.json"
 _SCHEMA: Final = "microcalc/folder/1"
@@ -46,10 +47,14 @@ def check_output_folder(folder: Path, command: str, *, inputs: Iterable[Path] = 
     Raises
     ------
     InputError
-        The path or one of its parents is a file, the folder is not writable, has files but no mark, has the mark
-        of another command, or is the folder of an input.
+        The path or one of its parents is a file or cannot be looked into, the folder is not writable, has files but no
+        mark, has the mark of another command, or is the folder of an input.
     """
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:  # such as a name that is too long
+        name = folder.name if len(folder.name) <= 80 else f"{folder.name[:80]}…"
+        raise InputError(f"{name}: {reading_fault(error)}, expected a folder for the results") from error
     if not nearest.is_dir():
         raise InputError(f"{nearest.name}: a file, expected a folder for the results")
     if not os.access(nearest, os.W_OK | os.X_OK):
