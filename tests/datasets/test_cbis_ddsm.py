@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,18 @@ def test_a_film_with_a_calcification_and_a_mass_is_there_once_and_in_test_if_one
         f"1 image left out as copies: {mass['name']} (of {_IMAGE})",
     )
     assert found.problems == ()
+
+
+def test_the_header_of_a_film_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, dcmread = Counter[str](), pydicom.dcmread
+
+    def counting(path: Path, **options: Any) -> Dataset:
+        read[str(path.relative_to(folder / "a"))] += 1
+        return dcmread(path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", counting)
+    assert len(read_cbis_ddsm(folder, _SAID).table.images) == 1
+    assert read["1.000000-full mammogram images-1/1-1.dcm"] == 1
 
 
 def test_two_films_of_one_view_are_no_copies(folder: Path, processed_header: _Header) -> None:

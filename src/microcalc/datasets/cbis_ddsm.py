@@ -31,10 +31,10 @@ from microcalc.datasets.outlines import Corners
 from microcalc.datasets.public import PublicSet, Reading, counted, files_below, region
 from microcalc.datasets.table import ImageRow, Split
 from microcalc.domain import BoolImage, Laterality
-from microcalc.errors import TableError
+from microcalc.errors import InputError, TableError
 from microcalc.images.content import pixels_sha256
-from microcalc.images.dicom.facts import words_of
-from microcalc.images.info import NO_INFO, ImageInfo
+from microcalc.images.dicom.facts import read_facts
+from microcalc.images.info import NO_INFO, Facts, ImageInfo
 from microcalc.images.open import open_mammogram
 
 SOURCE: Final = "CBIS-DDSM"
@@ -59,12 +59,16 @@ _WITHIN_PX: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One DICOM file of a series; ``rows`` is 0 where the header has none."""
+    """One DICOM file of a series, and the line of its image, or why it is refused as one, as a crop may be."""
 
     path: Path
-    patient: str
-    description: str
-    rows: int
+    facts: Facts
+    image: ImageRow | InputError
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows; 0 where the header has none."""
+        return 0 if self.facts.shape is None else self.facts.shape[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ def read_cbis_ddsm(folder: Path, said: ImageInfo = NO_INFO) -> PublicSet:
     reading.absent(absent, "the lists name images that are not there")
     listed = {part for its in by_image.values() for a in its for c in _PATHS for part in a.line[c].split("/")}
     unlisted = (f for s, its in files.items() if s not in listed for f in its)
-    reading.absent((f.patient if _NAME.match(f.patient) else f.path.name for f in unlisted), "files that no list names")
+    reading.absent(
+        (f.facts.patient if _NAME.match(f.facts.patient) else f.path.name for f in unlisted), "files that no list names"
+    )
     reading.notes += counted(others, "mass", "passed over", plural="masses")
     films = Counter(view_of.values())
     return reading.done(folder, content_of=lambda f: pixels_sha256(f) if films[view_of[f]] > 1 else view_of[f])
@@ -156,12 +162,17 @@ def _files(reading: Reading, folder: Path) -> Mapping[str, list[_File]]:
     files: dict[str, list[_File]] = {}
     for path in files_below(folder, ".dcm"):
         with reading.leaving_out(path):
-            series, patient, description, rows = words_of(
-                path, "SeriesInstanceUID", "PatientID", "SeriesDescription", "Rows"
-            )
-            number_of_rows = int(rows) if rows.isdigit() else 0
-            files.setdefault(series, []).append(_File(path, patient, description.lower(), number_of_rows))
+            file = _file(reading, path)
+            files.setdefault(file.facts.series, []).append(file)
     return files
+
+
+def _file(reading: Reading, path: Path) -> _File:
+    try:
+        image, facts = reading.described(path)
+    except InputError as error:
+        return _File(path, read_facts(path), error.with_traceback(None))
+    return _File(path, facts, image)
 
 
 def _image(reading: Reading, name: str, files: Sequence[_File], abnormalities: Sequence[_Abnormality]) -> ImageRow:
@@ -172,7 +183,9 @@ def _image(reading: Reading, name: str, files: Sequence[_File], abnormalities: S
     if side is None or not line["patient_id"]:
         found = f"{line['patient_id'][:20]!r} and {line['left or right breast'][:20]!r}"
         raise TableError(f"{where}: patient_id and left or right breast are {found}, expected a patient, LEFT or RIGHT")
-    image = reading.describe(files[0].path, ImageInfo(view=line["image view"].upper(), laterality=side))
+    image = files[0].image
+    if isinstance(image, InputError):
+        raise image
     density = _DENSITY.get(line.get("breast density", line.get("breast_density", "")))
     tags = [image.tags, *([f"density-{density}"] if density else [])]
     tags += [f"birads-{a.line['assessment']}" for a in abnormalities if a.line["assessment"].isdigit()]
@@ -180,6 +193,7 @@ def _image(reading: Reading, name: str, files: Sequence[_File], abnormalities: S
     split: Split = "test" if any(a.split == "test" for a in abnormalities) else "train"
     return replace(
         image, image=name, patient=f"cbis-{line['patient_id']}", split=split,
+        view=image.view or line["image view"].upper(), laterality=image.laterality or side,
         tags=" ".join(dict.fromkeys(" ".join(tags).split())),
     )  # fmt: skip
 
@@ -188,7 +202,7 @@ def _outline(abnormality: _Abnormality, image: ImageRow, files: Mapping[str, lis
     """Return the outline of an abnormality's mask in pixels of its image."""
     series = dict.fromkeys(_series(abnormality, column)[1] for column in _PATHS[1:])
     found = [f for s in series for f in files.get(s, ())]
-    for of_mask in (lambda f: "mask" in f.description, lambda f: 2 * f.rows > (image.rows or 0)):
+    for of_mask in (lambda f: "mask" in f.facts.series_description.lower(), lambda f: 2 * f.rows > (image.rows or 0)):
         found = list(filter(of_mask, found)) or found
     masks = [mask for f in found if (mask := _mask(f.path, image)) is not None]
     if len(masks) != 1:

@@ -29,6 +29,8 @@ class Facts:
         PatientID, which public data sets have made a pseudonym; empty if the file does not state it.
     sources
         SOP Instance UIDs of the images that the image was made from.
+    series, series_description
+        SeriesInstanceUID and SeriesDescription; empty if the file does not state them.
     """
 
     uid: str
@@ -40,6 +42,8 @@ class Facts:
     laterality: Laterality | None = None
     patient: str = ""
     sources: frozenset[str] = frozenset()
+    series: str = ""
+    series_description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

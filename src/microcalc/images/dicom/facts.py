@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-def words_of(path: Path, *keywords: str) -> tuple[str, ...]:
-    """Return the first values of elements of a DICOM header as texts, empty where one is absent.
-
-    Raises
-    ------
-    UnreadableImageError
-        The file is missing, not DICOM, or damaged.
-    """
-    with quiet():
-        header = read_data_set(path, stop_before_pixels=True)
-        return tuple(word(header, keyword) for keyword in keywords)
-
-
 def read_facts(path: Path) -> Facts:
     """Read the facts that the header of a DICOM file states; the SOP class of a mammogram always states the intent.
 
@@ -85,4 +72,6 @@ def _facts_in(header: Dataset, name: str) -> Facts:
         laterality=laterality,
         patient=word(header, "PatientID"),
         sources=frozenset(word(item, "ReferencedSOPInstanceUID") for item in items(header, "SourceImageSequence")),
+        series=word(header, "SeriesInstanceUID"),
+        series_description=word(header, "SeriesDescription"),
     )
