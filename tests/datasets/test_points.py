@@ -63,7 +63,7 @@ def test_boxes_are_regions_or_places_of_their_size_and_lines_without_one_are_pas
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "points.csv: empty"),
+        ("", "points.csv: empty, expected a header line"),
         ("image,row,column\n", "points.csv: no point, expected a header line and at least one line"),
         ("image,a,b\na,1,2\n", "columns 'image', 'a', 'b', expected row and column or y and x or ymin"),
         ("image,x,y,row,column\na,1,2,1,2\n", "expected one of row and column or y and x"),
@@ -89,6 +89,7 @@ def test_what_is_no_point_is_refused_with_its_line(text: str, message: str, tmp_
     with pytest.raises(TableError) as caught:
         _read(tmp_path, text)
     assert message in str(caught.value)
+    assert not str(caught.value).endswith("with ")
 
 
 def test_a_name_that_two_images_have_is_refused(tmp_path: Path) -> None:

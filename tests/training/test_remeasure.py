@@ -17,6 +17,7 @@ from microcalc import cli
 from microcalc.datasets.open import open_table
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
+from microcalc.errors import InputError
 from microcalc.models.model import describe_pair, load_model, shipped_model
 from microcalc.training.card import with_operating_points
 from microcalc.training.normalised import NormalisedImages
@@ -233,6 +234,26 @@ def test_a_model_without_recipe_or_card_is_refused(
     (moved / name).unlink()
     assert _measure(moved, data, tmp_path / "out") == 2
     assert f"moved: no {name}, expected a folder as microcalc train writes it" in capsys.readouterr().err
+
+
+def test_a_card_that_is_no_text_is_refused_before_any_work(
+    moved: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (moved / "MODEL_CARD.md").write_bytes(b"\xff\x00")
+    assert _measure(moved, data, tmp_path / "out") == 2
+    assert "moved/MODEL_CARD.md: not text in UTF-8, expected a model's card" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"\xff", "not text in UTF-8"), (b"a.png\n", "found 'a.png'"), (b"0" * 65, "found '0")]
+)
+def test_what_does_not_state_the_images_of_the_training_is_not_taken_for_a_model_that_saw_none(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
+    (tmp_path / "training-images.txt").write_bytes(content)
+    with pytest.raises(InputError, match=rf"/training-images.txt: {found}.*, expected the SHA-256 of an image in each"):
+        training_images(tmp_path)
 
 
 def test_a_recipe_of_another_spacing_is_refused(

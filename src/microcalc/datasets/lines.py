@@ -79,7 +79,8 @@ def open_lines(
     lines = _cells(_texts(file, where), where, separator)
     first = next(lines, None)
     if first is None:
-        raise TableError(f"{where}: empty, expected a header line with {', '.join(required)}")
+        of = f" with {', '.join(required)}" if required else ""
+        raise TableError(f"{where}: empty, expected a header line{of}")
     header = first[1]
     check_header(header, required, optional, where)
     return header, _as_long_as(header, lines, where)

@@ -198,7 +198,7 @@ def split_of(patient: str) -> Split:
 def _made(folder: Path, settings: str) -> Table | None:
     """Return the part of the table of an exam if it is complete and was made with these settings, else None."""
     file = folder / SETTINGS
-    if not file.is_file() or file.read_text(encoding="utf-8") != settings or not is_table(folder):
+    if not file.is_file() or file.read_bytes() != settings.encode() or not is_table(folder):
         return None
     table = read_table(folder)
     return table if all(image.file.is_file() for image in table.images) else None

@@ -318,7 +318,7 @@ def _places_done(folder: Path, settings: RoundSettings) -> dict[str, tuple[Place
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(settings), indent=1) + "\n"
     file, places = folder / _SETTINGS, folder / _PLACES
-    if file.exists() and file.read_text(encoding="utf-8") == text and places.exists():
+    if file.exists() and file.read_bytes() == text.encode() and places.exists():
         done: dict[str, tuple[Place, ...]] = {}
         for place in read_places(places):
             done[place.sha256] = (*done.get(place.sha256, ()), place)

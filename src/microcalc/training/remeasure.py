@@ -31,7 +31,7 @@ from microcalc.training.operating_points import CLUSTER_NLF, MARK_NLF, describe_
 from microcalc.training.recipe import Recipe, load_recipe
 from microcalc.training.seen import TRAINING_IMAGES, refuse_seen
 from microcalc.training.thresholds import default_point, first_limits, with_measured
-from microcalc.wording import quantity
+from microcalc.wording import quantity, reading_fault
 
 COMMAND: Final = "operating-points"
 _NORMALISED: Final = "normalised"
@@ -127,8 +127,8 @@ def open_finished(model: str | Path) -> Finished:
     Raises
     ------
     InputError
-        There is no such model, its files are not those that it describes, it has no recipe, or the recipe is for images
-        of another intent or pixel spacing.
+        There is no such model, its files are not those that it describes, it has no recipe or card, or the recipe is
+        for images of another intent or pixel spacing.
     """
     if model == LAPLACIAN:
         raise InputError(f"{LAPLACIAN}: a filter without a folder, expected a model with networks or a cascade")
@@ -139,6 +139,10 @@ def open_finished(model: str | Path) -> Finished:
         if not (folder / name).is_file():
             raise InputError(f"{folder.name}: no {name}, expected a folder as microcalc train writes it")
     recipe = load_recipe(folder / RECIPE)
+    try:
+        (folder / CARD).read_text(encoding="utf-8")  # it is rewritten at the end
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder.name}/{CARD}: {reading_fault(error)}, expected a model's card") from error
     for what, found, expected in (
         ("intent", description.intent, recipe.data.intent),
         ("spacing_mm", description.spacing_mm, recipe.data.spacing_mm),

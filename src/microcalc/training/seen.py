@@ -6,6 +6,7 @@ are known as long as the model lies in its run folder, beside the table of the t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,11 @@ from microcalc.datasets.table_files import read_table
 from microcalc.errors import InputError
 from microcalc.storage.ownership import owner_of
 from microcalc.storage.write import write_text
-from microcalc.wording import quantity
+from microcalc.wording import quantity, reading_fault
 
 TRAINING_IMAGES: Final = "training-images.txt"
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_EXPECTED: Final = "expected the SHA-256 of an image in each line"
 _NAMED: Final = 5  # images in a message
 
 
@@ -27,9 +30,24 @@ def write_training_images(folder: Path, sha256: Iterable[str]) -> None:
 
 
 def training_images(folder: Path) -> frozenset[str]:
-    """Return the SHA-256 of the images that a model was trained on; empty where its folder does not state them."""
+    """Return the SHA-256 of the images that a model was trained on; empty where its folder does not state them.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds anything else: what is measured would include training images.
+    """
     file = folder / TRAINING_IMAGES
-    return frozenset(file.read_text(encoding="utf-8").split()) if file.is_file() else frozenset()
+    if not file.exists():
+        return frozenset()
+    try:
+        lines = file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder.name}/{file.name}: {reading_fault(error)}, {_EXPECTED}") from error
+    other = next((line for line in lines if not _SHA256.fullmatch(line)), None)
+    if other is not None:
+        raise InputError(f"{folder.name}/{file.name}: found {other[:20]!r}, {_EXPECTED}")
+    return frozenset(lines)
 
 
 def training_patients(folder: Path) -> frozenset[str]:
