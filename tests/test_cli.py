@@ -114,6 +114,8 @@ def test_the_command_can_be_run_as_a_module() -> None:
         (["evaluate", "d", "--truth", "t", "--out", "o", "--hit-mm", "0"], 'Invalid value "0.0" for --hit-mm'),
         (["table", "cdd-cesm", "nowhere", "--out", "o"], "nowhere: no images.csv"),
         (["detect", "a.dcm", "--out", "o", "--max-candidates", "1.5"], "'1.5', expected a whole number"),
+        (["insert", "t", "--out", "o", "--singles", "1001"], "for --singles. Must be <= 1000"),
+        (["simulate", "--out", "o", "--exams", str(10**25)], "for --exams. Must be <= 1000000"),
         (["insert", "t", "--out", "o", "--clusters", "1.5"], "for --clusters: '1.5', expected a whole number"),
         (["simulate", "--out", "o", "--seed", "2.0"], "for --seed: '2.0', expected a whole number"),
         (["roc", "--model", "m", "--truth", "t", "--out", "o", "--resamples", "1e3"], "'1e3', expected a whole number"),

@@ -90,7 +90,9 @@ Factor = Annotated[float, Parameter(validator=Number(gte=0.05, lte=5))]
 Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=100))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 DPrime = Annotated[float, Parameter(validator=Number(gte=0, lt=100))]
-Count = Annotated[int, Parameter(converter=whole, validator=Number(gte=1))]
+Count = Annotated[int, Parameter(converter=whole, validator=Number(gte=1, lte=1_000_000))]
+PerImage = Annotated[int, Parameter(converter=whole, validator=Number(gte=0, lte=1000))]
+"""Number of things in an image: more have no room, and looking for it would take hours."""
 CountOrNone = Annotated[int, Parameter(converter=whole, validator=Number(gte=0))]
 Workers = Annotated[int | None, Parameter(converter=whole, validator=Number(gte=1, lte=1024), group=SPEED)]
 """Number of processes; None: one per core (``worker_count``)."""
