@@ -162,12 +162,16 @@ def test_a_name_that_is_no_text_is_detected_in(tmp_path: Path, capsysbinary: pyt
     assert _detect(tmp_path / "d", "--out", tmp_path / "out", *_PICTURE) == 0
 
 
+@pytest.mark.parametrize(
+    "call", [["detect", "IN", "--out", "OUT"], ["review", "IN", "--out", "OUT"], ["view", "IN", "--no-browser"]]
+)
 def test_pictures_that_lack_the_same_are_one_line_before_any_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, call: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(12):
         _picture(tmp_path / "d" / f"{number:02}.png", number)
-    assert _detect(tmp_path / "d", "--out", tmp_path / "out", "--intent", "processed") == 2
+    paths = {"IN": str(tmp_path / "d"), "OUT": str(tmp_path / "out")}
+    assert cli.run([*(paths.get(word, word) for word in call), "--intent", "processed"]) == 2
     assert capsys.readouterr().err == (
         "microcalc: 12 files, the first 00.png: a picture has no pixel spacing, expected --pixel-spacing MM, "
         "or a table of the images (see microcalc table)\n"

@@ -13,7 +13,7 @@ from microcalc.cli.output import print_error, print_fault, print_line
 from microcalc.errors import InputError
 from microcalc.storage.key import key_of
 from microcalc.storage.ownership import check_output_folder, output_folder
-from microcalc.wording import quantity
+from microcalc.wording import grouped, quantity
 
 if TYPE_CHECKING:
     from microcalc.datasets.table import Table
@@ -86,6 +86,7 @@ def review(
 
 def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent | None) -> tuple[Table, list[str]]:
     """Return the table, read or made of the images in a folder, and why files of the folder are not in it."""
+    from microcalc.batch.inputs import refuse_pictures
     from microcalc.cli.inputs import check_effect, given_images
     from microcalc.datasets.open import open_table
     from microcalc.datasets.table_files import is_table
@@ -97,10 +98,11 @@ def _images_to_review(source: Path, pixel_spacing: float | None, intent: Intent 
         refuse_beside("a table", pixel_spacing=pixel_spacing, intent=intent)
         return open_table(source), []
     given = given_images([source], None, with_pictures=pixel_spacing is not None and intent is not None)
-    if not given.images and given.problems:
-        raise given.problems[0]
     check_effect(given, {"pixel_spacing": pixel_spacing, "intent": intent})
     info = ImageInfo(None if pixel_spacing is None else (pixel_spacing, pixel_spacing), intent)
+    given = refuse_pictures(given, info)
+    if not given.images and given.problems:
+        raise InputError(grouped(map(str, given.problems))[0])
     table, failed = table_of_images(
         [(image.name, image.file) for image in given.images],
         lambda file: open_mammogram(file, info),

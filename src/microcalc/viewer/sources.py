@@ -30,6 +30,7 @@ from microcalc.storage.key import file_sha256
 from microcalc.storage.ownership import owner_of
 from microcalc.viewer.catalogue import Catalogue, DetectionFiles, Link, group_into_exams
 from microcalc.viewer.reports import detectors_of_reports, is_cad_report_or_refused
+from microcalc.wording import grouped
 
 _DETECTS: Final = ("detect", "demo")
 
@@ -69,7 +70,7 @@ def open_catalogue(paths: Sequence[Path], info: ImageInfo, *, show_identity: boo
     table, facts = _described(given, info)
     if not table.images:
         lacking = [f"{file.name}: a CAD report without its images, expected these, too" for file in given.reports]
-        raise InputError([*given.problems, *lacking, "no image given, expected at least one"][0])
+        raise InputError([*grouped(given.problems), *lacking, "no image given, expected at least one"][0])
     detectors = [_detection_files(path, n, table) for n, path in enumerate(given.detections)]
     if given.reports:
         reported, problems = detectors_of_reports(given.reports, _identified(table), len(detectors))
