@@ -171,8 +171,10 @@ def _evaluated(
 
 def _check_judge(table: Table, judge: str | None) -> None:
     """Refuse a judge that annotated nothing, such as a mistyped one: every annotation would be ignored."""
+    if judge is None:
+        return
     judges = sorted({annotation.judge for annotation in table.annotations})
-    if judge is not None and judge not in judges:
+    if judge not in judges:
         known = ", ".join(name for name in judges if name) or "a table that names its judges"
         raise InputError(f"--lesions-by {judge}: no annotation by this judge in the table, expected {known}")
 

@@ -8,6 +8,7 @@ cell. Rows are counted from 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -43,16 +44,82 @@ def parquet_lines(file: Path, *, required: Sequence[str], optional: Sequence[str
             yield dict(zip(columns, cells, strict=True))
 
 
-def parquet_chunks(file: Path, *, required: Sequence[str], optional: Sequence[str], where: str) -> Iterator[Chunk]:
-    """Yield the rows of a table of annotations in chunks; errors are those of ``parquet_lines``."""
-    for start, batch in _batches(file, required, optional, where):
+def parquet_chunks(
+    file: Path,
+    *,
+    required: Sequence[str],
+    optional: Sequence[str],
+    where: str,
+    only: NDArray[np.int64] | None = None,
+    whole_images: bool = False,
+) -> Iterator[Chunk]:
+    """Yield the rows of a table of annotations in chunks; errors are those of ``parquet_lines``.
+
+    Parameters
+    ----------
+    only
+        (n, 2) parts to read, ascending: the first row of each and the row after its last, counted from 0. Row groups
+        without any of them are not read.
+    whole_images
+        Whether a chunk ends only where the rows of an image do.
+    """
+    require_modules("pyarrow")
+    import pyarrow as pa
+
+    batches = _batches(file, required, optional, where, only)
+    for start, batch in _of_whole_images(batches) if whole_images else batches:
+        lines = np.arange(start + 1, start + 1 + len(batch))
+        if only is not None:
+            part = np.searchsorted(only[:, 0], lines, side="left") - 1
+            wanted = (part >= 0) & (lines <= only[part, 1])
+            lines, batch = lines[wanted], batch.filter(pa.array(wanted))
+            if not len(lines):
+                continue
         names = batch.schema.names
         yield Chunk(
-            range(start + 1, start + 1 + len(batch)),
+            lines,
             {name: _words(batch.column(name)) for name in TEXTS if name in names},
             {name: _numbers(batch.column(name)) for name in NUMBERS if name in names},
             partial(_line, batch),
         )
+
+
+def _of_whole_images(batches: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yield the same rows in batches that end only where the rows of an image do."""
+    held: list[tuple[int, Any]] = []
+    for start, batch in batches:
+        words = _words(batch.column("image"))
+        is_other = np.array([value != words.values[words.codes[-1]] for value in words.values])[words.codes]
+        end = int(np.flatnonzero(is_other)[-1]) + 1 if is_other.any() else 0
+        if end:
+            yield from _joined([*held, (start, batch.slice(0, end))])
+            held = []
+        held.append((start + end, batch.slice(end)))  # its image may go on
+    yield from _joined(held)
+
+
+def _joined(batches: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+
+    if batches:
+        start = batches[0][0]
+        for batch in pa.Table.from_batches([batch for _, batch in batches]).combine_chunks().to_batches():
+            yield start, batch
+            start += len(batch)
+
+
+def row_groups(file: Path, where: str) -> NDArray[np.int64]:
+    """Return the first row of each row group of a file, and the number of all rows.
+
+    Raises
+    ------
+    TableError
+        The file is no Parquet file.
+    MissingExtraError
+        ``microcalc[parquet]`` is not installed.
+    """
+    with _opened(file, where) as opened:
+        return _starts(opened)
 
 
 def write_parquet(file: Path, *, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -75,23 +142,61 @@ def write_parquet(file: Path, *, columns: Sequence[str], rows: Iterable[Sequence
             writer.write_batch(pa.record_batch(arrays, schema=schema), row_group_size=BLOCK)
 
 
-def _batches(file: Path, required: Sequence[str], optional: Sequence[str], where: str) -> Iterator[tuple[int, Any]]:
+def _batches(
+    file: Path, required: Sequence[str], optional: Sequence[str], where: str, only: NDArray[np.int64] | None = None
+) -> Iterator[tuple[int, Any]]:
     """Yield the rows in batches of known columns, each with the number of rows before it."""
+    with _opened(file, where) as opened:
+        header = opened.schema_arrow.names
+        check_header(header, required, optional, where)
+        known = [name for name in header if name in (*required, *optional)]
+        for name in known:
+            _check_type(opened.schema_arrow.field(name).type, name, where)
+        starts = _starts(opened)
+        touched = np.ones(len(starts) - 1, dtype=bool) if only is None else _touched(starts, only)
+        for start, groups in _runs(starts, touched):
+            for batch in opened.iter_batches(BLOCK, columns=known, row_groups=groups):
+                if len(batch):
+                    yield start, _without_dictionaries(batch)
+                start += len(batch)
+
+
+def _starts(opened: Any) -> NDArray[np.int64]:
+    groups = (opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups))
+    return np.cumsum([0, *groups], dtype=np.int64)
+
+
+def _touched(starts: NDArray[np.int64], only: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which row groups have some of the rows."""
+    begun = np.searchsorted(only[:, 0], starts[1:], side="left")
+    over = np.searchsorted(only[:, 1], starts[:-1], side="right")
+    return np.asarray(begun > over)
+
+
+def _runs(starts: NDArray[np.int64], wanted: NDArray[np.bool_]) -> list[tuple[int, list[int]]]:
+    """Return wanted row groups, small neighbours together, each with the number of rows before it.
+
+    pyarrow keeps what it has read of a file until the last of the row groups that were asked for.
+    """
+    runs: list[tuple[int, list[int]]] = []
+    for n in np.flatnonzero(wanted).tolist():
+        if runs and runs[-1][1][-1] == n - 1 and starts[n] - runs[-1][0] < BLOCK:
+            runs[-1][1].append(n)
+        else:
+            runs.append((int(starts[n]), [n]))
+    return runs
+
+
+@contextmanager
+def _opened(file: Path, where: str) -> Iterator[Any]:
+    """Open a Parquet file; errors of reading it are errors of the table."""
     require_modules("pyarrow")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    start = 0
     try:
         with pq.ParquetFile(file) as opened:
-            header = opened.schema_arrow.names
-            check_header(header, required, optional, where)
-            known = [name for name in header if name in (*required, *optional)]
-            for name in known:
-                _check_type(opened.schema_arrow.field(name).type, name, where)
-            for batch in opened.iter_batches(BLOCK, columns=known):
-                yield start, batch
-                start += len(batch)
+            yield opened
     except pa.ArrowException as error:
         raise TableError(f"{where}: damaged, or no Parquet file, expected a table (Parquet)") from error
     except OSError as error:
@@ -114,7 +219,7 @@ def _words(column: Any) -> Words:
     """Return a column as texts without blanks around them, empty for null."""
     import pyarrow as pa
 
-    encoded = _plain(column).cast(pa.string()).dictionary_encode()
+    encoded = column.cast(pa.string()).dictionary_encode()
     values = [text.strip() for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     return Words([*values, ""] if column.null_count else values, codes)
@@ -124,18 +229,18 @@ def _numbers(column: Any) -> NDArray[np.float64] | None:
     """Return a column as numbers, NaN for null; None where one is no finite number."""
     import pyarrow as pa
 
-    column = _plain(column)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)):
         return numbers_of([_text(value) for value in column.to_pylist()])
     numbers = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     return numbers if np.count_nonzero(np.isfinite(numbers)) == len(numbers) - column.null_count else None
 
 
-def _plain(column: Any) -> Any:
-    """Return a column with each value in its place, in place of a dictionary."""
+def _without_dictionaries(batch: Any) -> Any:
+    """Return a batch with each value in its place."""
     import pyarrow as pa
 
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    return pa.record_batch(columns, names=batch.schema.names)
 
 
 def _line(batch: Any, n: int) -> Line:

@@ -6,7 +6,7 @@ an error is worded alike for one line and for 10^8, in CSV and in Parquet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -41,7 +41,7 @@ class Chunk:
         Function that returns the cells of the n-th of these lines as texts.
     """
 
-    lines: Sequence[int]
+    lines: Sequence[int] | NDArray[np.integer[Any]]
     texts: Mapping[str, Words]
     numbers: Mapping[str, NDArray[np.float64] | None]
     line: Callable[[int], Line]
@@ -80,7 +80,7 @@ def words_of(texts: Sequence[str]) -> Words:
 
 def read_columns(
     chunks: Iterable[Chunk],
-    images: Set[str],
+    images: Collection[str],
     *,
     row_of: Callable[[Line, str], AnnotationRow],
     where: Callable[[int], str],
@@ -108,12 +108,12 @@ def read_columns(
                 row_of(chunk.line(n), where(chunk.lines[n]))
             columns.add(chunk)
         else:
-            rows = [row_of(chunk.line(n), where(line)) for n, line in enumerate(chunk.lines)]
+            rows = [row_of(chunk.line(n), where(chunk.lines[n])) for n in range(len(chunk.lines))]
             columns.add(_chunk_of_rows(chunk, rows))
     return columns.finished(where)
 
 
-def _is_usual(chunk: Chunk, images: Set[str]) -> bool:
+def _is_usual(chunk: Chunk, images: Collection[str]) -> bool:
     """Return whether all cells are those that any table may have; outlines are not looked at."""
     if any(_is_missing(chunk.numbers[name]) for name in ("row", "column")):
         return False
@@ -122,7 +122,9 @@ def _is_usual(chunk: Chunk, images: Set[str]) -> bool:
         return False
     if any(is_not_known(text) for name in _NEVER_NA if name in chunk.texts for text in chunk.texts[name].values):
         return False
-    return images >= set(chunk.texts["image"].values) and set(chunk.texts["kind"].values) <= _KINDS
+    return all(image in images for image in chunk.texts["image"].values) and _KINDS.issuperset(
+        chunk.texts["kind"].values
+    )
 
 
 def _is_missing(numbers: NDArray[np.float64] | None) -> bool:

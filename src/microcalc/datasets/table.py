@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import numpy as np
 
@@ -95,12 +95,21 @@ class AnnotationRow:
 class AnnotationRows(Sequence[AnnotationRow]):
     """Annotations that are kept otherwise than as rows; a row is made when it is asked for."""
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other holds equal rows, whichever way it keeps them, or as a tuple."""
+        if not isinstance(other, AnnotationRows | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
     @abstractmethod
     def of_image(self, image: str) -> tuple[AnnotationRow, ...]:
         """Return the annotations of one image, in the order of the table."""
 
     @abstractmethod
-    def of_images(self, images: Collection[str]) -> Self:
+    def of_images(self, images: Collection[str]) -> AnnotationRows:
         """Return the annotations of some images."""
 
     @abstractmethod

@@ -29,13 +29,15 @@ image, where the size of the image is known.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from microcalc.datasets.columns import AnnotationColumns
 from microcalc.datasets.lines import (
     Line,
     number_in,
@@ -47,7 +49,8 @@ from microcalc.datasets.lines import (
     word_in,
     write_cells,
 )
-from microcalc.datasets.read_columns import chunks_of_lines, read_columns
+from microcalc.datasets.read_columns import Chunk, chunks_of_lines, read_columns
+from microcalc.datasets.stored import HELD, LARGEST_GROUP, open_stored
 from microcalc.datasets.table import (
     AnnotationRow,
     ImageRow,
@@ -63,6 +66,8 @@ from microcalc.errors import OutputError, TableError
 from microcalc.extras import require_modules
 from microcalc.storage.ownership import owner_of, write_editable_by
 from microcalc.storage.write import saying_where, writing
+
+_LOG = logging.getLogger(__name__)
 
 IMAGES, ANNOTATIONS = "images.csv", "annotations.csv"
 Form = Literal["csv", "parquet"]
@@ -120,7 +125,8 @@ def read_table(path: Path) -> Table:
     form = _form_of(folder, name)
     images_name, annotations_name = _NAMES[form]
     images = _read_images(folder, f"{name}/{images_name}", form)
-    annotations = _read_annotations(folder, f"{name}/{annotations_name}", form, {i.image for i in images})
+    index_of = {image.image: index for index, image in enumerate(images)}
+    annotations = _read_annotations(folder, f"{name}/{annotations_name}", form, index_of)
     table = Table(images, annotations)
     check_places(table)
     return table
@@ -161,8 +167,9 @@ def _refuse_other_case(folder: Path, name: str, *files: str) -> None:
 def write_table(table: Table, folder: Path, *, form: Form = "csv") -> None:
     """Write the images and the annotations, each file whole or not at all.
 
-    Both forms hold the same values: positions to a thousandth of a pixel, diameters to four digits. Where the folder
-    bears the mark of a command, a table that has been edited since it was written stays.
+    Both forms hold the same values: positions to a thousandth of a pixel, diameters to four digits. In Parquet more
+    annotations than ``stored.HELD`` are put in the order of the images, so that they can be read by parts. Where the
+    folder bears the mark of a command, a table that has been edited since it was written stays.
 
     Raises
     ------
@@ -180,7 +187,10 @@ def write_table(table: Table, folder: Path, *, form: Form = "csv") -> None:
     with saying_where(folder / images):
         folder.mkdir(parents=True, exist_ok=True)
     # Images last: where they stand, their annotations stand, too.
-    _write(folder / annotations, _ANNOTATION_COLUMNS, map(_annotation_texts, table.annotations), form)
+    rows: Iterable[AnnotationRow] = table.annotations
+    if form == "parquet" and len(table.annotations) > HELD:
+        rows = (row for image in table.images for row in table.rows_of(image))
+    _write(folder / annotations, _ANNOTATION_COLUMNS, map(_annotation_texts, rows), form)
     texts = partial(_image_texts, folder=folder.resolve(), resolved=cache(Path.resolve))
     _write(folder / images, _IMAGE_COLUMNS, map(texts, table.images), form)
 
@@ -255,17 +265,42 @@ def _read_images(folder: Path, where: str, form: Form) -> tuple[ImageRow, ...]:
     return images
 
 
-def _read_annotations(folder: Path, where: str, form: Form, images: Set[str]) -> Sequence[AnnotationRow]:
+def _read_annotations(folder: Path, where: str, form: Form, index_of: Mapping[str, int]) -> Sequence[AnnotationRow]:
     file, required, optional = folder / _NAMES[form][1], _ANNOTATION_REQUIRED, _ANNOTATION_COLUMNS
     if not file.is_file():
         return ()
+    row_of = partial(_annotation_of, images=index_of, listed_in=_NAMES[form][0])
+    read = partial(_read_places, images=index_of, row_of=row_of, where=where, form=form)
     if form == "csv":
-        chunks = chunks_of_lines(*open_lines(file, required=required, optional=optional, where=where))
+        rows = read(chunks_of_lines(*open_lines(file, required=required, optional=optional, where=where)))
     else:
-        from microcalc.datasets.parquet import parquet_chunks
+        from microcalc.datasets.parquet import parquet_chunks, row_groups
 
-        chunks = parquet_chunks(file, required=required, optional=optional, where=where)
-    row_of = partial(_annotation_of, images=images, listed_in=_NAMES[form][0])
+        chunks = partial(parquet_chunks, file, required=required, optional=optional, where=where)
+        groups = row_groups(file, where)
+        if groups[-1] > HELD:
+            if stored := open_stored(file, index_of, where=where, groups=groups, chunks=chunks, read=read):
+                _refuse_repeated_id(stored[0].repeated_id(stored[1]))
+                return stored[0]
+            _LOG.warning(
+                "%s: all of %d annotations are held in memory, as they are not in the order of the images, or in row "
+                "groups of over %d; microcalc table export TABLE --to parquet --out COLUMNS mends both",
+                *(where, groups[-1], LARGEST_GROUP),
+            )
+        rows = read(chunks())
+    _refuse_repeated_id(rows.repeated_id())
+    return rows
+
+
+def _read_places(
+    chunks: Iterable[Chunk],
+    *,
+    images: Mapping[str, int],
+    row_of: Callable[[Line, str], AnnotationRow],
+    where: str,
+    form: Form,
+) -> AnnotationColumns:
+    """Return annotations; refuse two of one judge at one place."""
     rows = read_columns(chunks, images, row_of=row_of, where=partial(_place, where, form))
     if again := rows.repeated_place():
         row, first = again
@@ -273,9 +308,12 @@ def _read_annotations(folder: Path, where: str, form: Form, images: Set[str]) ->
             f"{row.where}: row {row.row:g}, column {row.column:g} of image {row.image!r} is also on "
             f"{first.where.removeprefix(f'{where} ')}, expected each place once"
         )
-    if again := rows.repeated_id():
-        raise TableError(f"{again[0].where}: the id of {again[1].where}, expected every id once")
     return rows
+
+
+def _refuse_repeated_id(again: tuple[AnnotationRow, AnnotationRow] | None) -> None:
+    if again is not None:
+        raise TableError(f"{again[0].where}: the id of {again[1].where}, expected every id once")
 
 
 def _place(where: str, form: Form, number: int) -> str:
@@ -283,7 +321,7 @@ def _place(where: str, form: Form, number: int) -> str:
     return f"{where} {'line' if form == 'csv' else 'row'} {number}"
 
 
-def _annotation_of(line: Line, where: str, *, images: Set[str], listed_in: str) -> AnnotationRow:
+def _annotation_of(line: Line, where: str, *, images: Mapping[str, int], listed_in: str) -> AnnotationRow:
     """Return one line, which may be of these images."""
     row = _annotation_row(line, where)
     if row.image not in images:
