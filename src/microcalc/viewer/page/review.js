@@ -12,7 +12,7 @@ function reviewDetector() {
 export function toggleReview() {
   if (state.reviewing) return endReview();
   state.reviewing = true;
-  return nextPlace();
+  return state.hanging ? null : nextPlace(); // an image that is being opened goes on with the review itself
 }
 
 export function endReview() {
