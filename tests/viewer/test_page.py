@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,9 +19,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from tests.viewer.tables import SPECKS, write_detections, write_images
+from tests.viewer.tables import SPECKS, viewer_of, write_detections, write_images
 from tests.waiting import PATIENCE_S
 
 from microcalc.datasets.table_files import read_table
@@ -28,6 +31,8 @@ from microcalc.dicom.write import write_dicom
 from microcalc.display.grey import shown_values, stretch, whole_grey
 from microcalc.images.open import read
 from microcalc.storage.ownership import open_output_folder
+from microcalc.viewer.serve import Address
+from microcalc.viewer.serve import serve as run_server
 
 _READY = "window.microcalc && microcalc.panes().length && microcalc.panes()[0].meta"
 _SETTLED = (
@@ -36,6 +41,7 @@ _SETTLED = (
 )
 
 Serve = Callable[..., str]
+Show = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +81,35 @@ def serve(processes: list[subprocess.Popen[str]]) -> Serve:
 
 
 @pytest.fixture
-def page(browser: Browser, processes: list[subprocess.Popen[str]]) -> Iterator[Page]:
+def show(monkeypatch: pytest.MonkeyPatch) -> Iterator[Show]:
+    """Serve what a call of ``microcalc view`` shows from this process, which starts at once; return the address."""
+    servers: list[uvicorn.Server] = []
+    threads: list[threading.Thread] = []
+    made = uvicorn.Server
+
+    def noted(config: uvicorn.Config) -> uvicorn.Server:
+        servers.append(made(config))
+        return servers[-1]
+
+    def start(*paths: Path, out: Path | None = None) -> str:
+        printed: queue.Queue[str] = queue.Queue()
+        options = {"browser": False, "ready": printed.put}
+        threads.append(
+            threading.Thread(target=run_server, args=(viewer_of(*paths, out=out), Address()), kwargs=options)
+        )
+        threads[-1].start()
+        return printed.get(timeout=PATIENCE_S)
+
+    monkeypatch.setattr(uvicorn, "Server", noted)
+    yield start
+    for server in servers:
+        server.should_exit = True
+    for thread in threads:
+        thread.join()
+
+
+@pytest.fixture
+def page(browser: Browser, processes: list[subprocess.Popen[str]], show: Show) -> Iterator[Page]:
     """A page without errors, warnings and requests to others; it is closed before the servers are ended."""
     page, wrong = browser.new_page(viewport={"width": 1366, "height": 768}), []
     page.set_default_timeout(1000 * PATIENCE_S)
@@ -176,7 +210,7 @@ def _centre_on(page: Page, row: int, column: int, zoom: float) -> None:
 
 @pytest.mark.parametrize(("side", "intent"), [("R", "processed"), ("L", "processed"), ("L", "raw")])
 def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
-    side: Any, intent: str, serve: Serve, page: Page, tmp_path: Path, request: pytest.FixtureRequest
+    side: Any, intent: str, show: Show, page: Page, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     header: AcquisitionHeader = request.getfixturevalue(f"{intent}_header")
     rng = np.random.default_rng(5)
@@ -184,7 +218,7 @@ def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
     values[:, :400] = rng.integers(2300, 3200, (700, 400))
     file = tmp_path / "a.dcm"
     write_dicom(file, values, header=replace(header, laterality=side))
-    _open(page, serve(file))
+    _open(page, show(file))
     _centre_on(page, 300, 200, 4)
     mammogram = read(file)
     grey = whole_grey(mammogram)
@@ -198,7 +232,7 @@ def test_the_pixels_on_the_screen_are_the_grey_levels_of_the_files_window(
 
 
 def test_a_disc_of_a_turned_picture_of_oblong_pixels_is_round_and_is_clicked_where_it_is(
-    serve: Serve, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
+    show: Show, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
 ) -> None:
     spacing, centre = (
         (0.12, 0.08),
@@ -212,7 +246,7 @@ def test_a_disc_of_a_turned_picture_of_oblong_pixels_is_round_and_is_clicked_whe
     header = pydicom.dcmread(file)
     header.PatientOrientation, header.ImagerPixelSpacing = ["H", "A"], list(spacing)
     header.save_as(file)
-    _open(page, serve(file, "--out", out, "--judge", "A. Reader"))
+    _open(page, show(file, out=out))
     meta = page.evaluate("() => microcalc.panes()[0].meta")
     assert (meta["rows"], meta["columns"]) == (700, 600)
     assert meta["aspect"] == pytest.approx(0.08 / 0.12)
@@ -238,7 +272,7 @@ def test_a_disc_of_a_turned_picture_of_oblong_pixels_is_round_and_is_clicked_whe
 
 
 def test_older_priors_come_up_beside_the_current_image_and_follow_it_in_millimetres(
-    serve: Serve, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
+    show: Show, page: Page, tmp_path: Path, processed_header: AcquisitionHeader
 ) -> None:
     for year, step in ((2019, 2), (2022, 1), (2024, 1)):  # the oldest has pixels of twice the size
         file, shape = tmp_path / f"{year}.dcm", (600 // step, 500 // step)
@@ -250,7 +284,7 @@ def test_older_priors_come_up_beside_the_current_image_and_follow_it_in_millimet
         header.StudyDate, header.StudyInstanceUID, header.SOPInstanceUID = f"{year}0101", f"1.2.{year}", f"1.3.{year}"
         header.ImagerPixelSpacing = list(spacing)
         header.save_as(file)
-    _open(page, serve(tmp_path))
+    _open(page, show(tmp_path))
     page.keyboard.press("b")
     _until(page, f"microcalc.panes().length === 2 && {_SETTLED}")
     assert "prior 1 of 2, 2.0 years before" in page.locator(".pane > .corner").first.inner_text()
@@ -282,14 +316,12 @@ def _extents(page: Page, canvas: str, x: float, y: float) -> list[int]:
     return extents
 
 
-def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(
-    serve: Serve, page: Page, tmp_path: Path
-) -> None:
+def test_a_finding_is_jumped_to_and_the_slider_says_what_it_would_cost(show: Show, page: Page, tmp_path: Path) -> None:
     table = write_images(tmp_path / "t")
     places = [(*SPECKS[0], 0.95), (*SPECKS[1], 0.9), (500, 100, 0.3)]
     write_detections(tmp_path / "d" / "a.json", "a", places, kind="microcalcification")
     write_detections(tmp_path / "d" / "b.json", "b", [(100, 30, 0.9), (110, 30, 0.9), (1, 1, 0.1)])
-    _open(page, serve(table, tmp_path / "d"))
+    _open(page, show(table, tmp_path / "d"))
     _until(page, "document.getElementById('measured').textContent.includes('these 2 images: sensitivity 1.00, 0.50')")
     assert page.locator("#findings li.hit").count() == 1
     assert page.locator("#findings li.partly").inner_text() == "without a mark: 2 of 4 of one"
@@ -372,10 +404,10 @@ def test_what_is_annotated_is_saved_undone_and_still_there_after_the_server_was_
 
 
 def test_clusters_are_grouped_by_hand_and_their_outline_is_edited_by_its_corners(
-    serve: Serve, page: Page, tmp_path: Path
+    show: Show, page: Page, tmp_path: Path
 ) -> None:
     table, out = write_images(tmp_path / "t", ("a",)), tmp_path / "o"
-    _open(page, serve(table, "--out", out, "--judge", "A. Reader"))
+    _open(page, show(table, out=out))
     _centre_on(page, 310, 160, 8)
     page.keyboard.press("a")
     box = page.locator(".pane").bounding_box()
@@ -427,12 +459,12 @@ def test_clusters_are_grouped_by_hand_and_their_outline_is_edited_by_its_corners
 
 
 def test_review_shows_the_highest_place_first_and_takes_one_key_for_each(
-    serve: Serve, page: Page, tmp_path: Path
+    show: Show, page: Page, tmp_path: Path
 ) -> None:
     table = write_images(tmp_path / "t", ("a",), annotated=False)
     places = [(*SPECKS[0], 0.5), (*SPECKS[1], 0.9), (500, 100, 0.7)]
     write_detections(tmp_path / "d" / "a.json", "a", places)
-    _open(page, serve(table, tmp_path / "d", "--out", tmp_path / "o", "--judge", "A. Reader"))
+    _open(page, show(table, tmp_path / "d", out=tmp_path / "o"))
     page.keyboard.press("q")
     for number, key in enumerate("yx3", 1):
         page.keyboard.press(key)
@@ -506,20 +538,20 @@ def test_four_views_hang_chest_wall_to_chest_wall_and_help_lists_every_key(
     assert page.locator(".pane > .corner").inner_text().startswith("L CC")
 
 
-def test_an_example_of_a_study_is_jumped_to_on_another_image(serve: Serve, page: Page, tmp_path: Path) -> None:
+def test_an_example_of_a_study_is_jumped_to_on_another_image(show: Show, page: Page, tmp_path: Path) -> None:
     study = tmp_path / "study"
     open_output_folder(study, "study")
     write_images(study / "stages" / "exams" / "table", ("a", "b", "c", "d", "other"), annotated=False)
     (study / "report").mkdir()
     (study / "report" / "examples.csv").write_text("what,method,image,row,column\nmiss,pair,other,300,150\n")
-    _open(page, serve(study))
+    _open(page, show(study))
     page.click("#findings li.miss")
     _until(page, f"{_SETTLED} && microcalc.state.image.name.endsWith('other') && microcalc.panes()[0].zoom > 1.5")
     assert page.locator("#findings li.current").inner_text() == "miss, pair"
     assert "row=300" in page.url
 
 
-def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(serve: Serve, page: Page, tmp_path: Path) -> None:
+def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(show: Show, page: Page, tmp_path: Path) -> None:
     folder = tmp_path / "t"
     write_images(folder, ("a",), annotated=False)
     pixels = np.array(Image.open(folder / "a.png").resize((2100, 1920), Image.Resampling.NEAREST))
@@ -527,7 +559,7 @@ def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(serve: Serve, pag
     Image.fromarray(pixels).save(folder / "a.png")
     text = (folder / "images.csv").read_text().replace(",640,700", ",1920,2100").replace(",0.1,0.1,", ",0.05,0.05,")
     (folder / "images.csv").write_text(text)
-    _open(page, serve(folder))
+    _open(page, show(folder))
     page.evaluate("() => microcalc.panes()[0].home()")
     _until(page, f"{_SETTLED} && microcalc.panes()[0].zoom < 0.5")
 
@@ -546,7 +578,7 @@ def test_a_speck_of_one_pixel_is_seen_when_the_whole_breast_is(serve: Serve, pag
     _becomes(is_seen, True)
 
 
-def test_a_training_that_runs_is_shown_and_the_page_follows_it(page: Page, serve: Serve, tmp_path: Path) -> None:
+def test_a_training_that_runs_is_shown_and_the_page_follows_it(page: Page, show: Show, tmp_path: Path) -> None:
     run = tmp_path / "run"
     open_output_folder(run, "train")
     write_images(run / "table", ("a",))
@@ -556,7 +588,7 @@ def test_a_training_that_runs_is_shown_and_the_page_follows_it(page: Page, serve
     progress = {"step": 50, "steps": 100, "seconds_left": 1800, "when": now}
     (run / "cnn1" / "progress.json").write_text(json.dumps(progress))
     (run / "cnn1" / "metrics.jsonl").write_text(json.dumps(measured) + "\n")
-    _open(page, serve(run))
+    _open(page, show(run))
     shown = "document.getElementById('trainingpage').textContent"
     _until(page, f"document.getElementById('trainingpage')?.isConnected && {shown}.includes('CNN1: step 50 of 100')")
     text = page.evaluate(shown)
