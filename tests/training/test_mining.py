@@ -98,7 +98,7 @@ def test_reviewed_negatives_are_always_mined(mined: Path) -> None:
     assert of_two[:3] == [[20, 10], [20, 30], [60, 30]]
 
 
-@pytest.mark.parametrize("executor", [_Shuffled(), Processes(4)], ids=["shuffled", "four"])
+@pytest.mark.parametrize("executor", [_Shuffled(), Processes(2)], ids=["shuffled", "two"])
 def test_the_mined_are_the_same_bytes_wherever_images_are_rated(
     folder: Path, images: list[TrainingImage], mined: Path, tmp_path: Path, executor: Executor
 ) -> None:

@@ -230,10 +230,12 @@ def gabor_excess(region: Floats, pitch_mm: float) -> tuple[float, ...]:
         for angle in np.arange(8) * np.pi / 8:
             r0, c0 = f0 * np.sin(angle), f0 * np.cos(angle)
             transfer = sum(
-                np.exp(-((row_f - sign * r0) ** 2 + (column_f - sign * c0) ** 2) / (2 * sigma**2)) for sign in (1, -1)
+                np.exp(-((row_f - sign * r0) ** 2) / (2 * sigma**2))
+                * np.exp(-((column_f - sign * c0) ** 2) / (2 * sigma**2))
+                for sign in (1, -1)
             )
-            response = fft.irfft2(spectrum * transfer, s=region.shape)
-            values.append(float(np.mean(response**4) / np.mean(response**2) ** 2 - 3.0))
+            power = fft.irfft2(spectrum * transfer, s=region.shape) ** 2
+            values.append(float(np.mean(power**2) / np.mean(power) ** 2 - 3.0))
         out.append(float(np.mean(values)))
     return tuple(out)
 
