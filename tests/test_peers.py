@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.compared.marks import candidates_of_points, far_apart, map_of_ti
 from benchmarks.compared.netc import NetC, find, with_breast
 from benchmarks.compared.retinanet import boxes_of, centres_of
 from benchmarks.compared.samples import PATCH_PX, Patch, TrainingImage, discs, draw_patch, training_images, turned
+from benchmarks.compared.unet import loss
 from benchmarks.peers import PEERS, installed_mb, main, train_peers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,9 +87,11 @@ def test_a_point_in_the_overlap_of_tiles_is_found_once(rows: int, columns: int, 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_microcalcification_stays_where_its_pixel_is_when_a_patch_is_turned(turns: int, flip: bool) -> None:
     pixels = np.zeros((9, 9), dtype=np.float32)
-    pixels[2, 7] = 1
-    patch = turned(Patch(pixels, np.array([[2.0, 7.0]]), np.array([3.0])), turns=turns, flip=flip)
+    pixels[2, 7], pixels[5, 1] = 1, 2
+    given = Patch(pixels, np.array([[2.0, 7.0]]), np.array([3.0]), np.array([[5.0, 1.0]]))
+    patch = turned(given, turns=turns, flip=flip)
     assert np.argwhere(patch.pixels == 1).tolist() == patch.places.tolist()
+    assert np.argwhere(patch.pixels == 2).tolist() == patch.unknown.tolist()
 
 
 @_FEW
@@ -96,25 +100,45 @@ def test_a_patch_around_calcium_shows_its_microcalcifications_at_their_places(se
     places = np.array([[5, 7], [150, 160], [151, 160], [390, 300]])
     pixels = np.zeros((400, 310), dtype=np.float16)
     pixels[tuple(places.T)] = 1
-    shown = TrainingImage(pixels, places.astype(np.float64), np.full(4, 3.0), np.array([[200, 200]]))
-    without = TrainingImage(np.zeros_like(pixels), np.zeros((0, 2)), np.zeros(0), np.array([[200, 200]]))
+    unknown = np.array([[20, 30], [155, 150]])
+    pixels[tuple(unknown.T)] = 2
+    none, breast = np.zeros((0, 2)), np.array([[200, 200]])
+    shown = TrainingImage(pixels, places.astype(np.float64), np.full(4, 3.0), unknown.astype(np.float64), breast)
+    without = TrainingImage(np.zeros_like(pixels), none, np.zeros(0), none, breast)
     patch = draw_patch([without, shown], np.random.default_rng(seed), around_calcium=True)
     assert patch.pixels.shape == (PATCH_PX, PATCH_PX)
-    assert len(patch.places) == patch.pixels.sum() > 0
-    assert (patch.pixels[tuple(patch.places.astype(int).T)] == 1).all()
+    for found, value in ((patch.places, 1), (patch.unknown, 2)):
+        assert sorted(found.tolist()) == np.argwhere(patch.pixels == value).tolist()
+    assert len(patch.places) == len(patch.diameters_px) > 0
 
 
 def test_a_disc_has_the_pixels_within_its_radius_and_at_least_the_nearest_one() -> None:
-    patch = Patch(np.zeros((8, 9), dtype=np.float32), np.array([[0.4, 8.0], [5.0, 4.0]]), np.zeros(2))
-    assert np.argwhere(discs(patch, radius_px=0.1)).tolist() == [[0, 8], [5, 4]]
-    assert np.argwhere(discs(patch, radius_px=1.0)).tolist() == [
+    places = np.array([[0.4, 8.0], [5.0, 4.0]])
+    assert np.argwhere(discs(places, (8, 9), radius_px=0.1)).tolist() == [[0, 8], [5, 4]]
+    assert np.argwhere(discs(places, (8, 9), radius_px=1.0)).tolist() == [
         [0, 8], [1, 8], [4, 4], [5, 3], [5, 4], [5, 5], [6, 4],
     ]  # fmt: skip
 
 
+def test_of_a_logit_at_an_unknown_place_the_u_net_learns_nothing_unless_a_microcalcification_is_there() -> None:
+    patch = Patch(
+        np.zeros((40, 40), dtype=np.float32), np.array([[20.0, 20.0]]), np.array([3.0]), np.array([[20.0, 23.0]])
+    )
+    logits = torch.zeros(1, 1, 40, 40, requires_grad=True)
+    mean: Any = loss(logits, [patch])
+    mean.backward()
+    assert logits.grad is not None
+    gradient = logits.grad[0, 0].numpy()
+    assert (gradient[20, 20], gradient[20, 5]) == pytest.approx((-20 / 2 / 1600, 1 / 2 / 1600))
+    rows, columns = np.nonzero(gradient == 0)
+    distance = np.hypot(rows - 20, columns - 23)
+    assert distance.max() <= 5
+    assert gradient[20, 23] == gradient[20, 28] == 0
+
+
 def test_the_centre_of_a_box_is_the_microcalcification_that_it_was_drawn_around() -> None:
     places = np.array([[10.0, 20.0], [30.25, 40.5]])
-    boxes = boxes_of(Patch(np.zeros((64, 64), dtype=np.float32), places, np.array([2.0, 9.0])))
+    boxes = boxes_of(Patch(np.zeros((64, 64), dtype=np.float32), places, np.array([2.0, 9.0]), np.zeros((0, 2))))
     np.testing.assert_allclose(centres_of(boxes), places)
     np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], [[5, 5], [11, 11]])
 

@@ -33,6 +33,7 @@ def train(images: Sequence[TrainingImage], out: Path, *, minutes: float) -> None
     detector = _detector()
     detector.set_atss_matcher(num_candidates=4, center_in_gt=False)
     detector.set_hard_negative_sampler(batch_size_per_image=256, positive_fraction=0.3, pool_size=20, min_neg=64)
+    detector.network.register_forward_hook(_in_float32)
 
     def loss_of(patches: Sequence[Patch]) -> torch.Tensor:
         targets = [
@@ -84,6 +85,11 @@ def boxes_of(patch: Patch) -> FloatImage:
 def centres_of(boxes: FloatImage) -> Points:
     """Return the centres (n, 2) of boxes, in pixels whose centres are whole numbers."""
     return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5, dtype=np.float64)
+
+
+def _in_float32(_network: torch.nn.Module, _given: Any, maps: dict[str, list[torch.Tensor]]) -> Any:
+    """Return a network's maps in float32: sums over all anchors would lose digits in bfloat16."""
+    return {name: [level.float() for level in levels] for name, levels in maps.items()}
 
 
 def _detector() -> Any:
