@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.training import toy
@@ -18,6 +19,8 @@ from microcalc.datasets.open import open_table
 from microcalc.datasets.table import ImageRow, Table
 from microcalc.datasets.table_files import read_table, write_table
 from microcalc.errors import InputError
+from microcalc.evaluation.detections import read_marks
+from microcalc.evaluation.matched_images import Rules, match_images
 from microcalc.models.model import describe_pair, load_model, shipped_model
 from microcalc.training.card import with_operating_points
 from microcalc.training.normalised import NormalisedImages
@@ -80,6 +83,29 @@ def test_on_the_images_of_its_training_s_validation_a_model_keeps_every_threshol
     assert _measure(model, data, tmp_path / "again") == 0
     for name in ("cnn1.onnx", "cnn2.onnx", "model.json", "training-images.txt"):
         assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes(), name
+
+
+def test_what_an_operating_point_of_clusters_states_is_what_detection_finds(
+    moved: Path, data: Path, tmp_path: Path
+) -> None:
+    recipe = (moved / "recipe.toml").read_text(encoding="utf-8")
+    few = recipe.replace("false_marks_per_image = 100.0", "false_marks_per_image = 2.0")  # most are not listed
+    assert few != recipe
+    (moved / "recipe.toml").write_text(few, encoding="utf-8")
+    table, truth, model = read_table(data).of_split("validation"), tmp_path / "truth", tmp_path / "model"
+    write_table(table, truth)
+    assert _measure(moved, truth, model) == 0
+    detect = ["detect", str(truth), "--model", str(model), "--no-overlay", "--workers", "1"]
+    assert cli.run([*detect, "--out", str(tmp_path / "out")]) == 0
+    found = [m.clusters for m in match_images(read_marks([tmp_path / "out"], table), table, Rules())]
+    ratings = [(m.lesion_rating, m.nl_rating) for m in found if m is not None]
+    lesions, false = map(np.concatenate, zip(*ratings, strict=True))
+    points = json.loads((model / "model.json").read_text())["operating_points"]
+    assert len(ratings) == 20
+    assert points[-1]["llf"] > 0.5
+    for point in points:  # one cluster more or less: the points are measured on images stored with 16 bits a pixel
+        assert np.mean(lesions >= point["threshold"]) == pytest.approx(point["llf"], abs=0.051)
+        assert np.count_nonzero(false >= point["threshold"]) / 20 == pytest.approx(point["nlf"], abs=0.051)
 
 
 def test_what_a_killed_call_has_normalised_is_used_by_the_next_and_then_removed(

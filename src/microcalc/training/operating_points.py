@@ -96,6 +96,7 @@ def measure_operating_points(
         marked.append(Marked(find_candidates(normalised, likelihood, **every.model_dump()), image.annotations))
     annotated = slice(len(validation))
     (listed,) = mark_operating_points(marked[annotated], (recipe.detect.false_marks_per_image,))
+    marked = [_listed(m, listed.threshold) for m in marked]
     (outlined,) = mark_operating_points(marked[annotated], (recipe.shapes.false_marks_per_image,))
     shapes = recipe.shapes.rules(outlined.threshold)
     pairs = track(zip(marked, images, strict=True), "outlining calcifications", total=len(images))
@@ -171,6 +172,13 @@ def _point(
     return OperatingPointEntry(
         threshold=float(np.clip(threshold[last], 0.0, 1.0)), llf=float(llf[last]), nlf=float(nlf[last])
     )
+
+
+def _listed(marked: Marked, least: float) -> Marked:
+    """Leave out what the model does not list: marks are then merged, and clusters formed, as they are in detection."""
+    every = marked.candidates
+    n = int(np.count_nonzero(every.likelihood >= least))  # highest first
+    return replace(marked, candidates=Candidates(every.centres[:n], every.likelihood[:n]))
 
 
 def _with_shapes(marked: Marked, image: TrainingImage, rules: ShapeRules) -> Marked:
