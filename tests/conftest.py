@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from microcalc.execution.cores import core_count
+from microcalc.storage.lock import locked
 
 settings.register_profile(  # no test asserts a time
     "microcalc", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -42,6 +43,18 @@ if "TMPDIR" not in os.environ and _holds_the_folders_of_tests(_MEMORY):
 def pytest_xdist_auto_num_workers() -> int | None:
     """Start half as many workers again as there are cores: tests wait for processes, sockets and clocks."""
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else core_count() + core_count() // 2
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cascade's code, compiled for this machine: one process of the tests does it, and the others wait and load it.
+
+    In a fresh checkout each would spend nine seconds on it.
+    """
+    from tests.cascade.cascades import compile_all
+
+    with locked(tmp_path_factory.getbasetemp().parent / "compiling"):
+        compile_all(tmp_path_factory.mktemp("compiling"))
 
 
 @pytest.fixture(scope="session")

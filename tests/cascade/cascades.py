@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from microcalc.cascade.boost import Tree
 from microcalc.cascade.cascade import Cascade, Floats, likelihood_of
+from microcalc.cascade.fit import CascadeSettings, fit_cascade
 from microcalc.cascade.haar import MARGIN_PX, WINDOW_PX, Features, Masks, draw_features
-from microcalc.cascade.rate import places_of
+from microcalc.cascade.rate import CascadeScorer, places_of
 from microcalc.cascade.windows import quantised
 from microcalc.domain import NormalisedMammogram
-from microcalc.sample.store import StoredImage
+from microcalc.sample.store import Samples, StoredImage
 
 
 def random_cascade(rng: np.random.Generator, *, depth: int, trees: tuple[int, ...] = (2, 3, 4)) -> Cascade:
@@ -58,6 +59,32 @@ def random_mammogram(
 def stored(mammogram: NormalisedMammogram, *, border_px: int = 9) -> StoredImage:
     pixels = np.pad(np.clip(mammogram.pixels, -1000, 1000).astype(np.float16), border_px)
     return StoredImage(pixels, mammogram.breast, border_px, mammogram.spacing_mm, mammogram.origin_mm, Path())
+
+
+def spotted(n: int, *, seed: int) -> tuple[list[StoredImage], Samples, Samples]:
+    """Noise with spots of 3 pixels, and with edges that are none: images, positives, negatives."""
+    rng = np.random.default_rng(seed)
+    images, positives, negatives = [], [], []
+    for index in range(n):
+        pixels = rng.normal(size=(64, 96)).astype(np.float32)
+        pixels[:, 70:] += 8
+        spots = [(r, c) for r in (10, 25, 40, 55) for c in (10, 26, 42, 58)]
+        clear = np.ones(pixels.shape, dtype=bool)
+        for row, column in spots:
+            pixels[row - 1 : row + 2, column - 1 : column + 2] += 1.3
+            clear[row - 3 : row + 4, column - 3 : column + 4] = False
+        images.append(stored(NormalisedMammogram(pixels, np.ones_like(clear), 0.1, (0.0, 0.0), "")))
+        positives.append([(index, *spot) for spot in spots])
+        negatives.append(np.insert(np.argwhere(clear), 0, index, axis=1))
+    return images, np.concatenate(positives).astype(np.int32), np.concatenate(negatives).astype(np.int32)
+
+
+def compile_all(folder: Path) -> None:
+    """Call every function that is compiled, with all types of arguments."""
+    images, positives, negatives = spotted(2, seed=1)
+    few = CascadeSettings(rounds=(2, 2), features_per_node=20, negatives_per_node=200, least_negatives=20)
+    cascade = fit_cascade(images, positives, negatives, images, positives, settings=few, seed=1, folder=folder)
+    CascadeScorer(cascade).score(random_mammogram(np.random.default_rng(1)))
 
 
 def place_and_score(cascade: Cascade, mammogram: NormalisedMammogram, row: int, column: int) -> tuple[int, float]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cascade.cascades import rate_samples, stored
+from tests.cascade.cascades import rate_samples, spotted
 from tests.logs import KilledError, logged
 
 from microcalc.cascade.boost import Boosting
@@ -15,7 +15,6 @@ from microcalc.cascade.cascade import Cascade
 from microcalc.cascade.fit import CascadeSettings, draw_by_weight, fit_cascade
 from microcalc.cascade.rate import places_of
 from microcalc.cascade.windows import by_image
-from microcalc.domain import NormalisedMammogram
 from microcalc.errors import InputError
 from microcalc.sample.store import Samples, StoredImage
 
@@ -24,25 +23,7 @@ _SETTINGS = CascadeSettings(
 )
 
 
-def _images(n: int, *, seed: int) -> tuple[list[StoredImage], Samples, Samples]:
-    """Noise with spots of 3 pixels, and with edges that are none: images, positives, negatives."""
-    rng = np.random.default_rng(seed)
-    images, positives, negatives = [], [], []
-    for index in range(n):
-        pixels = rng.normal(size=(64, 96)).astype(np.float32)
-        pixels[:, 70:] += 8
-        spots = [(r, c) for r in (10, 25, 40, 55) for c in (10, 26, 42, 58)]
-        clear = np.ones(pixels.shape, dtype=bool)
-        for row, column in spots:
-            pixels[row - 1 : row + 2, column - 1 : column + 2] += 1.3
-            clear[row - 3 : row + 4, column - 3 : column + 4] = False
-        images.append(stored(NormalisedMammogram(pixels, np.ones_like(clear), 0.1, (0.0, 0.0), "")))
-        positives.append([(index, *spot) for spot in spots])
-        negatives.append(np.insert(np.argwhere(clear), 0, index, axis=1))
-    return images, np.concatenate(positives).astype(np.int32), np.concatenate(negatives).astype(np.int32)
-
-
-_TRAIN, _TUNE, _TEST = _images(12, seed=1), _images(6, seed=2), _images(4, seed=3)
+_TRAIN, _TUNE, _TEST = spotted(12, seed=1), spotted(6, seed=2), spotted(4, seed=3)
 
 
 def _fit(folder: Path, settings: CascadeSettings = _SETTINGS, *, killed_at: str = "") -> Cascade:

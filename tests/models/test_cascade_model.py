@@ -18,6 +18,8 @@ from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.errors import InputError
 from microcalc.models.model import Models, load_model
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -35,6 +35,9 @@ _STAGES = [
 ]  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
