@@ -195,6 +195,11 @@ def _drawn(page: Page, rows: tuple[int, int], columns: tuple[int, int], expected
         time.sleep(0.05)
 
 
+def _frames(page: Page) -> None:
+    """Wait for two frames: what follows from the last changes has happened, such as that a pane follows another."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def _centre_on(page: Page, row: int, column: int, zoom: float) -> None:
     page.evaluate(
         """([row, column, zoom]) => {
@@ -205,7 +210,7 @@ def _centre_on(page: Page, row: int, column: int, zoom: float) -> None:
         [row, column, zoom],
     )
     _until(page, f"{_SETTLED} && !microcalc.panes()[0].smoothing")
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    _frames(page)
 
 
 @pytest.mark.parametrize(("side", "intent"), [("R", "processed"), ("L", "processed"), ("L", "raw")])
@@ -290,6 +295,7 @@ def test_older_priors_come_up_beside_the_current_image_and_follow_it_in_millimet
     assert "prior 1 of 2, 2.0 years before" in page.locator(".pane > .corner").first.inner_text()
     page.keyboard.press("B")
     _until(page, f"microcalc.panes()[0].note.startsWith('prior 2 of 2, 5.0') && {_SETTLED}")
+    _frames(page)
     page.evaluate("() => microcalc.panes()[1].fitTo({ top: 250, bottom: 350, left: 50, right: 150 })")
     _until(page, "microcalc.panes()[0].zoom > 6")
     at = page.evaluate(
