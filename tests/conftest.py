@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,11 @@ def _holds_the_folders_of_tests(folder: Path) -> bool:
 if "TMPDIR" not in os.environ and _holds_the_folders_of_tests(_MEMORY):
     os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None  # what was found before is forgotten
+
+
+def pytest_configure() -> None:
+    """Take interrupts, which a shell has its background jobs ignore; the processes that tests start inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

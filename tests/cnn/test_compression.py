@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from tests.detection.networks import write_dense_network
 
 from microcalc.cnn.compression import SOFT, compressed, without_compression
+from microcalc.cnn.engine import onnxruntime as ort
 from microcalc.cnn.export import average_orientations, export_dense, export_patches
 from microcalc.cnn.network import Network
 from microcalc.domain import FloatImage
