@@ -31,37 +31,33 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from microcalc.datasets.columns import AnnotationColumns
-from microcalc.datasets.lines import (
-    Line,
-    number_in,
-    number_of,
-    open_lines,
-    outline_of,
-    read_lines,
-    text_in,
-    word_in,
-    write_cells,
+from microcalc.datasets.cells import (
+    ANNOTATION_COLUMNS,
+    ANNOTATION_REQUIRED,
+    IMAGE_COLUMNS,
+    IMAGE_REQUIRED,
+    annotation_row,
+    annotation_texts,
+    image_row,
+    image_texts,
 )
+from microcalc.datasets.columns import AnnotationColumns
+from microcalc.datasets.lines import Line, open_lines, read_lines, write_cells
 from microcalc.datasets.read_columns import Chunk, chunks_of_lines, read_columns
 from microcalc.datasets.stored import HELD, LARGEST_GROUP, open_stored
 from microcalc.datasets.table import (
     AnnotationRow,
     ImageRow,
-    Split,
     Table,
     check_places,
-    check_region,
     refuse_repeated,
     refuse_split_patients,
 )
-from microcalc.domain import Intent, Kind
 from microcalc.errors import OutputError, TableError
 from microcalc.extras import require_modules
 from microcalc.storage.ownership import owner_of, write_editable_by
@@ -77,8 +73,6 @@ _NAMES: Final[Mapping[Form, tuple[str, str]]] = {
     "parquet": ("images.parquet", "annotations.parquet"),
 }
 """Names of the files of images and annotations."""
-_FORMER_SPLITS = {"tune": "validation"}
-"""Split names of earlier versions, and those that replace them."""
 
 
 def is_table(path: Path) -> bool:
@@ -190,9 +184,9 @@ def write_table(table: Table, folder: Path, *, form: Form = "csv") -> None:
     rows: Iterable[AnnotationRow] = table.annotations
     if form == "parquet" and len(table.annotations) > HELD:
         rows = (row for image in table.images for row in table.rows_of(image))
-    _write(folder / annotations, _ANNOTATION_COLUMNS, map(_annotation_texts, rows), form)
-    texts = partial(_image_texts, folder=folder.resolve(), resolved=cache(Path.resolve))
-    _write(folder / images, _IMAGE_COLUMNS, map(texts, table.images), form)
+    _write(folder / annotations, ANNOTATION_COLUMNS, map(annotation_texts, rows), form)
+    texts = partial(image_texts, folder=folder.resolve(), resolved=cache(Path.resolve))
+    _write(folder / images, IMAGE_COLUMNS, map(texts, table.images), form)
 
 
 def _write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], form: Form) -> None:
@@ -209,34 +203,8 @@ def _write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], fo
         write(temporary)
 
 
-def _image_texts(i: ImageRow, *, folder: Path, resolved: Callable[[Path], Path]) -> Sequence[str]:
-    return (
-        i.image, _relative(i.file, folder, resolved), i.patient, i.system, i.intent, i.view, i.laterality,
-        f"{i.spacing_mm[0]:.9g}", f"{i.spacing_mm[1]:.9g}", i.split, i.sha256, i.tags, i.sop_instance_uid,
-        "" if i.rows is None else str(i.rows), "" if i.columns is None else str(i.columns), i.source, i.licence,
-    )  # fmt: skip
-
-
-def _annotation_texts(a: AnnotationRow) -> Sequence[str]:
-    return (
-        a.image, f"{a.row:.3f}", f"{a.column:.3f}", f"{a.diameter_mm:.4g}", a.kind, a.cluster,
-        "; ".join(f"{r:.2f} {c:.2f}" for r, c in a.outline),
-        "" if a.d_prime is None else f"{a.d_prime:.4g}", a.judge, a.morphology, a.id, a.when,
-    )  # fmt: skip
-
-
-_IMAGE_COLUMNS: Final = (
-    "image", "file", "patient", "system", "intent", "view", "laterality", "row_spacing_mm", "column_spacing_mm",
-    "split", "sha256", "tags", "sop_instance_uid", "rows", "columns", "source", "licence",
-)  # fmt: skip
-_IMAGE_REQUIRED: Final = ("image", "file", "intent", "row_spacing_mm", "column_spacing_mm")
-_ANNOTATION_COLUMNS: Final = (
-    "image", "row", "column", "diameter_mm", "kind", "cluster", "outline", "d_prime", "judge", "morphology", "id",
-    "when",
-)  # fmt: skip
 _PUBLISHED: Final = {"tcia_name": "cdd-cesm"}
 """Columns that tell the lists of public data sets named ``images.csv`` from ours, with the names of their readers."""
-_ANNOTATION_REQUIRED: Final = ("image", "row", "column", "kind")
 
 
 def _refuse_published(file: Path, where: str) -> None:
@@ -251,7 +219,7 @@ def _refuse_published(file: Path, where: str) -> None:
 
 
 def _read_images(folder: Path, where: str, form: Form) -> tuple[ImageRow, ...]:
-    file, required, optional = folder / _NAMES[form][0], _IMAGE_REQUIRED, _IMAGE_COLUMNS
+    file, required, optional = folder / _NAMES[form][0], IMAGE_REQUIRED, IMAGE_COLUMNS
     if form == "csv":
         _refuse_published(file, where)
         lines: Iterable[tuple[int, Line]] = read_lines(file, required=required, optional=optional, where=where)
@@ -259,14 +227,14 @@ def _read_images(folder: Path, where: str, form: Form) -> tuple[ImageRow, ...]:
         from microcalc.datasets.parquet import parquet_lines
 
         lines = enumerate(parquet_lines(file, required=required, optional=optional, where=where), 1)
-    images = tuple(_image_row(line, folder, _place(where, form, n)) for n, line in lines)
+    images = tuple(image_row(line, folder, _place(where, form, n)) for n, line in lines)
     refuse_repeated(images, where)
     refuse_split_patients(images, where)
     return images
 
 
 def _read_annotations(folder: Path, where: str, form: Form, index_of: Mapping[str, int]) -> Sequence[AnnotationRow]:
-    file, required, optional = folder / _NAMES[form][1], _ANNOTATION_REQUIRED, _ANNOTATION_COLUMNS
+    file, required, optional = folder / _NAMES[form][1], ANNOTATION_REQUIRED, ANNOTATION_COLUMNS
     if not file.is_file():
         return ()
     row_of = partial(_annotation_of, images=index_of, listed_in=_NAMES[form][0])
@@ -323,94 +291,7 @@ def _place(where: str, form: Form, number: int) -> str:
 
 def _annotation_of(line: Line, where: str, *, images: Mapping[str, int], listed_in: str) -> AnnotationRow:
     """Return one line, which may be of these images."""
-    row = _annotation_row(line, where)
+    row = annotation_row(line, where)
     if row.image not in images:
         raise TableError(f"{where}: image {row.image!r} is not in {listed_in}")
     return row
-
-
-def _image_row(line: Line, folder: Path, where: str) -> ImageRow:
-    spacing = (number_in(line, "row_spacing_mm", where), number_in(line, "column_spacing_mm", where))
-    if not all(0.02 <= s <= 0.2 for s in spacing):
-        raise TableError(f"{where}: spacing {spacing[0]} x {spacing[1]} mm, expected 0.02 to 0.2")
-    if not line["image"] or not line["file"]:
-        raise TableError(f"{where}: image or file is empty, expected both")
-    return ImageRow(
-        image=line["image"],
-        file=Path(os.path.normpath(folder / line["file"])),
-        intent=word_in(line, "intent", get_args(Intent), where),
-        spacing_mm=spacing,
-        patient=text_in(line, "patient", where),
-        system=text_in(line, "system", where),
-        view=text_in(line, "view", where),
-        laterality=word_in(line, "laterality", ("L", "R", ""), where),
-        split=word_in(_today(line), "split", get_args(Split), where),
-        sha256=text_in(line, "sha256", where).lower(),
-        tags=line.get("tags", ""),
-        sop_instance_uid=text_in(line, "sop_instance_uid", where),
-        rows=_count_in(line, "rows", where),
-        columns=_count_in(line, "columns", where),
-        source=sys.intern(text_in(line, "source", where)),  # one text for all images that have it
-        licence=sys.intern(text_in(line, "licence", where)),
-    )
-
-
-def _count_in(line: Line, column: str, where: str) -> int | None:
-    text = line.get(column, "")
-    if not text:
-        return None
-    number = number_of(text, column, where)
-    if number < 1 or number != int(number):
-        raise TableError(f"{where}: {column} is {text[:40]!r}, expected a number of pixels")
-    return int(number)
-
-
-def _today(line: Line) -> Line:
-    """Return a line in which a former word for a split is today's."""
-    split = line.get("split", "")
-    return {**line, "split": _FORMER_SPLITS.get(split, split)}
-
-
-def _annotation_row(line: Line, where: str) -> AnnotationRow:
-    row = AnnotationRow(
-        image=line["image"],
-        row=number_in(line, "row", where),
-        column=number_in(line, "column", where),
-        diameter_mm=_not_negative(line, "diameter_mm", where) or 0.0,
-        kind=word_in(line, "kind", get_args(Kind), where),
-        cluster=text_in(line, "cluster", where),
-        outline=outline_of(line.get("outline", ""), where),
-        d_prime=_not_negative(line, "d_prime", where),
-        judge=line.get("judge", ""),
-        morphology=line.get("morphology", ""),
-        id=text_in(line, "id", where),
-        when=text_in(line, "when", where),
-        where=where,
-    )
-    check_region(row)
-    return row
-
-
-def _not_negative(line: Line, column: str, where: str) -> float | None:
-    """Return a measured value, or None for an empty cell."""
-    if not line.get(column):
-        return None
-    value = number_in(line, column, where)
-    if value < 0:
-        raise TableError(f"{where}: {column} is {value:g}, expected 0 or more")
-    return value
-
-
-def _relative(file: Path, folder: Path, resolved: Callable[[Path], Path]) -> str:
-    """Return the path of a file relative to a folder without symbolic links.
-
-    Parameters
-    ----------
-    resolved
-        Function that returns a folder without symbolic links, and remembers it: a table has few folders.
-    """
-    real = file.resolve() if file.is_symlink() else resolved(file.parent) / file.name
-    try:
-        return real.relative_to(folder).as_posix()
-    except ValueError:
-        return os.path.relpath(real, folder)
