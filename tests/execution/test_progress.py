@@ -26,6 +26,17 @@ def test_what_an_earlier_start_has_done_counts_as_done_and_not_as_fast(
     assert caplog.messages == ["counting: 8 of 12, 40 s left", "counting: 9 of 12, 30 s left"]
 
 
+def test_items_that_were_there_do_not_make_the_others_look_fast(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, slow = [0.01 * n for n in range(501)], [5.0 + 10.0 * n for n in range(1, 41)]
+    clock = iter(there + slow)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with caplog.at_level(logging.INFO, "microcalc.progress"):
+        list(track(range(540), "counting", total=600))
+    assert caplog.messages[-1] == "counting: 540 of 600, 10 min left"
+
+
 def test_a_record_carries_the_numbers_for_a_program(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "microcalc.progress"):
         list(track([1], "counting", total=1))

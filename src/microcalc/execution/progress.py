@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -16,6 +17,7 @@ _T = TypeVar("_T")
 _LOG = logging.getLogger("microcalc.progress")
 INTERVAL_S: Final = 1.0
 """At most one record in so many seconds, besides the last."""
+_RECENT: Final = 16  # ours: records from which the time left is estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Progress:
     done, total
         Number of items.
     seconds_left
-        Estimate from the items done so far; None before the first.
+        Estimate from the pace of the latest items; None before the first.
     """
 
     work: str
@@ -46,6 +48,9 @@ class Progress:
 def track(items: Iterable[_T], work: str, *, total: int, before: int = 0) -> Iterator[_T]:
     """Yield the items, and log after each how far the work is.
 
+    The time left is estimated from the last few records: items that an earlier start has done, and that are only
+    looked up, do not make the others look fast for long.
+
     Parameters
     ----------
     work
@@ -55,13 +60,14 @@ def track(items: Iterable[_T], work: str, *, total: int, before: int = 0) -> Ite
     before
         Number of items that an earlier start has done.
     """
-    started = last = time.monotonic()
-    for number, item in enumerate(items, 1):
+    recent = deque([(time.monotonic(), before)], maxlen=_RECENT)
+    for done, item in enumerate(items, before + 1):
         yield item
-        now, done = time.monotonic(), before + number
-        if done == total or now - last >= INTERVAL_S:
-            last = now
-            log_progress(Progress(work, done, total, (now - started) / number * (total - done)))
+        now = time.monotonic()
+        if done == total or now - recent[-1][0] >= INTERVAL_S:
+            then, done_then = recent[0]
+            recent.append((now, done))
+            log_progress(Progress(work, done, total, (now - then) / (done - done_then) * (total - done)))
 
 
 def log_progress(progress: Progress) -> None:
