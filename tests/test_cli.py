@@ -10,9 +10,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import cyclopts
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +55,24 @@ _COMMANDS = (
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([command, "--help"]) == 0
     assert "Usage: microcalc " + command in capsys.readouterr().out
+
+
+def test_every_option_of_every_command_says_what_it_is() -> None:
+    unsaid = [
+        (*command, *argument.names)
+        for command, app in _commands_below(cli.app)
+        for argument in app.assemble_argument_collection(parse_docstring=True)
+        if argument.show and not argument.parameter.help
+    ]
+    assert unsaid == []
+
+
+def _commands_below(app: cyclopts.App, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], cyclopts.App]]:
+    for name in app:
+        if not name.startswith("-"):
+            yield from _commands_below(app[name], (*names, name))
+            if app[name].default_command is not None:
+                yield (*names, name), app[name]
 
 
 @pytest.mark.parametrize(("command", "text"), EXAMPLES.items())

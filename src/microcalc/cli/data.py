@@ -76,6 +76,8 @@ def simulate(
         Mean number of single microcalcifications per breast. By default 3.
     confusers
         Factor applied to the usual rates of benign calcifications, artefacts and crossing tissue. By default 1.
+    min_d_prime
+        Leave out microcalcifications that the ideal observer detects with a lower d' in any view. By default 0.
     dose
         Factor applied to the usual exposure. By default 1.
     seed
