@@ -88,7 +88,7 @@ _PAGES_PARSED_ONLY: Final = {
 }
 """Pages of which the options are checked and no command runs, with the reason."""
 
-_PYTHON_NOT_RUN: Final = {"simulator.md": "simulates eight whole images; tests/simulate makes one"}
+_PYTHON_NOT_RUN: Final = {"simulate.md": "simulates eight whole images; tests/simulate makes one"}
 
 
 @dataclass(frozen=True, slots=True)
