@@ -11,6 +11,7 @@ import argparse
 import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,31 +28,60 @@ _HIT_MM: Final = 0.5
 _HALF_MM: Final = 2.5
 _VISIBILITY: Final = (3.0, 5.0, 8.0, 12.0, 20.0, 40.0)
 _PER_BIN: Final = 6
-_BENIGN: Final = ("popcorn", "rod_like", "rim", "round", "skin", "milk_of_calcium", "dystrophic", "suture", "vascular")
+_BENIGN: Final = {
+    "popcorn": "popcorn",
+    "coarse": "coarse",
+    "rod_like": "rod-like",
+    "rim": "rim",
+    "round": "round",
+    "skin": "skin",
+    "milk_of_calcium": "milk of calcium",
+    "dystrophic": "dystrophic",
+    "suture": "suture",
+    "vascular": "vascular",
+}
+"""The words for the kinds of benign calcium."""
+_FALSE_HALF_MM: Final = 6.0
+_MOST_FALSE: Final = 8
 _FOUND, _MISSED = "tab:orange", "tab:blue"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Place:
-    """An annotated place and the image it is in; ``proposed``: it has a candidate, ``in_finding``: one of a finding."""
+    """An annotated place, the image it is in, and the numbers of the candidates that lie on it."""
 
     image: _Image
     row: float
     column: float
     kind: str
+    morphology: str
     d_prime: float
-    proposed: bool
-    in_finding: bool
+    candidates: frozenset[int]
+
+    @property
+    def in_finding(self) -> bool:
+        """Whether one of its candidates is a member of a finding."""
+        return any(self.candidates & finding.members for finding in self.image.findings)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Finding:
+    """Likelihood, numbers of the members among the candidates, and outline (n, 2)."""
+
+    likelihood: float
+    members: frozenset[int]
+    outline: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Image:
-    """Pixels, pixel spacing, BI-RADS density, and the detections document."""
+    """Pixels, pixel spacing, BI-RADS density, positions (n, 2) of the candidates, and findings."""
 
     pixels: NDArray[np.float64]
     spacing_mm: float
     density: str
-    detections: Mapping[str, Any]
+    candidates: NDArray[np.float64]
+    findings: Sequence[_Finding]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _draw_visibility(real, given.out / "visibility.png")
     _draw_density(real, given.out / "density.png")
     _draw_benign([p for p in places if p.kind in _BENIGN], given.out / "benign.png")
+    _draw_false(places, given.out / "false.png")
 
 
 def _places(images: Path, results: Path) -> list[_Place]:
@@ -80,20 +111,25 @@ def _open(images: Path, results: Path, line: Mapping[str, str]) -> _Image:
     dataset = pydicom.dcmread(images / line["file"])
     detections = json.loads((results / f"{Path(line['file']).stem}.json").read_text(encoding="utf-8"))
     density = next(tag.removeprefix("density-") for tag in line["tags"].split() if tag.startswith("density-"))
-    return _Image(dataset.pixel_array.astype(np.float64), float(line["row_spacing_mm"]), density, detections)
+    return _Image(
+        dataset.pixel_array.astype(np.float64),
+        float(line["row_spacing_mm"]),
+        density,
+        np.array([(c["row"], c["column"]) for c in detections["candidates"]]).reshape(-1, 2),
+        [_finding(c) for c in detections["clusters"] if c["finding"]],
+    )
+
+
+def _finding(cluster: Mapping[str, Any]) -> _Finding:
+    return _Finding(cluster["likelihood"], frozenset(cluster["members"]), np.array(cluster["outline"]))
 
 
 def _place(image: _Image, line: Mapping[str, str]) -> _Place:
     row, column = float(line["row"]), float(line["column"])
     reach_px = (_HIT_MM + float(line["diameter_mm"] or 0) / 2) / image.spacing_mm
-    candidates = image.detections["candidates"]
-    near = {
-        i for i, c in enumerate(candidates) if np.hypot(c["row"] - row, c["column"] - column) <= reach_px
-    }  # fmt: skip
-    members = {i for c in image.detections["clusters"] if c["finding"] for i in c["members"]}
-    return _Place(
-        image, row, column, line["kind"], float(line["d_prime"] or "nan"), bool(near), bool(near & members)
-    )  # fmt: skip
+    near = np.flatnonzero(np.hypot(*(image.candidates - (row, column)).T) <= reach_px)
+    d_prime = float(line["d_prime"] or "nan")
+    return _Place(image, row, column, line["kind"], line["morphology"], d_prime, frozenset(near.tolist()))
 
 
 def _draw_visibility(places: Sequence[_Place], file: Path) -> None:
@@ -135,11 +171,11 @@ def _draw_density(places: Sequence[_Place], file: Path) -> None:
 def _draw_benign(places: Sequence[_Place], file: Path) -> None:
     """One place of each kind of benign calcium; the frame's colour says whether a finding holds it."""
     chosen = []
-    for kind in _BENIGN:
-        of_kind = sorted((p for p in places if p.kind == kind), key=lambda p: (-p.in_finding, -p.proposed))
+    for kind, words in _BENIGN.items():
+        of_kind = sorted((p for p in places if p.kind == kind), key=lambda p: (-p.in_finding, -bool(p.candidates)))
         if of_kind:
             counts = f"{sum(p.in_finding for p in of_kind)} of {len(of_kind)} places"
-            chosen.append((of_kind[0], f"{kind.replace('_', ' ')}\n{counts}"))
+            chosen.append((of_kind[0], f"{words}\n{counts}"))
     columns = -(-len(chosen) // 2)
     figure, axes = plt.subplots(2, columns, figsize=(1.4 * columns, 3.9), layout="constrained")
     for axis in axes.flat[len(chosen) :]:
@@ -150,16 +186,46 @@ def _draw_benign(places: Sequence[_Place], file: Path) -> None:
     _save(figure, file)
 
 
+def _draw_false(places: Sequence[_Place], file: Path) -> None:
+    """The likeliest findings of which no member is a microcalcification, and what most of their members are."""
+    chosen = []
+    for image in {id(p.image): p.image for p in places}.values():
+        inside = [p for p in places if p.image is image]
+        for finding in image.findings:
+            held = [p for p in inside if p.candidates & finding.members]
+            if all(p.kind != "microcalcification" for p in held):
+                count = Counter(p.morphology for p in held for _ in p.candidates & finding.members)
+                chosen.append((image, finding, count.most_common(1)[0][0] if count else "nothing"))
+    chosen = sorted(chosen, key=lambda c: -c[1].likelihood)[:_MOST_FALSE]
+    figure, axes = plt.subplots(2, _MOST_FALSE // 2, figsize=(7.0, 4.2), layout="constrained")
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_axis_off()
+    for axis, (image, finding, words) in zip(axes.flat, chosen, strict=False):
+        middle = (finding.outline.min(axis=0) + finding.outline.max(axis=0)) / 2
+        half_mm = max(_FALSE_HALF_MM, 0.55 * float(np.ptp(finding.outline, axis=0).max()) * image.spacing_mm)
+        half = _show(axis, image, *middle.tolist(), half_mm=half_mm)
+        row, column = (finding.outline - np.round(middle) + half).T
+        axis.plot(column, row, color=_FOUND, linewidth=1)
+        axis.set_title(f"{words}\n{finding.likelihood:.2f}, {2 * half_mm:.0f} mm", fontsize=8)
+    _save(figure, file)
+
+
 def _crop(axis: Axes, place: _Place, half_mm: float = _HALF_MM) -> None:
-    half = round(half_mm / place.image.spacing_mm)
-    padded = np.pad(place.image.pixels, half, mode="edge")
-    row, column = round(place.row), round(place.column)
+    _show(axis, place.image, place.row, place.column, half_mm=half_mm)
+    for side in axis.spines.values():
+        side.set(color=_FOUND if place.in_finding else _MISSED, linewidth=2.5)
+
+
+def _show(axis: Axes, image: _Image, row: float, column: float, *, half_mm: float) -> int:
+    """Show a square of the image, and return the row and column of its middle pixel in the picture."""
+    half = round(half_mm / image.spacing_mm)
+    padded = np.pad(image.pixels, half, mode="edge")
+    row, column = round(row), round(column)
     pixels = padded[row : row + 2 * half + 1, column : column + 2 * half + 1]
     low, high = np.percentile(pixels, (1, 99.8))
     axis.imshow(np.clip(pixels, low, high), cmap="gray", interpolation="nearest")
-    axis.set(xticks=[], yticks=[])
-    for side in axis.spines.values():
-        side.set(color=_FOUND if place.in_finding else _MISSED, linewidth=2.5)
+    axis.set(xticks=[], yticks=[], xlim=(-0.5, 2 * half + 0.5), ylim=(2 * half + 0.5, -0.5))
+    return half
 
 
 def _save(figure: Figure, file: Path) -> None:
