@@ -140,27 +140,41 @@ def _draw_visibility(places: Sequence[_Place], file: Path) -> None:
     for line, (low, high) in enumerate(itertools.pairwise(_VISIBILITY)):
         inside = [p for p in places if low <= p.d_prime < high]
         shown = [inside[i] for i in rng.permutation(len(inside))[:_PER_BIN]]
-        share = np.mean([p.in_finding for p in inside]) if inside else float("nan")
+        share, least, most = _wilson([p.in_finding for p in inside])
         for axis, place in zip(axes[line], shown, strict=False):
             _crop(axis, place)
-        axes[line][0].set_title(f"d′ {low:g} to {high:g}: {len(inside)}, of these {share:.0%} in a finding", loc="left")
+        words = f"{share:.0%} ({least:.0%} to {most:.0%}) in a finding"
+        axes[line][0].set_title(f"d′ {low:g} to {high:g}: {len(inside)}, of these {words}", loc="left")
         axes[line][0].title.set_fontsize(8)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     _save(figure, file)
 
 
+def _wilson(found: Sequence[bool]) -> tuple[float, float, float]:
+    """Return a share and its 95 % Wilson interval."""
+    if not found:
+        return float("nan"), float("nan"), float("nan")
+    n, share, z2 = len(found), float(np.mean(found)), 1.96**2
+    middle, half = share + z2 / (2 * n), np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
+    return share, float(middle - half) / (1 + z2 / n), float(middle + half) / (1 + z2 / n)
+
+
 def _draw_density(places: Sequence[_Place], file: Path) -> None:
     """Share of the microcalcifications in findings by visibility, of fatty and of dense breasts, with their numbers."""
     figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
-    for densities, colour in (("AB", "tab:green"), ("CD", "tab:purple")):
+    for densities, colour, shift in (("AB", "tab:green", -0.05), ("CD", "tab:purple", 0.05)):
         group = [p for p in places if p.image.density in densities]
         bins = [[p.in_finding for p in group if a <= p.d_prime < b] for a, b in itertools.pairwise(_VISIBILITY)]
         label = f"density {densities[0]} and {densities[1]} ({len({id(p.image) for p in group})} images)"
-        shares = [float(np.mean(b)) if b else float("nan") for b in bins]
-        axis.plot(range(len(bins)), shares, "o-", color=colour, label=label)
-        for x, (share, found) in enumerate(zip(shares, bins, strict=True)):
-            axis.annotate(str(len(found)), (x, share), (0, 5), textcoords="offset points", fontsize=7, color=colour)
+        share, least, most = np.array([_wilson(b) for b in bins]).T
+        x = np.arange(len(bins)) + shift
+        axis.errorbar(x, share, (share - least, most - share), fmt="o-", elinewidth=1, color=colour, label=label)
+        for place, height, found in zip(x, share, bins, strict=True):
+            offset = (-11 if shift < 0 else 4, 4)
+            axis.annotate(
+                str(len(found)), (place, height), offset, textcoords="offset points", fontsize=7, color=colour
+            )
     names = [f"{a:g}–{b:g}" for a, b in itertools.pairwise(_VISIBILITY)]
     axis.set(xticks=range(len(names)), xticklabels=names, xlabel="visibility d′", ylim=(-0.03, 1.1))
     axis.set_ylabel("share in findings")
