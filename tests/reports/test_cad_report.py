@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from tests.reports.exams import ALGORITHM, EXAM, MADE, SPACING_MM, failed, header, of_kinds, result, with_image
 
+from microcalc.batch.report import WrittenReport
 from microcalc.dicom.codes import VIEWS as VIEW_CODES
 from microcalc.domain import CalcificationKind, Candidates, Cluster, OperatingPoint
 from microcalc.errors import InputError
@@ -24,7 +25,9 @@ from microcalc.reports.cad_report import cad_report
 from microcalc.reports.content_items import has_name, has_value, named, walk
 from microcalc.reports.exam import Report, exam_reports, write_report
 from microcalc.reports.image_header import displaced
+from microcalc.reports.measurement_report import measurement_report
 from microcalc.reports.reported_image import ReportedImage, by_exam, remarks
+from microcalc.reports.segmentation import segmentation
 
 
 def _read(*results: ReportedImage) -> CadReport:
@@ -347,6 +350,24 @@ def test_a_single_calcification_in_an_optional_cluster_is_reported_once() -> Non
     (cluster, single) = _read(written).findings
     assert (len(cluster.parts), single.parts) == (3, ())
     np.testing.assert_allclose(single.centre, written.candidates.centres[3] / SPACING_MM, atol=2e-3)
+
+
+def test_a_single_calcification_in_an_optional_cluster_is_in_the_reports_without_optional_clusters() -> None:
+    written = dataclasses.replace(result(clusters=[0.85], members=3, singles=1), evident=[1, 3])
+    assert (written.singles(), written.singles(with_optional=True)) == ([1, 3], [3])
+    measured = measurement_report([written], made=MADE)
+    names = [i.TextValue for i in walk(measured) if has_name(i, c.TRACKING_IDENTIFIER)]
+    assert names == ["R CC single calcification 1", "R CC single calcification 2"]
+    comments = [i.TextValue for i in walk(measured) if has_name(i, c.COMMENT)]
+    assert "Evident single calcifications outside clusters, optional: R CC: 2" in comments
+    drawn = segmentation(written, made=MADE)
+    assert drawn is not None
+    (segment,) = drawn.SegmentSequence
+    assert segment.SegmentLabel == "R CC single calcifications"
+    inside = drawn.pixel_array[tuple((written.candidates.centres[[1, 3]] / SPACING_MM).round().astype(int).T)]
+    assert inside.all()
+    counts = [WrittenReport.of(Path(), Report(kind, Dataset(), (written,))) for kind in ("sr", "tid1500")]
+    assert [(one.findings, one.more, one.singles) for one in counts] == [(0, 1, 1), (0, 0, 2)]
 
 
 def test_an_outline_that_leaves_the_image_is_cut_at_its_border() -> None:

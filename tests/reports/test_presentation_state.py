@@ -315,6 +315,15 @@ def test_calcifications_are_drawn_on_layers_of_their_own(write: Write) -> None:
     assert ring.GraphicData[2] > ring.GraphicData[0]
 
 
+def test_an_evident_calcification_in_an_optional_cluster_is_drawn_as_a_single_one(write: Write) -> None:
+    found = _found(write())
+    (cluster,) = found.clusters
+    found = dataclasses.replace(found, clusters=[dataclasses.replace(cluster, likelihood=0.85)], evident=[1])
+    state = presentation_state(found, made=MADE)
+    assert state is not None
+    assert [item.GraphicLayer for item in state.GraphicAnnotationSequence] == ["SINGLES"]
+
+
 def test_a_cluster_set_apart_is_drawn_on_a_layer_of_its_own(write: Write) -> None:
     state = presentation_state(of_kinds(_found(write()), "vascular", apart=True), made=MADE)
     assert state is not None

@@ -14,7 +14,7 @@ from microcalc.detection.result import Result, read_result
 from microcalc.errors import InputError, MicrocalcError, OutputError
 from microcalc.images.open import is_picture, unforeseen
 from microcalc.models.model import models_of
-from microcalc.reports.exam import EXAM_KINDS, exam_reports, write_report
+from microcalc.reports.exam import EXAM_KINDS, Report, exam_reports, write_report
 from microcalc.reports.from_results import algorithm_of, reported_image
 from microcalc.reports.image_header import ImageHeader, read_image_header
 from microcalc.reports.reported_image import ReportedImage, by_exam, remarks
@@ -32,7 +32,8 @@ class WrittenReport:
     Attributes
     ----------
     findings, more
-        Number of findings at the default operating point, and at operating points of higher sensitivity.
+        Number of findings at the default operating point, and at operating points of higher sensitivity, which only a
+        CAD report includes.
     singles
         Number of single calcifications.
     apart
@@ -45,6 +46,16 @@ class WrittenReport:
     more: int
     singles: int
     apart: int
+
+    @classmethod
+    def of(cls, path: Path, report: Report) -> WrittenReport:
+        """Return what a report includes."""
+        with_optional = report.kind == "sr"
+        points = [point for image in report.results for _, point in image.reported_clusters()]
+        findings, apart = points.count(0), points.count(None)
+        more = len(points) - findings - apart if with_optional else 0
+        singles = sum(len(image.singles(with_optional=with_optional)) for image in report.results)
+        return cls(path, report.kind, findings, more, singles, apart)
 
 
 @dataclass(slots=True)
@@ -114,11 +125,7 @@ class BatchReports:
                 write_report(report, path)
                 results.reported(path.name, (self._stems[image] for image in report.results))
                 self._kinds_tried.add(kind)
-                points = [point for image in report.results for _, point in image.reported_clusters()]
-                at_default = points.count(0)
-                apart = points.count(None)
-                singles = sum(len(image.singles()) for image in report.results)
-                yield WrittenReport(path, kind, at_default, len(points) - at_default - apart, singles, apart)
+                yield WrittenReport.of(path, report)
         except OutputError as error:
             if not is_of_one_file(error):
                 raise

@@ -138,9 +138,9 @@ def _library_entry(header: ImageHeader) -> Dataset:
 def _summary(results: Sequence[ReportedImage]) -> Dataset:
     """Return the overall summary (TID 4001) with an impression for each image with findings (TID 4003)."""
     failed = [result for result in results if result.failure is not None]
-    found = [(n, r) for n, r in enumerate(results, start=1) if r.reported_clusters() or r.singles()]
+    found = [(n, r) for n, r in enumerate(results, start=1) if r.reported_clusters() or r.is_marked]
     summary = code(c.SUMMARY, _outcome(len(failed), len(results), findings=bool(found)))
-    sentences = impression_sentences(results)
+    sentences = impression_sentences(results, with_optional=True)
     if sentences:
         add(summary, "HAS PROPERTIES", text(c.IMPRESSION_DESCRIPTION, ". ".join(sentences)))
         add(summary, "HAS PROPERTIES", *_algorithm_items((failed or results)[0].algorithm))
@@ -162,7 +162,8 @@ def _impression(number_: int, result: ReportedImage) -> Dataset:
     shown = any(point == 0 for _, point in reported)
     add(impression, "HAS CONCEPT MOD", code(c.RENDERING_INTENT, c.REQUIRED if shown else c.OPTIONAL))
     add(impression, "CONTAINS", *(_cluster_finding(number_, result, *cluster) for cluster in reported))
-    add(impression, "CONTAINS", *(_individual(number_, result, index, None) for index in result.singles()))
+    singles = result.singles(with_optional=True)
+    add(impression, "CONTAINS", *(_individual(number_, result, index, None) for index in singles))
     return impression
 
 

@@ -55,7 +55,8 @@ def measurement_report(results: Sequence[ReportedImage], *, made: datetime) -> D
         )
         root = start_report("tid1500", [r.header for r in results], uid, made)
         take_content(root, content[0])
-        add(root, "CONTAINS", *(text(c.COMMENT, sentence) for sentence in impression_sentences(results)))
+        sentences = impression_sentences(results, with_optional=False)
+        add(root, "CONTAINS", *(text(c.COMMENT, sentence) for sentence in sentences))
     return root
 
 

@@ -126,9 +126,16 @@ class ReportedImage:
         apart = [(f"cluster set apart {n}", cluster) for n, cluster in enumerate(self.set_apart(), start=1)]
         return findings + apart
 
-    def singles(self) -> list[int]:
-        """Return the indices of the evident calcifications that no reported cluster includes."""
-        included = {int(member) for cluster, _ in self.reported_clusters() for member in cluster.members}
+    def singles(self, *, with_optional: bool = False) -> list[int]:
+        """Return the indices of the evident calcifications that are in no cluster of a report.
+
+        Parameters
+        ----------
+        with_optional
+            Whether the report includes the clusters of more sensitive operating points, as a CAD report does.
+        """
+        clusters = [cluster for cluster, point in self.reported_clusters() if with_optional or point in (0, None)]
+        included = {int(member) for cluster in clusters for member in cluster.members}
         return [index for index in self.evident if index not in included]
 
     def shape(self, index: int) -> Shape | None:
@@ -166,8 +173,14 @@ def by_exam(results: Sequence[ReportedImage]) -> list[list[ReportedImage]]:
     return list(exams.values())
 
 
-def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
-    """Return sentences about failed images, optional findings and calcifications, and burned-in text."""
+def impression_sentences(results: Sequence[ReportedImage], *, with_optional: bool) -> list[str]:
+    """Return sentences about failed images, optional findings and calcifications, and burned-in text.
+
+    Parameters
+    ----------
+    with_optional
+        As in ``ReportedImage.singles``.
+    """
     failed = [f"{r.header.label}: {r.failure}" for r in results if r.failure is not None]
     optional = [
         f"{r.header.label}: {len(r.reported_clusters()) - len(r.set_apart())}"
@@ -175,7 +188,8 @@ def impression_sentences(results: Sequence[ReportedImage]) -> list[str]:
         if len(r.reported_clusters()) > len(r.set_apart()) and not r.findings()
     ]
     apart = [f"{r.header.label}: {len(r.set_apart())}" for r in results if r.set_apart()]
-    singles = [f"{r.header.label}: {len(r.singles())}" for r in results if r.singles()]
+    evident = [(r.header.label, len(r.singles(with_optional=with_optional))) for r in results]
+    singles = [f"{label}: {count}" for label, count in evident if count]
     burned_in = [r.header.label for r in results if r.header.burned_in]
     words = []
     if failed:
