@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,24 @@ def test_an_image_without_a_breast_is_refused_and_searched_whole_when_asked(view
     whole = microcalc.detect(mammogram, whole_image=True, max_candidates=3)
     assert whole.breast_area_cm2 == pytest.approx(27.3, abs=0.1)
     assert len(whole.candidates) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"max_candidates": 0}, "max_candidates 0, expected a whole number of at least 1"),
+        ({"max_candidates": 2.5}, "max_candidates 2.5, expected a whole number"),
+        ({"min_likelihood": 1.1}, "min_likelihood 1.1, expected a number from 0 to 1"),
+        ({"min_likelihood": np.nan}, "min_likelihood nan, expected a number from 0 to 1"),
+        ({"benign": "aside"}, "benign 'aside', expected show or apart"),
+    ],
+)
+def test_an_impossible_option_is_refused_before_any_work(option: dict[str, Any], message: str) -> None:
+    flat = microcalc.Mammogram(np.zeros((9, 9), np.float32), (0.1, 0.1), "raw", "1.2")
+    with pytest.raises(InputError, match=message):
+        microcalc.detect(flat, **option)
+    with pytest.raises(InputError, match=message):
+        next(microcalc.detect_all(["absent.dcm"], **option))
 
 
 def test_a_result_travels_and_is_drawn_only_on_its_own_image(view: Path) -> None:

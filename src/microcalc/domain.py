@@ -288,6 +288,10 @@ class Cluster:
     apart: bool = False
 
 
+LIKELIHOOD_DIGITS: Final = 8
+"""Decimals of the likelihoods and thresholds that are compared and stated; float32 has no more near 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """A threshold on a cluster's likelihood, and the performance measured at it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from microcalc.detection.make_result import make_result
+from microcalc.detection.options import check_options
 from microcalc.detection.result import Result
 from microcalc.detection.stages import find_clusters
 from microcalc.domain import BenignFindings, Mammogram
@@ -49,7 +50,7 @@ def detect(
     NoBreastError
         The breast cannot be told from the background.
     InputError
-        The model is for images of the other intent.
+        The model is for images of the other intent, or an option is out of its range.
 
     Examples
     --------
@@ -60,6 +61,7 @@ def detect(
     >>> result.operating_point.nlf  # false clusters per image, on the validation set of the model
     0.1875
     """
+    check_options(min_likelihood=min_likelihood, max_candidates=max_candidates, benign=benign)
     if model is None:
         model = shipped_models().of(mammogram.intent)
     model.check_intent(mammogram.intent)

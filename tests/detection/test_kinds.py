@@ -141,6 +141,11 @@ def test_an_artery_is_as_long_as_its_dashes_reach_and_its_two_walls_count_once()
     assert chain_length_mm(one + other) == pytest.approx(np.hypot(10.6, 1.5))
 
 
+def test_a_calcification_longer_than_a_gap_is_as_long_as_it_is() -> None:
+    long = Shape(np.array([[0.0, 0], [0, 14], [1, 14], [1, 0], [0, 0]]), 14.0, elongation=14, contrast_to_noise=9)
+    assert chain_length_mm([long]) == pytest.approx(14)
+
+
 def test_chains_farther_apart_than_a_centimetre_are_counted_one_by_one() -> None:
     assert chain_length_mm([_dash(10, 10, 0), _dash(10, 30, 90)]) == pytest.approx(1.2)
     assert chain_length_mm([]) == 0

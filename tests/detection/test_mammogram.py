@@ -7,6 +7,7 @@ from PIL import Image
 from tests.detection.networks import write_model
 
 from microcalc.batch.analyse import DetectedFile
+from microcalc.detection.candidates import find_candidates
 from microcalc.detection.make_result import make_result
 from microcalc.detection.result import Result, read_result
 from microcalc.detection.stages import Detected, find_clusters
@@ -78,6 +79,9 @@ def test_fewer_or_likelier_candidates_can_be_asked_for() -> None:
     every, few, likely = detected(), detected(max_candidates=3), detected(min_likelihood=0.5)
     assert (every.candidate_limit_reached, few.candidate_limit_reached) == (False, True)
     rated_all = every.candidates.likelihood
+    exactly = find_candidates(normalised, rated.likelihood, **model.candidates.model_dump()).likelihood.size
+    limits = [detected(max_candidates=n).candidate_limit_reached for n in (exactly - 1, exactly, exactly + 1)]
+    assert limits == [True, False, False]  # it says that candidates were left out
     np.testing.assert_array_equal(few.candidates.likelihood, rated_all[:3])
     np.testing.assert_array_equal(likely.candidates.likelihood, rated_all[rated_all >= 0.5])
 

@@ -172,6 +172,9 @@ def test_a_table_has_one_line_for_each_candidate() -> None:
         assert table[name].isna().tolist() == [False, True, True]
         assert table[name][0] == getattr(result.candidates[0], name)
     assert table["single"].tolist() == [False, False, False]
+    assert (table["kind"][0], table["kind"].isna().tolist()) == ("vascular", [False, True, True])
+    apart = result.clusters[0].model_copy(update={"apart": True})
+    assert result.model_copy(update={"clusters": (apart,)}).to_dataframe()["apart"].tolist() == [True, False, True]
     outside = result.model_copy(update={"clusters": (), "single_calcifications": (1,)})
     assert outside.to_dataframe()["single"].tolist() == [False, True, False]
 
@@ -206,6 +209,13 @@ def test_another_document_is_refused_in_one_line(tmp_path: Path) -> None:
         read_result(tmp_path / "none.json")
 
 
+_TWO = [{"row": 1, "column": 1, "likelihood": 1}, {"row": 2, "column": 2, "likelihood": 1}]
+
+
+def _cluster(*members: int) -> dict[str, object]:
+    return {"members": members, "likelihood": 1, "finding": True}
+
+
 def _minimal(**entries: object) -> dict[str, object]:
     return {"schema": SCHEMA, "image": {"file": "a.dcm"}, "candidates": [], "clusters": []} | entries
 
@@ -224,6 +234,12 @@ def test_what_a_writer_does_not_know_may_be_left_out(tmp_path: Path) -> None:
         ({"clusters": [{"members": [0], "likelihood": 1, "finding": True}]}, "cluster 0 has member 0"),
         ({"clusters": [{"members": [], "likelihood": 1, "finding": True}]}, "clusters.0.members"),
         ({"candidates": [{"row": 1, "column": 1, "likelihood": 1.5}]}, "candidates.0.likelihood"),
+        ({"candidates": _TWO, "clusters": [_cluster(0, 1, 0)]}, "cluster 0 has a member twice"),
+        ({"candidates": _TWO, "single_calcifications": [1, 1]}, "a single calcification is listed twice"),
+        (
+            {"candidates": _TWO, "clusters": [_cluster(0)], "single_calcifications": [0]},
+            "a single calcification is in cluster 0, a finding",
+        ),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(
@@ -233,6 +249,23 @@ def test_a_document_that_contradicts_itself_is_refused(
     (tmp_path / "a.json").write_text(json.dumps(_minimal(image=image, **entries)))
     with pytest.raises(InputError, match=message):
         read_result(tmp_path / "a.json")
+
+
+def test_findings_and_single_calcifications_are_those_whose_stated_likelihood_reaches_the_stated_threshold() -> None:
+    likelihood = 0.812345674  # stated as 0.81234567
+    candidates = Candidates(np.array([[1.0, 1.0], [2.0, 2.0]]), np.array([0.9, likelihood]))
+    outline = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 3.0], [1.0, 2.0]])
+    point = OperatingPoint(0.81234567, 0.5, 0.1)
+    for rating, expected in ((likelihood, True), (0.812345666, True), (0.812345664, False)):
+        detected = Detected(
+            replace(candidates, likelihood=np.array([0.9, rating])), (), (), [Cluster(np.array([0]), outline, rating)],
+            limit_reached=False, candidate_limit_reached=False,
+        )  # fmt: skip
+        model = replace(laplacian_model(), operating_points=(point,), mark_operating_points=(point,))
+        mammogram = Mammogram(np.zeros((30, 40), dtype=np.float32), (0.1, 0.2), "raw", "1.2")
+        result = make_result(mammogram, detected, model, breast_area_cm2=1.0)
+        assert result.clusters[0].finding == (result.clusters[0].likelihood >= point.threshold) == expected
+        assert (1 in result.single_calcifications) == expected
 
 
 def test_a_candidate_in_the_last_pixel_searched_is_written_within_the_image() -> None:

@@ -129,6 +129,26 @@ def test_a_speck_at_the_edge_of_the_image_is_no_error(place: tuple[float, float]
     assert len(_measure(_image([speck]), [place]).shapes) == 1
 
 
+@pytest.mark.parametrize("side_px", [1, 2, 3, 8])
+def test_an_image_smaller_than_the_ring_around_a_speck_is_no_error(side_px: int) -> None:
+    pixels = np.full((side_px, side_px), 1000, dtype=np.float32)
+    pixels[side_px // 2, side_px // 2] = 1500
+    assert len(_measure(pixels, [(SPACING_MM * (side_px // 2),) * 2]).shapes) == 1
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.05, 0.2), (0.2, 0.05)])
+def test_no_calcification_is_smaller_than_a_pixel_that_is_not_square(spacing_mm: tuple[float, float]) -> None:
+    pixels = np.random.default_rng(4).normal(1000, 10, (200, 200)).astype(np.float32)
+    mammogram = Mammogram(pixels, spacing_mm, "processed", "1.2")
+    places = mammogram.grid.to_mm(np.random.default_rng(5).uniform(20, 180, (60, 2)))
+    found = measure_shapes(
+        mammogram, Candidates(places, np.full(60, 0.9)), min_likelihood=0.5, min_contrast_to_noise=0.5, min_dip=0.3
+    )
+    areas = [shape.area_mm2 for shape in found.shapes if shape is not None]
+    assert areas
+    assert min(areas) >= 0.01
+
+
 def test_a_region_smaller_than_a_pixel_is_no_calcification() -> None:
     pixels = np.full((200, 200), 1000, dtype=np.float32)
     pixels += np.random.default_rng(4).normal(0, 10, pixels.shape).astype(np.float32)

@@ -129,6 +129,29 @@ def test_the_overlay_draws_outlines_at_the_calcifications_and_every_single_one_i
     assert np.all(panels == SINGLE, axis=2).any()
 
 
+def test_more_findings_than_are_numbered_are_all_outlined_in_the_whole_view() -> None:
+    outlines = [np.array([[r, c], [r, c + 9], [r + 9, c + 9], [r, c]]) for r in range(10, 390, 40) for c in (50, 150)]
+    candidates = [_candidate(*outline.mean(axis=0).tolist(), 0.9) for outline in outlines]
+    result = _result(candidates, [(1 - 0.01 * n, True, (n,)) for n in range(len(outlines))])
+    clusters = [
+        cluster.model_copy(update={"outline": tuple(map(tuple, outline.tolist())), "apart": n == len(outlines) - 1})
+        for n, (cluster, outline) in enumerate(zip(result.clusters, outlines, strict=True))
+    ]
+    page = _drawn(result.model_copy(update={"clusters": tuple(clusters)}))
+    whole = page[HEADER_PX : HEADER_PX + SHAPE[0], 10 : 10 + SHAPE[1]]
+    colours = [FINDING] * (len(outlines) - 1) + [SET_APART]
+    assert len(outlines) > MOST
+    for outline, colour in zip(outlines, colours, strict=True):
+        top, left = outline.min(axis=0)
+        assert np.all(whole[top - 2 : top + 3, left + 2 : left + 7] == colour, axis=2).any()
+
+
+def test_the_caption_of_a_single_calcification_says_what_it_likely_is() -> None:
+    coarse = _candidate(50, 50, 0.99).model_copy(update={"kind": "coarse"})
+    (place,) = _places(_result([coarse], single_calcifications=(0,)))
+    assert place.detail == "0.45 mm, likely coarse"
+
+
 def test_show_draws_the_outline_of_each_calcification() -> None:
     pytest.importorskip("matplotlib").use("Agg")
     candidates = [_candidate(50, 50, 0.9), _candidate(60, 90, 0.9, outlined=False), _candidate(200, 90, 0.9)]

@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.detection.networks import description, write_model
 
+from microcalc.domain import LIKELIHOOD_DIGITS
 from microcalc.errors import InputError, MicrocalcError, RecipeError
 from microcalc.models.description import CascadeDescription, parse_description, parse_pair_description
 from microcalc.models.model import Models, laplacian_model, load_model, open_pair, shipped_model
@@ -53,6 +55,23 @@ def test_a_changed_network_is_refused(tmp_path: Path) -> None:
         ({"default_operating_point": 2}, "default_operating_point"),
         ({"operating_points": []}, "operating_points"),
         ({"operating_points": [{"threshold": 0.5, "llf": 0.5, "nlf": 0.1, "fpr": 1}]}, "fpr"),
+        (
+            {"mark_operating_points": [{"threshold": t, "llf": 0.5, "nlf": 1.0} for t in (0.5, 0.9)]},
+            r"thresholds \[0.5, 0.9\] of mark_operating_points, expected the highest first",
+        ),
+        (
+            {
+                "clusters": {
+                    "max_gap_mm": 5.0,
+                    "min_members": 3,
+                    "max_area_cm2": 1.0,
+                    "min_likelihood": 0.5,
+                    "member_likelihood": 0.6,
+                    "member_gap_mm": 4.0,
+                }
+            },
+            "clusters: .*member_gap_mm 4.0, expected at least max_gap_mm 5.0",
+        ),
         ({"cnn1": {"file": "../cnn1.onnx", "margin_px": 3, "sha256": "0" * 64}}, "cnn1.file"),
     ],
 )
@@ -63,6 +82,16 @@ def test_a_broken_entry_is_named_in_one_line(tmp_path: Path, changes: dict[str, 
         load_model(folder)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_threshold_has_the_decimals_of_the_likelihoods_that_results_state(tmp_path: Path) -> None:
+    likelihood = float(np.float32(0.91635519))  # as a network gives it: with more decimals than are stated
+    folder = write_model(tmp_path / "m")
+    point = {"threshold": likelihood, "llf": 0.5, "nlf": 0.1}
+    _rewrite(folder, mark_operating_points=[point], operating_points=[point], default_operating_point=0)
+    model = load_model(folder)
+    (mark,) = model.mark_operating_points
+    assert mark.threshold == model.operating_point.threshold == round(likelihood, LIKELIHOOD_DIGITS) < likelihood
 
 
 def test_text_that_is_no_json_is_refused_in_one_line() -> None:

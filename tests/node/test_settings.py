@@ -10,6 +10,7 @@ import pytest
 from microcalc.cli import run
 from microcalc.errors import InputError
 from microcalc.node.settings import DicomDestination, load_settings
+from microcalc.node.worker import _Work
 
 LEAST = """
 [storage]
@@ -100,3 +101,9 @@ def test_a_missing_extra_is_named(
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"node\.toml: not readable"):
         load_settings(tmp_path / "node.toml")
+
+
+def test_the_reports_of_a_node_state_that_benign_findings_are_set_apart_as_those_of_the_command_do() -> None:
+    given = {"model": "log", "threads": 1, "intents": ["raw"]}
+    assert _Work(given | {"benign": "apart"}).algorithm("raw").parameters == ("benign=apart",)
+    assert _Work(given | {"benign": "show"}).algorithm("raw").parameters == ()

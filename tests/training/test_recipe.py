@@ -49,6 +49,7 @@ def test_every_entry_is_required() -> None:
         ("flips = true", "flips = ", "not TOML"),
         ("max_gap_mm = ", "max_gap_mm = -", "clusters.max_gap_mm is -"),
         ("max_gap_mm = ", "max_gap_mm = nan #", "clusters.max_gap_mm is nan"),
+        ("member_gap_mm = 6.0", "member_gap_mm = 4.9", "member_gap_mm 4.9 is below max_gap_mm 5.0"),
         ("[clusters]\nmin_likelihood = 0.1", "[clusters]\nmin_likelihood = 0.0", "clusters.min_likelihood is 0.0"),
     ],
 )

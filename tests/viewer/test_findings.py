@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.viewer.tables import SPECKS, client_of, key_of, viewer_of, write_detections, write_images
@@ -19,6 +20,21 @@ def test_the_findings_of_all_images_are_listed_with_their_verdicts(tmp_path: Pat
     (false,) = findings[key_of(client, "b")]
     assert (false["key"], false["members"], false["verdict"]) == ("c0", 2, "false")
     assert false["box"] == [100, 30, 110, 40]
+
+
+def test_single_calcifications_and_findings_set_apart_are_listed_as_such(tmp_path: Path) -> None:
+    table = write_images(tmp_path / "t", annotated=False)
+    file = write_detections(tmp_path / "d" / "a.json", "a", [(10, 10, 0.95), (20, 20, 0.9), (1, 1, 0.98)])
+    document = json.loads(file.read_text())
+    document["clusters"][0] |= {"kind": "vascular", "apart": True}
+    document["clusters"].append({"likelihood": 0.5, "finding": False, "members": [2]})
+    file.write_text(json.dumps(document | {"single_calcifications": [2]}))
+    client = client_of(viewer_of(table, tmp_path / "d"))
+    (of_a,) = client.get("api/detectors/d0/findings").json()["images"]
+    listed = [(f["key"], f["apart"], f["single"], f["within"]) for f in of_a["findings"]]
+    assert listed == [("c0", True, False, None), ("c1", False, False, None), ("m2", False, True, 0.5)]
+    (marks, *_) = client.get(f"api/images/{key_of(client, 'a')}/marks").json()["detectors"]
+    assert (marks["singles"], marks["clusters"][0]["apart"]) == ([2], True)
 
 
 def test_of_a_detector_without_clusters_the_highest_marks_are_listed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from microcalc.detection.options import check_options
 from microcalc.domain import BenignFindings, Device, Stage
 from microcalc.images.info import NO_INFO, ImageInfo
 
@@ -23,6 +24,11 @@ class ImageOptions:
         See ``open_mammogram``; they have no effect on a line of a table.
     whole_image, min_likelihood, max_candidates, benign
         See ``pipeline.detect``.
+
+    Raises
+    ------
+    InputError
+        An option is out of its range.
     """
 
     info: ImageInfo = NO_INFO
@@ -31,6 +37,10 @@ class ImageOptions:
     min_likelihood: float | None = None
     max_candidates: int | None = None
     benign: BenignFindings = "show"
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can be searched with."""
+        check_options(min_likelihood=self.min_likelihood, max_candidates=self.max_candidates, benign=self.benign)
 
 
 ALL_DEFAULTS: Final = ImageOptions()

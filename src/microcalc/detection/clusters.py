@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,13 @@ class _Places:
     log_odds: NDArray[np.float64]
     linked: list[list[int]]  # within max_gap_mm, without oneself
     radius_mm: float  # of the disc of max_area_cm2
+    positions: list[tuple[float, float]]  # the centres as numbers, which are read one by one
+
+    def in_disc(self, one: int, middle: int) -> bool:
+        """Return whether a place lies in the disc around another."""
+        (row, column), (middle_row, middle_column) = self.positions[one], self.positions[middle]
+        down, across = row - middle_row, column - middle_column
+        return down * down + across * across <= self.radius_mm**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,8 @@ def _places(candidates: Candidates, *, max_gap_mm: float, max_area_cm2: float, m
     centres = candidates.centres[order].reshape(-1, 2)
     linked = _linked(centres, max_gap_mm)
     radius_mm = float(np.sqrt(max_area_cm2 * 100 / np.pi))
-    return _Places(order, centres, _log_odds(candidates.likelihood[order]), linked, radius_mm)
+    positions = [(row, column) for row, column in centres.tolist()]
+    return _Places(order, centres, _log_odds(candidates.likelihood[order]), linked, radius_mm, positions)
 
 
 def _seed(places: _Places, place: int, free: NDArray[np.bool_], *, min_members: int, floor: float) -> _Seed | None:
@@ -141,17 +150,16 @@ def _seed(places: _Places, place: int, free: NDArray[np.bool_], *, min_members: 
     """
     if not free[place]:
         return None
-    allowed = free & _within(places, place)
     queue, seen = [place], {place}  # places are sorted: the lowest number is the most likely
-    weakest, levels = place, list[float]()
-    while queue and len(levels) < min_members + RATED_SIZES - 1:
+    weakest, levels, most = place, list[float](), min_members + RATED_SIZES - 1
+    while queue and len(levels) < most:
         newest = heapq.heappop(queue)
         weakest = max(weakest, newest)
         levels.append(float(places.log_odds[weakest]))
-        for near in places.linked[newest]:
-            if near not in seen and allowed[near]:
-                seen.add(near)
-                heapq.heappush(queue, near)
+        allowed = (n for n in places.linked[newest] if n not in seen and free[n] and places.in_disc(n, place))
+        for near in islice(allowed, most - len(levels)):  # more than are still to be reached cannot be
+            seen.add(near)
+            heapq.heappush(queue, near)
     if len(levels) < min_members:
         return None
     rated = levels[min_members - 1 :]
@@ -176,12 +184,6 @@ def _connected(place: int, neighbours: list[list[int]], allowed: NDArray[np.bool
                 reached.add(near)
                 queue.append(near)
     return np.array(sorted(reached), dtype=np.intp)
-
-
-def _within(places: _Places, place: int) -> NDArray[np.bool_]:
-    """Return which places lie in the disc around one."""
-    square_mm2 = np.sum((places.centres - places.centres[place]) ** 2, axis=1)
-    return np.asarray(square_mm2 <= places.radius_mm**2)
 
 
 def _outline(members: Points, others: Points) -> tuple[Points, NDArray[np.bool_]]:

@@ -218,6 +218,8 @@ def chain_length_mm(shapes: Sequence[Shape]) -> float:
         return 0.0
     ends = np.concatenate([long_side(shape) for shape in shapes])
     distance = squareform(pdist(ends))
-    _, chain = connected_components(coo_array(distance <= _LINE_REACH_MM), directed=False)
+    linked, first = distance <= _LINE_REACH_MM, np.arange(0, len(ends), 2)
+    linked[first, first + 1] = True  # the two ends of one calcification, however long it is
+    _, chain = connected_components(coo_array(linked), directed=False)
     chains = (distance[np.ix_(chain == k, chain == k)] for k in range(chain.max() + 1))
     return float(sum(within.max() for within in chains))

@@ -13,12 +13,11 @@ from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry
 from microcalc.detection.kinds import chain_length_mm, kind_of_cluster
 from microcalc.detection.result import SCHEMA, Result
 from microcalc.detection.stages import Detected
-from microcalc.domain import BenignFindings, CalcificationKind, Cluster, Mammogram, Shape
+from microcalc.domain import LIKELIHOOD_DIGITS, BenignFindings, CalcificationKind, Cluster, Mammogram, Shape
 from microcalc.geometry import Points
 from microcalc.models.model import Model
 
 PIXEL_DIGITS: Final = 2
-LIKELIHOOD_DIGITS: Final = 8  # float32 has no more near 1
 _UID = re.compile(r"[0-9.]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -57,9 +56,7 @@ def make_result(
     shapes += [{}] * (candidates.likelihood.size - len(shapes))  # not measured
     kinds = detected.kinds + (None,) * (candidates.likelihood.size - len(detected.kinds))
     clusters = tuple(
-        _cluster_entry(
-            mammogram, cluster, candidates.centres, kinds, finding=cluster.likelihood >= point.threshold, benign=benign
-        )
+        _cluster_entry(mammogram, cluster, candidates.centres, kinds, threshold=point.threshold, benign=benign)
         for cluster in detected.clusters
     )
     return Result(
@@ -75,7 +72,7 @@ def make_result(
         ),
         clusters=clusters,
         vascular_calcium=_vascular_calcium(detected),
-        single_calcifications=_single_calcifications(detected, model, clusters),
+        single_calcifications=_single_calcifications(likelihood, model, clusters),
         candidate_limit_reached=detected.candidate_limit_reached,
         survivor_limit_reached=detected.limit_reached,
         seconds=seconds,
@@ -113,14 +110,15 @@ def _shape_entries(mammogram: Mammogram, shape: Shape | None) -> dict[str, Any]:
     }
 
 
-def _single_calcifications(detected: Detected, model: Model, clusters: Sequence[ClusterEntry]) -> tuple[int, ...]:
+def _single_calcifications(
+    likelihood: Sequence[float], model: Model, clusters: Sequence[ClusterEntry]
+) -> tuple[int, ...]:
     """Return the candidates outside findings that reach the strictest operating point of single marks."""
     if not model.mark_operating_points:
         return ()
     threshold = model.mark_operating_points[0].threshold
     shown = {member for cluster in clusters if cluster.finding for member in cluster.members}
-    evident = np.flatnonzero(detected.candidates.likelihood >= threshold).tolist()
-    return tuple(i for i in evident if i not in shown)
+    return tuple(i for i, rating in enumerate(likelihood) if rating >= threshold and i not in shown)
 
 
 def _vascular_calcium(detected: Detected) -> VascularEntry:
@@ -137,12 +135,14 @@ def _cluster_entry(
     centres: Points,
     kinds: Sequence[CalcificationKind | None],
     *,
-    finding: bool,
+    threshold: float,
     benign: BenignFindings,
 ) -> ClusterEntry:
     kind = kind_of_cluster([kinds[member] for member in cluster.members])
+    likelihood = round(cluster.likelihood, LIKELIHOOD_DIGITS)  # the stated one decides: every output has the same
+    finding = likelihood >= threshold
     return ClusterEntry(
-        likelihood=round(cluster.likelihood, LIKELIHOOD_DIGITS),
+        likelihood=likelihood,
         finding=finding,
         members=tuple(cluster.members.tolist()),
         outline=_in_pixels(mammogram, cluster.outline),

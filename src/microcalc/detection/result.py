@@ -162,15 +162,21 @@ class Result(Entries):
 
     @model_validator(mode="after")
     def _check_places(self) -> Self:
-        """Refuse members that are no candidates, and candidates outside the image."""
-        count = len(self.candidates)
+        """Refuse members that are no candidates or are listed twice, and candidates outside the image."""
+        count, singles = len(self.candidates), self.single_calcifications
         for number, cluster in enumerate(self.clusters):
             wrong = next((m for m in cluster.members if not 0 <= m < count), None)
             if wrong is not None:
                 raise ValueError(f"cluster {number} has member {wrong}, expected indices of the {count} candidates")
-        absent = next((m for m in self.single_calcifications if not 0 <= m < count), None)
+            if len(set(cluster.members)) < len(cluster.members):
+                raise ValueError(f"cluster {number} has a member twice, expected each candidate once")
+            if cluster.finding and not set(singles).isdisjoint(cluster.members):
+                raise ValueError(f"a single calcification is in cluster {number}, a finding, expected it outside")
+        absent = next((m for m in singles if not 0 <= m < count), None)
         if absent is not None:
             raise ValueError(f"single calcification {absent}, expected indices of the {count} candidates")
+        if len(set(singles)) < len(singles):
+            raise ValueError("a single calcification is listed twice, expected each candidate once")
         if self.image.shape is not None:
             beyond = outside(self.places, self.image.shape, margin_px=self._margin_px())
             if beyond.any():
@@ -232,8 +238,9 @@ class Result(Entries):
         pandas.DataFrame
             ``row``, ``column`` (pixels), ``row_mm``, ``column_mm`` (NaN where the pixel spacing is not known),
             ``likelihood``, ``diameter_mm``, ``area_mm2``, ``elongation`` and ``contrast_to_noise`` (NaN without an
-            outline), ``cluster`` (index into ``clusters``; NA for a candidate outside clusters), ``finding`` (bool:
-            member of one) and ``single`` (bool: evident calcification outside findings).
+            outline), ``kind`` (NA without an outline), ``cluster`` (index into ``clusters``; NA for a candidate
+            outside clusters), ``finding`` (bool: member of one), ``apart`` (bool: member of one that is set apart) and
+            ``single`` (bool: evident calcification outside findings).
 
         Raises
         ------
@@ -266,8 +273,10 @@ class Result(Entries):
                 "column_mm": positions_mm[:, 1],
                 "likelihood": np.array([c.likelihood for c in self.candidates], dtype=np.float64),
                 **{name: _column(self.candidates, name) for name in _MEASURED},
+                "kind": pandas.array([c.kind for c in self.candidates], dtype="string"),
                 "cluster": pandas.array(cluster_of, dtype="Int64"),
                 "finding": np.array([i is not None and self.clusters[i].finding for i in cluster_of], dtype=bool),
+                "apart": np.array([i is not None and self.clusters[i].apart for i in cluster_of], dtype=bool),
                 "single": np.isin(np.arange(n), self.single_calcifications),
             }
         )

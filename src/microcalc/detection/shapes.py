@@ -215,7 +215,8 @@ class _Image:
             here = best
         place = np.array([window.rows_mm[here[0]], window.columns_mm[here[1]]])
         ring = distance > radius_mm
-        return _Peak(place, float(window.pixels[tuple(here)]), median(window.pixels[ring]))
+        around = window.pixels[ring] if ring.any() else window.pixels  # an image may be smaller than the ring
+        return _Peak(place, float(window.pixels[tuple(here)]), median(around))
 
     def lowest_between(self, one: _Peak, other: _Peak) -> float:
         """Return the lowest brightness on the line between two peaks."""
@@ -337,15 +338,15 @@ def _region(
 
 def _measured(window: _Window, region: shapely.Polygon, top: float) -> Shape | None:
     """Measure a region; None where it is smaller than a pixel, or holds a place that is brighter than its peak."""
-    step = window.rows_mm[1] - window.rows_mm[0]
-    reach = max(_BAND_MM[1], 1.5 * step)
+    height, width = window.rows_mm[1] - window.rows_mm[0], window.columns_mm[1] - window.columns_mm[0]
+    reach = max(_BAND_MM[1], 1.5 * max(height, width))
     left, low, right, high = region.bounds
     i = slice(*np.searchsorted(window.rows_mm, (low - reach, high + reach)))
     j = slice(*np.searchsorted(window.columns_mm, (left - reach, right + reach)))
     columns, rows = np.meshgrid(window.columns_mm[j], window.rows_mm[i])
     pixels, distance = window.pixels[i, j], shapely.distance(region, shapely.points(columns, rows))
     inside, band = distance == 0, (distance >= _BAND_MM[0]) & (distance <= reach)
-    if not inside.any() or not band.any() or region.area < step**2:
+    if not inside.any() or not band.any() or region.area < height * width:
         return None
     background = float(pixels[band].mean())
     if pixels[inside].max() > top + _TOLERANCE * (top - background):

@@ -62,13 +62,14 @@ def find_clusters(
     """
     rules = model.candidates
     max_count = rules.max_count if max_candidates is None else max_candidates
-    picked = find_candidates(
+    every = find_candidates(
         normalised,
         scores.likelihood,
         min_likelihood=rules.min_likelihood if min_likelihood is None else min_likelihood,
         min_distance_mm=rules.min_distance_mm,
-        max_count=max_count,
+        max_count=max_count + 1,  # one more says whether the limit leaves any out
     )
+    picked = Candidates(every.centres[:max_count], every.likelihood[:max_count])
     most = most_outlined(normalised.breast_area_cm2)
     found = measure_shapes(mammogram, picked, **model.shapes.model_dump(), max_outlined=most)
     return Detected(
@@ -77,5 +78,5 @@ def find_clusters(
         kinds=kinds_of(mammogram, found.candidates.centres[: len(found.shapes)], found.shapes),
         clusters=group(found.candidates, **model.clusters.model_dump()),
         limit_reached=scores.limit_reached,
-        candidate_limit_reached=picked.likelihood.size == max_count,
+        candidate_limit_reached=every.likelihood.size > max_count,
     )

@@ -13,7 +13,19 @@ from PIL.PngImagePlugin import PngInfo
 
 from microcalc.detection.result import Result
 from microcalc.display.grey import GreyImage, breast_of, local_grey, shown_values, whole_grey
-from microcalc.display.places import FINDING, SET_APART, SINGLE, Colour, Mark, Pixels, Place, mark_of, places_to_show
+from microcalc.display.places import (
+    FINDING,
+    MOST,
+    SET_APART,
+    SINGLE,
+    Colour,
+    Mark,
+    Pixels,
+    Place,
+    colour_of,
+    mark_of,
+    places_to_show,
+)
 from microcalc.domain import Mammogram, NormalisedMammogram
 from microcalc.storage.write import write_whole
 from microcalc.wording import quantity
@@ -36,9 +48,10 @@ RING_MM = 0.6
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Listed:
-    """The calcifications that a result lists: those of its findings, and single ones."""
+    """What a result lists: the outlines and members of its findings with their colours, and single calcifications."""
 
-    of_findings: tuple[Mark, ...]
+    outlines: tuple[tuple[Pixels, Colour], ...]
+    members: tuple[tuple[Mark, Colour], ...]
     singles: tuple[Mark, ...]
 
 
@@ -46,8 +59,9 @@ def draw_overlay(mammogram: Mammogram, normalised: NormalisedMammogram, result: 
     """Draw the overlay of one mammogram.
 
     Findings, single calcifications and, where there are few of these, the most likely of the rest are numbered, each
-    kind in a colour of its own. Each is enlarged from the original pixels with grey levels of its own: on the left
-    without marks, on the right with the outline of each calcification, or a ring where there is none.
+    kind in a colour of its own. Of many findings and single calcifications the most likely are numbered, and all are
+    drawn. Each numbered place is enlarged from the original pixels with grey levels of its own: on the left without
+    marks, on the right with the outline of each calcification, or a ring where there is none.
     """
     places, listed = places_to_show(result, mammogram.spacing_mm), _listed(result)
     whole, scale = _whole_view(mammogram, normalised, places, listed)
@@ -82,9 +96,10 @@ def write_overlay(page: Image.Image, path: Path) -> None:
 
 
 def _listed(result: Result) -> _Listed:
-    members = {index for cluster in result.clusters if cluster.finding for index in cluster.members}
+    findings = [(cluster, colour_of(cluster)) for cluster in result.clusters if cluster.finding]
     return _Listed(
-        tuple(mark_of(result.candidates[index]) for index in sorted(members)),
+        tuple((np.array(cluster.outline), colour) for cluster, colour in findings if cluster.outline),
+        tuple((mark_of(result.candidates[m]), colour) for cluster, colour in findings for m in cluster.members),
         tuple(mark_of(result.candidates[index]) for index in result.single_calcifications),
     )
 
@@ -102,6 +117,8 @@ def _whole_view(
     per_pixel = scale * np.array(mammogram.spacing_mm)
     for mark in listed.singles:
         pen.line(_drawn(_circle(mark.place, mammogram.spacing_mm), per_pixel), fill=SINGLE, width=1)
+    for outline, colour in listed.outlines:  # also of findings without a number
+        pen.line(_drawn(outline, per_pixel), fill=colour, width=3)
     for number, place in reversed(list(enumerate(places, start=1))):
         around = place.outline if place.outline.size else _circle(place.marks[0].place, mammogram.spacing_mm)
         ring = _drawn(around, per_pixel)
@@ -146,10 +163,10 @@ def _panel(
     plain = grey.resize((PANEL_PX, PANEL_PX), Image.Resampling.BICUBIC).convert("RGB")
     marked = plain.copy()
     pen = ImageDraw.Draw(marked)
-    for marks, colour in ((listed.of_findings, FINDING), (listed.singles, SINGLE), (place.marks, place.colour)):
-        for mark in marks:
-            around = mark.outline if mark.outline.size else _circle(mark.place, mammogram.spacing_mm, RING_MM)
-            pen.line(_drawn(around - first, PANEL_PX / side_px), fill=colour, width=1)
+    others, own = [(mark, SINGLE) for mark in listed.singles], [(mark, place.colour) for mark in place.marks]
+    for mark, colour in (*listed.members, *others, *own):
+        around = mark.outline if mark.outline.size else _circle(mark.place, mammogram.spacing_mm, RING_MM)
+        pen.line(_drawn(around - first, PANEL_PX / side_px), fill=colour, width=1)
     _scale_bar(ImageDraw.Draw(plain), length_mm=2, px_per_mm=PANEL_PX / side_mm, corner=(10, PANEL_PX - 10))
     panel = Image.new("RGB", (2 * PANEL_PX + GAP_PX, PANEL_PX + CAPTION_PX), PAPER)
     for line, words in enumerate((f"{number}  {place.title}", place.detail)):
@@ -186,6 +203,8 @@ def _counts(result: Result) -> str:
     findings = quantity(found, "finding")
     if result.operating_point is not None:
         findings += f" (likelihood from {result.operating_point.threshold:.3f})"
+    if found > MOST:
+        findings += f", the {MOST} most likely numbered"
     singles = quantity(len(result.single_calcifications), "single calcification")
     if result.mark_operating_points:
         singles += f" (from {result.mark_operating_points[0].threshold:.3f})"

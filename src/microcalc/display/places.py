@@ -65,12 +65,17 @@ def mark_of(entry: CandidateEntry) -> Mark:
     return Mark(np.array([entry.row, entry.column]), np.array(entry.outline or ()).reshape(-1, 2))
 
 
+def colour_of(cluster: ClusterEntry) -> Colour:
+    """Return the colour that a cluster is drawn in."""
+    return (SET_APART if cluster.apart else FINDING) if cluster.finding else OTHER
+
+
 def places_to_show(result: Result, spacing_mm: tuple[float, float]) -> list[Place]:
     """Return the numbered places, in the order of their numbers.
 
-    All findings (up to ``MOST``) come first, then the most likely single calcifications. Where these do not fill the
-    first column, the most likely of the rest do: candidates outside clusters that are more likely than every cluster,
-    and clusters below the threshold.
+    The findings (the ``MOST`` most likely) come first, then the most likely single calcifications. Where these do not
+    fill the first column, the most likely of the rest do: candidates outside clusters that are more likely than every
+    cluster, and clusters below the threshold.
     """
     clusters = sorted(result.clusters, key=lambda cluster: -cluster.likelihood)
     places = [_of_cluster(cluster, result, spacing_mm) for cluster in clusters if cluster.finding][:MOST]
@@ -113,7 +118,7 @@ def _of_cluster(cluster: ClusterEntry, result: Result, spacing_mm: tuple[float, 
         detail=", ".join(words),
         marks=tuple(mark_of(entry) for entry in members),
         outline=np.array(cluster.outline).reshape(-1, 2),
-        colour=(SET_APART if cluster.apart else FINDING) if cluster.finding else OTHER,
+        colour=colour_of(cluster),
     )
 
 
@@ -130,10 +135,12 @@ def _of_candidate(entry: CandidateEntry) -> Place:
 
 
 def _of_mark(entry: CandidateEntry, kind: str, colour: Colour) -> Place:
-    size = "without an outline" if entry.diameter_mm is None else f"{entry.diameter_mm:.2f} mm"
+    words = ["without an outline" if entry.diameter_mm is None else f"{entry.diameter_mm:.2f} mm"]
+    if entry.kind in _SPELLED:
+        words.append(f"likely {_SPELLED[entry.kind]}")
     return Place(
         title=f"{kind}, likelihood {entry.likelihood:.3f}, row {entry.row:.0f}, column {entry.column:.0f}",
-        detail=size,
+        detail=", ".join(words),
         marks=(mark_of(entry),),
         outline=np.zeros((0, 2)),
         colour=colour,

@@ -85,20 +85,20 @@ def estimate_overlap(images: Sequence[MatchedImage], *, resamples: int, seed: in
     of_image = [(m.image.patient_or_image, m.overlap) for m in images if m.overlap is not None and m.overlap.union.size]
     if not of_image:
         return {}
-    patients = sorted({m.image.patient_or_image for m in images})
+    place = {patient: n for n, patient in enumerate(sorted({m.image.patient_or_image for m in images}))}
     sums: Mapping[str, Callable[[Overlap], Values]] = {
         PER_OBJECT: lambda o: o.intersection / o.union,
         PER_IMAGE: lambda o: np.atleast_1d(o.intersection.sum() / o.union.sum()),
     }
     found = {}
     for name, values_of in sums.items():
-        total, number = np.zeros(len(patients)), np.zeros(len(patients))
+        total, number = np.zeros(len(place)), np.zeros(len(place))
         for patient, overlap in of_image:
             values = values_of(overlap)
-            total[patients.index(patient)] += values.sum()
-            number[patients.index(patient)] += values.size
-        draws = draw_patients(len(patients), resamples, np.random.default_rng(seed))
+            total[place[patient]] += values.sum()
+            number[place[patient]] += values.size
+        draws = draw_patients(len(place), resamples, np.random.default_rng(seed))
         with np.errstate(invalid="ignore"):
-            interval = percentile_interval(draws @ total / (draws @ number)) if len(patients) > 1 else (np.nan, np.nan)
+            interval = percentile_interval(draws @ total / (draws @ number)) if len(place) > 1 else (np.nan, np.nan)
         found[name] = Estimate(float(total.sum() / number.sum()), *interval), int(number.sum())
     return found

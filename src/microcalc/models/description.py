@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from microcalc.cnn.limit import SurvivorLimit
-from microcalc.domain import Intent, OperatingPoint
+from microcalc.domain import LIKELIHOOD_DIGITS, Intent, OperatingPoint
 from microcalc.errors import RecipeError
 
 DESCRIPTION: Final = "model.json"
@@ -70,6 +70,12 @@ class ClusterRules(_Entries):
     member_likelihood: Annotated[float, Field(gt=0, lt=1)]
     member_gap_mm: Positive
 
+    @model_validator(mode="after")
+    def _members_include_the_smallest_cluster(self) -> Self:
+        if self.member_gap_mm < self.max_gap_mm:
+            raise ValueError(f"member_gap_mm {self.member_gap_mm}, expected at least max_gap_mm {self.max_gap_mm}")
+        return self
+
 
 class OperatingPointEntry(_Entries):
     """An operating point, measured on the data named in the model card; see ``domain.OperatingPoint``."""
@@ -79,8 +85,8 @@ class OperatingPointEntry(_Entries):
     nlf: Annotated[float, Field(ge=0)]
 
     def as_point(self) -> OperatingPoint:
-        """Return the operating point."""
-        return OperatingPoint(self.threshold, self.llf, self.nlf)
+        """Return the operating point, whose threshold has the decimals of the likelihoods that results state."""
+        return OperatingPoint(round(self.threshold, LIKELIHOOD_DIGITS), self.llf, self.nlf)
 
 
 class MeasuredOn(_Entries):
@@ -123,6 +129,13 @@ class _Description(_Entries):
     measured_on: MeasuredOn | None = None
     recipe: str
     trained_on: str
+
+    @model_validator(mode="after")
+    def _strictest_mark_point_is_first(self) -> Self:
+        thresholds = [point.threshold for point in self.mark_operating_points]
+        if thresholds != sorted(thresholds, reverse=True):
+            raise ValueError(f"thresholds {thresholds} of mark_operating_points, expected the highest first")
+        return self
 
     @model_validator(mode="after")
     def _default_exists(self) -> Self:

@@ -60,8 +60,9 @@ class _Work:
         return {intent: model.sha256 for intent, model in self.loaded.items()}
 
     def algorithm(self, intent: Intent) -> Algorithm:
-        """Return the description of the model for reports."""
-        return algorithm_of(self.loaded[intent])
+        """Return the description of the model and of the options for reports, as ``microcalc detect`` writes them."""
+        benign = self.options.benign
+        return algorithm_of(self.loaded[intent], () if benign == "show" else (f"benign={benign}",))
 
 
 def answer(work: _Work, job: Job) -> Answer:

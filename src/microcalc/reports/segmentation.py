@@ -1,9 +1,10 @@
 """Write the findings of one image as a segmentation (SEG).
 
 The format has no operating points, so the segments are of the clusters of the default one: first the region of each
-cluster, then of each cluster its calcifications, then the evident single calcifications (also those in a cluster of
-a more sensitive point), as far as these have an outline. Each segment of calcifications holds them all, as a segment takes a frame of the image's size. Only an image
-with such segments gets a segmentation: an empty one would carry no information.
+cluster, then of each cluster its calcifications, then the evident single calcifications (also those in a cluster of a
+more sensitive point), as far as these have an outline. Each segment of calcifications holds them all, as a segment
+takes a frame of the image's size. Only an image with such segments gets a segmentation: an empty one would carry no
+information.
 
 References
 ----------

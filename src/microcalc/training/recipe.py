@@ -256,7 +256,7 @@ class Clusters(_Part):
     false_marks_per_image
         Further members have at least the likelihood with this number of false marks per image of the validation set.
     member_gap_mm
-        Largest distance of a further member from its nearest one, in mm.
+        Largest distance of a further member from its nearest one, in mm; at least ``max_gap_mm``.
     """
 
     min_likelihood: Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -265,6 +265,12 @@ class Clusters(_Part):
     max_area_cm2: Positive
     false_marks_per_image: Positive
     member_gap_mm: Positive
+
+    @model_validator(mode="after")
+    def _members_include_the_smallest_cluster(self) -> Self:
+        if self.member_gap_mm < self.max_gap_mm:
+            raise ValueError(f"member_gap_mm {self.member_gap_mm} is below max_gap_mm {self.max_gap_mm}")
+        return self
 
     def rules(self, *, member_likelihood: float, min_likelihood: float | None = None) -> ClusterRules:
         """Return the rules of a model: the likelihood of further members, and the smallest one if not the recipe's."""

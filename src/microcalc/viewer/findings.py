@@ -16,7 +16,7 @@ _MOST_MARKS: Final = 50  # of an image, of a detector that does not group its ma
 
 
 def findings_of(detector: DetectionFiles, table: Table, keys: Mapping[str, str], *, with_truth: bool) -> dict[str, Any]:
-    """Return the clusters of all images; of a detector without clusters the marks that each image rates highest.
+    """Return the clusters and single calcifications of all images; without clusters the marks rated highest of each.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ def findings_of(detector: DetectionFiles, table: Table, keys: Mapping[str, str],
     -------
     dict
         ``images``: for each its key, the model's SHA-256, the stated threshold, and its findings with key, likelihood,
-        number of members (0: a single mark), kind, verdict and box (top, left, bottom, right). ``problems``: why the
+        number of members (0: a single mark), kind, whether it is set apart or a single calcification, the likelihood of
+        the cluster that this is in (None: in none), verdict and box (top, left, bottom, right). ``problems``: why the
         detections on an image cannot be read.
     """
     images, problems = [], []
@@ -55,23 +56,26 @@ def findings_of(detector: DetectionFiles, table: Table, keys: Mapping[str, str],
 
 def _of(marks: Mapping[str, Any]) -> list[dict[str, Any]]:
     candidates, matches = marks["candidates"], marks.get("matches")
-    if marks["clusters"]:
-        return [
-            {
-                "key": f"c{n}", "likelihood": cluster["likelihood"], "members": len(cluster["members"]),
-                "kind": cluster.get("kind"), "verdict": _verdict(matches and matches["clusters"], n),
-                "box": _box([candidates[member] for member in cluster["members"]]),
-            }
-            for n, cluster in enumerate(marks["clusters"])
-        ]  # fmt: skip
     highest = sorted(range(len(candidates)), key=lambda n: candidates[n]["likelihood"], reverse=True)[:_MOST_MARKS]
-    return [
+    clusters = [
+        {
+            "key": f"c{n}", "likelihood": cluster["likelihood"], "members": len(cluster["members"]),
+            "kind": cluster.get("kind"), "apart": bool(cluster.get("apart")), "single": False, "within": None,
+            "verdict": _verdict(matches and matches["clusters"], n),
+            "box": _box([candidates[member] for member in cluster["members"]]),
+        }
+        for n, cluster in enumerate(marks["clusters"])
+    ]  # fmt: skip
+    alone = [
         {
             "key": f"m{n}", "likelihood": candidates[n]["likelihood"], "members": 0, "kind": candidates[n].get("kind"),
+            "apart": False, "single": n in marks["singles"],
+            "within": max((c["likelihood"] for c in marks["clusters"] if n in c["members"]), default=None),
             "verdict": _verdict(matches and matches["marks"], n), "box": _box([candidates[n]]),
         }
-        for n in highest
+        for n in (marks["singles"] if clusters else highest)
     ]  # fmt: skip
+    return clusters + alone
 
 
 def _box(members: list[Mapping[str, Any]]) -> tuple[float, float, float, float]:

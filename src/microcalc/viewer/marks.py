@@ -56,7 +56,14 @@ def marks_on(detector: DetectionFiles, row: ImageRow, truth: Sequence[Annotation
     """
     file = detector.files.get(row.image)
     if file is None:
-        return {"key": detector.key, "name": detector.name, "missing": True, "candidates": [], "clusters": []}
+        return {
+            "key": detector.key,
+            "name": detector.name,
+            "missing": True,
+            "candidates": [],
+            "clusters": [],
+            "singles": [],
+        }
     document, marks = _read(detector, row)
     matched = None if truth is None else match_image(marks, row, truth, Rules())
     if document["threshold"] is None:
@@ -169,6 +176,7 @@ def _document(result: Result, raw: Mapping[str, Any], row: ImageRow, where: str)
     return {
         "candidates": candidates,
         "clusters": clusters,
+        "singles": result.single_calcifications,
         "threshold": None if point is None else point.threshold,
         "stated": None if point is None else asdict(point),
         "model": None if result.model is None else result.model.model_dump(),
@@ -180,7 +188,7 @@ def _plain_marks(marks: Marks) -> dict[str, Any]:
         {"row": float(row), "column": float(column), "likelihood": float(rating)}
         for (row, column), rating in zip(marks.centres_px, marks.likelihood, strict=True)
     ]
-    return {"candidates": candidates, "clusters": [], "threshold": None, "stated": None, "model": None}
+    return {"candidates": candidates, "clusters": [], "singles": [], "threshold": None, "stated": None, "model": None}
 
 
 def _matches(matched: MatchedImage) -> Mapping[str, Any]:

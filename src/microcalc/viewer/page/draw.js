@@ -3,7 +3,7 @@
 import { missed, shownBy, verdict } from "./marks.js";
 
 export const COLOURS = {
-  finding: "#ff961e", other: "#50beff", hit: "#53d769", false: "#ff5d55", ignored: "#a0a0a8", miss: "#ffd84d",
+  finding: "#ff961e", apart: "#e182eb", single: "#78eb78", other: "#50beff", hit: "#53d769", false: "#ff5d55", ignored: "#a0a0a8", miss: "#ffd84d",
   truth: "#e8e8ea", chosen: "#ffffff",
 };
 export const KIND_COLOURS = {
@@ -21,13 +21,13 @@ export function drawDetector(pane, context, detector, truth, threshold, { all, c
     const kind = verdict(matches && matches.clusters, index);
     const outline = cluster.outline.length ? cluster.outline : null;
     context.lineWidth = current === `c${index}` ? 2.5 : 1.5;
-    context.strokeStyle = COLOURS[kind || "finding"];
+    context.strokeStyle = COLOURS[kind || (cluster.apart ? "apart" : "finding")];
     context.setLineDash([]);
     if (outline) drawPolygon(pane, context, outline);
   }
   for (const mark of shown.marks) {
     const kind = verdict(matches && matches.marks, mark.index);
-    context.strokeStyle = COLOURS[kind || (mark.inFinding ? "finding" : "other")];
+    context.strokeStyle = COLOURS[kind || sortOf(mark)];
     context.lineWidth = current === `m${mark.index}` ? 2.5 : 1;
     if (mark.outline && mark.outline.length > 2 && pane.zoom > 0.5) drawPolygon(pane, context, mark.outline);
     else drawRing(pane, context, mark.row, mark.column, mark.diameter_mm || 0);
@@ -40,6 +40,8 @@ export function drawDetector(pane, context, detector, truth, threshold, { all, c
   for (const index of missed(detector, truth, shown)) drawAnnotation(pane, context, truth.annotations[index]);
   context.setLineDash([]);
 }
+
+const sortOf = (mark) => (mark.inFinding ? (mark.apart ? "apart" : "finding") : mark.single ? "single" : "other");
 
 export function drawTruth(pane, context, truth, judge = null) {
   context.lineWidth = 1;

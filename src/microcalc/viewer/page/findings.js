@@ -34,7 +34,8 @@ function listEverywhere(key) {
   const names = new Map(state.catalogue.exams.flatMap((exam) => exam.images).map((image) => [image.key, image.name]));
   const entries = found.get(key).images.flatMap(({ image, model, threshold: stated, findings }) => {
     const least = threshold({ key, model: { sha256: model }, threshold: stated });
-    return findings.filter((finding) => finding.likelihood >= least).map((finding) => {
+    const shown = ({ likelihood, within }) => likelihood >= least && !(within !== null && within >= least);
+    return findings.filter(shown).map((finding) => {
       const [top, left, bottom, right] = finding.box;
       return {
         image, where: names.get(image), text: textOf(finding), kind: finding.verdict, rating: finding.likelihood,

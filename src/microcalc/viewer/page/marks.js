@@ -17,16 +17,21 @@ export function marksOf(key) {
 export const logOdds = (p) => Math.log(Math.max(p, 1e-9) / Math.max(1 - p, 1e-9));
 export const likelihood = (logit) => 1 / (1 + Math.exp(-logit));
 
-// What a detector shows at a threshold: clusters from it on, and the members of these; with `all` every candidate from
-// the threshold on. Marks that are not grouped are all there is for a detector without clusters.
+// What a detector shows at a threshold: clusters from it on, and the members of these; the single calcifications from it
+// on, which its detections list outside findings; with `all` every candidate from it on. Marks that are not grouped are
+// all there is for a detector without clusters.
 export function shownBy(detector, threshold, all) {
   const clusters = detector.clusters.filter((cluster) => cluster.likelihood >= threshold);
   const indices = new Set(clusters.map((cluster) => detector.clusters.indexOf(cluster)));
   const members = new Set(clusters.flatMap((cluster) => cluster.members));
+  const apart = new Set(clusters.filter((cluster) => cluster.apart).flatMap((cluster) => cluster.members));
+  const singles = new Set(detector.singles);
   const ungrouped = all || !detector.clusters.length;
   const marks = detector.candidates
-    .map((mark, index) => ({ ...mark, index, inFinding: members.has(index) }))
-    .filter((mark) => mark.inFinding || (ungrouped && mark.likelihood >= threshold));
+    .map((mark, index) => ({
+      ...mark, index, inFinding: members.has(index), apart: apart.has(index), single: singles.has(index),
+    }))
+    .filter((mark) => mark.inFinding || ((ungrouped || mark.single) && mark.likelihood >= threshold));
   return { clusters, indices, marks };
 }
 
@@ -105,7 +110,9 @@ export function listed(image, marks, detector, threshold, all) {
 
 // A finding in words: its likelihood, how many marks it has (0: it is one), and its kind where that is another.
 export const textOf = (finding) =>
-  `${finding.likelihood.toFixed(3)}  ${finding.members ? `${finding.members} marks` : "mark"}${kindOf(finding)}`;
+  `${finding.likelihood.toFixed(3)}  ${sizeOf(finding)}${kindOf(finding)}${finding.apart ? ", set apart" : ""}`;
+
+const sizeOf = ({ members, single }) => (members ? `${members} ${members > 1 ? "marks" : "mark"}` : single ? "single calcification" : "mark");
 
 const kindOf = ({ kind }) => (kind && kind !== "microcalcification" ? `, ${String(kind).replaceAll("_", " ")}` : "");
 
