@@ -131,7 +131,7 @@ def test_the_overlay_draws_outlines_at_the_calcifications_and_every_single_one_i
 
 def test_more_findings_than_are_numbered_are_all_outlined_in_the_whole_view() -> None:
     outlines = [np.array([[r, c], [r, c + 9], [r + 9, c + 9], [r, c]]) for r in range(10, 390, 40) for c in (50, 150)]
-    candidates = [_candidate(*outline.mean(axis=0).tolist(), 0.9) for outline in outlines]
+    candidates = [_candidate(row, column, 0.9) for row, column in (outline.mean(axis=0) for outline in outlines)]
     result = _result(candidates, [(1 - 0.01 * n, True, (n,)) for n in range(len(outlines))])
     clusters = [
         cluster.model_copy(update={"outline": tuple(map(tuple, outline.tolist())), "apart": n == len(outlines) - 1})

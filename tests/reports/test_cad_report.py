@@ -24,6 +24,7 @@ from microcalc.reports.cad_reader import CadReport, is_cad_report, parse_cad_rep
 from microcalc.reports.cad_report import cad_report
 from microcalc.reports.content_items import has_name, has_value, named, walk
 from microcalc.reports.exam import Report, exam_reports, write_report
+from microcalc.reports.header import ReportKind
 from microcalc.reports.image_header import displaced
 from microcalc.reports.measurement_report import measurement_report
 from microcalc.reports.reported_image import ReportedImage, by_exam, remarks
@@ -366,7 +367,8 @@ def test_a_single_calcification_in_an_optional_cluster_is_in_the_reports_without
     assert segment.SegmentLabel == "R CC single calcifications"
     inside = drawn.pixel_array[tuple((written.candidates.centres[[1, 3]] / SPACING_MM).round().astype(int).T)]
     assert inside.all()
-    counts = [WrittenReport.of(Path(), Report(kind, Dataset(), (written,))) for kind in ("sr", "tid1500")]
+    kinds: tuple[ReportKind, ...] = ("sr", "tid1500")
+    counts = [WrittenReport.of(Path(), Report(kind, Dataset(), (written,))) for kind in kinds]
     assert [(one.findings, one.more, one.singles) for one in counts] == [(0, 1, 1), (0, 0, 2)]
 
 
