@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -28,6 +29,7 @@ from microcalc.models.description import (
     OperatingPointEntry,
     ShapeRules,
 )
+from microcalc.models.model import model_sha256, shipped_model
 from microcalc.simulate.artefacts import ARTEFACTS
 from microcalc.simulate.confusers import CONFUSERS
 from microcalc.simulate.systems import SYSTEMS, Beam, System
@@ -162,3 +164,10 @@ def test_the_card_of_a_shipped_model_states_the_figures_of_the_documentation(nam
     figures = (_PAGE.parents[1] / "cards" / f"{name}.md").read_text(encoding="utf-8")
     card = resources.files("microcalc") / "models" / name / "MODEL_CARD.md"
     assert figures.strip() in card.read_text(encoding="utf-8")
+
+
+def test_the_notebook_shows_a_report_of_the_shipped_model() -> None:
+    notebook = json.loads((_PAGE.parents[1] / "tutorials" / "notebook.ipynb").read_text(encoding="utf-8"))
+    outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", ()))
+    printed = "".join("".join(output.get("text", ())) for output in outputs)
+    assert re.findall(r"model=(\w+)", printed) == [model_sha256(shipped_model("processed"))]
