@@ -123,7 +123,8 @@ def _own(command: str) -> list[str] | None:
 
 def _run(arguments: list[str], page: str) -> None:
     """Run what is quick; of the rest, check that the command and its options exist."""
-    if page in _PAGES_PARSED_ONLY or arguments[0] in _PARSED_ONLY or "--model" in arguments:
+    needs_more = "--model" in arguments or "cuda" in arguments  # a model of one's own, a GPU
+    if page in _PAGES_PARSED_ONLY or arguments[0] in _PARSED_ONLY or needs_more:
         cli.app.parse_args(arguments, exit_on_error=False, print_error=False)
         return
     files = [str(f) for word in arguments for f in (sorted(Path().glob(word)) if "*" in word else [word])]
