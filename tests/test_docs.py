@@ -19,6 +19,9 @@ from microcalc.datasets.table import AnnotationRow, ImageRow
 from microcalc.detection.entries import CandidateEntry, ClusterEntry, ImageEntry, ModelEntry, Seconds, VascularEntry
 from microcalc.detection.result import Result
 from microcalc.domain import Kind
+from microcalc.evaluation.bootstrap import Difference
+from microcalc.evaluation.matched_images import Rules
+from microcalc.evaluation.reporting.report import Counts
 from microcalc.models.description import (
     CandidateRules,
     CascadeDescription,
@@ -135,6 +138,7 @@ _WRITTEN_OTHERWISE = {"where", "spacing_mm", "format"}
         ("## Detections", [Result, ImageEntry, ModelEntry, CandidateEntry, ClusterEntry, VascularEntry, Seconds]),
         ("### `summary.csv`", [SummaryRow]),
         ("### `index.json`", [IndexEntry]),
+        ("## Evaluations", [Rules, Counts, Difference]),
         ("## Models", [ModelDescription, CascadeDescription, NetworkEntry, OperatingPointEntry, MeasuredOn]),
         ("## Models", [CandidateRules, ShapeRules, ClusterRules]),
     ],
