@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import re
@@ -301,6 +302,22 @@ def test_findings_reported_as_benign_are_no_marks(tmp_path: Path, caplog: pytest
     (document,) = (read_result(file) for file in (tmp_path / "out").glob("*.json"))
     assert not document.clusters
     assert "reported as typically benign calcium, not evaluated: 1" in caplog.text
+
+
+def test_a_calcification_that_several_findings_of_a_report_list_is_one_candidate(tmp_path: Path) -> None:
+    written = result(clusters=[0.95, 0.97])
+    first, second = written.clusters
+    shared = dataclasses.replace(second, members=np.array([0, 4, 5]))
+    root = cad_report([dataclasses.replace(written, clusters=[first, shared])], made=MADE)
+    items = [item for item in walk(root) if has_name(item, c.SINGLE_IMAGE_FINDING)]
+    again = copy.deepcopy(items[1])  # a member of the first cluster, beside the clusters as well
+    again.RelationshipType = "CONTAINS"
+    next(item for item in walk(root) if has_name(item, c.INDIVIDUAL_IMPRESSION)).ContentSequence.append(again)
+    write_data_set(root, tmp_path / "report.dcm")
+    write_results_of_reports(tmp_path / "report.dcm", Table(()), tmp_path / "out")
+    (document,) = (read_result(file) for file in (tmp_path / "out").glob("*.json"))
+    assert [cluster.members for cluster in document.clusters] == [(0, 1, 2), (0, 3, 4)]
+    assert (len(document.candidates), document.single_calcifications) == (5, ())
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -120,24 +120,26 @@ def _log_remarks(file: Path, report: CadReport) -> None:
 
 
 def _document(name: str, report: CadReport, uid: str) -> Result:
-    """Return the detections document of one image, as far as the report gives its content."""
-    candidates: list[CandidateEntry] = []
+    """Return the detections document of one image, as far as the report gives its content.
+
+    A calcification that several findings list is one candidate. One that is in a finding is no single one.
+    """
+    candidates: dict[CandidateEntry, int] = {}
     clusters: list[ClusterEntry] = []
     singles: list[int] = []
     for finding in report.findings:
         if finding.uid != uid or not finding.is_calcium or _is_passed_over(finding, report):
             continue
         marks = [part for part in finding.parts if not _is_passed_over(part, report)] or [finding]
-        first = len(candidates)
-        for mark in marks:
-            candidates.append(_candidate(mark, _rating(mark, report)))
+        entries = [_candidate(mark, _rating(mark, report)) for mark in marks]
+        members = tuple(dict.fromkeys(candidates.setdefault(entry, len(candidates)) for entry in entries))
         if finding.is_cluster:
             apart = finding.is_benign and not finding.required and finding.point is None
             clusters.append(
                 ClusterEntry(
                     likelihood=_rating(finding, report),
                     finding=finding.required or apart,
-                    members=tuple(range(first, len(candidates))),
+                    members=members,
                     outline=_corners(finding) or (),
                     distribution=finding.distribution,
                     kind=finding.calcium_kind,
@@ -145,13 +147,14 @@ def _document(name: str, report: CadReport, uid: str) -> Result:
                 )
             )
         else:
-            singles.append(first)
+            singles += members
+    in_findings = {member for cluster in clusters if cluster.finding for member in cluster.members}
     return Result(
         schema=SCHEMA,
         image=ImageEntry(file=name, sop_instance_uid=uid or None),
         candidates=tuple(candidates),
         clusters=tuple(clusters),
-        single_calcifications=tuple(singles),
+        single_calcifications=tuple(single for single in dict.fromkeys(singles) if single not in in_findings),
     )
 
 
