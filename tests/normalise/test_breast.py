@@ -149,6 +149,22 @@ def test_the_negative_of_a_breast_is_refused_in_a_round_shutter_too(value: float
         _mask(_covered(1200 - pixels, value))
 
 
+def test_the_negative_of_a_breast_is_refused_where_the_header_declares_its_round_shutter_as_padding() -> None:
+    pixels = _covered(1200 - breast_image(background=100.0, background_noise=1.0), 0.0)
+    with pytest.raises(NoBreastError, match="inverted grey levels"):
+        _mask(pixels, padding=pixels == 0.0)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_an_even_muscle_is_not_taken_for_the_air_of_a_negative_where_the_header_declares_the_air_as_padding(
+    turn: int,
+) -> None:
+    pixels, breast, triangle = _mlo(muscle=0.0, flip=False)
+    pixels[breast & triangle] = np.random.default_rng(0).normal(1150.0, 3.0, np.count_nonzero(breast & triangle))
+    pixels, breast = np.rot90(pixels, turn).copy(), np.rot90(breast, turn)
+    assert overlap(_mask(pixels, padding=~breast), breast) > 0.95
+
+
 @pytest.mark.parametrize("value", [0.0, 4095.0])
 def test_a_breast_in_a_round_shutter_is_found(value: float) -> None:
     pixels = breast_image(background=100.0, background_noise=1.0)

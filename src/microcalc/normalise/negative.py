@@ -23,6 +23,9 @@ _LEAST_BRIGHT = 0.03
 _LEAST_BORDER = 0.05
 _MOST_OF_STRIP = 0.85
 _REST_OF_STRIP = 0.1
+_CURVED = 0.01  # ours: of the picture
+_EDGE_BLOCKS = 3
+_BRIGHT_EDGE = 0.4  # ours
 _LESS_BORDER = 0.2  # ours: than bright air has; dark air has more
 _WITHOUT_EDGE = np.s_[2:-2, 2:-2]  # blocks: a thin frame hides what the picture has at its borders
 _RANGES = 4  # ours: of grey levels
@@ -83,6 +86,7 @@ def _refuse_bright_air(values: FloatImage, known: BoolImage, corners: BoolImage,
     if (
         np.count_nonzero(bright_air) < _LEAST_BRIGHT * np.count_nonzero(known)
         or _borders(_extended(bright, corners)) < 2
+        or _is_air(~known & ~corners & (values <= low), bright)
     ):
         return
     if np.count_nonzero(dark) < _LEAST_AIR * np.count_nonzero(known) and _is_no_air(dark, bright, corners):
@@ -99,6 +103,18 @@ def _refuse_bright_air(values: FloatImage, known: BoolImage, corners: BoolImage,
             "the even area at the borders is brighter than what it surrounds, expected air darker than the breast "
             "(inverted grey levels, or a bright shutter?)"
         )
+
+
+def _is_air(padding: BoolImage, bright: BoolImage) -> bool:
+    """Return whether dark padding is the air of a mammogram, whose bright area is then the pectoral muscle.
+
+    Air ends along a curve, and mostly at the skin. In a negative, padding is a frame or a shutter, which is straight or
+    ends mostly at bright air.
+    """
+    if np.count_nonzero(padding & ~_strips(padding)) < _CURVED * padding.size:
+        return False
+    edge = ndimage.binary_dilation(padding, iterations=_EDGE_BLOCKS) & ~padding
+    return bool(np.count_nonzero(edge & bright) < _BRIGHT_EDGE * np.count_nonzero(edge))
 
 
 def _is_no_air(dark: BoolImage, bright: BoolImage, corners: BoolImage) -> bool:
