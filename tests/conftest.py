@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from microcalc.execution.cores import core_count
+from microcalc.execution.memory import keep_what_is_loaded
 from microcalc.storage.lock import locked
 
 settings.register_profile(  # no test asserts a time
@@ -45,10 +47,29 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect garbage neither while tests are collected nor later among what is loaded then: all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        keep_what_is_loaded()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """Start half as many workers again as there are cores: tests wait for processes, sockets and clocks."""
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else core_count() + core_count() // 2
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_worker_unless_told() -> Iterator[None]:
+    """Commands run in the process of the test unless ``--workers`` says otherwise: each worker imports for a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("microcalc.cli.options.core_count", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="session")

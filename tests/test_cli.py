@@ -23,10 +23,12 @@ from microcalc import __version__, cli
 from microcalc.cli import log
 from microcalc.cli.examples import EXAMPLES, flowing
 from microcalc.cli.log import log_records_shown
+from microcalc.cli.options import WhereItRuns
 from microcalc.cli.output import PRINTING, print_error, print_line, print_more_faults
 from microcalc.datasets.table import AnnotationRow, ImageRow, Table
 from microcalc.datasets.table_files import write_table
 from microcalc.errors import MicrocalcError, OutputError
+from microcalc.execution.executor import Processes, Serial
 from microcalc.execution.progress import Progress, log_progress
 from microcalc.models.model import shipped_model
 
@@ -275,6 +277,14 @@ def test_a_full_disk_or_a_forbidden_folder_is_said_in_one_line(
 ) -> None:
     assert _run_raising(PermissionError(13, "Permission denied", "/home/someone/secret/out"), monkeypatch) == 2
     assert capsys.readouterr().err == "microcalc: out: permission denied, expected a file or folder that can be used\n"
+
+
+def test_there_are_as_many_workers_as_cores_and_no_more_than_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("microcalc.cli.options.core_count", lambda: 3)
+    assert WhereItRuns().executor() == Processes(3)
+    assert WhereItRuns().executor(items=2) == Processes(2)
+    assert WhereItRuns(workers=5).executor() == Processes(5)
+    assert isinstance(WhereItRuns().executor(items=1), Serial)
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import cyclopts
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from PIL import Image
 
 from microcalc import cli
@@ -245,6 +243,9 @@ def test_every_python_line_of_a_page_runs(page: Path, folder: Path) -> None:
         for block in blocks:
             compile(block.text, f"{page.name} line {block.line}", "exec")
         return
+    import matplotlib  # takes a second
+    from matplotlib import pyplot as plt
+
     matplotlib.use("Agg")
     names: dict[str, object] = {}
     for block in blocks:

@@ -222,20 +222,19 @@ def test_a_bad_cell_is_named_at_once_with_its_row(
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "message"),
+    ("name", "value", "message"),
     [
-        ("row", pa.array([True] * 9), "column 'row' is of type bool, expected numbers"),
-        ("cluster", pa.array([1.5] * 9), "column 'cluster' is of type double, expected text"),
-        ("image", pa.array([b"a"] * 9), "column 'image' is of type binary, expected text"),
+        ("row", True, "column 'row' is of type bool, expected numbers"),
+        ("cluster", 1.5, "column 'cluster' is of type double, expected text"),
+        ("image", b"a", "column 'image' is of type binary, expected text"),
     ],
 )
-def test_a_column_of_another_type_is_named_in_one_line(
-    tmp_path: Path, name: str, column: pa.Array, message: str
-) -> None:
+def test_a_column_of_another_type_is_named_in_one_line(tmp_path: Path, name: str, value: object, message: str) -> None:
     _written(tmp_path / "t", _places(9))
     file = tmp_path / "t" / "annotations.parquet"
     whole = pq.read_table(file)
-    pq.write_table(whole.set_column(whole.schema.names.index(name), name, column), file)
+    changed = whole.set_column(whole.schema.names.index(name), name, pa.array([value] * 9))
+    pq.write_table(changed, file)
     with pytest.raises(TableError) as caught:
         read_table(tmp_path / "t")
     assert str(caught.value) == f"t/annotations.parquet: {message}"

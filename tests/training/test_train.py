@@ -134,9 +134,13 @@ def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table
     assert _results(run) == results
 
 
-@pytest.mark.parametrize(
-    "killed_at",
-    [
+def test_a_run_killed_again_and_again_and_started_again_gives_the_same_files(
+    finished: tuple[Path, list[str]], table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(fit, "_LOG_EVERY", 1)
+    starts = []
+    for killed_at in (
         "normalising images: 2",
         "75 positive samples",
         "cnn1 step 4 ",
@@ -145,26 +149,19 @@ def test_a_finished_run_does_nothing_new(finished: tuple[Path, list[str]], table
         "cnn2: ",
         "cnn2 step 9 ",
         "choosing thresholds",
-    ],
-)
-def test_a_run_killed_anywhere_and_started_again_gives_the_same_files(
-    finished: tuple[Path, list[str]], table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
-) -> None:
-    run = tmp_path / "run"
-    monkeypatch.setattr(fit, "_LOG_EVERY", 1)
-    monkeypatch.setattr(fit, "_SAVE_EVERY_S", -1.0 if "step 4" in killed_at else 1e9)
-    with pytest.raises(KilledError), logged(kill_at=killed_at):
-        train(toy.recipe(), table, run)
-    with logged() as again:
-        train(toy.recipe(), table, run)
+    ):
+        monkeypatch.setattr(fit, "_SAVE_EVERY_S", -1.0 if "step 4" in killed_at else 1e9)
+        with pytest.raises(KilledError), logged(kill_at=killed_at) as messages:
+            train(toy.recipe(), table, run)
+        starts.append(messages)
+    train(toy.recipe(), table, run)
     results, expected = _results(run), _results(finished[0])
     for name in expected:
         if not name.endswith("metrics.jsonl") and not name.startswith(("table/", "manifest")):
             assert results[name] == expected[name], name
     steps = [json.loads(line)["step"] for line in (run / "cnn1" / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 13))
-    if killed_at == "normalising images: 2":
-        assert not any(line.startswith("normalising images: 1") for line in again)
+    assert not any(line.startswith("normalising images: 1") for line in starts[1])
     assert not list(run.rglob("*.part"))
 
 

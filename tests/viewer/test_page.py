@@ -523,10 +523,10 @@ def test_the_next_round_shows_the_new_places_of_the_next_model_alone(
 
 
 def test_four_views_hang_chest_wall_to_chest_wall_and_help_lists_every_key(
-    serve: Serve, page: Page, tmp_path: Path
+    show: Show, page: Page, tmp_path: Path
 ) -> None:
     table = write_images(tmp_path / "t", ("rcc", "lcc", "rmlo", "lmlo"))
-    _open(page, serve(table))
+    _open(page, show(table))
     assert page.locator(".pane").count() == 4
     corners = page.locator(".pane > .corner").all_inner_texts()
     assert [text.split("\n")[0] for text in corners] == ["R CC", "L CC", "R MLO", "L MLO"]
