@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import shutil
 import signal
@@ -69,6 +70,14 @@ def one_worker_unless_told() -> Iterator[None]:
     """Commands run in the process of the test unless ``--workers`` says otherwise: each worker imports for a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("microcalc.cli.options.core_count", lambda: 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_lines_of_progress_of_a_slow_machine() -> Iterator[None]:
+    """Standard error holds what a command says of its input, however long the command takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("microcalc.cli.log.LINE_INTERVAL_S", math.inf)
         yield
 
 
